@@ -1,0 +1,1 @@
+"""Pure types that every part shares: no I/O, no clients, no Prefect."""

@@ -1,0 +1,88 @@
+"""A batch: the manifests of one stream that are merged in one transaction, and what came of it."""
+
+from datetime import datetime
+from typing import Literal
+
+from contracts.errors import BalanceError
+from contracts.landing import Count
+from contracts.stream import Frozen, Name
+
+
+class BatchObject(Frozen):
+    """One object of a batch, with all that its rows' order depends on."""
+
+    name: str
+    generation: int
+    size: Count
+    rows: Count | None
+    job_id: int
+    epoch: Count
+    generation_id: Count
+
+
+class Batch(Frozen):
+    """The work of one merge, fixed before it starts, so that a retry is the same batch."""
+
+    v: Literal[1] = 1
+    id: str
+    source: Name
+    stream: Name
+    engine: Literal["in-process", "dataflow"]
+    manifests: tuple[str, ...]
+    objects: tuple[BatchObject, ...]
+    head_epoch: Count
+    opened_at: datetime
+
+    @property
+    def bytes(self) -> int:
+        """Size of all objects in bytes."""
+        return sum(o.size for o in self.objects)
+
+
+class QuarantinedRow(Frozen):
+    """A row (or, with `row` None, a whole file) that broke its contract."""
+
+    reason: str
+    object: str
+    generation: int
+    row: Count | None
+    rows: Count = 1
+    detail: str = ""
+
+
+class Staged(Frozen):
+    """What the Beam job made of a batch: files to load, and the rows that don't get there.
+
+    `upserts` and `deletes` are Parquet files under `_staging/<batch>/`, one winner per key and register each.
+    """
+
+    batch_id: str
+    upserts: tuple[str, ...]
+    deletes: tuple[str, ...]
+    rows_in: Count
+    superseded: Count
+    quarantined: tuple[QuarantinedRow, ...] = ()
+
+
+class Balance(Frozen):
+    """Where every row of a batch went; `rows_in` is the sum of the next four."""
+
+    rows_in: Count
+    merged: Count
+    superseded: Count
+    stale: Count
+    quarantined: Count
+    tombstoned_by_absence: Count = 0
+
+    def check(self, batch_id: str) -> None:
+        """Refuse a balance whose terms do not add up.
+
+        Raises:
+            BalanceError: names the batch and every term.
+        """
+        accounted = self.merged + self.superseded + self.stale + self.quarantined
+        if accounted != self.rows_in:
+            raise BalanceError(
+                f"batch {batch_id}: {self.rows_in} rows in, but merged {self.merged} + superseded {self.superseded}"
+                f" + stale {self.stale} + quarantined {self.quarantined} = {accounted}; nothing was committed"
+            )

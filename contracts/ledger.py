@@ -1,0 +1,36 @@
+"""The ledger: one append-only row per fact about a batch or a model run."""
+
+from datetime import datetime
+from typing import Literal
+
+from contracts.landing import Count
+from contracts.stream import Frozen
+
+Kind = Literal["landed", "merged", "announced", "published", "quarantined", "redriven", "reverted"]
+
+
+class LedgerEntry(Frozen):
+    """One fact. A `published` entry's `detail` is the watermark: the instant up to which merges are in the marts."""
+
+    kind: Kind
+    batch_id: str
+    source: str
+    stream: str
+    run_id: str
+    at: datetime
+    rows_in: Count = 0
+    merged: Count = 0
+    superseded: Count = 0
+    stale: Count = 0
+    quarantined: Count = 0
+    tombstoned_by_absence: Count = 0
+    detail: str = ""
+
+
+class Head(Frozen):
+    """The one row that says how far a stream is; a commit advances `epoch` by one."""
+
+    epoch: Count = 0
+    batch_id: str = ""
+    connection_epoch: Count = 0
+    oldest_pending_day: str = ""

@@ -1,0 +1,116 @@
+"""Every name that two places must agree on is built here, once."""
+
+from datetime import datetime
+
+LAKE_LANDED = "lake-landed"
+WAREHOUSE_MERGED = "warehouse-merged"
+MARTS_PUBLISHED = "marts-published"
+INGEST_REQUESTED = "ingest-requested"
+SECRET_ROTATED = "secret-rotated"  # noqa: S105  a topic, not a secret
+TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED)
+
+EVENT_OF_TOPIC = {
+    LAKE_LANDED: "lake.landed",
+    WAREHOUSE_MERGED: "warehouse.merged",
+    MARTS_PUBLISHED: "marts.published",
+    INGEST_REQUESTED: "source.requested",
+    SECRET_ROTATED: "secret.rotated",
+}
+QUALITY_FAILED = "quality.failed"
+ROWS_QUARANTINED = "rows.quarantined"
+
+WAREHOUSE_RESOURCE = "millrace.warehouse"
+
+RAW = "raw/"
+MANIFESTS = "_manifests/"
+EMPTY_MANIFESTS = "_manifests_empty/"
+RESULTS = "_results/"
+SITE = "_site/"
+
+MODEL_SLOT = "model"
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Topic that takes what `topic` could not deliver."""
+    return f"{topic}-dead"
+
+
+def gateway_subscription(topic: str) -> str:
+    """Push subscription through which the gateway hears of `topic`."""
+    return f"{topic}-gateway"
+
+
+def raw_prefix(source: str, stream: str) -> str:
+    """Folder of a stream's objects."""
+    return f"{RAW}{source}/{stream}/"
+
+
+def sync_prefix(source: str, stream: str, job_id: int) -> str:
+    """Folder of the objects that one sync wrote."""
+    return f"{raw_prefix(source, stream)}sync_id={job_id}/"
+
+
+def manifests_prefix(source: str, stream: str, *, empty: bool = False) -> str:
+    """Folder of a stream's manifests."""
+    return f"{EMPTY_MANIFESTS if empty else MANIFESTS}{source}/{stream}/"
+
+
+def manifest_path(
+    source: str, stream: str, day: datetime, connection_id: str, job_id: int, *, empty: bool = False
+) -> str:
+    """Path of one sync's manifest; `day` is the job's creation, so that a retry makes the same path."""
+    return f"{manifests_prefix(source, stream, empty=empty)}{day:%Y%m%d}/{connection_id}-{job_id:012d}.json"
+
+
+def parse_manifest_path(path: str) -> tuple[str, str, int]:
+    """Source, stream and job id of a manifest's path.
+
+    Raises:
+        ValueError: it is no such path.
+    """
+    parts = path.split("/")
+    if len(parts) != 5 or parts[0] + "/" not in (MANIFESTS, EMPTY_MANIFESTS) or not parts[4].endswith(".json"):
+        raise ValueError(
+            f"{path!r} is no manifest; expected {MANIFESTS}<source>/<stream>/<day>/<connection>-<job>.json"
+        )
+    return parts[1], parts[2], int(parts[4].removesuffix(".json").rsplit("-", 1)[1])
+
+
+def open_batch_path(source: str, stream: str) -> str:
+    """The one batch of a stream that is under way."""
+    return f"_batches/{source}/{stream}/open.json"
+
+
+def staging_prefix(batch_id: str) -> str:
+    """Folder of the files that a batch loads."""
+    return f"_staging/{batch_id}/"
+
+
+def quarantine_prefix(source: str, stream: str, batch_id: str) -> str:
+    """Folder of the rows that a batch refused."""
+    return f"_quarantine/{source}/{stream}/{batch_id}/"
+
+
+def raw_schema(source: str) -> str:
+    """Warehouse schema of a source's merged tables."""
+    return f"raw_{source}"
+
+
+def head_table(source: str, stream: str) -> str:
+    """One-row table in `ops` that serialises a stream's commits."""
+    return f"head__{source}__{stream}"
+
+
+def live_view(stream: str) -> str:
+    """View of a stream's live rows."""
+    return f"{stream}_live"
+
+
+def stream_resource(source: str, stream: str) -> str:
+    """Resource id of a stream in events."""
+    return f"millrace.stream.{source}.{stream}"
+
+
+def merge_slot(source: str, stream: str) -> str:
+    """Concurrency limit that lets one merge per stream run."""
+    return f"merge.{source}.{stream}"

@@ -1,0 +1,103 @@
+"""A source: how Airbyte connects to it and which streams it gives. One YAML file in sources/ each."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from contracts.errors import ContractError, UnknownStream
+from contracts.stream import Frozen, Name, StreamContract
+
+
+class SecretReference(Frozen):
+    """The name of a secret in Secret Manager; never its value."""
+
+    secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+
+
+class Connector(Frozen):
+    """The Airbyte connector of a source and its configuration; secrets by reference."""
+
+    image: str
+    version: str
+    config: dict[str, SecretReference | bool | int | float | str | None] = Field(default_factory=dict)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that the configuration refers to."""
+        return tuple(v.secret for v in self.config.values() if isinstance(v, SecretReference))
+
+
+class SourceContract(Frozen):
+    """A source and its streams."""
+
+    source: Name
+    description: str = ""
+    owner: str = ""
+    connector: Connector
+    streams: dict[Name, StreamContract]
+
+    def stream(self, name: str) -> StreamContract:
+        """The contract of one stream.
+
+        Raises:
+            UnknownStream: there is none of that name.
+        """
+        if name not in self.streams:
+            raise UnknownStream(f"source {self.source!r} has no stream {name!r}; it has {', '.join(self.streams)}")
+        return self.streams[name]
+
+
+def parse_source(text: str, file: str) -> SourceContract:
+    """Read a source from YAML; `file` names it in errors.
+
+    Raises:
+        ContractError: names file, stream and field of everything that is wrong.
+    """
+    try:
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ContractError(f"{file}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ContractError(f"{file}: expected a mapping with `source`, `connector` and `streams`")
+    inherited = {"source": data.get("source"), "owner": data.get("owner", "")}
+    streams = data.get("streams")
+    if isinstance(streams, dict):
+        data = data | {
+            "streams": {
+                name: inherited | {"stream": name} | stream if isinstance(stream, dict) else stream
+                for name, stream in streams.items()
+            }
+        }
+    try:
+        return SourceContract.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise ContractError(f"{file}: " + "; ".join(lines)) from None
+
+
+def load_sources(directory: Path) -> dict[str, SourceContract]:
+    """All sources of a directory, by name.
+
+    Raises:
+        ContractError: a file is wrong, or its name is not the source's name.
+    """
+    sources = {}
+    for path in sorted(directory.glob("*.yaml")):
+        source = parse_source(path.read_text(), path.name)
+        if source.source != path.stem:
+            raise ContractError(f"{path.name}: declares source {source.source!r}; name the file {source.source}.yaml")
+        sources[source.source] = source
+    return sources
+
+
+def find_source(sources: dict[str, SourceContract], name: str) -> SourceContract:
+    """One source by name.
+
+    Raises:
+        UnknownStream: there is none of that name.
+    """
+    if name not in sources:
+        raise UnknownStream(f"no source {name!r} in sources/; there are {', '.join(sources) or 'none'}")
+    return sources[name]

@@ -1,0 +1,135 @@
+"""What a stream promises: its columns, key, order, partition and deletes."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+DECIMAL = re.compile(r"^decimal\((\d{1,2}),(\d{1,2})\)$")
+PLAIN_TYPES = ("string", "int64", "float64", "bool", "date", "timestamp", "json", "bytes")
+DURATION = re.compile(r"^(\d+)([mhd])$")
+SECONDS = {"m": 60, "h": 3600, "d": 86400}
+CDC_COLUMNS = {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string", "_ab_cdc_deleted_at": "string"}
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and strict about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(Frozen):
+    """One column of a stream."""
+
+    type: str
+    nullable: bool = True
+    description: str = ""
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        value = value.replace(" ", "")
+        if value in PLAIN_TYPES or DECIMAL.match(value):
+            return value
+        raise ValueError(f"unknown type {value!r}; use one of {', '.join(PLAIN_TYPES)} or decimal(p,s)")
+
+
+class Partition(Frozen):
+    """How the warehouse partitions a stream: by a time column, or by a hash bucket of the key."""
+
+    column: Identifier | None = None
+    by: Literal["day", "month", "year"] = "day"
+    hash_buckets: Annotated[int, Field(ge=2, le=4000)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Partition":
+        if (self.column is None) == (self.hash_buckets is None):
+            raise ValueError("give either `column` (and `by`) or `hash_buckets`")
+        return self
+
+
+class StreamContract(Frozen):
+    """One stream of a source; rows are merged by `key` in the order of `order`.
+
+    An empty `key` means `position`: each (object, generation, row) is a row of its own.
+    """
+
+    source: Name
+    stream: Name
+    description: str = ""
+    owner: str = ""
+    mode: Literal["cdc", "append", "overwrite"] = "append"
+    key: tuple[Identifier, ...] = ()
+    order: tuple[Identifier, ...] = ()
+    partition: Partition | None = None
+    cluster: tuple[Identifier, ...] = ()
+    deletes: Literal["soft", "ignore"] = "soft"
+    freshness: str | None = None
+    columns: dict[Identifier, Column]
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _position(cls, value: object) -> object:
+        return () if value == "position" else value
+
+    @field_validator("freshness")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None and not DURATION.match(value):
+            raise ValueError(f"{value!r} is no duration; write 90m, 36h or 7d")
+        return value
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "StreamContract":
+        for field in ("key", "cluster"):
+            for name in getattr(self, field):
+                if name not in self.columns:
+                    raise ValueError(f"{field} names {name!r}, which is not among the columns")
+        for name in self.key:
+            if self.columns[name].nullable:
+                raise ValueError(f"key column {name!r} must say `nullable: false`")
+            if self.columns[name].type in ("float64", "json"):
+                raise ValueError(f"key column {name!r} can't be {self.columns[name].type}")
+        for name in self.order:
+            if name not in self.order_types:
+                raise ValueError(f"order names {name!r}, which is neither a column nor a CDC column")
+        if self.mode == "cdc" and not self.order:
+            raise ValueError("a cdc stream needs `order`: the log columns that order its changes")
+        if self.partition and self.partition.column:
+            self._partition_follows_the_key(self.partition.column)
+        return self
+
+    def _partition_follows_the_key(self, column: str) -> None:
+        if column not in self.columns:
+            raise ValueError(f"partition names {column!r}, which is not among the columns")
+        if self.columns[column].type not in ("date", "timestamp"):
+            raise ValueError(f"partition column {column!r} must be a date or a timestamp")
+        if self.deletes == "soft" and self.mode == "cdc" and column not in self.key:
+            raise ValueError(
+                f"partition column {column!r} is not part of the key, but a delete carries only the key;"
+                " partition by `hash_buckets` instead"
+            )
+
+    @property
+    def order_types(self) -> dict[str, str]:
+        """Type of every column that may order rows."""
+        return CDC_COLUMNS | {name: column.type for name, column in self.columns.items()}
+
+    @property
+    def reads_deletes(self) -> bool:
+        """Whether the files carry delete rows."""
+        return self.mode == "cdc" and self.deletes == "soft"
+
+    @property
+    def freshness_s(self) -> int | None:
+        """Seconds within which new data is expected."""
+        match = DURATION.match(self.freshness or "")
+        return int(match[1]) * SECONDS[match[2]] if match else None
+
+    @property
+    def id(self) -> str:
+        """`<source>.<stream>`, as people name it."""
+        return f"{self.source}.{self.stream}"

@@ -1,0 +1,82 @@
+"""The adapter for Cloud Storage, through the official client."""
+
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from lake.store import ObjectExists, ObjectInfo, ObjectMissing
+
+RANGE_BYTES = 1 << 20
+
+
+class GcsLake:
+    """A bucket on Cloud Storage, or on a server at `endpoint` that speaks its protocol."""
+
+    def __init__(self, url: str, endpoint: str = "") -> None:
+        self.url, self.endpoint = url.rstrip("/"), endpoint
+        self._name = self.url.removeprefix("gs://")
+        if endpoint:
+            options = {"api_endpoint": endpoint}
+            self._client = storage.Client("millrace", credentials=AnonymousCredentials(), client_options=options)
+        else:
+            self._client = storage.Client()
+        self._bucket = self._client.bucket(self._name)
+
+    def read(self, name: str, generation: int | None = None) -> bytes:
+        """Bytes of an object. Raises ObjectMissing."""
+        try:
+            return bytes(self._bucket.blob(name, generation=generation).download_as_bytes())
+        except NotFound as error:
+            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there") from error
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable reader that fetches ranges. Raises ObjectMissing."""
+        if self.stat(name) is None:
+            raise ObjectMissing(f"{self.url}/{name} is not there")
+        return cast(BinaryIO, self._bucket.blob(name).open("rb", chunk_size=RANGE_BYTES))
+
+    def write(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> int:
+        """Write or replace an object; returns its generation."""
+        return self._upload(name, data, content_type, None)
+
+    def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
+        """Write an object that must not exist yet. Raises ObjectExists."""
+        try:
+            return self._upload(name, data, content_type, 0)
+        except PreconditionFailed as error:
+            raise ObjectExists(f"{self.url}/{name} exists already") from error
+
+    def _upload(self, name: str, data: bytes, content_type: str, if_generation_match: int | None) -> int:
+        blob = self._bucket.blob(name)
+        blob.upload_from_string(data, content_type=content_type, if_generation_match=if_generation_match)
+        return int(blob.generation)
+
+    def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
+        """Write a local file as an object; returns its generation."""
+        blob = self._bucket.blob(name)
+        blob.upload_from_filename(path, content_type=content_type)
+        return int(blob.generation)
+
+    def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
+        """Objects whose names have the prefix, in order, from `start` on."""
+        for blob in self._client.list_blobs(self._name, prefix=prefix, start_offset=start):
+            yield _info(blob)
+
+    def stat(self, name: str) -> ObjectInfo | None:
+        """What the store knows of an object, None when there is none."""
+        blob = self._bucket.get_blob(name)
+        return None if blob is None else _info(blob)
+
+    def delete(self, name: str, generation: int | None = None) -> None:
+        """Delete an object; nothing happens when it, or that generation, is gone."""
+        try:
+            self._bucket.blob(name).delete(if_generation_match=generation)
+        except (NotFound, PreconditionFailed):
+            return
+
+
+def _info(blob: storage.Blob) -> ObjectInfo:
+    return ObjectInfo(blob.name, int(blob.generation), int(blob.size), blob.updated, dict(blob.metadata or {}))

@@ -1,0 +1,79 @@
+"""The port: what the platform asks of an object store, and the function that opens one by URL."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO, Protocol
+
+from contracts.errors import Fatal, SettingsError
+
+
+class ObjectMissing(Fatal):
+    """An object, or the generation asked for, is not there."""
+
+
+class ObjectExists(Fatal):
+    """A create-once object is there already, or a generation has moved on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object's name, generation, size in bytes, creation time and metadata."""
+
+    name: str
+    generation: int
+    size: int
+    updated: datetime
+    metadata: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+class Lake(Protocol):
+    """An object store with generations; every write is whole or not at all."""
+
+    url: str
+    endpoint: str
+
+    def read(self, name: str, generation: int | None = None) -> bytes:
+        """Bytes of an object. Raises ObjectMissing."""
+        ...
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable reader that fetches ranges, for footers and single columns. Raises ObjectMissing."""
+        ...
+
+    def write(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> int:
+        """Write or replace an object; returns its generation."""
+        ...
+
+    def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
+        """Write an object that must not exist yet. Raises ObjectExists."""
+        ...
+
+    def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
+        """Write a local file as an object; returns its generation."""
+        ...
+
+    def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
+        """Objects whose names have the prefix, in order, from `start` on."""
+        ...
+
+    def stat(self, name: str) -> ObjectInfo | None:
+        """What the store knows of an object, None when there is none."""
+        ...
+
+    def delete(self, name: str, generation: int | None = None) -> None:
+        """Delete an object; nothing happens when it, or that generation, is gone."""
+        ...
+
+
+def open_lake(url: str, endpoint: str = "") -> Lake:
+    """Open the lake at `gs://<bucket>`; `endpoint` is the address of a server other than Google's.
+
+    Raises:
+        SettingsError: the URL's scheme is not known.
+    """
+    if url.startswith("gs://"):
+        from lake.gcs import GcsLake
+
+        return GcsLake(url, endpoint)
+    raise SettingsError(f"lake.url is {url!r}; expected gs://<bucket>")
