@@ -6,7 +6,7 @@ LAKE_LANDED = "lake-landed"
 WAREHOUSE_MERGED = "warehouse-merged"
 MARTS_PUBLISHED = "marts-published"
 INGEST_REQUESTED = "ingest-requested"
-SECRET_ROTATED = "secret-rotated"  # noqa: S105  a topic, not a secret
+SECRET_ROTATED = "secret-rotated"
 TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED)
 
 EVENT_OF_TOPIC = {

@@ -1,0 +1,10 @@
+"""Names under which the blocks are registered."""
+
+LAKE = "lake"
+RESULTS = "results"
+WAREHOUSE = "warehouse"
+EVENT_BUS = "event-bus"
+AIRBYTE = "airbyte"
+CREDENTIALS = "google"
+SLACK = "slack"
+RESULT_STORAGE = f"millrace-results/{RESULTS}"

@@ -1,0 +1,107 @@
+"""Registers blocks, concurrency limits and the Slack URL with the Prefect server: `python -m blocks.register`.
+
+Idempotent: run it after every change of settings or sources, and after a rotation of the Slack URL.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.exceptions import ObjectNotFound
+from prefect_slack import SlackWebhook
+from pydantic import SecretStr
+
+from blocks import (
+    MillraceAirbyte,
+    MillraceCredentials,
+    MillraceEventBus,
+    MillraceLake,
+    MillraceResults,
+    MillraceSecret,
+    MillraceWarehouse,
+    names,
+)
+from contracts.errors import MillraceError
+from contracts.names import MODEL_SLOT, merge_slot
+from contracts.source import SourceContract, load_sources
+from settings import Settings, load_settings
+from settings.tree import ROOT
+
+
+def register_blocks(settings: Settings) -> list[str]:
+    """Save every block under its name; returns what was saved."""
+    lake, warehouse, events, airbyte = settings.lake, settings.warehouse, settings.events, settings.airbyte
+    credentials = MillraceCredentials(project=events.project, endpoint=settings.secrets.endpoint)
+    credentials.save(names.CREDENTIALS, overwrite=True)
+    client_id = _secret(airbyte.client_id_secret, credentials)
+    client_secret = _secret(airbyte.client_secret_secret, credentials)
+    for name, block in (
+        (names.LAKE, MillraceLake(url=lake.url, endpoint=lake.endpoint)),
+        (names.RESULTS, MillraceResults(url=lake.url, endpoint=lake.endpoint)),
+        (
+            names.WAREHOUSE,
+            MillraceWarehouse(
+                url=warehouse.url, marts_url=warehouse.marts_url, lock_timeout_s=warehouse.lock_timeout_s
+            ),
+        ),
+        (names.EVENT_BUS, MillraceEventBus(project=events.project, endpoint=events.endpoint)),
+        (
+            names.AIRBYTE,
+            MillraceAirbyte(
+                url=airbyte.url,
+                client_id=client_id,
+                client_secret=client_secret,
+                poll_s=airbyte.poll_s,
+                sync_timeout_s=airbyte.sync_timeout_s,
+                landing_timeout_s=airbyte.landing_timeout_s,
+            ),
+        ),
+        (names.SLACK, slack_block(settings, credentials)),
+    ):
+        block.save(name, overwrite=True)
+    return [names.CREDENTIALS, names.LAKE, names.RESULTS, names.WAREHOUSE, names.EVENT_BUS, names.AIRBYTE, names.SLACK]
+
+
+def _secret(name: str, credentials: MillraceCredentials) -> MillraceSecret:
+    secret = MillraceSecret(secret_name=name, gcp_credentials=credentials)
+    secret.save(name, overwrite=True)
+    return secret
+
+
+def slack_block(settings: Settings, credentials: MillraceCredentials) -> SlackWebhook:
+    """The block through which the Prefect server posts; the server itself must hold the URL."""
+    url = MillraceSecret(secret_name=settings.slack.url_secret, gcp_credentials=credentials).value()
+    return SlackWebhook(url=SecretStr(url))
+
+
+def register_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
+    """Make one concurrency limit of 1 per stream, and one for the model."""
+    limits = [MODEL_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
+    for name in limits:
+        try:
+            client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+    return limits
+
+
+def main() -> int:
+    """Register everything; prints what stands."""
+    parser = argparse.ArgumentParser(prog="python -m blocks.register", description=__doc__)
+    parser.parse_args()
+    try:
+        settings, sources = load_settings(), load_sources(ROOT / "sources")
+        blocks = register_blocks(settings)
+        with get_client(sync_client=True) as client:
+            limits = register_limits(client, sources.values())
+    except MillraceError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

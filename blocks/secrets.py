@@ -1,0 +1,73 @@
+"""Secrets in Secret Manager as blocks: the document holds a reference, the value is read on use."""
+
+import grpc
+from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound
+from google.cloud.secretmanager import SecretManagerServiceClient
+from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
+from prefect_gcp.credentials import GcpCredentials
+from prefect_gcp.secret_manager import GcpSecret
+from pydantic import Field
+
+from contracts.errors import SecretError, ServiceUnavailable
+
+
+class MillraceCredentials(GcpCredentials):
+    """Who we are at Google: the environment's own identity, or nobody at a local `endpoint`."""
+
+    _block_type_name = "Millrace Credentials"
+    _block_type_slug = "millrace-credentials"
+
+    endpoint: str = Field(default="", description="Address of a Secret Manager other than Google's.")
+
+    def block_initialization(self) -> None:
+        """Look for credentials only where some are needed."""
+        if not self.endpoint:
+            super().block_initialization()
+
+    def get_secret_manager_client(self) -> SecretManagerServiceClient:
+        """A client of Google's Secret Manager, or of the one at `endpoint`."""
+        if not self.endpoint:
+            return super().get_secret_manager_client()
+        channel = grpc.insecure_channel(self.endpoint)
+        return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
+
+
+class MillraceSecret(GcpSecret):
+    """One secret in Secret Manager, by name."""
+
+    _block_type_name = "Millrace Secret"
+    _block_type_slug = "millrace-secret"
+
+    gcp_credentials: MillraceCredentials
+
+    def value(self) -> str:
+        """The secret's newest value.
+
+        Raises:
+            SecretError: it is missing, disabled or empty.
+            ServiceUnavailable: Secret Manager did not answer.
+        """
+        return read_secret(self.gcp_credentials, self.secret_name, self.secret_version)
+
+
+def read_secret(credentials: MillraceCredentials, name: str, version: str = "latest") -> str:
+    """Value of a secret, by name.
+
+    Raises:
+        SecretError: it is missing, disabled or empty.
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    path = f"projects/{credentials.project}/secrets/{name}/versions/{version}"
+    hint = f"add one with `gcloud secrets versions add {name} --data-file=-`"
+    try:
+        answer = credentials.get_secret_manager_client().access_secret_version(name=path, timeout=30)
+    except NotFound:
+        raise SecretError(f"secret {name!r} does not exist or has no version ({path}); {hint}") from None
+    except FailedPrecondition:
+        raise SecretError(f"secret {name!r}: version {version} is disabled or destroyed ({path}); {hint}") from None
+    except GoogleAPICallError as error:
+        raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+    value: str = answer.payload.data.decode()
+    if not value:
+        raise SecretError(f"secret {name!r} is empty ({path}); {hint}")
+    return value

@@ -1,0 +1,36 @@
+"""The warehouse and the event bus as blocks."""
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from events.bus import EventBus
+from warehouse.port import Warehouse, open_warehouse
+
+
+class MillraceWarehouse(Block):
+    """Merged tables, ledger and marts on DuckDB or BigQuery."""
+
+    _block_type_name = "Millrace Warehouse"
+    _block_type_slug = "millrace-warehouse"
+
+    url: str = Field(description="duckdb:///<file> or bigquery://<project>/<location>")
+    marts_url: str = Field(description="Where readers find the published marts.")
+    lock_timeout_s: float = Field(default=120, description="How long to wait for another writer, in seconds.")
+
+    def open(self) -> Warehouse:
+        """A client of the warehouse."""
+        return open_warehouse(self.url, self.marts_url, self.lock_timeout_s)
+
+
+class MillraceEventBus(Block):
+    """Topics of one project on Pub/Sub."""
+
+    _block_type_name = "Millrace Event Bus"
+    _block_type_slug = "millrace-event-bus"
+
+    project: str = Field(description="Project of the topics.")
+    endpoint: str = Field(default="", description="Address of a server other than Google's.")
+
+    def open(self) -> EventBus:
+        """A publisher."""
+        return EventBus(self.project, self.endpoint)

@@ -1,0 +1,43 @@
+"""A sync: one Airbyte job that reads a source into the lake."""
+
+from datetime import datetime
+from typing import Literal
+
+from contracts.landing import Count
+from contracts.stream import Frozen, Name
+
+Outcome = Literal["succeeded", "failed", "cancelled"]
+
+
+class StartedSync(Frozen):
+    """A job that Airbyte accepted; kept before it is watched, so that a retry finds the same job again."""
+
+    source: Name
+    connection_id: str
+    job_id: int
+    attached: bool = False
+
+
+class Sync(Frozen):
+    """A job that ended; `rows` and `bytes` are what Airbyte reports, None when it does not."""
+
+    source: Name
+    connection_id: str
+    job_id: int
+    created_at: datetime
+    outcome: Outcome
+    rows: Count | None = None
+    bytes: Count | None = None
+    sync_modes: dict[str, str] = {}  # noqa: RUF012  pydantic copies defaults
+    error: str = ""
+
+
+class Landing(Frozen):
+    """What a sync landed of one stream; `manifest` is its path in the lake."""
+
+    stream: Name
+    manifest: str
+    files: Count
+    rows: Count
+    bytes: Count
+    unreadable: Count = 0

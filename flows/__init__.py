@@ -1,0 +1,1 @@
+"""Prefect flows: they read like the diagram; no I/O, no SQL."""

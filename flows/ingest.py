@@ -1,0 +1,23 @@
+"""Takes a source into the lake: Airbyte extracts, the manifests announce."""
+
+from prefect import flow
+
+from tasks.await_landing import await_landing
+from tasks.report_landing import report_landing
+from tasks.sync_source import start_sync, watch_sync
+
+
+@flow(flow_run_name="ingest {source}", log_prints=False)
+def ingest(source: str, streams: list[str] | None = None) -> None:
+    """Sync one source and land every stream of it in the lake.
+
+    The bucket publishes each manifest on the topic `lake-landed`, which starts the merges.
+
+    Args:
+        source: name of a file in `sources/`, without `.yaml`.
+        streams: streams that must have landed rows' manifests; a sync always covers the whole connection.
+    """
+    started = start_sync(source)
+    sync = watch_sync(started)
+    landings = await_landing(sync)
+    report_landing(sync, landings, streams)

@@ -1,0 +1,34 @@
+"""Merges what landed of one stream into the warehouse, exactly once."""
+
+from prefect import flow
+
+from contracts import names
+from tasks.announce_merge import announce_merge
+from tasks.commit_batch import commit_batch
+from tasks.find_pending import has_pending
+from tasks.open_batch import open_batch
+from tasks.slots import slot
+from tasks.stage_batch import stage_batch
+
+
+@flow(flow_run_name="merge {source}.{stream}")
+def merge(source: str, stream: str) -> int:
+    """Merge everything that is pending of one stream; returns the number of batches.
+
+    Asks the lake and the ledger what is pending, whatever event started it. One merge per stream runs at a time: a
+    run that finds another at work hands over to it, and that one looks again when it is done.
+
+    Args:
+        source: name of a file in `sources/`, without `.yaml`.
+        stream: one of its streams.
+    """
+    batches = 0
+    while has_pending(source, stream):
+        with slot(names.merge_slot(source, stream)) as acquired:
+            if not acquired:
+                break
+            while batch := open_batch(source, stream):
+                balance = commit_batch(batch, stage_batch(batch))
+                announce_merge(batch, balance)
+                batches += 1
+    return batches

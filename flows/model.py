@@ -1,0 +1,34 @@
+"""Builds the marts from what was merged, validates them, and only then publishes them."""
+
+from prefect import flow
+
+from contracts import names
+from tasks.announce_marts import announce_marts
+from tasks.build_candidates import build_candidates
+from tasks.find_merges import find_merges
+from tasks.publish_marts import publish_marts
+from tasks.slots import slot
+from tasks.validate_candidates import validate_candidates
+
+
+@flow(flow_run_name="model")
+def model(full: bool = False) -> int:
+    """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
+
+    dbt builds candidates that no reader sees; Great Expectations validates them; those that pass replace the marts.
+    One model run works at a time; a second one hands over to it, and that one looks again when it is done.
+
+    Args:
+        full: build from all merges, even if the marts are up to date.
+    """
+    batches = 0
+    while work := find_merges(full):
+        with slot(names.MODEL_SLOT) as acquired:
+            if not acquired:
+                break
+            candidate = build_candidates(work)
+            validate_candidates(candidate)
+            announce_marts(publish_marts(candidate, work))
+            batches += len(work.batches)
+            full = False
+    return batches

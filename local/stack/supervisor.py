@@ -1,0 +1,163 @@
+"""Starts the stack's processes, restarts those that die, and ends them all together."""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from local.stack.place import Place, write_atomically
+from local.stack.services import Service
+
+GRACE_S = 15.0
+BACKOFF_S = (0.5, 1, 2, 5, 10)
+PR_SET_PDEATHSIG = 1
+
+
+class StackError(Exception):
+    """The stack can't do what was asked; the message says which part and what to do."""
+
+
+class Supervisor:
+    """A tree of processes under this one."""
+
+    def __init__(self, place: Place, say: Callable[[str], None]) -> None:
+        self.place, self._say = place, say
+        self._services: dict[str, Service] = {}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts: dict[str, int] = {}
+        self._restart_at: dict[str, float] = {}
+
+    def start(self, services: Iterable[Service]) -> None:
+        """Start processes side by side and wait until each answers.
+
+        Raises:
+            StackError: one did not come up; the message has the end of its log.
+        """
+        started = list(services)
+        for service in started:
+            self._services[service.name] = service
+            self._spawn(service)
+        for service in started:
+            self._wait_healthy(service)
+
+    def pids(self) -> dict[str, int]:
+        """Process id of every running part."""
+        return {name: p.pid for name, p in self._processes.items() if p.poll() is None}
+
+    def log_file(self, name: str) -> Path:
+        """Where a process's output goes."""
+        return self.place.state / "logs" / f"{name}.log"
+
+    def tend(self) -> None:
+        """Restart what died; call it often."""
+        for name, process in list(self._processes.items()):
+            if process.poll() is None:
+                continue
+            now = time.monotonic()
+            if name not in self._restart_at:
+                restarts = self._restarts.get(name, 0)
+                self._restart_at[name] = now + BACKOFF_S[min(restarts, len(BACKOFF_S) - 1)]
+                self._restarts[name] = restarts + 1
+                self._say(f"{name} ended with code {process.returncode}; starting it again")
+            elif now >= self._restart_at[name]:
+                del self._restart_at[name]
+                self._spawn(self._services[name])
+
+    def stop(self) -> None:
+        """End every process: workers first, SIGKILL to those that don't end in time."""
+        for name in reversed(list(self._processes)):
+            process = self._processes[name]
+            if process.poll() is None:
+                _signal_group(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _signal_group(process.pid, signal.SIGKILL)
+                process.wait(5)
+        self._processes.clear()
+
+    def _spawn(self, service: Service) -> None:
+        log = self.log_file(service.name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._processes[service.name] = subprocess.Popen(
+                service.command,
+                env=self.place.environment() | dict(service.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.place.state,
+                start_new_session=True,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            )
+        write_atomically(self.place.state / "pids.json", json.dumps(self.pids() | {"supervisor": os.getpid()}))
+
+    def _wait_healthy(self, service: Service) -> None:
+        deadline = time.monotonic() + service.patience_s
+        while service.health and not answers(service.health):
+            process = self._processes[service.name]
+            if process.poll() is not None or time.monotonic() > deadline:
+                log = self.log_file(service.name)
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                why = "ended at once" if process.poll() is not None else f"did not answer in {service.patience_s:.0f} s"
+                raise StackError(f"{service.name} {why} ({service.health}); its log {log} ends with:\n{tail}")
+            time.sleep(0.1)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when its parent dies, so that a killed supervisor leaves nothing behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def answers(address: str) -> bool:
+    """Whether a server answers at `tcp://` or `http://`."""
+    if address.startswith("tcp://"):
+        host, port = address.removeprefix("tcp://").split(":")
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex((host, int(port))) == 0
+    try:
+        with urllib.request.urlopen(address, timeout=2) as response:  # noqa: S310  our own address
+            return bool(response.status < 500)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def end_leftovers(place: Place, say: Callable[[str], None]) -> None:
+    """End processes of a stack whose supervisor was killed; only those that still run our commands."""
+    file = place.state / "pids.json"
+    if not file.exists():
+        return
+    for name, pid in json.loads(file.read_text()).items():
+        if name != "supervisor" and runs_ours(pid):
+            say(f"ending {name} ({pid}), left over from a stack that was killed")
+            _signal_group(pid, signal.SIGTERM)
+            deadline = time.monotonic() + GRACE_S
+            while runs_ours(pid) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if runs_ours(pid):
+                _signal_group(pid, signal.SIGKILL)
+    file.unlink(missing_ok=True)
+
+
+def runs_ours(pid: int) -> bool:
+    """Whether a process is one of the stack's."""
+    found = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
+    return any(word in found.stdout for word in ("-m local", "-m prefect", "-m gateway"))
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return

@@ -1,0 +1,171 @@
+"""The settings of a place: `config/<place>.toml`, overridden by `MILLRACE_<SECTION>__<KEY>`.
+
+A place differs from another in values only; both files have the same keys.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from contracts.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG_VARIABLE = "MILLRACE_CONFIG"
+
+Seconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the tree; unknown keys are errors, so that a typo can't hide."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LakeSettings(Section):
+    """Where the lake is."""
+
+    url: Annotated[str, Field(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")]
+    endpoint: str = ""
+
+
+class WarehouseSettings(Section):
+    """Where tables and marts are; `max_bytes_billed` bounds one query on BigQuery (0: no bound)."""
+
+    url: str
+    marts_url: str
+    writers: Annotated[int, Field(ge=1)] = 1
+    lock_timeout_s: Seconds = 120
+    max_bytes_billed: Annotated[int, Field(ge=0)] = 0
+
+
+class EventSettings(Section):
+    """Project of the topics, and the address of a Pub/Sub server other than Google's."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    endpoint: str = ""
+
+
+class SecretSettings(Section):
+    """Address of a Secret Manager other than Google's."""
+
+    endpoint: str = ""
+
+
+class AirbyteSettings(Section):
+    """Airbyte's public API; the credentials are names of secrets."""
+
+    url: str
+    client_id_secret: str = "airbyte-client-id"
+    client_secret_secret: str = "airbyte-client-secret"
+    poll_s: Seconds = 10
+    sync_timeout_s: Seconds = 6 * 3600
+    landing_timeout_s: Seconds = 600
+
+
+class SlackSettings(Section):
+    """Name of the secret that holds the webhook's URL."""
+
+    url_secret: str = "slack-webhook-url"
+
+
+class DataflowSettings(Section):
+    """How large batches run on Dataflow."""
+
+    region: str = ""
+    temp_location: str = ""
+    sdk_container_image: str = ""
+    service_account_email: str = ""
+    subnetwork: str = ""
+    max_num_workers: Annotated[int, Field(ge=1)] = 10
+
+
+class BeamSettings(Section):
+    """Caps of one batch, and the size up to which it is merged in process."""
+
+    in_process_max_bytes: Bytes = 1 << 30
+    batch_max_bytes: Bytes = 4 << 30
+    batch_max_files: Annotated[int, Field(ge=1)] = 10_000
+    dataflow: DataflowSettings = DataflowSettings()
+
+
+class TriggerSettings(Section):
+    """Windows in which events of one kind become one run."""
+
+    landed_window_s: Annotated[int, Field(ge=1)] = 60
+    merged_window_s: Annotated[int, Field(ge=1)] = 60
+
+
+class GatewaySettings(Section):
+    """Who may push, and the certificates that prove it."""
+
+    audience: str
+    push_account: str
+    certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+
+
+class PoolSettings(Section):
+    """Work pools of the deployments."""
+
+    default: str
+    dbt: str
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MILLRACE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    lake: LakeSettings
+    warehouse: WarehouseSettings
+    events: EventSettings
+    secrets: SecretSettings = SecretSettings()
+    airbyte: AirbyteSettings
+    slack: SlackSettings = SlackSettings()
+    beam: BeamSettings = BeamSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    gateway: GatewaySettings
+    pools: PoolSettings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file; nothing else counts."""
+        return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def config_file() -> Path:
+    """The file that `MILLRACE_CONFIG` names: a path, or a place such as `local` or `gcp`."""
+    name = os.environ.get(CONFIG_VARIABLE, "local")
+    return Path(name) if name.endswith(".toml") else ROOT / "config" / f"{name}.toml"
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: names every key that is missing or malformed, and the file.
+    """
+    file = config_file()
+    if not file.exists():
+        raise SettingsError(f"no settings file {file}; set {CONFIG_VARIABLE} to a .toml file, or to `local` or `gcp`")
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{file} (or a MILLRACE_ variable): {wrong}") from None

@@ -1,0 +1,1 @@
+"""Prefect tasks: one verb a file, retries beside the definition."""

@@ -1,0 +1,123 @@
+"""Proves that a sync's rows are in the lake, and writes one manifest per stream; the bucket announces it."""
+
+import logging
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from prefect import task
+
+from blocks import MillraceAirbyte, MillraceLake
+from blocks import names as block_names
+from contracts import names
+from contracts.errors import LandingIncomplete, ManifestConflict
+from contracts.landing import LandedObject, LandingManifest
+from contracts.stream import StreamContract
+from contracts.sync import Landing, Sync
+from lake.footers import count_rows, is_data_file
+from lake.store import Lake, ObjectExists
+from tasks.retries import DELAYS_S, is_transient
+from tasks.source import source_contract
+
+log = logging.getLogger(__name__)
+
+GENERATION = "ab-generation-id"
+
+
+@task(task_run_name="await landing of {sync.source}, job {sync.job_id}", retries=3, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient)  # fmt: skip
+def await_landing(sync: Sync) -> list[Landing]:
+    """Land every stream of an ended sync, whatever its outcome: what a failed one wrote is not sent again.
+
+    Running twice equals running once, by the manifest's path.
+
+    Raises:
+        LandingIncomplete: fewer rows than Airbyte reports, after the block's `landing_timeout_s`.
+        ManifestConflict: another manifest of this sync names other objects.
+    """
+    lake = MillraceLake.load(block_names.LAKE).open()
+    timeout_s = MillraceAirbyte.load(block_names.AIRBYTE).landing_timeout_s
+    contracts = [s for s in source_contract(sync.source).streams.values() if _lands(s, sync)]
+    objects = _wait_for_rows(lake, sync, contracts, timeout_s)
+    return [land_stream(lake, sync, s, objects[s.stream], datetime.now(UTC)) for s in contracts]
+
+
+def _lands(contract: StreamContract, sync: Sync) -> bool:
+    return contract.mode != "overwrite" or sync.outcome == "succeeded"
+
+
+def land_stream(
+    lake: Lake, sync: Sync, contract: StreamContract, found: dict[LandedObject, int], now: datetime
+) -> Landing:
+    """Write one stream's manifest, or adopt the one that an earlier try wrote."""
+    objects = tuple(found)
+    manifest = LandingManifest(
+        source=sync.source,
+        stream=contract.stream,
+        connection_id=sync.connection_id,
+        job_id=sync.job_id,
+        job_created_at=sync.created_at,
+        outcome=sync.outcome,
+        sync_mode=contract.mode,
+        generation_id=max(found.values(), default=0),
+        objects=objects,
+        landed_at=now,
+    )
+    path = names.manifest_path(
+        sync.source, contract.stream, sync.created_at, sync.connection_id, sync.job_id, empty=not objects
+    )
+    _create_once(lake, path, manifest)
+    landing = Landing(
+        stream=contract.stream,
+        manifest=path,
+        files=len(objects),
+        rows=manifest.rows,
+        bytes=sum(o.size for o in objects),
+        unreadable=sum(o.rows is None for o in objects),
+    )
+    log.info("stream.landed", extra={"event": "stream.landed", "fields": landing.model_dump(mode="json")})
+    return landing
+
+
+def _create_once(lake: Lake, path: str, manifest: LandingManifest) -> None:
+    try:
+        lake.create(path, manifest.model_dump_json(indent=1).encode())
+    except ObjectExists:
+        there = LandingManifest.model_validate_json(lake.read(path))
+        if not there.same_sync(manifest):
+            raise ManifestConflict(
+                f"{lake.url}/{path} names other objects than sync {manifest.job_id} of {manifest.source}."
+                f"{manifest.stream} has; was Airbyte re-installed with its job ids starting over? Raise the"
+                " connection's epoch, or remove the wrong manifest"
+            ) from None
+
+
+def _wait_for_rows(
+    lake: Lake, sync: Sync, contracts: Iterable[StreamContract], timeout_s: float
+) -> dict[str, dict[LandedObject, int]]:
+    """Objects of every stream once they hold at least the rows that a succeeded job reports."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        objects = {c.stream: find_objects(lake, sync.source, c.stream, sync.job_id) for c in contracts}
+        landed = [o for found in objects.values() for o in found]
+        rows, unreadable = sum(o.rows or 0 for o in landed), any(o.rows is None for o in landed)
+        if sync.outcome != "succeeded" or unreadable or rows >= (sync.rows or 0):
+            return objects
+        if time.monotonic() > deadline:
+            raise LandingIncomplete(
+                f"sync {sync.job_id} of {sync.source}: {rows:,} of {sync.rows:,} rows under"
+                f" {lake.url}/{names.RAW}{sync.source}/*/sync_id={sync.job_id}/ after {timeout_s:.0f} s;"
+                " look at the Airbyte job's log and at the destination's path format"
+            )
+        time.sleep(min(1.0, timeout_s / 10))
+
+
+def find_objects(lake: Lake, source: str, stream: str, job_id: int) -> dict[LandedObject, int]:
+    """Objects that one sync wrote of one stream, with the Airbyte generation each bears."""
+    found = {}
+    for info in lake.list(names.sync_prefix(source, stream, job_id)):
+        if is_data_file(info.name):
+            rows = count_rows(lake, info.name)
+            landed = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=rows)
+            found[landed] = int(info.metadata.get(GENERATION, 0))
+    return found

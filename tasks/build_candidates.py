@@ -1,0 +1,34 @@
+"""Builds candidates of the marts with dbt, where no reader looks."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from prefect import task
+
+from blocks import MillraceWarehouse
+from blocks import names as block_names
+from contracts.model import ModelWork
+from tasks.dbt import invoke_dbt
+from tasks.retries import DELAYS_S, is_transient
+from tasks.run_id import run_id
+
+
+@task(task_run_name="build candidates", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+def build_candidates(work: ModelWork) -> str:
+    """Run `dbt build`, tests included; returns the candidate's name, the same for the same run and work.
+
+    Raises:
+        WarehouseBusy: a writer holds the warehouse.
+    """
+    candidate = candidate_name(run_id(), work)
+    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    with tempfile.TemporaryDirectory() as target, warehouse.reader(f"dbt build for {candidate}"):
+        invoke_dbt(["build"], warehouse.dbt_environment(candidate), Path(target))
+    return candidate
+
+
+def candidate_name(run: str, work: ModelWork) -> str:
+    """Name of what one run builds from one piece of work."""
+    digest = hashlib.sha256(f"{run} {work.watermark.isoformat()} {work.batches}".encode()).hexdigest()
+    return f"candidate_{digest[:16]}"

@@ -1,0 +1,62 @@
+"""Merges a staged batch into the warehouse, in one transaction with head and ledger."""
+
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.events import emit_event
+
+from beam_job.commit import commit_batch as commit_staged
+from blocks import MillraceLake, MillraceWarehouse
+from blocks import names as block_names
+from contracts import names
+from contracts.batch import Balance, Batch, Staged
+from tasks.retries import DELAYS_S, is_transient
+from tasks.run_id import run_id
+from tasks.source import stream_contract
+
+
+@task(task_run_name="commit {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+def commit_batch(batch: Batch, staged: Staged) -> Balance:
+    """Commit a batch; the same batch again gives the same balance.
+
+    Raises:
+        HeadMoved: another batch was committed meanwhile.
+        BalanceError: rows do not add up; nothing was committed.
+    """
+    balance = commit_staged(
+        MillraceLake.load(block_names.LAKE).open(),
+        MillraceWarehouse.load(block_names.WAREHOUSE).open(),
+        stream_contract(batch.source, batch.stream),
+        batch,
+        staged,
+        run_id=run_id(),
+        at=datetime.now(UTC),
+    )
+    create_table_artifact(
+        [{"files": len(batch.objects)} | balance.model_dump()],
+        key=f"merged-{batch.source}-{batch.stream}".replace("_", "-"),
+        description=f"Batch `{batch.id}` of **{batch.source}.{batch.stream}**: rows in = merged + superseded + stale"
+        " + quarantined",
+    )
+    if balance.quarantined:
+        report_quarantine(batch, staged, balance)
+    return balance
+
+
+def report_quarantine(batch: Batch, staged: Staged, balance: Balance) -> None:
+    """Tell the automations that rows were refused."""
+    reasons = sorted({row.reason for row in staged.quarantined})
+    emit_event(
+        names.ROWS_QUARANTINED,
+        resource={"prefect.resource.id": names.stream_resource(batch.source, batch.stream)},
+        payload={
+            "v": 1,
+            "source": batch.source,
+            "stream": batch.stream,
+            "batch_id": batch.id,
+            "rows": balance.quarantined,
+            "reasons": ", ".join(reasons),
+            "folder": names.quarantine_prefix(batch.source, batch.stream, batch.id),
+        },
+    )

@@ -1,0 +1,33 @@
+"""Runs dbt through prefect-dbt: one task run per node, logs and failures in the run."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
+
+from settings.tree import ROOT
+
+PROJECT = ROOT / "dbt_project"
+
+
+def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
+    """Run one dbt command; raises with dbt's own message when a node fails. Artifacts go to `target`."""
+    settings = PrefectDbtSettings(
+        project_dir=PROJECT, profiles_dir=PROJECT, target_path=target.absolute(), log_level="warn"
+    )
+    with _environment({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
+        PrefectDbtRunner(settings=settings).invoke(arguments)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give dbt's `env_var` these values for a while."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

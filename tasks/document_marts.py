@@ -1,0 +1,37 @@
+"""Keeps dbt's documentation of the marts in the lake's bucket."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from prefect import task
+
+from blocks import MillraceLake, MillraceWarehouse
+from blocks import names as block_names
+from contracts import names
+from tasks.dbt import PROJECT, invoke_dbt
+from tasks.retries import DELAYS_S, is_transient
+
+
+@task(task_run_name="document marts", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+def document_marts(candidate: str) -> bool:
+    """Build dbt's documentation as one page when the project changed since the last time; returns whether it did."""
+    lake = MillraceLake.load(block_names.LAKE).open()
+    page, mark = f"{names.SITE}dbt/index.html", f"{names.SITE}dbt/project-{project_digest(PROJECT)}"
+    if lake.stat(mark):
+        return False
+    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    with tempfile.TemporaryDirectory() as target, warehouse.reader("dbt docs"):
+        invoke_dbt(["docs", "generate", "--static"], warehouse.dbt_environment(candidate), Path(target))
+        lake.upload(page, str(Path(target) / "static_index.html"), "text/html")
+    lake.write(mark, b"")
+    return True
+
+
+def project_digest(project: Path) -> str:
+    """Digest of everything that dbt's documentation is made of."""
+    digest = hashlib.sha256()
+    for path in sorted(project.rglob("*")):
+        if path.suffix in (".sql", ".yml", ".md") and "target" not in path.parts:
+            digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]

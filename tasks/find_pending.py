@@ -1,0 +1,23 @@
+"""Asks the lake and the ledger what is left to do."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from beam_job.batches import pending
+from blocks import MillraceLake, MillraceWarehouse
+from blocks import names as block_names
+from tasks.retries import DELAYS_S, is_transient
+from tasks.source import stream_contract
+
+
+@task(task_run_name="look for landings of {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+def has_pending(source: str, stream: str) -> bool:
+    """Whether a stream has manifests that the ledger lacks, or a batch under way; never answered from a cache.
+
+    Raises:
+        UnknownStream: no such source or stream.
+    """
+    contract = stream_contract(source, stream)
+    lake = MillraceLake.load(block_names.LAKE).open()
+    return bool(pending(lake, MillraceWarehouse.load(block_names.WAREHOUSE).open(), contract))

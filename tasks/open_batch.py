@@ -1,0 +1,34 @@
+"""Fixes what a merge works on, before it works."""
+
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from beam_job.batches import open_batch as open_next_batch
+from blocks import MillraceLake, MillraceWarehouse
+from blocks import names as block_names
+from contracts.batch import Batch
+from settings import load_settings
+from tasks.retries import DELAYS_S, is_transient
+from tasks.source import stream_contract
+
+
+@task(task_run_name="open batch of {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+def open_batch(source: str, stream: str) -> Batch | None:
+    """The batch under way, or one of all that is pending; None when nothing is. Never answered from a cache.
+
+    Raises:
+        UnknownStream: no such source or stream.
+    """
+    beam = load_settings().beam
+    return open_next_batch(
+        MillraceLake.load(block_names.LAKE).open(),
+        MillraceWarehouse.load(block_names.WAREHOUSE).open(),
+        stream_contract(source, stream),
+        max_bytes=beam.batch_max_bytes,
+        max_files=beam.batch_max_files,
+        in_process_max_bytes=beam.in_process_max_bytes,
+        now=datetime.now(UTC),
+    )

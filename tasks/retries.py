@@ -1,0 +1,21 @@
+"""Which failures a task tries again."""
+
+from typing import Any
+
+from prefect import Task
+from prefect.client.schemas.objects import State, TaskRun
+
+from contracts.errors import Retryable
+
+DELAYS_S = [2, 10, 30]
+
+
+def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether the same call may succeed later."""
+    try:
+        state.result()
+    except Retryable:
+        return True
+    except Exception:
+        return False
+    return False

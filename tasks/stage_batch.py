@@ -1,0 +1,20 @@
+"""Runs the Beam job that deduplicates a batch into staging files."""
+
+from prefect import task
+
+from beam_job.options import pipeline_options
+from beam_job.pipeline import stage_batch as run_pipeline
+from blocks import MillraceLake
+from blocks import names as block_names
+from contracts.batch import Batch, Staged
+from settings import load_settings
+from tasks.retries import DELAYS_S, is_transient
+from tasks.source import stream_contract
+
+
+@task(task_run_name="stage {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+def stage_batch(batch: Batch) -> Staged:
+    """Keep one winner per key and register of a batch, as Parquet; a repeat overwrites the same files."""
+    lake = MillraceLake.load(block_names.LAKE)
+    options = pipeline_options(batch, load_settings().beam.dataflow.model_dump(), load_settings().events.project)
+    return run_pipeline(lake.url, lake.endpoint, stream_contract(batch.source, batch.stream), batch, options)

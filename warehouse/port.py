@@ -1,0 +1,91 @@
+"""The port: what the platform asks of a warehouse, and the function that opens one by URL."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from contracts.batch import Balance, Batch, Staged
+from contracts.errors import SettingsError
+from contracts.ledger import Head, LedgerEntry
+from contracts.stream import StreamContract
+from lake.store import Lake
+
+
+class Warehouse(Protocol):
+    """Merged tables with their ledger; each method leaves the warehouse whole, whenever it is killed."""
+
+    url: str
+    marts_url: str
+
+    def ensure(self, contract: StreamContract) -> None:
+        """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
+        ...
+
+    def head(self, contract: StreamContract) -> Head:
+        """How far a stream is; a fresh Head when nothing was merged."""
+        ...
+
+    def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Those of the (object, generation) pairs that the ledger has."""
+        ...
+
+    def commit(
+        self, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, *, run_id: str, at: datetime
+    ) -> Balance:
+        """Merge a staged batch with head and ledger in one transaction; the same batch again gives the same balance.
+
+        Raises:
+            HeadMoved: another batch was committed since this one was opened.
+            BalanceError: the rows do not add up; nothing was committed.
+        """
+        ...
+
+    def balance(self, batch_id: str) -> Balance | None:
+        """The balance of a committed batch, None when it was not committed."""
+        ...
+
+    def append(self, entry: LedgerEntry) -> None:
+        """Add one fact to the ledger; the same kind, batch and run again changes nothing."""
+        ...
+
+    def ledger(self, since: datetime | None = None, kinds: Sequence[str] = ()) -> list[LedgerEntry]:
+        """Facts in the order they were written, from `since` on."""
+        ...
+
+    def reader(self, purpose: str) -> AbstractContextManager[None]:
+        """Hold off writers while another program (dbt) reads the tables. Raises WarehouseBusy."""
+        ...
+
+    def dbt_environment(self, candidate: str) -> dict[str, str]:
+        """Variables that make dbt read this warehouse and build into a candidate."""
+        ...
+
+    def candidate_url(self, candidate: str) -> str:
+        """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
+        ...
+
+    def publish(self, candidate: str) -> dict[str, int]:
+        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections and locks."""
+        ...
+
+
+def open_warehouse(url: str, marts_url: str, lock_timeout_s: float = 120.0) -> Warehouse:
+    """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>`.
+
+    Raises:
+        SettingsError: the URL's scheme is not known.
+    """
+    if url.startswith("duckdb:///"):
+        from warehouse.duckdb import DuckDBWarehouse
+
+        return DuckDBWarehouse(url, marts_url, lock_timeout_s)
+    if url.startswith("bigquery://"):
+        from warehouse.bigquery import BigQueryWarehouse
+
+        return BigQueryWarehouse(url, marts_url)
+    raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")
