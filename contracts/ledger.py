@@ -10,7 +10,7 @@ Kind = Literal["landed", "merged", "announced", "published", "quarantined", "red
 
 
 class LedgerEntry(Frozen):
-    """One fact. A `published` entry's `detail` is the watermark: the instant up to which merges are in the marts."""
+    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate."""
 
     kind: Kind
     batch_id: str

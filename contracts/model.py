@@ -1,18 +1,35 @@
 """A model run: which merges it takes into the marts."""
 
-from datetime import datetime
+from collections.abc import Iterable
 
 from contracts.landing import Count
+from contracts.ledger import LedgerEntry
 from contracts.stream import Frozen
 
 
 class ModelWork(Frozen):
-    """Merged batches that are not in the marts yet, and the instant up to which this run reads."""
+    """Merged batches that are not in the marts yet."""
 
-    watermark: datetime
     batches: tuple[str, ...]
     streams: tuple[str, ...]
     rows: Count = 0
+
+
+def unpublished(ledger: Iterable[LedgerEntry], *, full: bool = False) -> ModelWork | None:
+    """The merges that no `published` entry names (with `full`, all merges); None when there are none.
+
+    By batch, not by time: a commit may become visible after another that bears a later instant.
+    """
+    entries = list(ledger)
+    published = set() if full else {e.batch_id for e in entries if e.kind == "published"}
+    merged = [e for e in entries if e.kind == "merged" and e.batch_id not in published]
+    if not merged:
+        return None
+    return ModelWork(
+        batches=tuple(e.batch_id for e in merged),
+        streams=tuple(sorted({f"{e.source}.{e.stream}" for e in merged})),
+        rows=sum(e.merged for e in merged),
+    )
 
 
 class QualityResult(Frozen):

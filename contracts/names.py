@@ -35,6 +35,11 @@ def dead_letter_topic(topic: str) -> str:
     return f"{topic}-dead"
 
 
+def dead_letter_subscription(topic: str) -> str:
+    """Pull subscription that keeps what `topic` could not deliver."""
+    return f"{topic}-dead-pull"
+
+
 def gateway_subscription(topic: str) -> str:
     """Push subscription through which the gateway hears of `topic`."""
     return f"{topic}-gateway"

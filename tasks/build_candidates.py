@@ -30,5 +30,5 @@ def build_candidates(work: ModelWork) -> str:
 
 def candidate_name(run: str, work: ModelWork) -> str:
     """Name of what one run builds from one piece of work."""
-    digest = hashlib.sha256(f"{run} {work.watermark.isoformat()} {work.batches}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{run} {work.batches}".encode()).hexdigest()
     return f"candidate_{digest[:16]}"

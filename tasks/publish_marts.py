@@ -15,23 +15,19 @@ from tasks.run_id import run_id
 
 @task(task_run_name="publish {candidate}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
 def publish_marts(candidate: str, work: ModelWork) -> Published:
-    """Let all readers see the candidates at once, then note in the ledger up to when merges are published."""
+    """Let all readers see the candidates at once, then note in the ledger which merges they have."""
     warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
     marts = warehouse.publish(candidate)
-    warehouse.append(
-        LedgerEntry(
-            kind="published",
-            batch_id=candidate,
-            source="",
-            stream="",
-            run_id=run_id(),
-            at=datetime.now(UTC),
-            detail=work.watermark.isoformat(),
-        )
-    )
+    at = datetime.now(UTC)
+    warehouse.append(*(published_entry(batch, candidate, run_id(), at) for batch in work.batches))
     create_table_artifact(
         [{"mart": name, "rows": rows} for name, rows in sorted(marts.items())],
         key="published-marts",
         description=f"Published from {len(work.batches)} merged batches of {', '.join(work.streams)}",
     )
     return Published(run_id=run_id(), marts=marts, batches=len(work.batches))
+
+
+def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that a merged batch is in the marts."""
+    return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)

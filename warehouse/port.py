@@ -45,8 +45,8 @@ class Warehouse(Protocol):
         """The balance of a committed batch, None when it was not committed."""
         ...
 
-    def append(self, entry: LedgerEntry) -> None:
-        """Add one fact to the ledger; the same kind, batch and run again changes nothing."""
+    def append(self, *entries: LedgerEntry) -> None:
+        """Add facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
         ...
 
     def ledger(self, since: datetime | None = None, kinds: Sequence[str] = ()) -> list[LedgerEntry]:

@@ -1,0 +1,1 @@
+"""The demonstration: days of real data through every step, checked at the end against another computation."""

@@ -1,0 +1,91 @@
+"""What the demonstration asks of the Prefect server: start a run, see runs, their artifacts and events."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+FLOWS = ("ingest", "merge", "model", "reconcile")
+ACTIVE = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
+ACTION_FAILED = "prefect.automation.action.failed"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One flow run, as the server tells it."""
+
+    id: str
+    flow: str
+    name: str
+    state: str
+    message: str
+    started: datetime | None
+    ended: datetime | None
+    seconds: float
+
+    @property
+    def active(self) -> bool:
+        """Whether it may still do something."""
+        return self.state in ACTIVE
+
+    @property
+    def bad(self) -> bool:
+        """Whether it ended without doing what it should."""
+        return self.state in ("FAILED", "CRASHED", "CANCELLED")
+
+
+class PrefectApi:
+    """The server's REST API at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=60)
+        self._flows: dict[str, str] = {}
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Start a deployment named `flow/deployment`; returns the run's id."""
+        found = self._http.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        made = self._http.post(f"/deployments/{found['id']}/create_flow_run", json=body).raise_for_status().json()
+        return str(made["id"])
+
+    def runs(self, since: datetime) -> list[Run]:
+        """Runs of our flows that were due at `since` or later, oldest first; those due in the future are left out."""
+        wanted = {"expected_start_time": {"after_": since.isoformat()}}
+        body = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        found = self._http.post("/flow_runs/filter", json=body).raise_for_status().json()
+        return [self._run(run) for run in found if not _is_scheduled_by_clock(run)]
+
+    def _run(self, run: dict[str, Any]) -> Run:
+        flow_id = run["flow_id"]
+        if flow_id not in self._flows:
+            self._flows[flow_id] = self._http.get(f"/flows/{flow_id}").raise_for_status().json()["name"]
+        state = run.get("state") or {}
+        return Run(
+            run["id"], self._flows[flow_id], run["name"], run["state_type"], state.get("message") or "",
+            _instant(run["start_time"]), _instant(run["end_time"]), run["total_run_time"],
+        )  # fmt: skip
+
+    def artifacts(self, run_id: str) -> dict[str, list[dict[str, Any]]]:
+        """Tables that a run made, newest of each key."""
+        body = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}, "sort": "UPDATED_DESC"}
+        found = self._http.post("/artifacts/filter", json=body).raise_for_status().json()
+        tables: dict[str, list[dict[str, Any]]] = {}
+        for artifact in reversed(found):
+            tables.setdefault(artifact["key"], []).extend(json.loads(artifact["data"]))
+        return tables
+
+    def events(self, name: str, since: datetime) -> list[dict[str, Any]]:
+        """Events of one name since an instant."""
+        occurred = {"since": since.isoformat(), "until": "2999-01-01T00:00:00Z"}
+        body = {"filter": {"event": {"name": [name]}, "occurred": occurred}, "limit": 50}
+        return list(self._http.post("/events/filter", json=body).raise_for_status().json()["events"])
+
+
+def _is_scheduled_by_clock(run: dict[str, Any]) -> bool:
+    return run["state_type"] == "SCHEDULED" and bool(run.get("auto_scheduled"))
+
+
+def _instant(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None

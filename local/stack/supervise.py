@@ -1,0 +1,150 @@
+"""The process that owns the stack: starts it, provisions and registers, tends it, ends it on SIGTERM."""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local.stack.credentials import load_credentials
+from local.stack.place import POOL, ROOT, Place, load_place, move_taken_ports, write_atomically
+from local.stack.services import servers, workers
+from local.stack.supervisor import StackError, Supervisor, die_with_parent, end_leftovers
+
+TEND_S = 0.5
+REGISTER = (
+    ("work pool", ("prefect", "--no-prompt", "work-pool", "create", POOL, "--type", "process", "--overwrite")),
+    ("blocks", ("blocks.register",)),
+    ("connections", ("blocks.connections", "apply")),
+    ("deployments", ("blocks.deploy",)),
+    ("automations", ("automations", "apply")),
+)
+
+
+def supervise(state: Path) -> None:
+    """Run the stack until SIGTERM or SIGINT.
+
+    Raises:
+        StackError: another supervisor has the state, or a part did not come up.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    with held(state):
+        ready = state / "ready.json"
+        ready.unlink(missing_ok=True)
+        place = load_place(state)
+        end_leftovers(place, say)
+        moved = move_taken_ports(place)
+        for name, port in moved.ports.items():
+            if port != place.ports[name]:
+                say(f"port {place.ports[name]} of {name} is taken by another program; using {port}")
+        supervisor = Supervisor(moved, say)
+        try:
+            bring_up(moved, supervisor)
+            write_atomically(ready, json.dumps({"pid": os.getpid()}))
+            while True:
+                time.sleep(TEND_S)
+                supervisor.tend()
+        except KeyboardInterrupt:
+            say("stopping")
+        finally:
+            ready.unlink(missing_ok=True)
+            supervisor.stop()
+
+
+def bring_up(place: Place, supervisor: Supervisor) -> None:
+    """Servers, then what stands on them, then the workers."""
+    began = time.monotonic()
+    credentials = load_credentials(place)
+    (place.state / "warehouse").mkdir(parents=True, exist_ok=True)
+    say("starting Prefect, Pub/Sub, Cloud Storage, Secret Manager, Airbyte and the Slack inbox")
+    supervisor.start(servers(place, os.getpid(), credentials))
+    say(f"servers answer ({time.monotonic() - began:.0f} s)")
+    os.environ.clear()
+    os.environ.update(place.environment())
+    from local.airport_ops.replay import create
+    from local.stack.provision import provision
+
+    provision(place, credentials)
+    if not place.database.exists():
+        create(place.database, credentials["airport-ops-password"])
+    say(f"bucket, topics, secrets and the demo's database are there ({time.monotonic() - began:.0f} s)")
+    for what, command in REGISTER:
+        run_step(place, what, command)
+    say(f"blocks, connections, deployments and automations are registered ({time.monotonic() - began:.0f} s)")
+    supervisor.start(workers(place))
+    say(f"the stack is up ({time.monotonic() - began:.0f} s)")
+
+
+def run_step(place: Place, what: str, command: tuple[str, ...]) -> None:
+    """Run one of the platform's own commands, as an administrator would."""
+    log = place.state / "logs" / f"register-{what.replace(' ', '-')}.log"
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=ROOT, env=place.environment(), stdin=subprocess.DEVNULL,
+            stdout=output, stderr=subprocess.STDOUT, check=False,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )  # fmt: skip
+    if done.returncode:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
+        raise StackError(f"{what}: `python -m {' '.join(command)}` ended with {done.returncode}:\n{tail}")
+
+
+@contextmanager
+def held(state: Path) -> Iterator[None]:
+    """Hold the state, so that two stacks never share one.
+
+    Raises:
+        StackError: another supervisor has it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(f"a stack is running on {state} already; see `make status`, end it by `make down`") from None
+        yield
+
+
+def is_held(state: Path) -> bool:
+    """Whether a supervisor has the state."""
+    if not (state / "lock").exists():
+        return False
+    try:
+        with held(state):
+            return False
+    except StackError:
+        return True
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"  {text}", flush=True)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Supervise until told to end."""
+    parser = argparse.ArgumentParser(prog="python -m local.stack.supervise", description=__doc__)
+    parser.add_argument("--state", type=Path, required=True)
+    try:
+        supervise(parser.parse_args().state.resolve())
+    except StackError as error:
+        say(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

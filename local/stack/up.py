@@ -1,0 +1,96 @@
+"""Starts the supervisor as a process of its own, shows its progress, and ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from local.stack.place import ROOT, Place, load_place
+from local.stack.supervise import is_held
+from local.stack.supervisor import StackError, die_with_parent
+
+UP_S = 600
+DOWN_S = 60
+
+
+def up(state: Path, say: Callable[[str], None], *, detached: bool) -> Place:
+    """Bring the stack up, or find it up; a detached one outlives this process.
+
+    Raises:
+        StackError: it did not come up; the supervisor's words were shown.
+    """
+    if is_held(state):
+        _wait_ready(state, None)
+        return load_place(state)
+    log = state / "logs" / "supervisor.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    (state / "ready.json").unlink(missing_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "local.stack.supervise", "--state", str(state)], cwd=ROOT,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            preexec_fn=die_with_parent if sys.platform == "linux" and not detached else None,
+        )  # fmt: skip
+    try:
+        with log.open() as lines:
+            _wait_ready(state, process, lambda: _show(lines.read(), say))
+            _show(lines.read(), say)
+    except BaseException:
+        end(process.pid)
+        raise
+    return load_place(state)
+
+
+def _show(text: str, say: Callable[[str], None]) -> None:
+    for line in text.splitlines():
+        say(line)
+
+
+def _wait_ready(
+    state: Path, process: subprocess.Popen[bytes] | None, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    deadline = time.monotonic() + UP_S
+    while not (state / "ready.json").exists():
+        meanwhile()
+        if process is not None and process.poll() is not None:
+            meanwhile()
+            raise StackError(f"the stack did not come up; its logs are in {state / 'logs'}")
+        if time.monotonic() > deadline:
+            raise StackError(f"the stack is not up after {UP_S} s; its logs are in {state / 'logs'}")
+        time.sleep(0.2)
+
+
+def down(state: Path) -> bool:
+    """End the stack; False when none was running."""
+    ready, pids = state / "ready.json", state / "pids.json"
+    if not is_held(state):
+        return False
+    source = ready if ready.exists() else pids
+    pid = json.loads(source.read_text()).get("pid" if source is ready else "supervisor")
+    end(int(pid))
+    deadline = time.monotonic() + DOWN_S
+    while is_held(state) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if is_held(state):
+        raise StackError(f"the supervisor (process {pid}) did not end in {DOWN_S} s")
+    return True
+
+
+def supervisor_pid(state: Path) -> int:
+    """Process id of the supervisor of a stack that is up."""
+    return int(json.loads((state / "ready.json").read_text())["pid"])
+
+
+def end(pid: int) -> None:
+    """Ask a supervisor to end its stack, and wait until it has when it is our child."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + DOWN_S
+        while time.monotonic() < deadline and os.waitpid(pid, os.WNOHANG) == (0, 0):
+            time.sleep(0.1)
+    except (ProcessLookupError, ChildProcessError):
+        return
