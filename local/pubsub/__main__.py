@@ -1,0 +1,41 @@
+"""Run the Pub/Sub server: `python -m local.pubsub --port P --state DIR --identity DIR`."""
+
+from pathlib import Path
+
+from local.pubsub.broker import Broker
+from local.pubsub.push import Pusher
+from local.pubsub.service import PublisherService, SubscriberService
+from local.pubsub.store import Store
+from local.rpc import start_server
+from local.serving import GRACE_S, common_options, option_parser, owned, run_until_ended, say_ready, until_told_to_end
+
+
+def main() -> None:
+    """Serve until told to end."""
+    parser = option_parser("pubsub", "Pub/Sub for one machine.")
+    parser.add_argument("--identity", type=Path, help="directory of the key that signs push tokens")
+    parsed = parser.parse_args()
+    options = common_options(parsed)
+
+    async def serve() -> None:
+        broker = Broker(Store(options.state / "pubsub.sqlite"))
+        pusher = Pusher(broker, parsed.identity)
+        services = {
+            "google.pubsub.v1.Publisher": PublisherService(broker).methods(),
+            "google.pubsub.v1.Subscriber": SubscriberService(broker, pusher.changed).methods(),
+        }
+        server = await start_server(options.port, services)
+        for name in broker.subscriptions:
+            pusher.changed(name)
+        say_ready("pubsub", options.port)
+        await until_told_to_end(options.parent)
+        await pusher.close()
+        await server.stop(GRACE_S)
+        broker.store.close()
+
+    with owned(options.state):
+        run_until_ended(serve)
+
+
+if __name__ == "__main__":
+    main()

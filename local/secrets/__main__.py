@@ -1,0 +1,25 @@
+"""Run the Secret Manager: `python -m local.secrets --port P --state DIR`."""
+
+from local.rpc import start_server
+from local.secrets.service import SecretService
+from local.serving import GRACE_S, common_options, option_parser, owned, run_until_ended, say_ready, until_told_to_end
+
+
+def main() -> None:
+    """Serve until told to end."""
+    options = common_options(option_parser("secrets", "Secret Manager for one machine.").parse_args())
+
+    async def serve() -> None:
+        service = SecretService(options.state / "secrets.json")
+        methods = {"google.cloud.secretmanager.v1.SecretManagerService": service.methods()}
+        server = await start_server(options.port, methods)
+        say_ready("secrets", options.port)
+        await until_told_to_end(options.parent)
+        await server.stop(GRACE_S)
+
+    with owned(options.state):
+        run_until_ended(serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A Slack inbox: takes what a webhook takes and shows it."""

@@ -1,0 +1,91 @@
+"""Webhook posts in; a page and a JSON list of what was posted out."""
+
+import html
+import json
+import re
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+MAX_BODY = 256 * 1024
+EMOJI = {
+    "white_check_mark": "✅", "x": "❌", "warning": "⚠️", "rotating_light": "🚨", "bar_chart": "📊",
+    "no_entry": "⛔", "package": "📦", "information_source": "ℹ️",
+}  # fmt: skip
+PAGE = (Path(__file__).parent / "inbox.html").read_text()
+
+
+def slack_app(state: Path, tokens: list[str]) -> Starlette:
+    """`POST /services/<token>`, `GET /` and `GET /messages.json`."""
+    db = sqlite3.connect(state / "inbox.sqlite", isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL, body TEXT)")
+
+    async def post(request: Request) -> PlainTextResponse:
+        if request.path_params["token"] not in tokens:
+            return PlainTextResponse("no_team", 404)
+        body = await request.body()
+        if len(body) > MAX_BODY:
+            return PlainTextResponse("payload_too_large", 413)
+        message = _payload(body, request.headers.get("content-type", ""))
+        if message is None:
+            return PlainTextResponse("invalid_payload", 400)
+        if not message.get("text") and not message.get("blocks"):
+            return PlainTextResponse("no_text", 400)
+        db.execute("INSERT INTO messages (at, body) VALUES (?, ?)", (time.time(), json.dumps(message)))
+        return PlainTextResponse("ok")
+
+    def messages() -> list[dict[str, Any]]:
+        rows = db.execute("SELECT id, at, body FROM messages ORDER BY id")
+        return [{"id": i, "at": datetime.fromtimestamp(at, UTC).isoformat(), **json.loads(b)} for i, at, b in rows]
+
+    async def listing(_: Request) -> JSONResponse:
+        return JSONResponse(messages())
+
+    async def inbox(_: Request) -> HTMLResponse:
+        shown = "".join(_article(m) for m in messages()[-500:]) or "<p class=empty>Nothing was posted yet.</p>"
+        return HTMLResponse(PAGE.replace("{{messages}}", shown))
+
+    return Starlette(
+        routes=[
+            Route("/", inbox),
+            Route("/messages.json", listing),
+            Route("/services/{token:path}", post, methods=["POST"]),
+        ]
+    )
+
+
+def _payload(body: bytes, content_type: str) -> dict[str, Any] | None:
+    try:
+        text = body.decode()
+        if content_type.startswith("application/x-www-form-urlencoded"):
+            text = parse_qs(text)["payload"][0]
+        message = json.loads(text)
+    except (UnicodeDecodeError, ValueError, KeyError):
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _article(message: dict[str, Any]) -> str:
+    at = message["at"][:19].replace("T", " ")
+    return f"<article><header><b>Millrace</b> <time>{at} UTC</time></header><div>{render(str(message.get('text', '')))}</div></article>"
+
+
+def render(text: str) -> str:
+    """Slack's mrkdwn as safe HTML: links, bold, code, emoji."""
+    text = html.escape(text, quote=True)
+    text = re.sub(r"&lt;(https?://[^\s|]+?)\|(.+?)&gt;", r'<a href="\1">\2</a>', text)
+    text = re.sub(r"&lt;(https?://[^\s|]+?)&gt;", r'<a href="\1">\1</a>', text)
+    text = re.sub(r'(?<![">])(https?://[^\s<]+)', r'<a href="\1">\1</a>', text)
+    text = re.sub(r"`([^`\n]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])", r"<strong>\1</strong>", text)
+    text = re.sub(r":([a-z_]+):", lambda m: EMOJI.get(m[1], m[0]), text)
+    return text.replace("\n", "<br>")
