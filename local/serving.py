@@ -100,7 +100,7 @@ def serve_http(name: str, application: Application, options: Options) -> None:
     import uvicorn
 
     config = uvicorn.Config(
-        application, host="127.0.0.1", port=options.port, log_level="warning", access_log=False, lifespan="off",
+        application, host="127.0.0.1", port=options.port, log_level="warning", access_log=False, lifespan="auto",
         timeout_graceful_shutdown=int(GRACE_S), timeout_keep_alive=30,
     )  # fmt: skip
     server = uvicorn.Server(config)

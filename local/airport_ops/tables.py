@@ -53,7 +53,7 @@ class Table:
         return (
             f"CREATE TRIGGER {self.name}_{op.lower()} AFTER {op} ON {self.name} BEGIN"
             f" INSERT INTO {CHANGES} (table_name, op, key, row, changed_at)"
-            f" VALUES ('{self.name}', '{op.lower()}', {_json_object(side, self.key)}, {image}, {at}); END;"
+            f" VALUES ('{self.name}', '{op.lower()}', {_json_object(side, self.key)}, {image}, {at}); END;"  # noqa: S608  our own names
         )
 
 
@@ -143,7 +143,7 @@ CREATE TABLE _clock (now TEXT NOT NULL);
 CREATE TABLE _replay (day INTEGER NOT NULL);
 INSERT INTO _replay VALUES (0);
 CREATE TABLE _users (username TEXT PRIMARY KEY, salt BLOB NOT NULL, hash BLOB NOT NULL);
-"""
+"""  # noqa: S608
 
 
 def hash_password(password: str, salt: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""Airbyte on one machine: its public API, connectors as subprocesses, and its GCS destination."""

@@ -1,0 +1,257 @@
+"""The JSON and XML API over an index: requests are matched on the raw path, where `%2F` is part of a name."""
+
+import json
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from local.storage.index import Index, Json, Preconditions, StorageError
+from local.storage.listing import list_objects
+from local.storage.uploads import continue_upload, start_upload
+
+Handler = Callable[..., Awaitable[Response]]
+
+
+def storage_app(index: Index, base_url: str, changed: Callable[[], None]) -> Starlette:
+    """The whole server; `changed` is called after each write, so that announcements go out at once."""
+    api = Api(index, base_url)
+    routes = [(re.compile(f"^{pattern}$"), methods, handler) for pattern, methods, handler in api.routes()]
+
+    async def serve(request: Request) -> Response:
+        try:
+            answer = await dispatch(routes, request)
+        except StorageError as error:
+            answer = problem(error)
+        if request.method not in ("GET", "HEAD"):
+            changed()
+        return answer
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+    return Starlette(routes=[Route("/{path:path}", serve, methods=methods)])
+
+
+async def dispatch(routes: list[tuple[re.Pattern[str], str, Handler]], request: Request) -> Response:
+    """Answer by the first route that fits."""
+    path = request.scope["raw_path"].decode().split("?")[0]
+    for pattern, methods, handler in routes:
+        match = pattern.match(path)
+        if match and request.method in methods.split():
+            return await handler(request, *(unquote(part) for part in match.groups()))
+    raise StorageError(404, "notFound", f"{request.method} {path} is not served here")
+
+
+def problem(error: StorageError) -> Response:
+    """An error as the JSON API words it."""
+    if error.status == 304:
+        return Response(status_code=304)
+    detail = {"message": str(error), "domain": "global", "reason": error.reason}
+    return JSONResponse({"error": {"code": error.status, "message": str(error), "errors": [detail]}}, error.status)
+
+
+class Api:
+    """Handlers by route."""
+
+    def __init__(self, index: Index, base_url: str) -> None:
+        self._index, self._base = index, base_url
+
+    def routes(self) -> list[tuple[str, str, Handler]]:
+        """Pattern of the raw path, methods, handler; the first that fits is taken."""
+        b, o = r"(?:/storage/v1)?/b/([^/]+)", r"/o/([^/]+)"
+        return [
+            ("/_local/health", "GET", self.health),
+            ("/batch/storage/v1", "POST", self.batch),
+            (r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o", "POST PUT DELETE", self.upload),
+            (f"(?:/download)?{b}{o}", "GET HEAD", self.get),
+            (f"{b}{o}", "PATCH PUT", self.patch),
+            (f"{b}{o}", "DELETE", self.delete),
+            (f"{b}{o}/(?:rewriteTo|copyTo){b.replace('(?:/storage/v1)?', '')}{o}", "POST", self.copy),
+            (f"{b}{o}/compose", "POST", self.compose),
+            (f"{b}/o", "GET", self.list),
+            (f"{b}/notificationConfigs", "GET POST", self.notifications),
+            (f"{b}/notificationConfigs/([^/]+)", "GET DELETE", self.notification),
+            (b, "GET PATCH PUT", self.bucket),
+            (b, "DELETE", self.delete_bucket),
+            (r"(?:/storage/v1)?/b", "GET POST", self.buckets),
+            ("/([^/]+)/(.+)", "GET HEAD", self.page),
+            ("/([^/]+)/(.+)", "PUT", self.xml_put),
+            ("/([^/]+)/(.+)", "DELETE", self.delete),
+        ]
+
+    async def health(self, _: Request) -> Response:
+        """Whether the server answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def buckets(self, request: Request) -> Response:
+        """List or make buckets."""
+        if request.method == "POST":
+            return JSONResponse(self._index.add_bucket(await request.json()))
+        return JSONResponse({"kind": "storage#buckets", "items": self._index.buckets()})
+
+    async def bucket(self, _: Request, bucket: str) -> Response:
+        """A bucket."""
+        return JSONResponse(self._index.bucket(bucket))
+
+    async def delete_bucket(self, _: Request, bucket: str) -> Response:
+        """Delete an empty bucket."""
+        self._index.drop_bucket(bucket)
+        return Response(status_code=204)
+
+    async def list(self, request: Request, bucket: str) -> Response:
+        """Objects by prefix."""
+        return JSONResponse(list_objects(self._index, bucket, dict(request.query_params)))
+
+    async def upload(self, request: Request, bucket: str) -> Response:
+        """Simple, multipart and resumable uploads."""
+        if "upload_id" in request.query_params:
+            return await continue_upload(self._index, request)
+        return await start_upload(self._index, request, bucket, self._base)
+
+    async def get(self, request: Request, bucket: str, name: str) -> Response:
+        """An object's resource, or with `alt=media` its bytes."""
+        query = dict(request.query_params)
+        there = self._index.get(bucket, name, query)
+        if query.get("alt") == "media" or request.url.path.startswith("/download"):
+            return self._media(request, there)
+        return JSONResponse(there)
+
+    async def page(self, request: Request, bucket: str, name: str) -> Response:
+        """An object's bytes, as the XML API and browsers ask for them; a folder shows its index page."""
+        if name.endswith("/") and self._index.find(bucket, name) is None:
+            name += "index.html"
+        return self._media(request, self._index.get(bucket, name, dict(request.query_params)))
+
+    def _media(self, request: Request, there: Json) -> Response:
+        kind = there.get("contentType") or mimetypes.guess_type(there["name"])[0] or "application/octet-stream"
+        headers = {
+            "x-goog-generation": there["generation"], "x-goog-metageneration": there["metageneration"],
+            "x-goog-hash": f"crc32c={there['crc32c']},md5={there['md5Hash']}", "etag": f'"{there["etag"]}"',
+            "x-goog-stored-content-length": there["size"], "x-goog-stored-content-encoding": "identity",
+        }  # fmt: skip
+        size, wanted = int(there["size"]), request.headers.get("range", "")
+        if wanted.startswith("bytes=") and "," not in wanted:
+            first, last = span(wanted, size)
+            with self._index.path(there).open("rb") as file:
+                file.seek(first)
+                data = file.read(last - first + 1)
+            headers["content-range"] = f"bytes {first}-{last}/{size}"
+            return Response(data, 206, headers, kind)
+        if request.method == "HEAD" or size == 0:
+            return Response(b"", 200, headers | {"content-length": there["size"]}, kind)
+        return FileResponse(self._index.path(there), 200, headers, kind)
+
+    async def patch(self, request: Request, bucket: str, name: str) -> Response:
+        """Change metadata."""
+        changes = await request.json()
+        return JSONResponse(self._index.patch(bucket, name, changes, dict(request.query_params)))
+
+    async def delete(self, request: Request, bucket: str, name: str) -> Response:
+        """Delete an object."""
+        self._index.drop(bucket, name, dict(request.query_params))
+        return Response(status_code=204)
+
+    async def xml_put(self, request: Request, bucket: str, name: str) -> Response:
+        """Write an object as the XML API does."""
+        query = dict(request.query_params)
+        if match := request.headers.get("x-goog-if-generation-match"):
+            query["ifGenerationMatch"] = match
+        prefix = "x-goog-meta-"
+        metadata = {k.removeprefix(prefix): v for k, v in request.headers.items() if k.startswith(prefix)}
+        body = {"name": name, "contentType": request.headers.get("content-type"), "metadata": metadata or None}
+        there = self._index.put(bucket, body, await request.body(), query)
+        return Response(b"", 200, {"x-goog-generation": there["generation"], "etag": f'"{there["etag"]}"'})
+
+    async def copy(self, request: Request, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
+        """Copy or rewrite, in one step."""
+        query = dict(request.query_params)
+        source = self._index.get(bucket, name, {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {})
+        Preconditions.of(query, "ifSource").check(source)
+        given = json.loads(await request.body() or b"{}")
+        body = source | {k: v for k, v in given.items() if v} | {"name": to_name, "md5Hash": None, "crc32c": None}
+        there = self._index.put(to_bucket, body, self._index.path(source).read_bytes(), query)
+        if "/copyTo/" in request.url.path:
+            return JSONResponse(there)
+        size = there["size"]
+        return JSONResponse(
+            {"kind": "storage#rewriteResponse", "totalBytesRewritten": size, "objectSize": size, "done": True, "resource": there}
+        )
+
+    async def compose(self, request: Request, bucket: str, name: str) -> Response:
+        """Join objects into one."""
+        wanted = await request.json()
+        sources = [self._index.get(bucket, s["name"], {}) for s in wanted["sourceObjects"]]
+        data = b"".join(self._index.path(s).read_bytes() for s in sources)
+        body = (wanted.get("destination") or {}) | {"name": name}
+        return JSONResponse(self._index.put(bucket, body, data, dict(request.query_params)))
+
+    async def notifications(self, request: Request, bucket: str) -> Response:
+        """List or make notification configurations."""
+        self._index.bucket(bucket)
+        if request.method == "POST":
+            body = {"payload_format": "JSON_API_V1"} | await request.json() | {"kind": "storage#notification"}
+            row = self._index.db.execute(
+                "INSERT INTO notifications (bucket, body) VALUES (?, ?)", (bucket, json.dumps(body))
+            )
+            return JSONResponse(body | {"id": str(row.lastrowid)})
+        rows = self._index.db.execute("SELECT id, body FROM notifications WHERE bucket = ? ORDER BY id", (bucket,))
+        return JSONResponse({"items": [json.loads(text) | {"id": str(number)} for number, text in rows]})
+
+    async def notification(self, request: Request, bucket: str, number: str) -> Response:
+        """One notification configuration."""
+        where = "FROM notifications WHERE bucket = ? AND id = ?"
+        row = self._index.db.execute(f"SELECT body {where}", (bucket, number)).fetchone()  # noqa: S608
+        if row is None:
+            raise StorageError(404, "notFound", f"no notification {number} on {bucket}")
+        if request.method == "DELETE":
+            self._index.db.execute(f"DELETE {where}", (bucket, number))  # noqa: S608
+            return Response(status_code=204)
+        return JSONResponse(json.loads(row[0]) | {"id": number})
+
+    async def batch(self, request: Request) -> Response:
+        """Several calls in one multipart/mixed request."""
+        boundary = re.search(r'boundary="?([^";]+)', request.headers["content-type"])
+        if not boundary:
+            raise StorageError(400, "invalid", "a batch needs a boundary")
+        parts = []
+        for chunk in (await request.body()).split(b"--" + boundary[1].encode())[1:-1]:
+            parts.append(await self._batched(chunk.decode()))
+        text = "".join(f"--batch\r\nContent-Type: application/http\r\n\r\n{p}\r\n" for p in parts) + "--batch--"
+        return Response(text, media_type="multipart/mixed; boundary=batch")
+
+    async def _batched(self, chunk: str) -> str:
+        head, _, rest = chunk.replace("\r\n", "\n").lstrip("\n").partition("\n\n")
+        line, _, more = rest.partition("\n")
+        method, url, _ = line.split(" ", 2)
+        path, _, query = re.sub(r"^https?://[^/]+", "", url).partition("?")
+        body = more.partition("\n\n")[2].encode()
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        scope = {
+            "type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(), "headers": [],
+            "query_string": query.encode(), "server": ("127.0.0.1", 80), "scheme": "http",
+        }  # fmt: skip
+        routes = [(re.compile(f"^{pattern}$"), methods, handler) for pattern, methods, handler in self.routes()]
+        try:
+            answer = await dispatch(routes, Request(scope, receive))
+        except StorageError as error:
+            answer = problem(error)
+        content = bytes(answer.body).decode()
+        return f"HTTP/1.1 {answer.status_code} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n{content}"
+
+
+def span(wanted: str, size: int) -> tuple[int, int]:
+    """First and last byte of a Range header. Raises 416 when it lies outside."""
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    begin = int(first) if first else max(0, size - int(last))
+    end = min(int(last), size - 1) if first and last else size - 1
+    if begin >= size or end < begin:
+        raise StorageError(416, "requestedRangeNotSatisfiable", f"{wanted} of {size} bytes")
+    return begin, end
