@@ -1,1 +1,1 @@
-"""Airbyte on one machine: its public API, connectors as subprocesses, and its GCS destination."""
+"""An Airbyte on 127.0.0.1: its public API, connectors as subprocesses, Parquet and Avro into the lake."""

@@ -66,7 +66,7 @@ class AvroFile:
 
     extension = ".avro"
 
-    def __init__(self, fields: list[Field], compression: str = "snappy") -> None:
+    def __init__(self, fields: list[Field], compression: str = "null") -> None:
         self._sink = io.BytesIO()
         self._writer = Writer(self._sink, avro_schema(fields), codec=compression)
 

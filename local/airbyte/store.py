@@ -54,9 +54,10 @@ class Store:
     def put(self, kind: str, item_id: str, body: Body) -> None:
         """Write an item, new or not."""
         self._run(
-            "INSERT INTO items (kind, id, body) VALUES (?, ?, ?) ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body",
+            "INSERT INTO items (kind, id, body) VALUES (?, ?, ?)"
+            " ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body",
             (kind, item_id, json.dumps(body)),
-        )  # fmt: skip
+        )
 
     def get(self, kind: str, item_id: str) -> Body | None:
         """An item, or None."""
@@ -76,7 +77,7 @@ class Store:
             self._run("DELETE FROM catalogs WHERE source_id = ?", (item_id,))
 
     def add_job(self, connection_id: str, job_type: str) -> int:
-        """A new pending job; `reset` forgets the connection's states.
+        """A new pending job.
 
         Raises:
             JobRuns: one of the connection is active.
@@ -136,6 +137,10 @@ class Store:
         with self._transaction():
             for stream in streams:
                 self._run("DELETE FROM states WHERE connection_id = ? AND stream = ?", (connection_id, stream))
+
+    def drop_all_states(self, connection_id: str) -> None:
+        """Forget every state of a connection."""
+        self._run("DELETE FROM states WHERE connection_id = ?", (connection_id,))
 
     def generation(self, connection_id: str, stream: str, *, new: bool = False) -> int:
         """The stream's generation, 0 until it is first overwritten; `new` begins another."""

