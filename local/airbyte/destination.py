@@ -1,162 +1,157 @@
-"""Records and states of a sync in; objects of the GCS destination 1.x out, and states once their data has landed."""
+"""Writes records as the GCS destination 1.x does: one folder per sync, Parquet or Avro, Airbyte's columns first."""
 
-import re
+import io
+import json
+import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
-from local.airbyte.bucket import GENERATION, Bucket
-from local.airbyte.columns import EXTRACTED_AT, GENERATION_ID, META, RAW_ID, Field, Row, convert, fields
-from local.airbyte.files import DataFile, data_file
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-DEFAULT_PATH = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
-DEFAULT_FILE = "{part_number}{format_extension}"
-FLUSH_BYTES = 200 * 1024 * 1024
-VARIABLE = re.compile(r"\$\{(\w+)\}")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a sync's objects go."""
-
-    prefix: str
-    path_format: str
-    file_pattern: str
-    namespace: str
-    job_id: int
-    started: datetime
-
-    def name(self, stream: str, part: int, extension: str) -> str:
-        """An object's name."""
-        file = self.file_pattern.replace("{part_number}", str(part)).replace("{format_extension}", extension)
-        return self.prefix + self._filled(self.path_format, stream) + file
-
-    def stream_prefix(self, stream: str) -> str:
-        """What the names of a stream's objects have in common in every sync."""
-        varying = re.split(r"\$\{(?:SYNC_ID|YEAR|MONTH|DAY|HOUR|MINUTE|SECOND|EPOCH|UUID)\}", self.path_format)[0]
-        return self.prefix + self._filled(varying, stream)
-
-    def _filled(self, text: str, stream: str) -> str:
-        at = self.started.astimezone(UTC)
-        values = {
-            "NAMESPACE": self.namespace, "STREAM_NAME": stream, "SYNC_ID": self.job_id, "YEAR": at.year,
-            "MONTH": f"{at.month:02}", "DAY": f"{at.day:02}", "HOUR": f"{at.hour:02}", "MINUTE": f"{at.minute:02}",
-            "SECOND": f"{at.second:02}", "EPOCH": int(at.timestamp() * 1000), "UUID": uuid.uuid4(),
-        }  # fmt: skip
-        return VARIABLE.sub(lambda found: str(values.get(found[1], found[0])), text)
+Json = dict[str, Any]
+Upload = Callable[[str, bytes, dict[str, str]], None]
+FLUSH_ROWS = 200_000
+META = pa.struct(
+    [
+        ("sync_id", pa.int64()),
+        ("changes", pa.list_(pa.struct([("field", pa.string()), ("change", pa.string()), ("reason", pa.string())]))),
+    ]
+)
+OWN = [
+    pa.field("_airbyte_raw_id", pa.string(), nullable=False),
+    pa.field("_airbyte_extracted_at", pa.int64(), nullable=False),
+    pa.field("_airbyte_generation_id", pa.int64()),
+    pa.field("_airbyte_meta", META, nullable=False),
+]
 
 
-def layout(configuration: Row, namespace: str, job_id: int, started: datetime) -> Layout:
-    """The layout that a destination's configuration asks for."""
-    folder = str(configuration.get("gcs_bucket_path") or "").strip("/")
-    return Layout(
-        prefix=f"{folder}/" if folder else "",
-        path_format=str(configuration.get("gcs_path_format") or DEFAULT_PATH),
-        file_pattern=str(configuration.get("file_name_pattern") or DEFAULT_FILE),
-        namespace=namespace,
-        job_id=job_id,
-        started=started,
-    )
+class StreamWriter:
+    """Collects one stream's records and uploads them in parts."""
 
+    def __init__(self, stream: Json, namespace: str, job_id: int, config: Json, generation: int, upload: Upload) -> None:
+        self.name, self.rows, self.bytes = stream["name"], 0, 0
+        self._properties: Json = stream["json_schema"]["properties"]
+        self._schema = pa.schema(OWN + [pa.field(n, arrow_type(p)) for n, p in self._properties.items()])
+        self._job_id, self._generation, self._upload = job_id, generation, upload
+        self._format = config.get("format", {"format_type": "Parquet"})
+        self._folder = folder(config["gcs_path_format"], namespace, self.name, job_id)
+        self._part = 0
+        self._buffer: list[Json] = []
 
-@dataclass
-class Stream:
-    """One stream under way."""
-
-    name: str
-    generation: int
-    fields: list[Field]
-    file: DataFile | None = None
-    rows: int = 0
-    bytes: int = 0
-    parts: int = 0
-
-
-@dataclass
-class Landed:
-    """What has arrived in the bucket."""
-
-    rows: int = 0
-    bytes: int = 0
-    objects: list[str] = field(default_factory=list)
-
-
-class Destination:
-    """Writes one sync; `save_states` is called with states only after everything before them has been uploaded."""
-
-    def __init__(
-        self,
-        bucket: Bucket,
-        where: Layout,
-        format_: Row,
-        save_states: Callable[[dict[str, Row]], None],
-        flush_bytes: int = FLUSH_BYTES,
-    ) -> None:
-        self._bucket, self._layout, self._format = bucket, where, format_
-        self._save_states, self._flush_bytes = save_states, flush_bytes
-        self._streams: dict[str, Stream] = {}
-        self._pending: dict[str, Row] = {}
-        self.landed = Landed()
-
-    def add_stream(self, name: str, generation: int, json_schema: Row) -> None:
-        """Expect records of a stream."""
-        self._streams[name] = Stream(name, generation, fields(json_schema))
-
-    def write(self, record: Row, size: int) -> None:
-        """Take one record; uploads the stream's file when it is big enough.
-
-        Raises:
-            ValueError: the record is of a stream that is not part of the sync.
-        """
-        stream = self._streams.get(record["stream"])
-        if stream is None:
-            raise ValueError(f"the connector sent a record of {record['stream']!r}, which is not part of this sync")
-        if stream.file is None:
-            stream.file = data_file(stream.fields, self._format)
-        values, changes = convert(record["data"], stream.fields)
-        extracted = datetime.fromtimestamp(float(record["emitted_at"]) / 1000, UTC)
-        own = {
-            RAW_ID: str(uuid.uuid4()),
-            EXTRACTED_AT: extracted.replace(microsecond=extracted.microsecond // 1000 * 1000),
-            GENERATION_ID: stream.generation,
-            META: {"sync_id": self._layout.job_id, "changes": changes},
-        }
-        stream.file.write(values | own)
-        stream.rows += 1
-        stream.bytes += size
-        if stream.bytes >= self._flush_bytes:
+    def add(self, data: Json, emitted_at: float) -> None:
+        """Take one record; a value that does not fit its type becomes null, with an entry in `changes`."""
+        changes: list[Json] = []
+        row: Json = {}
+        for name, declared in self._properties.items():
+            try:
+                row[name] = convert(data.get(name), declared)
+            except (ValueError, TypeError):
+                row[name] = None
+                changes.append({"field": name, "change": "NULLED", "reason": "DESTINATION_SERIALIZATION_ERROR"})
+        row["_airbyte_raw_id"] = str(uuid.uuid4())
+        row["_airbyte_extracted_at"] = int(emitted_at)
+        row["_airbyte_generation_id"] = self._generation
+        row["_airbyte_meta"] = {"sync_id": self._job_id, "changes": changes}
+        self._buffer.append(row)
+        if len(self._buffer) >= FLUSH_ROWS:
             self.flush()
 
-    def checkpoint(self, message: Row) -> None:
-        """Take a state; it is kept back until the next flush."""
-        kind = message.get("type") or "LEGACY"
-        if kind == "STREAM":
-            self._pending[str(message["stream"]["stream_descriptor"]["name"])] = message
-        else:
-            self._pending[""] = message
-
     def flush(self) -> None:
-        """Upload every open file, then hand over the states: in this order, so that no row is lost."""
-        for stream in self._streams.values():
-            if stream.file is not None:
-                name = self._layout.name(stream.name, stream.parts, stream.file.extension)
-                data = stream.file.finish()
-                metadata = {GENERATION: str(stream.generation)}
-                self.landed.objects.append(self._bucket.upload(name, data, metadata))
-                self.landed.rows += stream.rows
-                self.landed.bytes += stream.bytes
-                stream.file, stream.rows, stream.bytes = None, 0, 0
-                stream.parts += 1
-        if self._pending:
-            self._save_states(self._pending)
-            self._pending = {}
+        """Upload what was collected; nothing is written for no rows."""
+        if not self._buffer:
+            return
+        table = pa.Table.from_pylist(self._buffer, self._schema)
+        avro = self._format["format_type"] == "Avro"
+        data = to_avro(table, self._format) if avro else to_parquet(table, self._format)
+        name = f"{self._folder}{self._part}{'.avro' if avro else '.parquet'}"
+        self._upload(name, data, {"ab-generation-id": str(self._generation)})
+        self.rows += len(self._buffer)
+        self.bytes += len(data)
+        self._part += 1
+        self._buffer.clear()
 
-    def remove_older(self, name: str) -> int:
-        """Delete a stream's objects of older generations; returns how many."""
-        generation, removed = self._streams[name].generation, 0
-        for found, metadata in list(self._bucket.list(self._layout.stream_prefix(name))):
-            if int(metadata.get(GENERATION, generation)) < generation:
-                self._bucket.delete(found)
-                removed += 1
-        return removed
+
+def folder(template: str, namespace: str, stream: str, job_id: int) -> str:
+    """The destination's path format, filled."""
+    today = datetime.now(UTC)
+    values = {
+        "NAMESPACE": namespace, "STREAM_NAME": stream, "SYNC_ID": job_id, "YEAR": today.year, "MONTH": today.month,
+        "DAY": today.day, "EPOCH": int(time.time() * 1000),
+    }  # fmt: skip
+    for name, value in values.items():
+        template = template.replace("${" + name + "}", str(value))
+    return template.lstrip("/")
+
+
+def arrow_type(declared: Json) -> pa.DataType:
+    """Column type of a JSON schema property."""
+    kinds = declared.get("type", "string")
+    kind = next((k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null"), "string")
+    if kind == "string":
+        return {"date": pa.date32(), "date-time": pa.timestamp("us", "UTC")}.get(declared.get("format"), pa.string())
+    return {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}.get(kind, pa.string())
+
+
+def convert(value: Any, declared: Json) -> Any:
+    """A JSON value as its column's type. Raises ValueError or TypeError when it does not fit."""
+    if value is None:
+        return None
+    kind = arrow_type(declared)
+    if pa.types.is_date(kind):
+        return date.fromisoformat(value)
+    if pa.types.is_timestamp(kind):
+        return datetime.fromisoformat(value.replace("Z", "+00:00"))
+    if pa.types.is_integer(kind):
+        if isinstance(value, bool) or int(value) != value or abs(value) >= 2**63:
+            raise ValueError(value)
+        return int(value)
+    if pa.types.is_floating(kind):
+        return float(value)
+    if pa.types.is_boolean(kind):
+        return bool(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def to_parquet(table: pa.Table, config: Json) -> bytes:
+    """A Parquet file."""
+    codec = config.get("compression_codec", "SNAPPY").lower()
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="none" if codec == "uncompressed" else codec)
+    return buffer.getvalue()
+
+
+AVRO = {pa.int64(): "long", pa.float64(): "double", pa.bool_(): "boolean", pa.string(): "string"}
+
+
+def to_avro(table: pa.Table, config: Json) -> bytes:
+    """An Avro file."""
+    import fastavro
+
+    change = {"type": "record", "name": "change", "fields": [
+        {"name": n, "type": ["null", "string"]} for n in ("field", "change", "reason")]}  # fmt: skip
+    meta = {"type": "record", "name": "meta", "fields": [
+        {"name": "sync_id", "type": "long"}, {"name": "changes", "type": {"type": "array", "items": change}}]}  # fmt: skip
+    fields = [{"name": "_airbyte_raw_id", "type": "string"}, {"name": "_airbyte_extracted_at", "type": "long"},
+              {"name": "_airbyte_generation_id", "type": ["null", "long"]}, {"name": "_airbyte_meta", "type": meta}]  # fmt: skip
+    for field in table.schema:
+        if not field.name.startswith("_airbyte_"):
+            fields.append({"name": field.name, "type": ["null", avro_type(field.type)], "default": None})
+    codec = config.get("compression_codec", {"codec": "null"})
+    name = codec["codec"] if isinstance(codec, dict) else str(codec)
+    buffer = io.BytesIO()
+    schema = fastavro.parse_schema({"type": "record", "name": "record", "fields": fields})
+    wanted = {"no compression": "null", "null": "null", "deflate": "deflate", "snappy": "snappy"}[name.lower()]
+    fastavro.writer(buffer, schema, table.to_pylist(), codec=wanted)
+    return buffer.getvalue()
+
+
+def avro_type(kind: pa.DataType) -> Any:
+    """Avro type of a column."""
+    if pa.types.is_date(kind):
+        return {"type": "int", "logicalType": "date"}
+    if pa.types.is_timestamp(kind):
+        return {"type": "long", "logicalType": "timestamp-micros"}
+    return AVRO[kind]

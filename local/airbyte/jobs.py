@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -36,16 +36,17 @@ class Jobs:
         self._stopping = False
         logs.mkdir(parents=True, exist_ok=True)
 
-    def start(self, plan_of: Callable[[int], Plan], connection_id: str) -> int:
-        """Start a sync; returns its id.
+    def start(self, plan: Plan) -> int:
+        """Start a sync by a plan that has no job yet; returns the job's id.
 
         Raises:
             JobRuns: one of the connection is active.
         """
-        job_id = self._store.add_job(connection_id, "sync")
+        job_id = self._store.add_job(plan.connection_id, "sync")
         log = (self._logs / f"job-{job_id}.log").open("a", buffering=1)
-        plan = plan_of(job_id)
-        sync = Sync(plan, self._store, self._bucket, self._secrets, self._flush_bytes, _writer(log))
+        sync = Sync(
+            replace(plan, job_id=job_id), self._store, self._bucket, self._secrets, self._flush_bytes, _writer(log)
+        )
         thread = threading.Thread(target=self._run, args=(job_id, sync, log), name=f"job-{job_id}", daemon=True)
         self._running[job_id] = Running(sync, thread)
         thread.start()

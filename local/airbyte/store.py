@@ -1,185 +1,112 @@
-"""What the server remembers: sources, destinations, connections, jobs, stream states. One SQLite file."""
+"""Sources, destinations, connections, jobs and stream states in one SQLite file."""
 
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
-ACTIVE = ("pending", "running")
-ORPHANED = "the server ended while this job ran; start another, it goes on from the last checkpoint"
-
+Json = dict[str, Any]
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS items (
-  kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, position INTEGER PRIMARY KEY AUTOINCREMENT,
-  UNIQUE (kind, id));
-CREATE TABLE IF NOT EXISTS jobs (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, connection_id TEXT NOT NULL, job_type TEXT NOT NULL, status TEXT NOT NULL,
-  created_at TEXT NOT NULL, updated_at TEXT NOT NULL, rows INTEGER NOT NULL DEFAULT 0,
-  bytes INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '');
-CREATE UNIQUE INDEX IF NOT EXISTS one_active_job ON jobs (connection_id) WHERE status IN ('pending', 'running');
-CREATE TABLE IF NOT EXISTS states (
-  connection_id TEXT NOT NULL, stream TEXT NOT NULL, message TEXT NOT NULL, PRIMARY KEY (connection_id, stream));
-CREATE TABLE IF NOT EXISTS generations (
-  connection_id TEXT NOT NULL, stream TEXT NOT NULL, generation INTEGER NOT NULL, PRIMARY KEY (connection_id, stream));
-CREATE TABLE IF NOT EXISTS catalogs (source_id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, catalog TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS items (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id));
+CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS states (connection TEXT, stream TEXT, body TEXT NOT NULL, PRIMARY KEY (connection, stream));
 """
-ORDERS = {"createdAt": "id", "updatedAt": "updated_at"}
-
-Body = dict[str, Any]
-
-
-class JobRuns(Exception):
-    """A job of the connection is active already."""
+TERMINAL = ("succeeded", "failed", "cancelled")
 
 
 class Store:
-    """The server's memory; every call is its own transaction, from any thread."""
+    """All state of the server; one process owns it, its threads share it."""
 
     def __init__(self, file: Path) -> None:
         self._lock = threading.RLock()
-        self._sql = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        self._sql.row_factory = sqlite3.Row
-        self._sql.execute("PRAGMA journal_mode = WAL")
-        self._sql.executescript(SCHEMA)
+        self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.executescript(SCHEMA)
+        for job in self.jobs():
+            if job["status"] not in TERMINAL:
+                self.change_job(job["jobId"], status="failed", failureReason="the Airbyte server ended during the sync")
 
-    def close(self) -> None:
-        """Give the file back."""
+    def items(self, kind: str) -> list[Json]:
+        """All items of a kind."""
         with self._lock:
-            self._sql.close()
+            rows = self._db.execute("SELECT body FROM items WHERE kind = ? ORDER BY rowid", (kind,)).fetchall()
+        return [json.loads(body) for (body,) in rows]
 
-    def put(self, kind: str, item_id: str, body: Body) -> None:
-        """Write an item, new or not."""
-        self._run(
-            "INSERT INTO items (kind, id, body) VALUES (?, ?, ?)"
-            " ON CONFLICT (kind, id) DO UPDATE SET body = excluded.body",
-            (kind, item_id, json.dumps(body)),
-        )
-
-    def get(self, kind: str, item_id: str) -> Body | None:
-        """An item, or None."""
-        rows = self._run("SELECT body FROM items WHERE kind = ? AND id = ?", (kind, item_id))
-        return dict(json.loads(rows[0]["body"])) if rows else None
-
-    def all(self, kind: str) -> list[Body]:
-        """Items of a kind, oldest first."""
-        rows = self._run("SELECT body FROM items WHERE kind = ? ORDER BY position", (kind,))
-        return [json.loads(row["body"]) for row in rows]
-
-    def delete(self, kind: str, item_id: str) -> None:
-        """Forget an item, and what was kept on its account."""
-        with self._transaction():
-            self._run("DELETE FROM items WHERE kind = ? AND id = ?", (kind, item_id))
-            self._run("DELETE FROM states WHERE connection_id = ?", (item_id,))
-            self._run("DELETE FROM catalogs WHERE source_id = ?", (item_id,))
-
-    def add_job(self, connection_id: str, job_type: str) -> int:
-        """A new pending job.
-
-        Raises:
-            JobRuns: one of the connection is active.
-        """
-        now = timestamp()
-        try:
-            with self._transaction():
-                self._run(
-                    "INSERT INTO jobs (connection_id, job_type, status, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-                    (connection_id, job_type, "pending", now, now),
-                )
-                return int(self._run("SELECT last_insert_rowid() AS id")[0]["id"])
-        except sqlite3.IntegrityError:
-            raise JobRuns(connection_id) from None
-
-    def job(self, job_id: int) -> Body | None:
-        """A job, or None."""
-        rows = self._run("SELECT * FROM jobs WHERE id = ?", (job_id,))
-        return dict(rows[0]) if rows else None
-
-    def jobs(self, filters: list[tuple[str, str]], order: tuple[str, bool], limit: int, offset: int) -> list[Body]:
-        """Jobs that meet conditions such as `("status = ?", "failed")`; `order` is a field and whether it descends."""
-        where = " AND ".join(["1", *(condition for condition, _ in filters)])
-        by = f"{ORDERS[order[0]]} {'DESC' if order[1] else 'ASC'}, id {'DESC' if order[1] else 'ASC'}"
-        query = f"SELECT * FROM jobs WHERE {where} ORDER BY {by} LIMIT ? OFFSET ?"  # noqa: S608  our own conditions
-        return [dict(row) for row in self._run(query, (*(value for _, value in filters), limit, offset))]
-
-    def update_job(self, job_id: int, status: str, *, rows: int = 0, size: int = 0, error: str = "") -> None:
-        """Write how a job stands."""
-        self._run(
-            "UPDATE jobs SET status = ?, rows = ?, bytes = ?, error = ?, updated_at = ? WHERE id = ?",
-            (status, rows, size, error, timestamp(), job_id),
-        )
-
-    def fail_orphans(self) -> int:
-        """Mark the jobs failed that a former server left behind; returns how many."""
-        rows = self._run("SELECT id, rows, bytes FROM jobs WHERE status IN ('pending', 'running')")
-        for row in rows:
-            self.update_job(row["id"], "failed", rows=row["rows"], size=row["bytes"], error=ORPHANED)
-        return len(rows)
-
-    def states(self, connection_id: str) -> list[Body]:
-        """State messages of a connection, as they go to the connector."""
-        rows = self._run("SELECT message FROM states WHERE connection_id = ? ORDER BY stream", (connection_id,))
-        return [json.loads(row["message"]) for row in rows]
-
-    def save_states(self, connection_id: str, messages: dict[str, Body]) -> None:
-        """Replace state messages, by stream ('' is the global one)."""
-        with self._transaction():
-            for stream, message in messages.items():
-                self._run(
-                    "INSERT OR REPLACE INTO states VALUES (?, ?, ?)", (connection_id, stream, json.dumps(message))
-                )
-
-    def drop_states(self, connection_id: str, streams: Iterable[str]) -> None:
-        """Forget states, so that the streams are read from the start."""
-        with self._transaction():
-            for stream in streams:
-                self._run("DELETE FROM states WHERE connection_id = ? AND stream = ?", (connection_id, stream))
-
-    def drop_all_states(self, connection_id: str) -> None:
-        """Forget every state of a connection."""
-        self._run("DELETE FROM states WHERE connection_id = ?", (connection_id,))
-
-    def generation(self, connection_id: str, stream: str, *, new: bool = False) -> int:
-        """The stream's generation, 0 until it is first overwritten; `new` begins another."""
-        with self._transaction():
-            if new:
-                self._run(
-                    "INSERT INTO generations VALUES (?, ?, 1)"
-                    " ON CONFLICT DO UPDATE SET generation = generation + 1", (connection_id, stream),
-                )  # fmt: skip
-            query = "SELECT generation FROM generations WHERE connection_id = ? AND stream = ?"
-            rows = self._run(query, (connection_id, stream))
-        return int(rows[0]["generation"]) if rows else 0
-
-    def catalog(self, source_id: str, fingerprint: str) -> Body | None:
-        """The discovered catalog, unless the source's configuration has changed since."""
-        query = "SELECT catalog FROM catalogs WHERE source_id = ? AND fingerprint = ?"
-        rows = self._run(query, (source_id, fingerprint))
-        return dict(json.loads(rows[0]["catalog"])) if rows else None
-
-    def save_catalog(self, source_id: str, fingerprint: str, catalog: Body) -> None:
-        """Keep a discovered catalog."""
-        self._run("INSERT OR REPLACE INTO catalogs VALUES (?, ?, ?)", (source_id, fingerprint, json.dumps(catalog)))
-
-    def _run(self, query: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+    def item(self, kind: str, item_id: str) -> Json | None:
+        """One item."""
         with self._lock:
-            return self._sql.execute(query, values).fetchall()
+            row = self._db.execute("SELECT body FROM items WHERE kind = ? AND id = ?", (kind, item_id)).fetchone()
+        return json.loads(row[0]) if row else None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def put(self, kind: str, item_id: str, body: Json) -> Json:
+        """Write an item."""
         with self._lock:
-            self._sql.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._sql.execute("ROLLBACK")
-                raise
-            self._sql.execute("COMMIT")
+            self._db.execute("REPLACE INTO items VALUES (?, ?, ?)", (kind, item_id, json.dumps(body)))
+        return body
+
+    def drop(self, kind: str, item_id: str) -> None:
+        """Delete an item."""
+        with self._lock:
+            self._db.execute("DELETE FROM items WHERE kind = ? AND id = ?", (kind, item_id))
+
+    def add_job(self, connection: str) -> Json | None:
+        """Make a running job; None when the connection has one."""
+        with self._lock:
+            if any(j["status"] not in TERMINAL for j in self.jobs(connection)):
+                return None
+            number = self._db.execute("INSERT INTO jobs (connection, body) VALUES (?, '{}')", (connection,)).lastrowid
+            body = {
+                "jobId": number, "status": "running", "jobType": "sync", "connectionId": connection,
+                "startTime": now(), "lastUpdatedAt": now(), "createdAt": now(), "duration": "PT0S",
+                "rowsSynced": 0, "bytesSynced": 0,
+            }  # fmt: skip
+            self._db.execute("UPDATE jobs SET body = ? WHERE id = ?", (json.dumps(body), number))
+        return body
+
+    def job(self, number: int) -> Json | None:
+        """One job."""
+        with self._lock:
+            row = self._db.execute("SELECT body FROM jobs WHERE id = ?", (number,)).fetchone()
+        return json.loads(row[0]) if row else None
+
+    def jobs(self, connection: str = "") -> list[Json]:
+        """Jobs, newest first."""
+        with self._lock:
+            where, values = ("WHERE connection = ?", (connection,)) if connection else ("", ())
+            rows = self._db.execute(f"SELECT body FROM jobs {where} ORDER BY id DESC", values).fetchall()  # noqa: S608
+        return [json.loads(body) for (body,) in rows]
+
+    def change_job(self, number: int, **changes: Any) -> None:
+        """Change a job's fields."""
+        with self._lock:
+            body = (self.job(number) or {}) | changes | {"lastUpdatedAt": now()}
+            self._db.execute("UPDATE jobs SET body = ? WHERE id = ?", (json.dumps(body), number))
+
+    def states(self, connection: str) -> dict[str, Json]:
+        """Newest STATE body of each stream."""
+        with self._lock:
+            query = "SELECT stream, body FROM states WHERE connection = ?"
+            return {stream: json.loads(body) for stream, body in self._db.execute(query, (connection,))}
+
+    def put_state(self, connection: str, stream: str, body: Json) -> None:
+        """Keep a STATE; call it only after what it covers is in the lake."""
+        with self._lock:
+            self._db.execute("REPLACE INTO states VALUES (?, ?, ?)", (connection, stream, json.dumps(body)))
+
+    def drop_state(self, connection: str, stream: str) -> None:
+        """Forget how far a stream was read."""
+        with self._lock:
+            self._db.execute("DELETE FROM states WHERE connection = ? AND stream = ?", (connection, stream))
 
 
-def timestamp(moment: datetime | None = None) -> str:
-    """An instant, by default now, as the API tells it; sorts as text."""
-    return (moment or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def now() -> str:
+    """Now, as the API tells it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def new_id() -> str:
+    """An id for an item."""
+    return str(uuid.uuid4())

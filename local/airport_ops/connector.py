@@ -124,9 +124,7 @@ def _snapshot(db: sqlite3.Connection, stream: str, head: int) -> Iterator[tuple[
 def _log(db: sqlite3.Connection, stream: str, position: int, head: int) -> Iterator[tuple[int, dict[str, Any]]]:
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (stream,)).fetchone():
         raise ConnectorError("system_error", f"stream {stream}: no such table: {stream}")
-    query = (
-        "SELECT lsn, op, row, changed_at FROM _changes WHERE table_name = ? AND lsn > ? AND lsn <= ? ORDER BY lsn"
-    )
+    query = "SELECT lsn, op, row, changed_at FROM _changes WHERE table_name = ? AND lsn > ? AND lsn <= ? ORDER BY lsn"
     for lsn, op, row, changed_at in db.execute(query, (stream, position, head)):
         deleted = changed_at if op == "DELETE" else None
         yield lsn, json.loads(row) | {
@@ -153,7 +151,9 @@ def _now_ms() -> int:
 def parse_states(text: str) -> dict[str, int]:
     """Log position by stream, from a list of STATE bodies."""
     states = json.loads(text or "[]")
-    return {s["stream"]["stream_descriptor"]["name"]: s["stream"]["stream_state"]["lsn"] for s in states if "stream" in s}
+    return {
+        s["stream"]["stream_descriptor"]["name"]: s["stream"]["stream_state"]["lsn"] for s in states if "stream" in s
+    }
 
 
 def main() -> int:

@@ -59,7 +59,11 @@ def _table(name: str) -> str:
     key, _ = TABLES[name]
     declared = ", ".join(f"{column} {kind}" for column, kind in columns(name).items())
     sql = f"CREATE TABLE {name} ({declared}, PRIMARY KEY ({', '.join(key)}));\n"
-    for op, image, wanted in (("INSERT", "new", columns(name)), ("UPDATE", "new", columns(name)), ("DELETE", "old", key)):
+    for op, image, wanted in (
+        ("INSERT", "new", columns(name)),
+        ("UPDATE", "new", columns(name)),
+        ("DELETE", "old", key),
+    ):
         row = ", ".join(f"'{column}', {image}.{column}" for column in wanted)
         sql += (
             f"CREATE TRIGGER {name}_{op.lower()} AFTER {op} ON {name} BEGIN"

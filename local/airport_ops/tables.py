@@ -50,8 +50,8 @@ class Table:
         at = "coalesce((SELECT now FROM _clock), strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))" if op == "DELETE" else (
             "NEW.updated_at"
         )  # fmt: skip
-        return (  # noqa: S608  our own names
-            f"CREATE TRIGGER {self.name}_{op.lower()} AFTER {op} ON {self.name} BEGIN"
+        return (
+            f"CREATE TRIGGER {self.name}_{op.lower()} AFTER {op} ON {self.name} BEGIN"  # noqa: S608  our own names
             f" INSERT INTO {CHANGES} (table_name, op, key, row, changed_at)"
             f" VALUES ('{self.name}', '{op.lower()}', {_json_object(side, self.key)}, {image}, {at}); END;"
         )

@@ -64,7 +64,7 @@ class Store:
         """Write a subscription; a new one must not be there yet."""
         verb = "INSERT OR IGNORE" if new else "REPLACE"
         row = (subscription.name, subscription.topic, MessageToJson(subscription))
-        return self._db.execute(f"{verb} INTO subscriptions VALUES (?, ?, ?)", row).rowcount == 1  # noqa: S608
+        return self._db.execute(f"{verb} INTO subscriptions VALUES (?, ?, ?)", row).rowcount == 1
 
     def drop_subscription(self, name: str) -> bool:
         """Delete a subscription and what it holds."""

@@ -205,11 +205,11 @@ class Api:
     async def notification(self, request: Request, bucket: str, number: str) -> Response:
         """One notification configuration."""
         where = "FROM notifications WHERE bucket = ? AND id = ?"
-        row = self._index.db.execute(f"SELECT body {where}", (bucket, number)).fetchone()  # noqa: S608
+        row = self._index.db.execute(f"SELECT body {where}", (bucket, number)).fetchone()
         if row is None:
             raise StorageError(404, "notFound", f"no notification {number} on {bucket}")
         if request.method == "DELETE":
-            self._index.db.execute(f"DELETE {where}", (bucket, number))  # noqa: S608
+            self._index.db.execute(f"DELETE {where}", (bucket, number))
             return Response(status_code=204)
         return JSONResponse(json.loads(row[0]) | {"id": number})
 
