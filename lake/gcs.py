@@ -32,11 +32,12 @@ class GcsLake:
         except NotFound as error:
             raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there") from error
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, generation: int | None = None) -> BinaryIO:
         """A seekable reader that fetches ranges. Raises ObjectMissing."""
-        if self.stat(name) is None:
-            raise ObjectMissing(f"{self.url}/{name} is not there")
-        return cast(BinaryIO, self._bucket.blob(name).open("rb", chunk_size=RANGE_BYTES))
+        blob = self._bucket.blob(name, generation=generation)
+        if not blob.exists():
+            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there")
+        return cast(BinaryIO, blob.open("rb", chunk_size=RANGE_BYTES))
 
     def write(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> int:
         """Write or replace an object; returns its generation."""

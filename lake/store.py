@@ -37,7 +37,7 @@ class Lake(Protocol):
         """Bytes of an object. Raises ObjectMissing."""
         ...
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str, generation: int | None = None) -> BinaryIO:
         """A seekable reader that fetches ranges, for footers and single columns. Raises ObjectMissing."""
         ...
 

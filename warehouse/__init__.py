@@ -1,5 +1,1 @@
-"""The warehouse: merged tables, the ledger and the marts, behind a URL."""
-
-from warehouse.port import Warehouse, open_warehouse
-
-__all__ = ["Warehouse", "open_warehouse"]
+"""The warehouse: a port, and its adapters for DuckDB and BigQuery. Free of Prefect."""

@@ -1,0 +1,85 @@
+"""Merges what landed of one stream, without an orchestrator: `python -m beam_job merge --source S --stream T`."""
+
+import argparse
+import logging
+import os
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from beam_job.batches import pending
+from beam_job.merge import Limits, merge_stream
+from contracts.errors import MillraceError
+from contracts.source import find_source, load_sources
+from events.bus import EventBus
+from lake.store import open_lake
+from warehouse.port import open_warehouse
+
+EXAMPLES = """examples:
+  python -m beam_job pending --source airport_ops --stream flights     what waits to be merged
+  python -m beam_job merge   --source airport_ops --stream flights     merge it
+Addresses are taken from the variables in [brackets] when the option is not given."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m beam_job", description=__doc__, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    made.add_argument("command", choices=["merge", "pending"])
+    made.add_argument("--source", required=True, help="name of a file in --sources, without .yaml")
+    made.add_argument("--stream", required=True, help="one of its streams")
+    made.add_argument("--sources", type=Path, default=Path("sources"), help="directory of contracts (sources)")
+    for option, variable, what in (
+        ("--lake-url", "MILLRACE_LAKE__URL", "gs://<bucket>"),
+        ("--lake-endpoint", "MILLRACE_LAKE__ENDPOINT", "address of a Cloud Storage server other than Google's"),
+        ("--warehouse-url", "MILLRACE_WAREHOUSE__URL", "duckdb:///<file> or bigquery://<project>/<location>"),
+        ("--marts-url", "MILLRACE_WAREHOUSE__MARTS_URL", "where the published marts are"),
+        ("--project", "MILLRACE_EVENTS__PROJECT", "project of the topics; without it nothing is announced"),
+        ("--events-endpoint", "MILLRACE_EVENTS__ENDPOINT", "address of a Pub/Sub server other than Google's"),
+    ):
+        made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
+    made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
+    made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
+    return made
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what was asked; raises MillraceError."""
+    contract = find_source(load_sources(options.sources), options.source).stream(options.stream)
+    lake = open_lake(options.lake_url, options.lake_endpoint)
+    warehouse = open_warehouse(options.warehouse_url, options.marts_url)
+    if options.command == "pending":
+        waiting = pending(lake, warehouse, contract)
+        print("\n".join(waiting) or f"{contract.id}: nothing is pending")
+        return
+    bus = EventBus(options.project, options.events_endpoint) if options.project else None
+    limits = Limits(options.max_bytes, options.max_files, in_process_max_bytes=options.max_bytes)
+    balances = merge_stream(
+        lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC)
+    )
+    for balance in balances:
+        print(
+            f"{contract.id}: {balance.rows_in:,} rows in = {balance.merged:,} merged"
+            f" + {balance.superseded:,} superseded + {balance.stale:,} stale + {balance.quarantined:,} quarantined"
+        )
+    if not balances:
+        print(f"{contract.id}: nothing was pending")
+
+
+def main() -> int:
+    """Entry point; 0 when all went well, 1 on a named error."""
+    options = parser().parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        run(options)
+    except MillraceError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

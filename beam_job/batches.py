@@ -1,0 +1,175 @@
+"""What is pending of a stream, and the one batch that is under way: fixed before any work, finished before the next."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from functools import lru_cache
+
+from contracts import names
+from contracts.batch import Batch, BatchObject
+from contracts.errors import EventRefused
+from contracts.landing import LandingManifest
+from contracts.ledger import Head
+from contracts.stream import StreamContract
+from lake.store import Lake, ObjectExists, ObjectMissing
+from warehouse.port import Warehouse
+
+log = logging.getLogger(__name__)
+
+
+def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[str]:
+    """Manifests with objects that the ledger lacks, oldest first; also those of a batch under way."""
+    under_way = _read_open(lake, contract)
+    open_manifests = list(under_way[0].manifests) if under_way else []
+    found = _pending(lake, warehouse, contract, warehouse.head(contract))
+    return list(dict.fromkeys([*open_manifests, *found]))
+
+
+def _pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head) -> dict[str, list[BatchObject]]:
+    """Objects that wait, by manifest."""
+    prefix = names.manifests_prefix(contract.source, contract.stream)
+    paths = [info.name for info in lake.list(prefix, start=f"{prefix}{head.oldest_pending_day}")]
+    manifests = {path: read_manifest(lake, path) for path in paths}
+    pairs = [(o.name, o.generation) for m in manifests.values() for o in m.objects]
+    done = warehouse.merged_objects(contract, pairs) if pairs else set()
+    waiting = {path: list(_objects(m, done)) for path, m in manifests.items()}
+    return {path: objects for path, objects in waiting.items() if objects}
+
+
+def _objects(manifest: LandingManifest, done: set[tuple[str, int]]) -> Iterable[BatchObject]:
+    for o in manifest.objects:
+        if (o.name, o.generation) not in done:
+            yield BatchObject(
+                name=o.name, generation=o.generation, size=o.size, rows=o.rows, job_id=manifest.job_id,
+                epoch=manifest.epoch, generation_id=manifest.generation_id,
+            )  # fmt: skip
+
+
+def read_manifest(lake: Lake, path: str) -> LandingManifest:
+    """A manifest; it never changes, so it is read once a process.
+
+    Raises:
+        EventRefused: it is no manifest.
+    """
+    return _read_manifest(_Same(lake), path)
+
+
+class _Same:
+    """A lake that is equal to another with the same address."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._address == other._address
+
+    def __hash__(self) -> int:
+        return hash(self._address)
+
+    @property
+    def _address(self) -> tuple[str, str]:
+        return self.lake.url, self.lake.endpoint
+
+
+@lru_cache(maxsize=4096)
+def _read_manifest(where: _Same, path: str) -> LandingManifest:
+    try:
+        return LandingManifest.model_validate_json(where.lake.read(path))
+    except ValueError as error:
+        raise EventRefused(f"{where.lake.url}/{path} is no landing manifest: {error}; delete it, or mend it") from error
+
+
+def open_batch(
+    lake: Lake,
+    warehouse: Warehouse,
+    contract: StreamContract,
+    *,
+    max_bytes: int,
+    max_files: int,
+    in_process_max_bytes: int,
+    now: datetime,
+) -> Batch | None:
+    """The batch under way, or a new one of all that is pending up to the caps; None when nothing is.
+
+    A batch under way is given back even when it is committed already: committing it again changes nothing, and it is
+    then announced and closed.
+    """
+    warehouse.ensure(contract)
+    head = warehouse.head(contract)
+    under_way = _read_open(lake, contract)
+    if under_way:
+        batch, generation = under_way
+        if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
+            _log("merge.resumed", batch)
+            return batch
+        lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
+    waiting = _pending(lake, warehouse, contract, head)
+    if not waiting:
+        return None
+    batch = cut(contract, head, waiting, max_bytes, max_files, in_process_max_bytes, now)
+    try:
+        lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
+    except ObjectExists:
+        other = _read_open(lake, contract)
+        return other[0] if other else None
+    _log("merge.opened", batch)
+    return batch
+
+
+def cut(
+    contract: StreamContract,
+    head: Head,
+    waiting: dict[str, list[BatchObject]],
+    max_bytes: int,
+    max_files: int,
+    in_process_max_bytes: int,
+    now: datetime,
+) -> Batch:
+    """The oldest manifests up to the caps, at least one; each object once."""
+    manifests: list[str] = []
+    objects: dict[tuple[str, int], BatchObject] = {}
+    for path in sorted(waiting):
+        more = {(o.name, o.generation): o for o in waiting[path]}
+        size = sum(o.size for o in (objects | more).values())
+        if manifests and (size > max_bytes or len(objects | more) > max_files):
+            break
+        manifests.append(path)
+        objects |= more
+    identity = json.dumps([head.epoch, sorted(objects)]).encode()
+    size = sum(o.size for o in objects.values())
+    return Batch(
+        id=f"{contract.source}-{contract.stream}-{hashlib.sha256(identity).hexdigest()[:12]}",
+        source=contract.source,
+        stream=contract.stream,
+        engine="in-process" if size <= in_process_max_bytes else "dataflow",
+        manifests=tuple(manifests),
+        objects=tuple(objects[key] for key in sorted(objects)),
+        head_epoch=head.epoch,
+        opened_at=now,
+    )
+
+
+def close_batch(lake: Lake, batch: Batch) -> None:
+    """End a batch that is committed and announced: the next may be opened."""
+    path = names.open_batch_path(batch.source, batch.stream)
+    info = lake.stat(path)
+    if info and Batch.model_validate_json(lake.read(path, info.generation)).id == batch.id:
+        lake.delete(path, info.generation)
+    for staged in lake.list(names.staging_prefix(batch.id)):
+        lake.delete(staged.name)
+
+
+def _read_open(lake: Lake, contract: StreamContract) -> tuple[Batch, int] | None:
+    path = names.open_batch_path(contract.source, contract.stream)
+    info = lake.stat(path)
+    try:
+        return (Batch.model_validate_json(lake.read(path, info.generation)), info.generation) if info else None
+    except ObjectMissing:
+        return None  # closed meanwhile
+
+
+def _log(event: str, batch: Batch) -> None:
+    fields = {"batch_id": batch.id, "files": len(batch.objects), "bytes": batch.bytes, "engine": batch.engine}
+    log.info(event, extra={"event": event, "fields": fields})

@@ -1,0 +1,46 @@
+"""Commits a staged batch, and tells when many of its rows were older than what the table has."""
+
+import logging
+from datetime import datetime
+
+from contracts.batch import Balance, Batch, Staged
+from contracts.stream import StreamContract
+from lake.store import Lake
+from warehouse.port import Warehouse
+
+log = logging.getLogger(__name__)
+
+STORM_SHARE, STORM_ROWS = 0.5, 100
+
+
+def commit_batch(
+    lake: Lake,
+    warehouse: Warehouse,
+    contract: StreamContract,
+    batch: Batch,
+    staged: Staged,
+    *,
+    run_id: str,
+    at: datetime,
+) -> Balance:
+    """Merge a staged batch; the same batch again gives the same balance.
+
+    Raises:
+        HeadMoved: another batch was committed since this one was opened.
+        BalanceError: the rows do not add up; nothing was committed.
+    """
+    balance = warehouse.balance(batch.id) or warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
+    fields = {"batch_id": batch.id, "stream": contract.id} | balance.model_dump()
+    log.info("merge.committed", extra={"event": "merge.committed", "fields": fields})
+    if is_stale_storm(balance):
+        log.warning(
+            "merge.stale_storm: %d of %d rows of %s are older than the table; was the source restored or the"
+            " connection made anew? Raise the stream's connection epoch",
+            balance.stale, balance.rows_in, contract.id, extra={"event": "merge.stale_storm", "fields": fields},
+        )  # fmt: skip
+    return balance
+
+
+def is_stale_storm(balance: Balance) -> bool:
+    """Whether so many rows are stale that the source's log must have started over."""
+    return balance.rows_in >= STORM_ROWS and balance.stale > STORM_SHARE * balance.rows_in

@@ -1,0 +1,197 @@
+"""Keys and order: a row's place among all versions of its key, as bytes that sort as the rows do.
+
+`_version` is, from the left: connection epoch, Airbyte generation, the contract's order columns, extraction time, job,
+part and name of the object, row. NULL is lowest, then -inf … inf, then NaN; -0.0 equals 0.0; timestamps count
+microseconds. Every part is prefix-free, so that comparing bytes (memcmp) equals comparing the parts one by one.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Words = npt.NDArray[np.uint64]
+Bytes2D = npt.NDArray[np.uint8]
+
+SIGN = np.uint64(1 << 63)
+NULL, VALUE = b"\x00", b"\x01"
+TEXT_END, TEXT_ZERO = b"\x00\x00", b"\x00\xff"
+PART = re.compile(r"(\d+)\.(?:parquet|avro)(?:-\d+)?$")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all rows of one object share of their order."""
+
+    epoch: int
+    generation_id: int
+    job_id: int
+    object: str
+    generation: int
+
+    @property
+    def part(self) -> int:
+        """Number of the file within its sync, 0 when its name has none."""
+        match = PART.search(self.object)
+        return int(match[1]) % (1 << 32) if match else 0
+
+    @property
+    def head(self) -> bytes:
+        """Bytes that go before the order columns."""
+        return self.epoch.to_bytes(4, "big") + self.generation_id.to_bytes(8, "big")
+
+    @property
+    def tail(self) -> bytes:
+        """Bytes that go after the extraction time and before the row; the digest tells objects apart for good."""
+        digest = hashlib.sha256(f"{self.object}#{self.generation}".encode()).digest()[:8]
+        return self.job_id.to_bytes(8, "big") + self.part.to_bytes(4, "big") + digest
+
+
+def encode_version(
+    origin: Origin, order: Sequence[pa.Array], extracted_at: pa.Array, rows: npt.NDArray[np.int64]
+) -> pa.Array:
+    """`_version` of each row, as `binary`.
+
+    Args:
+        origin: the object that the rows are of.
+        order: the contract's order columns, of contract types.
+        extracted_at: when Airbyte extracted each row, `timestamp[us, UTC]`.
+        rows: position of each row in its object, from 0.
+    """
+    count = len(rows)
+    extracted = pc.fill_null(extracted_at.cast(pa.int64()), 0)
+    end = [_constant(origin.tail, count), _words_to_bytes(rows.astype(np.uint64))]
+    after = [_words_to_bytes(_signed(extracted)), *end]
+    if all(_is_fixed(column.type) for column in order):
+        parts = [_constant(origin.head, count), *(_fixed(column) for column in order), *after]
+        return _from_matrix(np.concatenate(parts, axis=1))
+    return _join(
+        [_constant_array(origin.head, count), *(_any(c) for c in order), _from_matrix(np.concatenate(after, 1))]
+    )
+
+
+def sort_words(versions: pa.Array) -> list[Words]:
+    """Versions as columns of big words, first the most significant: what `numpy.lexsort` sorts fast.
+
+    Shorter ones are padded with zeros, which keeps their order, as no version is a prefix of another.
+    """
+    if len(versions) == 0:
+        return []
+    widest = int(pc.max(pc.binary_length(versions)).as_py())
+    padded = np.array(versions.to_numpy(zero_copy_only=False), dtype=f"S{-(-widest // 8) * 8}")
+    words = padded.view(">u8").reshape(len(versions), -1)
+    columns = [words[:, i].astype(np.uint64) for i in range(words.shape[1])]
+    return [column for column in columns if column.size and column.min() != column.max()]
+
+
+def hash_keys(columns: Sequence[pa.Array]) -> Words:
+    """A 64-bit hash of each key that is the same on every machine and in every run."""
+    found = np.full(len(columns[0]), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in columns:
+        found = _mix(found ^ _mix(_column_words(column)))
+    return found
+
+
+def _column_words(column: pa.Array) -> Words:
+    if _is_fixed(column.type) and not pa.types.is_floating(column.type):
+        return _signed(_as_int64(column))
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())
+    values = column.to_numpy(zero_copy_only=False)
+    return np.asarray(pd.util.hash_array(values, categorize=False), dtype=np.uint64)
+
+
+def _mix(words: Words) -> Words:
+    """Splitmix64's finaliser: every bit of the input reaches every bit of the output."""
+    with np.errstate(over="ignore"):
+        words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return words ^ (words >> np.uint64(31))
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_date(kind)
+        or types.is_timestamp(kind)
+    )  # fmt: skip
+
+
+def _as_int64(column: pa.Array) -> pa.Array:
+    if pa.types.is_date32(column.type):
+        column = column.cast(pa.int32())
+    return pc.fill_null(column.cast(pa.int64()), 0)
+
+
+def _signed(column: pa.Array) -> Words:
+    """Signed integers as words that sort alike."""
+    words: Words = column.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64) ^ SIGN
+    return words
+
+
+def _floats(column: pa.Array) -> Words:
+    """Doubles as words that sort alike: -inf … inf, NaN; -0.0 as 0.0."""
+    values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False).copy()
+    values[values == 0.0] = 0.0
+    nan = np.isnan(values)
+    bits = values.view(np.uint64)
+    words: Words = np.where(bits & SIGN, ~bits, bits | SIGN)
+    words[nan] = np.uint64(0xFFFFFFFFFFFFFFFF)
+    return words
+
+
+def _fixed(column: pa.Array) -> Bytes2D:
+    """A mark and eight bytes a row; a NULL is all zeros."""
+    words = _floats(column) if pa.types.is_floating(column.type) else _signed(_as_int64(column))
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    words = np.where(valid, words, np.uint64(0))
+    return np.concatenate([valid.astype(np.uint8)[:, None], _words_to_bytes(words)], axis=1)
+
+
+def _any(column: pa.Array) -> pa.Array:
+    """One order column of any type as prefix-free bytes."""
+    if _is_fixed(column.type):
+        return _from_matrix(_fixed(column))
+    if pa.types.is_decimal(column.type):
+        return pa.array([_decimal(value) for value in column.to_pylist()], pa.binary())
+    return pa.array([_text(value) for value in column.cast(pa.binary()).to_pylist()], pa.binary())
+
+
+def _text(value: bytes | None) -> bytes:
+    return NULL if value is None else VALUE + value.replace(b"\x00", TEXT_ZERO) + TEXT_END
+
+
+def _decimal(value: object) -> bytes:
+    """All values of a column have its scale, so their digits compare as integers of 32 bytes."""
+    if value is None:
+        return NULL
+    digits = int(str(value).replace(".", "")) if "E" not in str(value) else int(f"{value:f}".replace(".", ""))
+    return VALUE + (digits + (1 << 255)).to_bytes(32, "big")
+
+
+def _words_to_bytes(words: Words) -> Bytes2D:
+    return words.astype(">u8").view(np.uint8).reshape(len(words), 8)
+
+
+def _constant(value: bytes, count: int) -> Bytes2D:
+    return np.broadcast_to(np.frombuffer(value, np.uint8), (count, len(value)))
+
+
+def _constant_array(value: bytes, count: int) -> pa.Array:
+    return pa.array([value], pa.binary()).take(pa.array(np.zeros(count, np.int64)))
+
+
+def _from_matrix(matrix: Bytes2D) -> pa.Array:
+    kind = pa.binary(matrix.shape[1])
+    data = pa.py_buffer(np.ascontiguousarray(matrix).tobytes())
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(matrix), [None, data]).cast(pa.binary())
+
+
+def _join(parts: Sequence[pa.Array]) -> pa.Array:
+    return pc.binary_join_element_wise(*parts, pa.scalar(b"", pa.binary()))

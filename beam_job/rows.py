@@ -1,0 +1,181 @@
+"""A file's columns in, columns of the contract's types out; what does not fit is named, never bent."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.errors import FileRejected
+from contracts.stream import DECIMAL, StreamContract
+
+EXTRACTED_AT, GENERATION_ID = "_airbyte_extracted_at", "_airbyte_generation_id"
+DELETED_AT = "_ab_cdc_deleted_at"
+UTC_US = pa.timestamp("us", "UTC")
+EXACT_INT = 1 << 53
+
+Mask = npt.NDArray[np.bool_]
+PLAIN: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": UTC_US,
+    "json": pa.string(),
+    "bytes": pa.binary(),
+}
+
+
+def arrow_type(declared: str) -> pa.DataType:
+    """Arrow type of a contract type."""
+    match = DECIMAL.match(declared)
+    if match:
+        precision, scale = int(match[1]), int(match[2])
+        return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+    return PLAIN[declared]
+
+
+@dataclass
+class Refused:
+    """Rows that break the contract: reason and detail by position."""
+
+    reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def add(self, bad: Mask, reason: str, detail: str) -> None:
+        """Refuse the rows where `bad` is true; the first reason stays."""
+        for row in np.flatnonzero(bad):
+            self.reasons.setdefault(int(row), (reason, detail))
+
+    def mask(self, count: int) -> Mask:
+        """True where a row is refused."""
+        found = np.zeros(count, np.bool_)
+        if self.reasons:
+            found[np.fromiter(self.reasons, np.int64)] = True
+        return found
+
+
+def column_types(contract: StreamContract) -> dict[str, str]:
+    """The contract's columns, and the log columns that order its rows, with their types."""
+    return {n: c.type for n, c in contract.columns.items()} | {n: contract.order_types[n] for n in contract.order}
+
+
+def fits(file: pa.DataType, declared: str) -> str:
+    """Whether a file's type is the contract's (`same`), always fits (`safe`), fits by value (`check`) or not (`no`)."""
+    wanted, t = arrow_type(declared), pa.types
+    text = t.is_string(file) or t.is_large_string(file) or t.is_string_view(file)
+    if file == wanted:
+        return "same"
+    if t.is_null(file) or (text and t.is_string(wanted)):
+        return "safe"
+    if t.is_integer(file):
+        if t.is_integer(wanted):
+            return "check" if t.is_uint64(file) else "safe"
+        return "check" if t.is_floating(wanted) or t.is_decimal(wanted) else "no"
+    if t.is_floating(file):
+        if t.is_floating(wanted):
+            return "safe"
+        return "check" if t.is_integer(wanted) else "no"
+    if t.is_decimal(file):
+        return "check" if t.is_decimal(wanted) or t.is_integer(wanted) else "no"
+    if t.is_date(file):
+        return "safe" if t.is_date(wanted) or t.is_timestamp(wanted) else "no"
+    if t.is_timestamp(file) and t.is_timestamp(wanted):
+        return "safe" if file.unit in ("s", "ms", "us") else "check"
+    if t.is_nested(file):
+        return "safe" if declared == "json" else "no"
+    if t.is_binary(wanted) and (t.is_large_binary(file) or t.is_binary(file) or t.is_fixed_size_binary(file)):
+        return "safe"
+    return "no"
+
+
+def check_types(schema: pa.Schema, contract: StreamContract, where: str) -> None:
+    """Refuse a file whose types contradict the contract, or that lacks a key or order column.
+
+    Raises:
+        FileRejected: names the object and every column.
+    """
+    wrong = []
+    for name, declared in column_types(contract).items():
+        position = schema.get_field_index(name)
+        if position < 0:
+            if name in contract.key or name in contract.order:
+                wrong.append(f"{name} is missing")
+        elif fits(schema.field(position).type, declared) == "no":
+            wrong.append(f"{name} is {schema.field(position).type}, the contract says {declared}")
+    if wrong:
+        raise FileRejected(f"{where}: {'; '.join(wrong)}")
+
+
+def checked_columns(schema: pa.Schema, contract: StreamContract) -> list[str]:
+    """Columns whose values decide whether a row fits."""
+    return [
+        name
+        for name, declared in column_types(contract).items()
+        if (i := schema.get_field_index(name)) >= 0 and fits(schema.field(i).type, declared) == "check"
+    ]
+
+
+def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | None]:
+    """A column as the contract's type; the mask tells values that do not fit, which are NULL in it."""
+    wanted, kind = arrow_type(declared), fits(column.type, declared)
+    if kind == "same":
+        return column, None
+    if kind == "safe":
+        return _cast_safe(column, wanted), None
+    return _cast_checked(column, wanted)
+
+
+def _cast_safe(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if pa.types.is_nested(column.type):
+        import json
+
+        texts = [None if v is None else json.dumps(v, default=str, sort_keys=True) for v in column.to_pylist()]
+        return pa.array(texts, pa.string())
+    if pa.types.is_timestamp(column.type) and column.type.tz is None:
+        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+    if pa.types.is_date(column.type) and pa.types.is_timestamp(wanted):
+        return column.cast(pa.timestamp("us")).cast(wanted)
+    return column.cast(wanted)
+
+
+def _cast_checked(column: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, Mask]:
+    """Cast what is lossless, and tell what is not."""
+    fine = _lossless(column, wanted)
+    kept = pc.if_else(fine, column, pa.scalar(None, column.type))
+    cast = kept.cast(wanted, safe=not (pa.types.is_timestamp(wanted) or pa.types.is_floating(wanted)))
+    return cast, ~pc.or_(fine, column.is_null()).to_numpy(zero_copy_only=False)
+
+
+def _lossless(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    t = pa.types
+    if t.is_integer(column.type) and t.is_floating(wanted):
+        fine = pc.and_(pc.greater_equal(column, -EXACT_INT), pc.less_equal(column, EXACT_INT))
+    elif t.is_floating(column.type):
+        whole = pc.equal(pc.floor(column), column)
+        fine = pc.and_(whole, pc.and_(pc.greater_equal(column, -(2.0**63)), pc.less(column, 2.0**63)))
+    elif t.is_uint64(column.type) and t.is_integer(wanted):
+        fine = pc.less(column, pa.scalar(1 << 63, pa.uint64()))
+    elif t.is_timestamp(column.type):
+        nanos = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        fine = pa.array(np.nan_to_num(nanos) % 1000 == 0)
+    else:
+        fine = pa.array([_fits_decimal(value, wanted) for value in column])
+    return pc.fill_null(fine, False)
+
+
+def _fits_decimal(value: pa.Scalar, wanted: pa.DataType) -> bool:
+    try:
+        value.cast(wanted)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def extracted_at(table: pa.Table) -> pa.Array:
+    """When Airbyte extracted each row: a timestamp, or milliseconds in an integer."""
+    column = table.column(EXTRACTED_AT).combine_chunks()
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
+    return _cast_safe(column, UTC_US)

@@ -1,0 +1,292 @@
+"""The merge through the real lake, Beam and DuckDB: right in any order, once, and with nothing lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beam_job.batches import close_batch, open_batch, pending
+from beam_job.commit import commit_batch
+from beam_job.merge import Limits
+from beam_job.pipeline import stage_batch
+from contracts import names
+from contracts.batch import Balance, Batch
+from contracts.errors import HeadMoved, WarehouseBusy
+from lake.store import Lake
+from tests.integration.merging import NOON, PARQUET, Merging, avro, contract, delete, parquet, upsert
+from tests.servers import ROOT, wait_until
+from warehouse.duckdb import DuckDBWarehouse
+from warehouse.lock import held
+
+
+@pytest.fixture
+def merging(lake: Lake, tmp_path: Path) -> Merging:
+    return Merging(lake, tmp_path)
+
+
+def opened(merging: Merging) -> Batch:
+    batch = open_batch(
+        merging.lake, merging.warehouse, merging.contract, max_bytes=1 << 30, max_files=100,
+        in_process_max_bytes=1 << 30, now=NOON,
+    )  # fmt: skip
+    assert batch is not None
+    return batch
+
+
+def committed(merging: Merging, batch: Batch) -> Balance:
+    staged = stage_batch(merging.lake.url, merging.lake.endpoint, merging.contract, batch)
+    return commit_batch(
+        merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON
+    )  # fmt: skip
+
+
+def test_newest_row_of_a_key_wins_within_a_batch_and_the_losers_are_counted(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10), upsert(2, 11), upsert(1, 12)])
+    assert merging.merge() == [Balance(rows_in=3, merged=2, superseded=1, stale=0, quarantined=0)]
+    assert merging.live() == {1: "v12", 2: "v11"}
+
+
+def test_an_older_row_that_comes_late_changes_nothing(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 20)])
+    merging.merge()
+    merging.land(rows=[upsert(1, 10), upsert(2, 10)])
+    assert merging.merge() == [Balance(rows_in=2, merged=1, superseded=0, stale=1, quarantined=0)]
+    assert merging.live() == {1: "v20", 2: "v10"}
+
+
+@pytest.mark.parametrize("syncs", [[[delete(1, 20), upsert(1, 10)]], [[delete(1, 20)], [upsert(1, 10)]]])
+def test_an_older_row_never_resurrects_a_deleted_key(merging: Merging, syncs: list[list[dict[str, object]]]) -> None:
+    for rows in syncs:
+        merging.land(rows=rows)
+        merging.merge()
+    assert merging.live() == {}
+    merging.land(rows=[upsert(1, 30)])
+    merging.merge()
+    assert merging.live() == {1: "v30"}
+
+
+def test_a_delete_changes_no_column_of_the_row_and_both_bear_their_batch(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10, amount=7)])
+    merging.merge()
+    merging.land(rows=[delete(1, 11)])
+    merging.merge()
+    ((name, amount, batch, delete_batch, deleted_at),) = merging.query(
+        "SELECT name, amount, _batch_id, _delete_batch_id, _deleted_at FROM raw_shop.orders"
+    )
+    assert (name, amount) == ("v10", 7)
+    assert batch
+    assert delete_batch
+    assert batch != delete_batch
+    assert deleted_at is not None
+
+
+def test_what_is_merged_is_never_merged_again(merging: Merging) -> None:
+    path = merging.land(rows=[upsert(1, 10)])
+    assert pending(merging.lake, merging.warehouse, merging.contract) == [path]
+    merging.merge()
+    assert pending(merging.lake, merging.warehouse, merging.contract) == []
+    assert merging.merge() == []
+    assert merging.query("SELECT count(*) FROM ops.ledger_objects") == [(1,)]
+
+
+def test_a_batch_is_finished_first_after_a_crash_though_more_landed(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10)])
+    before = opened(merging)
+    merging.land(rows=[upsert(1, 20)])
+    assert opened(merging) == before
+    committed(merging, before)  # and the process dies before it closes the batch
+    assert opened(merging) == before
+    assert [b.rows_in for b in merging.merge()] == [1, 1]
+    assert merging.live() == {1: "v20"}
+    kinds = merging.query("SELECT kind, count(*) FROM ops.ledger GROUP BY kind")
+    assert kinds == [("merged", 2)]
+
+
+def test_committing_a_batch_again_gives_its_balance_and_changes_nothing(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10), upsert(1, 11)])
+    batch = opened(merging)
+    first = committed(merging, batch)
+    assert committed(merging, batch) == first
+    assert merging.query("SELECT epoch FROM ops.head__shop__orders") == [(1,)]
+
+
+@pytest.mark.parametrize("key", [["id"], "position"])
+def test_of_two_racing_committers_exactly_one_wins(lake: Lake, tmp_path: Path, key: object) -> None:
+    merging = Merging(lake, tmp_path, contract(key=key))
+    merging.land(rows=[upsert(1, 10)])
+    first = opened(merging)
+    merging.lake.delete(names.open_batch_path("shop", "orders"))
+    merging.land(rows=[upsert(2, 20)])
+    second = opened(merging)
+    assert first.id != second.id
+    results: list[object] = []
+
+    def race(batch: Batch) -> None:
+        try:
+            results.append(committed(merging, batch))
+        except HeadMoved as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=race, args=(batch,)) for batch in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(type(result).__name__ for result in results) == ["Balance", "HeadMoved"]
+    merging.merge()
+    assert merging.live() == {1: "v10", 2: "v20"}
+    assert merging.query("SELECT count(*) FROM raw_shop.orders") == [(2,)]
+
+
+def test_a_batch_that_lost_to_another_is_given_up_and_its_rows_are_merged(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10)])
+    stale = opened(merging)
+    merging.lake.delete(names.open_batch_path("shop", "orders"))
+    merging.land(rows=[upsert(2, 20)])
+    merging.merge()
+    merging.lake.create(names.open_batch_path("shop", "orders"), stale.model_dump_json().encode())
+    assert merging.merge() == []
+    assert merging.lake.stat(names.open_batch_path("shop", "orders")) is None
+
+
+def test_files_that_can_not_be_read_are_quarantined_and_the_rest_goes_on(merging: Merging) -> None:
+    good, whole = merging.put(parquet([upsert(1, 10)]), part=0), parquet([upsert(2, 10)] * 500)
+    garbage = merging.put(b"no parquet at all", part=1)
+    truncated = merging.put(whole[: len(whole) // 2], part=2)
+    merging.land(good, garbage, truncated)
+    assert merging.merge() == [Balance(rows_in=3, merged=1, superseded=0, stale=0, quarantined=2)]
+    assert merging.live() == {1: "v10"}
+    reasons = merging.query('SELECT reason, object, "row" FROM ops.quarantine ORDER BY object')
+    assert reasons == [("file.unreadable", garbage.name, None), ("file.unreadable", truncated.name, None)]
+    assert merging.merge() == []
+
+
+def test_a_file_with_a_broken_page_takes_no_part_in_choosing_winners(merging: Merging) -> None:
+    old = merging.put(parquet([upsert(1, 10)]), part=0)
+    data = bytearray(parquet([upsert(1, 20, name="broken")], compression="none"))
+    at = data.index(b"broken")
+    page = pq.ParquetFile(pa.BufferReader(bytes(data))).metadata.row_group(0).column(4)
+    start = page.dictionary_page_offset or page.data_page_offset
+    data[start : start + 12] = b"\xff" * 12  # the page header of `name`; keys stay readable
+    assert at > start
+    new = merging.put(bytes(data), part=1)
+    merging.land(old, new)
+    assert merging.merge() == [Balance(rows_in=2, merged=1, superseded=0, stale=0, quarantined=1)]
+    assert merging.live() == {1: "v10"}
+
+
+def test_a_file_whose_types_contradict_the_contract_is_quarantined_by_name(merging: Merging) -> None:
+    schema = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.string()))
+    wrong = merging.put(parquet([{"id": 2, "amount": "many", "_ab_cdc_lsn": 1}] * 3, schema), part=1)
+    merging.land(merging.put(parquet([upsert(1, 10)])), wrong)
+    assert merging.merge() == [Balance(rows_in=4, merged=1, superseded=0, stale=0, quarantined=3)]
+    ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
+    assert reason == "file.type"
+    assert "amount is string, the contract says int64" in detail
+
+
+def test_rows_without_a_key_or_with_a_value_that_does_not_fit_are_kept_in_quarantine(merging: Merging) -> None:
+    schema = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
+    rows = [upsert(1, 10), upsert(None, 11), upsert(1, 12) | {"amount": 0.5}, upsert(2, 13) | {"amount": 3.0}]
+    merging.land(merging.put(parquet(rows, schema)))
+    assert merging.merge() == [Balance(rows_in=4, merged=2, superseded=0, stale=0, quarantined=2)]
+    assert merging.live() == {1: "v10", 2: "v13"}, "a quarantined row must not win over a good one"
+    assert merging.query('SELECT reason, "row" FROM ops.quarantine ORDER BY 2') == [("key.null", 1), ("row.type", 2)]
+    (kept,) = [o.name for o in merging.lake.list("_quarantine/shop/orders/")]
+    table = pq.read_table(pa.BufferReader(merging.lake.read(kept)))
+    assert table.column("_quarantine_reason").to_pylist() == ["key.null", "row.type"]
+    assert table.column("amount").to_pylist() == [None, 0.5]
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
+def test_avro_and_parquet_mix_in_one_batch(merging: Merging, codec: str) -> None:
+    one = merging.put(avro([upsert(1, 10), upsert(2, 30)], codec), "avro", part=0)
+    two = merging.put(parquet([upsert(1, 20), upsert(2, 20)], compression="zstd"), part=1)
+    merging.land(one, two)
+    assert merging.merge() == [Balance(rows_in=4, merged=2, superseded=2, stale=0, quarantined=0)]
+    assert merging.live() == {1: "v20", 2: "v30"}
+
+
+def test_a_stream_without_a_key_keeps_every_row_once(lake: Lake, tmp_path: Path) -> None:
+    merging = Merging(lake, tmp_path, contract(key="position", mode="append", order=[]))
+    merging.land(
+        merging.put(parquet([upsert(1, 1), upsert(1, 1)]), part=0), merging.put(parquet([upsert(1, 1)]), part=1)
+    )
+    assert merging.merge() == [Balance(rows_in=3, merged=3, superseded=0, stale=0, quarantined=0)]
+    assert merging.query("SELECT count(*), count(DISTINCT _version) FROM raw_shop.orders") == [(3, 3)]
+    assert merging.merge() == []
+
+
+def test_a_restarted_log_takes_effect_in_a_new_epoch_and_is_stale_without(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1000)])
+    merging.merge()
+    merging.land(rows=[upsert(1, 5)])
+    assert merging.merge()[0].stale == 1
+    merging.land(rows=[upsert(1, 6)], epoch=1)
+    assert merging.merge()[0].merged == 1
+    assert merging.live() == {1: "v6"}
+
+
+def test_batches_are_cut_at_the_cap_of_files(lake: Lake, tmp_path: Path) -> None:
+    merging = Merging(lake, tmp_path, limits=Limits(max_files=2))
+    for lsn in range(5):
+        merging.land(rows=[upsert(1, lsn)])
+    assert [b.rows_in for b in merging.merge()] == [2, 2, 1]
+    assert merging.live() == {1: "v4"}
+
+
+def test_the_warehouse_names_the_process_that_holds_it(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1)])
+    merging.merge()
+    busy = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
+    with (
+        held(merging.folder / "warehouse.duckdb.lock", "commit of a test", 1),
+        pytest.raises(WarehouseBusy, match=f"process {os.getpid()} .commit of a test"),
+    ):
+        busy.ledger()
+
+
+KILLED = """
+import os, signal, sys
+import warehouse.duckdb as target
+from tests.integration.merging import Merging
+from lake.store import open_lake
+from pathlib import Path
+step = sys.argv[4]
+original = getattr(target, step)
+def die(*a, **k):
+    result = original(*a, **k)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(target, step, die)
+Merging(open_lake(sys.argv[1], sys.argv[2]), Path(sys.argv[3])).merge()
+"""
+
+
+@pytest.mark.parametrize("step", ["_advance_head", "_append_objects", "_commit"])
+def test_a_process_killed_while_it_commits_leaves_a_whole_warehouse(merging: Merging, step: str) -> None:
+    merging.land(rows=[upsert(1, 10), upsert(1, 11), delete(2, 12)])
+    command = [sys.executable, "-c", KILLED, merging.lake.url, merging.lake.endpoint, str(merging.folder), step]
+    killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    expected = Balance(rows_in=3, merged=2, superseded=1, stale=0, quarantined=0)
+    assert merging.merge() == [expected]
+    assert merging.query("SELECT count(*), sum(epoch) FROM ops.head__shop__orders") == [(1, 1)]
+    assert merging.query("SELECT count(*) FROM ops.ledger WHERE kind = 'merged'") == [(1,)]
+    assert merging.live() == {1: "v11"}
+
+
+def test_closing_a_batch_leaves_nothing_behind(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10)])
+    batch = opened(merging)
+    committed(merging, batch)
+    assert list(merging.lake.list(names.staging_prefix(batch.id)))
+    close_batch(merging.lake, batch)
+    close_batch(merging.lake, batch)
+    wait_until(lambda: not list(merging.lake.list("_batches/")), "the open batch is gone")
+    assert not list(merging.lake.list(names.staging_prefix(batch.id)))
