@@ -55,6 +55,7 @@ def report_quarantine(batch: Batch, staged: Staged, balance: Balance) -> None:
             "source": batch.source,
             "stream": batch.stream,
             "batch_id": batch.id,
+            "run_id": run_id(),
             "rows": balance.quarantined,
             "reasons": ", ".join(reasons),
             "folder": names.quarantine_prefix(batch.source, batch.stream, batch.id),

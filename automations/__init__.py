@@ -1,0 +1,1 @@
+"""What Prefect does by itself: one YAML file per automation, applied by name."""

@@ -1,0 +1,36 @@
+"""Applies the automations of this folder to the Prefect server: `python -m automations apply [--dry-run]`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+
+from automations.apply import apply, load, slack_document
+from blocks.names import SLACK
+from contracts.errors import MillraceError
+
+
+def main() -> int:
+    """Apply; prints a line for each automation."""
+    parser = argparse.ArgumentParser(prog="python -m automations", description=__doc__)
+    parser.add_argument("command", choices=["apply"])
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    parser.add_argument("--directory", type=Path, default=Path(__file__).parent, help="folder of the YAML files")
+    options = parser.parse_args()
+    ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    try:
+        with get_client(sync_client=True) as client:
+            slack = slack_document(client, SLACK)
+        done = apply(load(options.directory, {"slack": slack, "ui": ui}), dry_run=options.dry_run)
+    except MillraceError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    for name, change in done.items():
+        print(f"{'would be ' if options.dry_run and change != 'unchanged' else ''}{change}: {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

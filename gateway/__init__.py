@@ -1,0 +1,1 @@
+"""Pub/Sub push in, Prefect events out."""
