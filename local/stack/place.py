@@ -53,7 +53,7 @@ class Place:
     @property
     def marts(self) -> Path:
         """The file that readers of the marts open."""
-        return self.state / "warehouse" / "marts.duckdb"
+        return self.state / "warehouse" / "published.duckdb"
 
     def environment(self) -> dict[str, str]:
         """Environment of every process of the stack: the caller's, without its Prefect and Millrace settings."""

@@ -86,7 +86,7 @@ class Merging:
 
     def __post_init__(self) -> None:
         url = f"duckdb:///{self.folder}/warehouse.duckdb"
-        self.warehouse = DuckDBWarehouse(url, f"duckdb:///{self.folder}/marts.duckdb", 20)
+        self.warehouse = DuckDBWarehouse(url, f"duckdb:///{self.folder}/published.duckdb", 20)
 
     def put(self, data: bytes, ending: str = "parquet", job: int | None = None, part: int = 0) -> LandedObject:
         """One object of a sync."""

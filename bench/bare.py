@@ -1,0 +1,163 @@
+"""The same way without an orchestrator: sync → manifest → merge → dbt → Great Expectations → publish, as a script.
+
+`python -m bench.bare --days 7 --state DIR`: what remains of a day's time when nothing coordinates, retries or tells.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dbt.cli.main import dbtRunner
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+
+from beam_job.merge import Limits, merge_stream
+from contracts import names
+from contracts.landing import LandedObject, LandingManifest
+from contracts.ledger import LedgerEntry
+from contracts.model import unpublished
+from contracts.source import load_sources
+from lake.footers import count_rows
+from lake.store import Lake, open_lake
+from local.airbyte.destination import StreamWriter
+from local.airport_ops.check import compare
+from local.airport_ops.replay import advance, create
+from quality.gate import validate
+from tests.servers import server
+from warehouse.port import Warehouse, open_warehouse
+
+ROOT = Path(__file__).resolve().parents[1]
+PATHS = {"gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"}
+BUCKET = "millrace-bare"
+
+
+def sync(lake: Lake, state: Path, job_id: int, positions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Read what is new into the lake; returns the new positions."""
+    connector = [sys.executable, "-m", "local.airport_ops.connector"]
+    environment = os.environ | {"AIRPORT_OPS_DATABASE": str(state / "source.sqlite")}
+    with tempfile.TemporaryDirectory() as folder:
+        config = _file(folder, "config", {"database": "airport_ops", "username": "millrace", "password": "bare"})
+        found = subprocess.run(
+            [*connector, "discover", "--config", config], env=environment, capture_output=True, check=True
+        )
+        streams = json.loads(found.stdout)["catalog"]["streams"]
+        catalog = _file(folder, "catalog", {"streams": [{"stream": s, "sync_mode": "incremental"} for s in streams]})
+        command = [
+            *connector,
+            "read",
+            "--config",
+            config,
+            "--catalog",
+            catalog,
+            "--state",
+            _file(folder, "s", positions),
+        ]
+        writers = {s["name"]: StreamWriter(s, "airport_ops", job_id, PATHS, 0, lambda n, d, _: lake.write(n, d) and None)
+                   for s in streams}  # fmt: skip
+        newest: dict[str, dict[str, Any]] = {}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+            for line in process.stdout or ():
+                message = json.loads(line)
+                if message["type"] == "RECORD":
+                    record = message["record"]
+                    writers[record["stream"]].add(record["data"], record["emitted_at"])
+                elif message["type"] == "STATE":
+                    newest[message["state"]["stream"]["stream_descriptor"]["name"]] = message["state"]
+        for writer in writers.values():
+            writer.flush()
+    return list(newest.values())
+
+
+def _file(folder: str, name: str, body: Any) -> str:
+    path = Path(folder) / f"{name}.json"
+    path.write_text(json.dumps(body))
+    return str(path)
+
+
+def land(lake: Lake, source: str, stream: str, job_id: int) -> None:
+    """Write one stream's manifest."""
+    infos = list(lake.list(names.sync_prefix(source, stream, job_id)))
+    if not infos:
+        return
+    now = datetime.now(UTC)
+    objects = tuple(
+        LandedObject(name=i.name, generation=i.generation, size=i.size, rows=count_rows(lake, i.name)) for i in infos
+    )
+    manifest = LandingManifest(source=source, stream=stream, connection_id="bare", job_id=job_id, job_created_at=now,
+                               outcome="succeeded", sync_mode="cdc", objects=objects, landed_at=now)  # fmt: skip
+    lake.create(names.manifest_path(source, stream, now, "bare", job_id), manifest.model_dump_json().encode())
+
+
+def model(warehouse: Warehouse, state: Path) -> None:
+    """Build, validate and publish the marts."""
+    work = unpublished(warehouse.ledger())
+    if work is None:
+        return
+    candidate = f"bare_{uuid.uuid4().hex[:12]}"
+    os.environ |= warehouse.dbt_environment(candidate) | {"DBT_TARGET_PATH": str(state / "dbt")}
+    project = str(ROOT / "dbt_project")
+    with warehouse.reader("dbt"):
+        built = dbtRunner().invoke(["--quiet", "build", "--project-dir", project, "--profiles-dir", project,
+                                    "--log-path", str(state / "dbt")])  # fmt: skip
+    if not built.success:
+        raise SystemExit(f"dbt failed: {built.exception or 'see above'}")
+    report = validate(warehouse.candidate_url(candidate), ROOT / "expectations", state / "quality")
+    if not report.passed:
+        raise SystemExit(f"the gate refused: {[str(r) for r in report.failed('stop')]}")
+    warehouse.publish(candidate)
+    at = datetime.now(UTC)
+    warehouse.append(*(LedgerEntry(kind="published", batch_id=b, source="", stream="", run_id="bare", at=at)
+                       for b in work.batches))  # fmt: skip
+
+
+def run(days: int, state: Path, endpoint: str) -> list[float]:
+    """All days; returns the seconds of each."""
+    client = storage.Client("bare", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})
+    client.bucket(BUCKET).create()
+    lake = open_lake(f"gs://{BUCKET}", endpoint)
+    warehouse = open_warehouse(f"duckdb:///{state}/warehouse.duckdb", f"duckdb:///{state}/published.duckdb")
+    source = load_sources(ROOT / "sources")["airport_ops"]
+    create(state / "source.sqlite", "bare")
+    positions: list[dict[str, Any]] = []
+    seconds = []
+    for day in range(1, days + 1):
+        began = time.monotonic()
+        advance(state / "source.sqlite", day)
+        positions = sync(lake, state, day, positions)
+        for contract in source.streams.values():
+            land(lake, source.source, contract.stream, day)
+            warehouse.ensure(contract)
+            merge_stream(
+                lake, warehouse, None, contract, limits=Limits(), run_id="bare", clock=lambda: datetime.now(UTC)
+            )
+        model(warehouse, state)
+        seconds.append(time.monotonic() - began)
+        print(f"day {day}: {seconds[-1]:.1f} s", flush=True)
+    return seconds
+
+
+def main() -> int:
+    """Run the days, check the marts."""
+    parser = argparse.ArgumentParser(prog="python -m bench.bare", description=__doc__)
+    parser.add_argument("--days", type=int, default=7)
+    parser.add_argument("--state", type=Path, required=True, help="empty directory")
+    options = parser.parse_args()
+    state = options.state.resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    with server("storage", state / "storage") as port:
+        seconds = run(options.days, state, f"http://127.0.0.1:{port}")
+    outcome = compare(state / "published.duckdb", options.days)
+    print(f"{options.days} days in {sum(seconds):.1f} s; {outcome}")
+    return 1 if outcome.differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The quality gate: Great Expectations over candidates of the marts. Free of Prefect."""

@@ -1,0 +1,31 @@
+"""Runs the gate by hand: `python -m quality --candidate duckdb:///FILE [--suites expectations] [--docs DIR]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from contracts.errors import MillraceError
+from quality.gate import validate
+
+
+def main() -> int:
+    """Print a line per expectation; 1 when the gate would refuse, 2 when it can't be asked."""
+    parser = argparse.ArgumentParser(prog="python -m quality", description=__doc__)
+    parser.add_argument("--candidate", required=True, help="duckdb:///FILE or bigquery://PROJECT/DATASET")
+    parser.add_argument("--suites", type=Path, default=Path("expectations"), help="folder of suites (expectations)")
+    parser.add_argument("--docs", type=Path, help="folder for Data Docs")
+    options = parser.parse_args()
+    try:
+        report = validate(options.candidate, options.suites, options.docs)
+    except MillraceError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    for result in report.results:
+        mark = "ok  " if result.success else result.severity
+        print(f"{mark} {result}" + (f" e.g. {', '.join(result.sample)}" if result.sample else ""))
+    print(f"{sum(r.success for r in report.results)} of {len(report.results)} expectations hold")
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

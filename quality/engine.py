@@ -1,0 +1,66 @@
+"""Opens Great Expectations over a candidate, and closes it. Importing this imports Great Expectations: do it on use."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+
+import great_expectations as gx
+from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+
+from quality.gate import MARTS_SCHEMA
+
+
+class KeptConnectionEngine(SqlAlchemyExecutionEngine):
+    """Keeps one connection open: the plain engine closes it before it fetches from DuckDB."""
+
+    @contextmanager
+    def get_connection(self) -> Iterator[Any]:
+        """The one connection."""
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        yield self._connection
+
+    def end(self) -> None:
+        """Give the connection back: a DuckDB file would stay locked."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self.engine.dispose()
+
+
+@contextmanager
+def open_context(url: str, docs: Path | None) -> Iterator[tuple[Any, Any]]:
+    """A context that lives in memory, and a datasource on the candidate."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    for site in context.get_site_names():
+        context.delete_data_docs_site(site)
+    if docs:
+        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())}
+        index = {"class_name": "DefaultSiteIndexBuilder"}
+        context.add_data_docs_site(
+            "quality", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
+        )
+    before, SQLDatasource.execution_engine_override = SQLDatasource.execution_engine_override, KeptConnectionEngine
+    if url.startswith("duckdb"):  # some of its queries leave out the schema
+        event.listen(Pool, "connect", _use_marts)
+    datasource = context.data_sources.add_sql("candidate", connection_string=url)
+    try:
+        yield context, datasource
+    finally:
+        if event.contains(Pool, "connect", _use_marts):
+            event.remove(Pool, "connect", _use_marts)
+        datasource.get_execution_engine().end()
+        datasource.get_engine().dispose()
+        SQLDatasource.execution_engine_override = before
+
+
+def _use_marts(connection: Any, _: object) -> None:
+    connection.cursor().execute(f"USE {MARTS_SCHEMA}")
