@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from contracts.errors import SettingsError
 
-SLACK_TYPE = "slack-webhook"
+SLACK_TYPE = "slack-incoming-webhook"
 FIELDS = ("name", "description", "enabled", "trigger", "actions", "actions_on_trigger", "actions_on_resolve", "tags")
 Change = Literal["created", "updated", "unchanged"]
 

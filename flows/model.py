@@ -5,6 +5,7 @@ from prefect import flow
 from contracts import names
 from tasks.announce_marts import announce_marts
 from tasks.build_candidates import build_candidates
+from tasks.document_marts import document_marts
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
 from tasks.slots import slot
@@ -28,6 +29,7 @@ def model(full: bool = False) -> int:
                 break
             candidate = build_candidates(work)
             validate_candidates(candidate)
+            document_marts(candidate, return_state=True)  # missing documentation holds no marts back
             announce_marts(publish_marts(candidate, work))
             batches += len(work.batches)
             full = False

@@ -9,9 +9,11 @@ from prefect import task
 from blocks import MillraceWarehouse
 from blocks import names as block_names
 from contracts.model import ModelWork
+from contracts.source import load_sources
 from tasks.dbt import invoke_dbt
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
+from tasks.source import SOURCES
 
 
 @task(task_run_name="build candidates", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
@@ -23,6 +25,9 @@ def build_candidates(work: ModelWork) -> str:
     """
     candidate = candidate_name(run_id(), work)
     warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    for source in load_sources(SOURCES).values():
+        for stream in source.streams.values():
+            warehouse.ensure(stream)  # a stream that has not landed yet is an empty table, not a missing one
     with tempfile.TemporaryDirectory() as target, warehouse.reader(f"dbt build for {candidate}"):
         invoke_dbt(["build"], warehouse.dbt_environment(candidate), Path(target))
     return candidate

@@ -31,7 +31,9 @@ OWN = [
 class StreamWriter:
     """Collects one stream's records and uploads them in parts."""
 
-    def __init__(self, stream: Json, namespace: str, job_id: int, config: Json, generation: int, upload: Upload) -> None:
+    def __init__(
+        self, stream: Json, namespace: str, job_id: int, config: Json, generation: int, upload: Upload
+    ) -> None:
         self.name, self.rows, self.bytes = stream["name"], 0, 0
         self._properties: Json = stream["json_schema"]["properties"]
         self._schema = pa.schema(OWN + [pa.field(n, arrow_type(p)) for n, p in self._properties.items()])

@@ -71,7 +71,9 @@ class Runner:
         definition = self._store.item("definitions", source["definitionId"]) or {}
         command = CONNECTORS.get(definition.get("dockerRepository", ""))
         if command is None:
-            raise SyncFailed(f"no connector {definition.get('dockerRepository')!r} here; there are {', '.join(CONNECTORS)}")
+            raise SyncFailed(
+                f"no connector {definition.get('dockerRepository')!r} here; there are {', '.join(CONNECTORS)}"
+            )
         config = self._secrets.resolve(source["configuration"])
         target = self._secrets.resolve(destination["configuration"])
         with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +106,9 @@ class Runner:
             if chosen := wanted.pop(stream["name"], None):
                 mode = "full_refresh" if chosen["syncMode"].startswith("full") else "incremental"
                 key = chosen.get("primaryKey") or []
-                streams.append({"stream": stream, "sync_mode": mode, "destination_sync_mode": "append", "primary_key": key})
+                streams.append(
+                    {"stream": stream, "sync_mode": mode, "destination_sync_mode": "append", "primary_key": key}
+                )
         if wanted:
             raise SyncFailed(f"the source has no stream {', '.join(wanted)}")
         return {"streams": streams}

@@ -62,6 +62,14 @@ def take_day(platform: Platform, day: int, say: Say) -> DayResult:
     return result
 
 
+def finish_open_work(platform: Platform, day: int, say: Say) -> None:
+    """Ingest and publish what an interrupted run left of the days that were replayed already."""
+    say(f"day {day}: looking for work that was left", "bold")
+    since = datetime.now(UTC)
+    platform.api.start("ingest/ingest", {"source": platform.source.source})
+    watch(platform, since, DayResult(day), say, ingested=False)
+
+
 def watch(platform: Platform, since: datetime, result: DayResult, say: Say, *, ingested: bool) -> None:
     """Show runs as they end, until the ingest has ended and everything landed is published."""
     shown: set[str] = set()

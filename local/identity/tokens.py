@@ -128,7 +128,5 @@ def _new_identity() -> Identity:
         .not_valid_after(now + timedelta(days=CERTIFICATE_DAYS))
         .sign(key, hashes.SHA256())
     )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Identity(pem.decode(), certificate.public_bytes(serialization.Encoding.PEM).decode())

@@ -90,8 +90,6 @@ def passes(expression: str, message: Proto) -> bool:
     return not expression or _evaluate(parse_filter(expression), dict(message.attributes))
 
 
-
-
 def parse_filter(expression: str) -> list[re.Match[str]]:
     """Terms of a filter. Raises Refused when it is malformed."""
     terms, position = [], 0

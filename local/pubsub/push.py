@@ -44,7 +44,9 @@ class Pusher:
         flying: set[asyncio.Task[None]] = set()
         try:
             while True:
-                for lease in self._broker.take(subscription, IN_FLIGHT - len(flying)) if len(flying) < IN_FLIGHT else ():
+                for lease in (
+                    self._broker.take(subscription, IN_FLIGHT - len(flying)) if len(flying) < IN_FLIGHT else ()
+                ):
                     task = asyncio.create_task(self._push(subscription, lease))
                     flying.add(task)
                     task.add_done_callback(flying.discard)

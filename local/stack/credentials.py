@@ -14,6 +14,8 @@ def load_credentials(place: Place) -> dict[str, str]:
     if file.exists():
         return dict(json.loads(file.read_text()))
     values = {name: secrets.token_urlsafe(24) for name in NAMES}
-    values["slack-token"] = "/".join(["T" + secrets.token_hex(4).upper(), "B" + secrets.token_hex(4).upper(), secrets.token_hex(12)])
+    values["slack-token"] = "/".join(
+        ["T" + secrets.token_hex(4).upper(), "B" + secrets.token_hex(4).upper(), secrets.token_hex(12)]
+    )
     write_atomically(file, json.dumps(values, indent=1), mode=0o600)
     return values

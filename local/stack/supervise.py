@@ -108,7 +108,9 @@ def held(state: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StackError(f"a stack is running on {state} already; see `make status`, end it by `make down`") from None
+            raise StackError(
+                f"a stack is running on {state} already; see `make status`, end it by `make down`"
+            ) from None
         yield
 
 

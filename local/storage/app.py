@@ -170,7 +170,9 @@ class Api:
     async def copy(self, request: Request, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
         """Copy or rewrite, in one step."""
         query = dict(request.query_params)
-        source = self._index.get(bucket, name, {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {})
+        source = self._index.get(
+            bucket, name, {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {}
+        )
         Preconditions.of(query, "ifSource").check(source)
         given = json.loads(await request.body() or b"{}")
         body = source | {k: v for k, v in given.items() if v} | {"name": to_name, "md5Hash": None, "crc32c": None}
@@ -179,7 +181,13 @@ class Api:
             return JSONResponse(there)
         size = there["size"]
         return JSONResponse(
-            {"kind": "storage#rewriteResponse", "totalBytesRewritten": size, "objectSize": size, "done": True, "resource": there}
+            {
+                "kind": "storage#rewriteResponse",
+                "totalBytesRewritten": size,
+                "objectSize": size,
+                "done": True,
+                "resource": there,
+            }
         )
 
     async def compose(self, request: Request, bucket: str, name: str) -> Response:

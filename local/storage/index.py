@@ -104,7 +104,9 @@ class Index:
             "kind": "storage#bucket", "id": body["name"], "metageneration": "1", "location": "LOCAL",
             "storageClass": "STANDARD", "timeCreated": now, "updated": now, "etag": "CAE=",
         }  # fmt: skip
-        if not self.db.execute("INSERT OR IGNORE INTO buckets VALUES (?, ?)", (body["name"], json.dumps(body))).rowcount:
+        if not self.db.execute(
+            "INSERT OR IGNORE INTO buckets VALUES (?, ?)", (body["name"], json.dumps(body))
+        ).rowcount:
             raise StorageError(409, "conflict", "Your previous request to create the named bucket succeeded.")
         return body
 

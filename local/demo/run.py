@@ -1,0 +1,142 @@
+"""`make run`: the whole platform on this machine, day after day of real data, and every figure checked at the end."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+
+from contracts import names
+from contracts.source import load_sources
+from lake.store import open_lake
+from local.airport_ops.check import Comparison, compare
+from local.airport_ops.replay import FIRST_DAY, LAST_DAY, day
+from local.demo.day import DayFailed, DayResult, Platform, finish_open_work, take_day
+from local.demo.prefect import ACTION_FAILED, PrefectApi
+from local.demo.say import Say
+from local.stack.place import BUCKET, ROOT, Place
+from local.stack.up import down, up
+from warehouse.port import open_warehouse
+
+SLACK_PATIENCE_S = 15.0
+
+
+def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
+    """Bring the stack up, take `days` more days through it, check the marts; 0 when every figure is right.
+
+    With `leave` the stack is ended afterwards; else it stays until Ctrl-C.
+    """
+    began = time.monotonic()
+    say("Millrace on this machine: source → lake → warehouse → marts", "bold")
+    place = up(state, say, detached=False)
+    try:
+        code = _take_days(open_platform(place), days, began, say)
+        if not leave:
+            say("The stack stays up; press Ctrl-C to end it.", "bold")
+            while True:
+                time.sleep(3600)
+        return code
+    except KeyboardInterrupt:
+        say("\nending the stack; `make run` goes on where this stopped")
+        return 130
+    finally:
+        down(state)
+
+
+def open_platform(place: Place) -> Platform:
+    """What the demonstration looks at."""
+    settings = place.settings()
+    return Platform(
+        place=place,
+        api=PrefectApi(place.prefect_api),
+        lake=open_lake(settings["MILLRACE_LAKE__URL"], settings["MILLRACE_LAKE__ENDPOINT"]),
+        warehouse=open_warehouse(settings["MILLRACE_WAREHOUSE__URL"], settings["MILLRACE_WAREHOUSE__MARTS_URL"]),
+        source=load_sources(ROOT / "sources")["airport_ops"],
+    )
+
+
+def _take_days(platform: Platform, days: int, began: float, say: Say) -> int:
+    since = datetime.now(UTC)
+    results: list[DayResult] = []
+    first = day(platform.place.database) + 1
+    last = min(first + days - 1, LAST_DAY)
+    try:
+        if first > 1:
+            finish_open_work(platform, first - 1, say)
+        for number in range(first, last + 1):
+            say(f"day {number} ({_date(number)})", "bold")
+            results.append(take_day(platform, number, say))
+    except DayFailed as error:
+        say.error(str(error))
+        links(platform.place, say)
+        return 1
+    outcome = compare(platform.place.marts, day(platform.place.database))
+    summary(results, outcome, time.monotonic() - began, say)
+    wrong = problems(platform, results, outcome, since)
+    for text in wrong:
+        say.error(text)
+    links(platform.place, say)
+    return 1 if wrong else 0
+
+
+def problems(platform: Platform, results: list[DayResult], outcome: Comparison, since: datetime) -> list[str]:
+    """Everything that is not as it should be."""
+    wrong = []
+    if outcome.differences:
+        wrong.append("the marts differ from the original data")
+    wrong += [f"{r.name} {r.state.lower()}: {r.message}" for result in results for r in result.runs if r.bad]
+    for event in platform.api.events(ACTION_FAILED, since):
+        payload = event.get("payload", {})
+        wrong.append(f"an automation could not {payload.get('action_type', 'act')}: {payload.get('reason', 'unknown')}")
+    if not wrong and not posted(platform.place, since):
+        wrong.append("no Slack message arrived; is the URL in the secret slack-webhook-url right?")
+    return wrong
+
+
+def posted(place: Place, since: datetime) -> bool:
+    """Whether the Slack inbox got a message since then; waits for it a while."""
+    deadline = time.monotonic() + SLACK_PATIENCE_S
+    while time.monotonic() < deadline:
+        messages = httpx.get(f"{place.http('slack')}/messages.json", timeout=10).raise_for_status().json()
+        if any(datetime.fromisoformat(m["at"]) >= since for m in messages):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def summary(results: list[DayResult], outcome: Comparison, seconds: float, say: Say) -> None:
+    """Rows per step that balance, durations per step, and whether the figures are right."""
+    say("")
+    say(f"{'day':>4} {'landed':>9} {'merged':>9} {'superseded':>11} {'stale':>6} {'quarantined':>12} "
+        f"{'landing→marts':>14} {'day':>8}", "bold")  # fmt: skip
+    for r in results:
+        rows = r.rows
+        say(f"{r.day:>4} {rows.get('landed', 0):>9,} {rows.get('merged', 0):>9,} {rows.get('superseded', 0):>11,} "
+            f"{rows.get('stale', 0):>6,} {rows.get('quarantined', 0):>12,} {r.landing_to_marts_s:>12.1f} s "
+            f"{r.seconds:>6.1f} s")  # fmt: skip
+    say("")
+    steps: dict[str, list[float]] = {}
+    for run_ in (run_ for r in results for run_ in r.runs):
+        steps.setdefault(run_.flow, []).append(run_.seconds)
+    for flow, took in steps.items():
+        say(f"  {flow:<10} {len(took):>3} runs, {sum(took) / len(took):5.1f} s each")
+    say(f"  {'in all':<10} {seconds:9.1f} s")
+    say("")
+    say(str(outcome), "red" if outcome.differences else "green")
+
+
+def links(place: Place, say: Say) -> None:
+    """Where to look."""
+    site = f"{place.http('storage')}/{BUCKET}/{names.SITE}"
+    say("")
+    say(f"  Prefect      {place.http('prefect')}/runs")
+    say(f"  Slack inbox  {place.http('slack')}")
+    say(f"  Airbyte      {place.http('airbyte')}")
+    say(f"  Data Docs    {site}quality/index.html")
+    say(f"  dbt docs     {site}dbt/index.html")
+    say(f"  marts        {place.marts}")
+    say("")
+
+
+def _date(number: int) -> str:
+    return f"{FIRST_DAY + timedelta(days=number - 1):%d %B %Y}"
