@@ -1,9 +1,16 @@
-"""Prefect blocks over lake, warehouse, event bus, Airbyte, secrets and alerts."""
+"""Prefect blocks over lake, warehouse, event bus, Airbyte, secrets and alerts; each is imported on use.
 
-from blocks.airbyte import MillraceAirbyte
-from blocks.lake import MillraceLake, MillraceResults
-from blocks.secrets import MillraceCredentials, MillraceSecret
-from blocks.warehouse import MillraceEventBus, MillraceWarehouse
+Google's integration alone takes four seconds of CPU to import, and most flow runs need no secret.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blocks.airbyte import MillraceAirbyte
+    from blocks.lake import MillraceLake, MillraceResults
+    from blocks.secrets import MillraceCredentials, MillraceSecret
+    from blocks.warehouse import MillraceEventBus, MillraceWarehouse
 
 __all__ = [
     "MillraceAirbyte",
@@ -14,3 +21,18 @@ __all__ = [
     "MillraceSecret",
     "MillraceWarehouse",
 ]
+MODULES = {
+    "MillraceAirbyte": "blocks.airbyte",
+    "MillraceCredentials": "blocks.secrets",
+    "MillraceEventBus": "blocks.warehouse",
+    "MillraceLake": "blocks.lake",
+    "MillraceResults": "blocks.lake",
+    "MillraceSecret": "blocks.secrets",
+    "MillraceWarehouse": "blocks.warehouse",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return getattr(import_module(MODULES[name]), name)
+    raise AttributeError(f"module 'blocks' has no attribute {name!r}")

@@ -1,10 +1,12 @@
 """Where the local stack keeps its state, and the addresses it found free, chosen once."""
 
+import hashlib
 import json
 import os
 import secrets
 import socket
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,18 @@ class Place:
         """The file that readers of the marts open."""
         return self.state / "warehouse" / "published.duckdb"
 
+    @property
+    def warm_socket(self) -> Path:
+        """Unix socket of the process that flow runs are forked from; its path has a limit of about 100 bytes."""
+        inside = self.state / "warm.sock"
+        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:16]
+        return inside if len(str(inside)) < 100 else Path(tempfile.gettempdir()) / f"millrace-{digest}.sock"
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """Command that runs a module as a fork: the module and its arguments follow."""
+        return (sys.executable, "-S", "-E", str(ROOT / "local" / "warm" / "launch.py"), str(self.warm_socket))
+
     def environment(self) -> dict[str, str]:
         """Environment of every process of the stack: the caller's, without its Prefect and Millrace settings."""
         base = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MILLRACE_", "GOOGLE_", "DBT_"))}
@@ -70,6 +84,7 @@ class Place:
             "STORAGE_EMULATOR_HOST": self.http("storage"),
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "AIRPORT_OPS_DATABASE": str(self.database),
+            "MILLRACE_STATE": str(self.state),
         }  # fmt: skip
 
     def settings(self) -> dict[str, str]:

@@ -37,11 +37,15 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         "airbyte", "--storage", place.http("storage"), "--bucket", BUCKET, "--secrets", place.grpc("secrets"),
         "--project", PROJECT,
     )  # fmt: skip
+    warm = (
+        PYTHON, "-m", "local.warm", "--socket", str(place.warm_socket), "--parent", str(supervisor_pid),
+    )  # fmt: skip
     prefect = (
         PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(place.ports["prefect"]),
     )  # fmt: skip
     return [
         Service("prefect", prefect, f"{place.prefect_api}/health", patience_s=240),
+        Service("warm", warm, f"unix://{place.warm_socket}", patience_s=240),
         server("identity", "--project", PROJECT),
         server("pubsub", "--identity", str(place.state / "identity")),
         server("secrets"),

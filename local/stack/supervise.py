@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.stack.credentials import load_credentials
-from local.stack.place import POOL, ROOT, Place, load_place, move_taken_ports, write_atomically
+from local.stack.place import ROOT, Place, load_place, move_taken_ports, write_atomically
 from local.stack.services import servers, workers
 from local.stack.supervisor import StackError, Supervisor, die_with_parent, end_leftovers
 
 TEND_S = 0.5
 REGISTER = (
-    ("work pool", ("prefect", "--no-prompt", "work-pool", "create", POOL, "--type", "process", "--overwrite")),
+    ("work pool", ("local.stack.pool",)),
     ("blocks", ("blocks.register",)),
     ("connections", ("blocks.connections", "apply")),
     ("deployments", ("blocks.deploy",)),
@@ -87,7 +87,7 @@ def run_step(place: Place, what: str, command: tuple[str, ...]) -> None:
     log = place.state / "logs" / f"register-{what.replace(' ', '-')}.log"
     with log.open("wb") as output:
         done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=ROOT, env=place.environment(), stdin=subprocess.DEVNULL,
+            [*place.launcher, *command], cwd=ROOT, env=place.environment(), stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT, check=False,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )  # fmt: skip

@@ -120,7 +120,10 @@ def die_with_parent() -> None:
 
 
 def answers(address: str) -> bool:
-    """Whether a server answers at `tcp://` or `http://`."""
+    """Whether a server answers at `tcp://`, `unix://` or `http://`."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(address.removeprefix("unix://")) == 0
     if address.startswith("tcp://"):
         host, port = address.removeprefix("tcp://").split(":")
         with socket.socket() as probe:
