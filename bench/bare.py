@@ -60,8 +60,11 @@ def sync(lake: Lake, state: Path, job_id: int, positions: list[dict[str, Any]]) 
             "--state",
             _file(folder, "s", positions),
         ]
-        writers = {s["name"]: StreamWriter(s, "airport_ops", job_id, PATHS, 0, lambda n, d, _: lake.write(n, d) and None)
-                   for s in streams}  # fmt: skip
+
+        def upload(name: str, data: bytes, _: dict[str, str]) -> None:
+            lake.write(name, data)
+
+        writers = {s["name"]: StreamWriter(s, "airport_ops", job_id, PATHS, 0, upload) for s in streams}
         newest: dict[str, dict[str, Any]] = {}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
             for line in process.stdout or ():

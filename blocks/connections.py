@@ -6,7 +6,7 @@ Secrets are sent as references (`secret_coordinate::<name>`), which Airbyte reso
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, cast
 
 from blocks import MillraceAirbyte
 from blocks import names as block_names
@@ -112,7 +112,7 @@ def main() -> int:
     try:
         sources = load_sources(ROOT / "sources")
         wanted = [find_source(sources, name) for name in arguments.source] or list(sources.values())
-        with MillraceAirbyte.load(block_names.AIRBYTE).open() as client:
+        with cast(MillraceAirbyte, MillraceAirbyte.load(block_names.AIRBYTE)).open() as client:
             for source in wanted:
                 done = apply(client, source, load_settings().lake.url)
                 print(f"{source.source}: {done}")  # noqa: T201

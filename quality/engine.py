@@ -17,8 +17,10 @@ from sqlalchemy.pool import Pool
 from quality.gate import MARTS_SCHEMA
 
 
-class KeptConnectionEngine(SqlAlchemyExecutionEngine):
+class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
     """Keeps one connection open: the plain engine closes it before it fetches from DuckDB."""
+
+    _connection: Any
 
     @contextmanager
     def get_connection(self) -> Iterator[Any]:

@@ -6,9 +6,8 @@ from prefect import task
 
 from beam_job.announce import announce
 from beam_job.batches import close_batch
-from blocks import MillraceEventBus, MillraceLake, MillraceWarehouse
-from blocks import names as block_names
 from contracts.batch import Balance, Batch
+from tasks.place import open_bus, open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import stream_contract
@@ -22,13 +21,13 @@ def announce_merge(batch: Batch, balance: Balance) -> str:
         ServiceUnavailable: Pub/Sub did not take it; the batch stays open and the next run announces it.
     """
     message_id = announce(
-        MillraceEventBus.load(block_names.EVENT_BUS).open(),
-        MillraceWarehouse.load(block_names.WAREHOUSE).open(),
+        open_bus(),
+        open_warehouse(),
         stream_contract(batch.source, batch.stream),
         batch,
         balance,
         run_id=run_id(),
         at=datetime.now(UTC),
     )
-    close_batch(MillraceLake.load(block_names.LAKE).open(), batch)
+    close_batch(open_lake(), batch)
     return message_id

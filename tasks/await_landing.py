@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 
 from prefect import task
 
-from blocks import MillraceAirbyte, MillraceLake
-from blocks import names as block_names
 from contracts import names
 from contracts.errors import LandingIncomplete, ManifestConflict
 from contracts.landing import LandedObject, LandingManifest
@@ -16,6 +14,7 @@ from contracts.stream import StreamContract
 from contracts.sync import Landing, Sync
 from lake.footers import count_rows, is_data_file
 from lake.store import Lake, ObjectExists
+from tasks.place import airbyte_block, open_lake
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import source_contract
 
@@ -35,8 +34,8 @@ def await_landing(sync: Sync) -> list[Landing]:
         LandingIncomplete: fewer rows than Airbyte reports, after the block's `landing_timeout_s`.
         ManifestConflict: another manifest of this sync names other objects.
     """
-    lake = MillraceLake.load(block_names.LAKE).open()
-    timeout_s = MillraceAirbyte.load(block_names.AIRBYTE).landing_timeout_s
+    lake = open_lake()
+    timeout_s = airbyte_block().landing_timeout_s
     contracts = [s for s in source_contract(sync.source).streams.values() if _lands(s, sync)]
     objects = _wait_for_rows(lake, sync, contracts, timeout_s)
     return [land_stream(lake, sync, s, objects[s.stream], datetime.now(UTC)) for s in contracts]

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from prefect import task
 
-from blocks import MillraceWarehouse
-from blocks import names as block_names
 from contracts.model import ModelWork
 from contracts.source import load_sources
 from tasks.dbt import invoke_dbt
+from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import SOURCES
@@ -24,7 +23,7 @@ def build_candidates(work: ModelWork) -> str:
         WarehouseBusy: a writer holds the warehouse.
     """
     candidate = candidate_name(run_id(), work)
-    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    warehouse = open_warehouse()
     for source in load_sources(SOURCES).values():
         for stream in source.streams.values():
             warehouse.ensure(stream)  # a stream that has not landed yet is an empty table, not a missing one

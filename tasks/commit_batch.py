@@ -7,10 +7,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
 from beam_job.commit import commit_batch as commit_staged
-from blocks import MillraceLake, MillraceWarehouse
-from blocks import names as block_names
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
+from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import stream_contract
@@ -25,8 +24,8 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance:
         BalanceError: rows do not add up; nothing was committed.
     """
     balance = commit_staged(
-        MillraceLake.load(block_names.LAKE).open(),
-        MillraceWarehouse.load(block_names.WAREHOUSE).open(),
+        open_lake(),
+        open_warehouse(),
         stream_contract(batch.source, batch.stream),
         batch,
         staged,

@@ -6,21 +6,20 @@ from pathlib import Path
 
 from prefect import task
 
-from blocks import MillraceLake, MillraceWarehouse
-from blocks import names as block_names
 from contracts import names
 from tasks.dbt import PROJECT, invoke_dbt
+from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 
 
 @task(task_run_name="document marts", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
 def document_marts(candidate: str) -> bool:
     """Build dbt's documentation as one page when the project changed since the last time; returns whether it did."""
-    lake = MillraceLake.load(block_names.LAKE).open()
+    lake = open_lake()
     page, mark = f"{names.SITE}dbt/index.html", f"{names.SITE}dbt/project-{project_digest(PROJECT)}"
     if lake.stat(mark):
         return False
-    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    warehouse = open_warehouse()
     with tempfile.TemporaryDirectory() as target, warehouse.reader("dbt docs"):
         invoke_dbt(["docs", "generate", "--static"], warehouse.dbt_environment(candidate), Path(target))
         lake.upload(page, str(Path(target) / "static_index.html"), "text/html")

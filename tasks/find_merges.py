@@ -3,9 +3,8 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks import MillraceWarehouse
-from blocks import names as block_names
 from contracts.model import ModelWork, unpublished
+from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 
 
@@ -13,5 +12,5 @@ from tasks.retries import DELAYS_S, is_transient
       cache_policy=NO_CACHE)  # fmt: skip
 def find_merges(full: bool) -> ModelWork | None:
     """Merges that no published marts have (with `full`, all merges); None when there are none."""
-    ledger = MillraceWarehouse.load(block_names.WAREHOUSE).open().ledger(kinds=("merged", "published"))
+    ledger = open_warehouse().ledger(kinds=("merged", "published"))
     return unpublished(ledger, full=full)

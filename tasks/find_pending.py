@@ -4,8 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from beam_job.batches import pending
-from blocks import MillraceLake, MillraceWarehouse
-from blocks import names as block_names
+from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
 
@@ -19,5 +18,5 @@ def has_pending(source: str, stream: str) -> bool:
         UnknownStream: no such source or stream.
     """
     contract = stream_contract(source, stream)
-    lake = MillraceLake.load(block_names.LAKE).open()
-    return bool(pending(lake, MillraceWarehouse.load(block_names.WAREHOUSE).open(), contract))
+    lake = open_lake()
+    return bool(pending(lake, open_warehouse(), contract))

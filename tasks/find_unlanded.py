@@ -3,14 +3,13 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from blocks import MillraceAirbyte, MillraceLake
-from blocks import names as block_names
 from blocks.airbyte_client import TERMINAL, AirbyteClient
 from contracts import names
 from contracts.source import SourceContract, find_source, load_sources
 from contracts.sync import StartedSync
 from lake.store import Lake
 from tasks.await_landing import await_landing
+from tasks.place import airbyte_block, open_lake
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import SOURCES
 from tasks.sync_source import watch_sync
@@ -22,8 +21,8 @@ def find_unlanded(source: str | None, dry_run: bool) -> list[str]:
     """Syncs that ended without a manifest, landed now unless `dry_run`; as `<source> job <id>`."""
     sources = load_sources(SOURCES)
     wanted = [find_source(sources, source)] if source else list(sources.values())
-    lake = MillraceLake.load(block_names.LAKE).open()
-    with MillraceAirbyte.load(block_names.AIRBYTE).open() as client:
+    lake = open_lake()
+    with airbyte_block().open() as client:
         found = [sync for contract in wanted for sync in unlanded(client, lake, contract)]
     if not dry_run:
         for sync in found:

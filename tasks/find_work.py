@@ -4,11 +4,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from beam_job.batches import pending
-from blocks import MillraceLake, MillraceWarehouse
-from blocks import names as block_names
 from contracts.model import ModelWork
 from contracts.source import find_source, load_sources
 from tasks.find_merges import find_merges
+from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import SOURCES
 
@@ -19,8 +18,8 @@ def find_unmerged(source: str | None) -> dict[str, int]:
     """Streams with landings that the ledger lacks: `<source>.<stream>` → how many."""
     sources = load_sources(SOURCES)
     wanted = [find_source(sources, source)] if source else list(sources.values())
-    lake = MillraceLake.load(block_names.LAKE).open()
-    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    lake = open_lake()
+    warehouse = open_warehouse()
     counts = {s.id: len(pending(lake, warehouse, s)) for c in wanted for s in c.streams.values()}
     return {stream: count for stream, count in counts.items() if count}
 

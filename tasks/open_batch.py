@@ -6,10 +6,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from beam_job.batches import open_batch as open_next_batch
-from blocks import MillraceLake, MillraceWarehouse
-from blocks import names as block_names
 from contracts.batch import Batch
 from settings import load_settings
+from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
 
@@ -24,8 +23,8 @@ def open_batch(source: str, stream: str) -> Batch | None:
     """
     beam = load_settings().beam
     return open_next_batch(
-        MillraceLake.load(block_names.LAKE).open(),
-        MillraceWarehouse.load(block_names.WAREHOUSE).open(),
+        open_lake(),
+        open_warehouse(),
         stream_contract(source, stream),
         max_bytes=beam.batch_max_bytes,
         max_files=beam.batch_max_files,

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from blocks import MillraceWarehouse
-from blocks import names as block_names
 from contracts.ledger import LedgerEntry
 from contracts.model import ModelWork, Published
+from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 
@@ -16,7 +15,7 @@ from tasks.run_id import run_id
 @task(task_run_name="publish {candidate}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
 def publish_marts(candidate: str, work: ModelWork) -> Published:
     """Let all readers see the candidates at once, then note in the ledger which merges they have."""
-    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    warehouse = open_warehouse()
     marts = warehouse.publish(candidate)
     at = datetime.now(UTC)
     warehouse.append(*(published_entry(batch, candidate, run_id(), at) for batch in work.batches))

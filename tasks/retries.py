@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from contracts.errors import Retryable
 
-DELAYS_S = [2, 10, 30]
+DELAYS_S: list[float] = [2, 10, 30]
 
 
 def is_transient(_task: Task[Any, Any], _run: TaskRun, state: State[Any]) -> bool:

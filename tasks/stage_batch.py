@@ -3,10 +3,9 @@
 from prefect import task
 
 from beam_job.options import pipeline_options
-from blocks import MillraceLake
-from blocks import names as block_names
 from contracts.batch import Batch, Staged
 from settings import load_settings
+from tasks.place import open_lake
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
 
@@ -16,6 +15,6 @@ def stage_batch(batch: Batch) -> Staged:
     """Keep one winner per key and register of a batch, as Parquet; a repeat overwrites the same files."""
     from beam_job.pipeline import stage_batch as run_pipeline  # imports Beam, which most runs do not need
 
-    lake = MillraceLake.load(block_names.LAKE)
+    lake = open_lake()
     options = pipeline_options(batch, load_settings().beam.dataflow.model_dump(), load_settings().events.project)
     return run_pipeline(lake.url, lake.endpoint, stream_contract(batch.source, batch.stream), batch, options)

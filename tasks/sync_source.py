@@ -4,16 +4,16 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from blocks import MillraceAirbyte
-from blocks import names as block_names
 from blocks.airbyte_client import TERMINAL, AirbyteClient, SyncRunning
 from contracts.errors import ServiceUnavailable, SyncTimeout
 from contracts.sync import StartedSync, Sync
+from tasks.place import airbyte_block
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import source_contract
 
@@ -29,7 +29,7 @@ def start_sync(source: str) -> StartedSync:
         AirbyteRefused: the connection is inactive, or Airbyte won't.
     """
     source_contract(source)
-    airbyte = MillraceAirbyte.load(block_names.AIRBYTE)
+    airbyte = airbyte_block()
     with airbyte.open() as client:
         connection_id = client.connection(source)["connectionId"]
         before = {job["jobId"] for job in client.newest_jobs(connection_id)}
@@ -57,7 +57,7 @@ def watch_sync(started: StartedSync) -> Sync:
     Raises:
         SyncTimeout: the job ran past the block's `sync_timeout_s`.
     """
-    airbyte = MillraceAirbyte.load(block_names.AIRBYTE)
+    airbyte = airbyte_block()
     with airbyte.open() as client:
         job = _poll(client, started, airbyte.poll_s, time.monotonic() + airbyte.sync_timeout_s, time.sleep)
     sync = Sync(
@@ -86,7 +86,7 @@ def _poll(
                 " cancelled; look at the job's log in Airbyte, then run ingest again"
             )
         sleep(poll_s)
-    update_progress_artifact(progress, progress=100.0)
+    update_progress_artifact(cast(UUID, progress), progress=100.0)
     return job
 
 

@@ -8,13 +8,12 @@ from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
-from blocks import MillraceLake, MillraceWarehouse
-from blocks import names as block_names
 from contracts import names
 from contracts.errors import QualityFailed
 from quality.gate import validate
 from quality.report import QualityReport
 from settings.tree import ROOT
+from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.site import upload_site
 
@@ -28,10 +27,10 @@ def validate_candidates(candidate: str) -> int:
     Raises:
         QualityFailed: an expectation of severity `stop` failed; the marts stay as they were.
     """
-    warehouse = MillraceWarehouse.load(block_names.WAREHOUSE).open()
+    warehouse = open_warehouse()
     with tempfile.TemporaryDirectory() as docs:
         report = validate(warehouse.candidate_url(candidate), SUITES, Path(docs))
-        upload_site(MillraceLake.load(block_names.LAKE).open(), Path(docs), "quality")
+        upload_site(open_lake(), Path(docs), "quality")
     create_table_artifact(
         [row(result) for result in report.results], key="quality", description=f"Expectations on `{candidate}`"
     )

@@ -85,7 +85,5 @@ def open_warehouse(url: str, marts_url: str, lock_timeout_s: float = 120.0) -> W
 
         return DuckDBWarehouse(url, marts_url, lock_timeout_s)
     if url.startswith("bigquery://"):
-        from warehouse.bigquery import BigQueryWarehouse
-
-        return BigQueryWarehouse(url, marts_url)
+        raise SettingsError("warehouse.url: the adapter for BigQuery is not part of this version; use duckdb:///<file>")
     raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")

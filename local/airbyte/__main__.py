@@ -1,4 +1,4 @@
-"""Run the local Airbyte: `python -m local.airbyte --port P --state DIR --storage URL --bucket B --secrets HOST:PORT`."""
+"""Run the local Airbyte: `python -m local.airbyte --port P --state DIR --storage URL --bucket B --secrets ADDRESS`."""
 
 import os
 

@@ -93,7 +93,9 @@ def arrow_type(declared: Json) -> pa.DataType:
     kinds = declared.get("type", "string")
     kind = next((k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null"), "string")
     if kind == "string":
-        return {"date": pa.date32(), "date-time": pa.timestamp("us", "UTC")}.get(declared.get("format"), pa.string())
+        return {"date": pa.date32(), "date-time": pa.timestamp("us", "UTC")}.get(
+            str(declared.get("format")), pa.string()
+        )
     return {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}.get(kind, pa.string())
 
 
@@ -135,9 +137,14 @@ def to_avro(table: pa.Table, config: Json) -> bytes:
     change = {"type": "record", "name": "change", "fields": [
         {"name": n, "type": ["null", "string"]} for n in ("field", "change", "reason")]}  # fmt: skip
     meta = {"type": "record", "name": "meta", "fields": [
-        {"name": "sync_id", "type": "long"}, {"name": "changes", "type": {"type": "array", "items": change}}]}  # fmt: skip
-    fields = [{"name": "_airbyte_raw_id", "type": "string"}, {"name": "_airbyte_extracted_at", "type": "long"},
-              {"name": "_airbyte_generation_id", "type": ["null", "long"]}, {"name": "_airbyte_meta", "type": meta}]  # fmt: skip
+        {"name": "sync_id", "type": "long"},
+        {"name": "changes", "type": {"type": "array", "items": change}}]}  # fmt: skip
+    fields: list[Json] = [
+        {"name": "_airbyte_raw_id", "type": "string"},
+        {"name": "_airbyte_extracted_at", "type": "long"},
+        {"name": "_airbyte_generation_id", "type": ["null", "long"]},
+        {"name": "_airbyte_meta", "type": meta},
+    ]
     for field in table.schema:
         if not field.name.startswith("_airbyte_"):
             fields.append({"name": field.name, "type": ["null", avro_type(field.type)], "default": None})

@@ -123,7 +123,7 @@ def flight_changes(row: Row, flown: date) -> Iterator[Change]:
         yield Change(_new_york(flown + timedelta(days=1), time(6)), _delete("flights"), key)
         return
     departed = scheduled + timedelta(minutes=int(float(row["dep_delay"] or 0)))
-    now = {"departed_at": iso(departed), "dep_delay": _integer(row["dep_delay"]), "status": "departed"}
+    now: dict[str, Any] = {"departed_at": iso(departed), "dep_delay": _integer(row["dep_delay"]), "status": "departed"}
     yield Change(departed, _update("flights", now), key | now)
     if row["arr_delay"] is None:
         end = {"status": "diverted"}

@@ -90,7 +90,10 @@ class Store:
     def lease(self, subscription: Proto, count: int, seconds: float) -> list[Lease]:
         """Give out messages that are due; of an ordering key only the oldest."""
         now = time.time()
-        ordered = "AND (d.ordering = '' OR NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.subscription = d.subscription AND o.ordering = d.ordering AND o.message < d.message))"
+        ordered = (
+            "AND (d.ordering = '' OR NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.subscription = d.subscription"
+            " AND o.ordering = d.ordering AND o.message < d.message))"
+        )
         query = (
             "SELECT d.message, d.attempts, m.body FROM deliveries d JOIN messages m ON m.id = d.message"  # noqa: S608
             f" WHERE d.subscription = ? AND d.due <= ? {ordered if subscription.enable_message_ordering else ''}"

@@ -76,7 +76,8 @@ def _payload(body: bytes, content_type: str) -> dict[str, Any] | None:
 
 def _article(message: dict[str, Any]) -> str:
     at = message["at"][:19].replace("T", " ")
-    return f"<article><header><b>Millrace</b> <time>{at} UTC</time></header><div>{render(str(message.get('text', '')))}</div></article>"
+    text = render(str(message.get("text", "")))
+    return f"<article><header><b>Millrace</b> <time>{at} UTC</time></header><div>{text}</div></article>"
 
 
 def render(text: str) -> str:

@@ -233,7 +233,7 @@ class Api:
         return Response(text, media_type="multipart/mixed; boundary=batch")
 
     async def _batched(self, chunk: str) -> str:
-        head, _, rest = chunk.replace("\r\n", "\n").lstrip("\n").partition("\n\n")
+        _, _, rest = chunk.replace("\r\n", "\n").lstrip("\n").partition("\n\n")
         line, _, more = rest.partition("\n")
         method, url, _ = line.split(" ", 2)
         path, _, query = re.sub(r"^https?://[^/]+", "", url).partition("?")
@@ -252,7 +252,8 @@ class Api:
         except StorageError as error:
             answer = problem(error)
         content = bytes(answer.body).decode()
-        return f"HTTP/1.1 {answer.status_code} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n{content}"
+        head = f"HTTP/1.1 {answer.status_code} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
+        return f"{head}\r\n\r\n{content}"
 
 
 def span(wanted: str, size: int) -> tuple[int, int]:

@@ -161,7 +161,8 @@ class Index:
             "generation": str(generation), "metageneration": "1", "size": str(len(data)), "storageClass": "STANDARD",
             "timeCreated": now, "updated": now, "etag": base64.b64encode(str(generation).encode()).decode(), **checks,
             "selfLink": f"{self._base}/storage/v1/b/{bucket}/o/{quote(name)}",
-            "mediaLink": f"{self._base}/download/storage/v1/b/{bucket}/o/{quote(name)}?generation={generation}&alt=media",
+            "mediaLink": f"{self._base}/download/storage/v1/b/{bucket}/o/{quote(name)}"
+            f"?generation={generation}&alt=media",
         }  # fmt: skip
         self._show(resource, query)
         return resource
@@ -262,7 +263,7 @@ class Index:
 
 def checksums(data: bytes) -> dict[str, str]:
     """`md5Hash` and `crc32c` as resources bear them."""
-    crc = google_crc32c.Checksum(data).digest()
+    crc = google_crc32c.value(data).to_bytes(4, "big")
     return {
         "md5Hash": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
         "crc32c": base64.b64encode(crc).decode(),
