@@ -126,11 +126,11 @@ def flight_changes(row: Row, flown: date) -> Iterator[Change]:
     now: dict[str, Any] = {"departed_at": iso(departed), "dep_delay": _integer(row["dep_delay"]), "status": "departed"}
     yield Change(departed, _update("flights", now), key | now)
     if row["arr_delay"] is None:
-        end = {"status": "diverted"}
-        yield Change(departed + DIVERTED_AFTER, _update("flights", end), key | end)
+        diverted = {"status": "diverted"}
+        yield Change(departed + DIVERTED_AFTER, _update("flights", diverted), key | diverted)
         return
     landed = departed + timedelta(minutes=int(float(row["air_time"] or 0)))
-    end = {
+    end: dict[str, Any] = {
         "landed_at": iso(landed), "arr_delay": _integer(row["arr_delay"]), "air_time": _integer(row["air_time"]),
         "status": "landed",
     }  # fmt: skip

@@ -66,6 +66,7 @@ def _table(name: str) -> str:
     ):
         row = ", ".join(f"'{column}', {image}.{column}" for column in wanted)
         sql += (
+            # our own names
             f"CREATE TRIGGER {name}_{op.lower()} AFTER {op} ON {name} BEGIN"
             f" INSERT INTO _changes (table_name, op, row, changed_at)"
             f" VALUES ('{name}', '{op}', json_object({row}), (SELECT now FROM _clock)); END;\n"
