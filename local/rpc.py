@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
+from local.serving import bound
+
 Proto = Any  # raw protobuf messages and classes have no type stubs here
 T = TypeVar("T")
 
@@ -64,10 +66,8 @@ async def start_server(port: int, services: Mapping[str, Mapping[str, Any]]) -> 
     server = grpc.aio.server(options=SERVER_OPTIONS)
     handlers = [grpc.method_handlers_generic_handler(name, dict(methods)) for name, methods in services.items()]
     server.add_generic_rpc_handlers(tuple(handlers))
-    try:
-        server.add_insecure_port(f"127.0.0.1:{port}")
-    except RuntimeError as error:
-        raise SystemExit(f"port {port} on 127.0.0.1 is taken; choose another with --port") from error
+    bound(port).close()  # gRPC binds by itself, but says in many words that it could not
+    server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     return server
 

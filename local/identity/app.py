@@ -3,6 +3,7 @@
 import secrets
 import time
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,7 +14,6 @@ from local.identity.tokens import identity_of, sign_oidc
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME_S = 3600
-MAX_BODY = 64 * 1024
 
 
 def identity_app(directory: Path) -> Starlette:
@@ -24,14 +24,13 @@ def identity_app(directory: Path) -> Starlette:
         return JSONResponse(identity.certificates, headers={"Cache-Control": f"public, max-age={LIFETIME_S}"})
 
     async def token(request: Request) -> JSONResponse:
-        async with request.form(max_fields=20, max_part_size=MAX_BODY) as form:
-            grant, assertion = str(form.get("grant_type", "")), str(form.get("assertion", ""))
-        if grant != JWT_BEARER:
+        form = parse_qs((await request.body()).decode(errors="replace"))
+        if form.get("grant_type") != [JWT_BEARER]:
             return _refusal("unsupported_grant_type", f"grant_type must be {JWT_BEARER}")
         from google.auth import exceptions, jwt
 
         try:
-            claims = jwt.decode(assertion, certs=identity.certificates)
+            claims = jwt.decode(form.get("assertion", [""])[0], certs=identity.certificates)
         except (exceptions.GoogleAuthError, ValueError) as error:
             return _refusal("invalid_grant", f"the assertion was not signed with this identity's key: {error}")
         if audience := claims.get("target_audience"):

@@ -25,8 +25,7 @@ def main() -> None:
             "google.pubsub.v1.Subscriber": SubscriberService(broker, pusher.changed).methods(),
         }
         server = await start_server(options.port, services)
-        for name in broker.subscriptions:
-            pusher.changed(name)
+        pusher.resume()
         say_ready("pubsub", options.port)
         await until_told_to_end(options.parent)
         await pusher.close()

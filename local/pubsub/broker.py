@@ -9,7 +9,7 @@ from local.pubsub.store import Lease, MessagePb, Store, backoff
 from local.rpc import Proto, Refused
 
 TERM = re.compile(
-    r'\s*(?:(?P<word>AND|OR|NOT|\(|\)|-)|hasPrefix\(\s*attributes\.(?P<pk>[\w"-]+)\s*,\s*"(?P<prefix>[^"]*)"\s*\)'
+    r'\s*(?:(?P<word>AND|OR|NOT|\(|\)|-)|hasPrefix\(\s*attributes\.(?P<pk>[\w-]+)\s*,\s*"(?P<prefix>[^"]*)"\s*\)'
     r'|attributes\.(?P<k>[\w-]+)\s*(?P<op>!?=)\s*"(?P<v>[^"]*)"|attributes:(?P<has>[\w-]+))'
 )
 
@@ -74,10 +74,10 @@ class Broker:
         self._news[name].set()
         self._news[name] = asyncio.Event()
 
-    async def wait(self, name: str, longest_s: float) -> None:
+    async def wait(self, subscription: Proto, longest_s: float) -> None:
         """Wait until something may be due."""
-        news = self._news[name]
-        due = self.store.next_due(name)
+        news = self._news[subscription.name]
+        due = self.store.next_due(subscription)
         seconds = longest_s if due is None else min(longest_s, due + 0.005)
         try:
             await asyncio.wait_for(news.wait(), max(seconds, 0.005))
@@ -132,10 +132,12 @@ def _evaluate(terms: list[re.Match[str]], attributes: dict[str, str]) -> bool:
             return not one()
         if term["word"] == "(":
             value = any_of()
+            if not rest:
+                raise Refused("INVALID_ARGUMENT", "the filter lacks a closing parenthesis")
             rest.pop(0)
             return value
         if term["pk"]:
-            return attributes.get(term["pk"].strip('"'), "").startswith(term["prefix"]) and term["pk"] in attributes
+            return term["pk"] in attributes and attributes[term["pk"]].startswith(term["prefix"])
         if term["has"]:
             return term["has"] in attributes
         return (attributes.get(term["k"]) == term["v"]) == (term["op"] == "=")

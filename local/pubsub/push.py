@@ -22,8 +22,15 @@ class Pusher:
 
     def __init__(self, broker: Broker, identity: Path | None) -> None:
         self._broker, self._identity = broker, identity
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(60, connect=5))
+        self._http = httpx.AsyncClient()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def resume(self) -> None:
+        """Start all deliveries; what was in flight when the server ended is due now."""
+        for name, subscription in self._broker.subscriptions.items():
+            if subscription.push_config.push_endpoint:
+                self._broker.store.release(name)
+                self.changed(name)
 
     def changed(self, name: str) -> None:
         """Start, restart or end the delivery of a subscription after a change."""
@@ -53,25 +60,34 @@ class Pusher:
                 if len(flying) >= IN_FLIGHT:
                     await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
                 else:
-                    await self._broker.wait(subscription.name, 1.0)
+                    await self._broker.wait(subscription, 1.0)
         finally:
             for task in flying:
                 task.cancel()
+            await asyncio.gather(*flying, return_exceptions=True)
 
     async def _push(self, subscription: Proto, lease: Lease) -> None:
-        config = subscription.push_config
         try:
-            answer = await self._http.post(
-                config.push_endpoint, json=wrapped(subscription, lease), headers=self._headers(config)
-            )
-            taken = answer.status_code in ACKNOWLEDGED
-        except httpx.HTTPError:
-            taken = False
+            taken = await self._post(subscription, lease)
+        except asyncio.CancelledError:
+            self._broker.store.postpone(subscription.name, lease.ack_id, 0)
+            self._broker.wake(subscription.name)
+            raise
         if taken:
             self._broker.acknowledge(subscription.name, [lease.ack_id])
         else:
             self._broker.store.postpone(subscription.name, lease.ack_id, backoff(subscription, lease.attempt))
             self._broker.wake(subscription.name)
+
+    async def _post(self, subscription: Proto, lease: Lease) -> bool:
+        """Whether the endpoint takes a message within the acknowledgement deadline."""
+        config, deadline = subscription.push_config, httpx.Timeout(subscription.ack_deadline_seconds, connect=5)
+        body, headers = wrapped(subscription, lease), self._headers(subscription.push_config)
+        try:
+            answer = await self._http.post(config.push_endpoint, json=body, headers=headers, timeout=deadline)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code in ACKNOWLEDGED
 
     def _headers(self, config: Proto) -> dict[str, str]:
         if not config.HasField("oidc_token") or self._identity is None:

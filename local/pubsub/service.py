@@ -9,12 +9,15 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
-from local.pubsub.broker import Broker, parse_filter
+from local.pubsub.broker import Broker, passes
 from local.rpc import Method, Proto, Refused, abort, page
 
 LONG_POLL_S = 5.0
 STREAM_BATCH = 100
 MAX_MESSAGE = 10 * 1024 * 1024
+DELETED_TOPIC = "_deleted-topic_"
+ATTEMPTS = (5, 100)  # https://cloud.google.com/pubsub/docs/handling-failures
+UNCHANGEABLE = ("name", "topic", "filter", "enable_message_ordering")
 Changed = Callable[[str], None]
 
 
@@ -67,6 +70,10 @@ class PublisherService:
     async def delete(self, request: Proto) -> Proto:
         """Delete a topic."""
         self._store.drop_topic(self._known(request.topic))
+        for subscription in self._broker.subscriptions.values():
+            if subscription.topic == request.topic:  # else a new topic of this name would reach it
+                subscription.topic = DELETED_TOPIC
+                self._store.put_subscription(subscription, new=False)
         return Empty()
 
     async def subscriptions(self, request: Proto) -> Proto:
@@ -121,8 +128,13 @@ class SubscriberService:
         return self._broker.subscriptions[name]
 
     def _put(self, subscription: Proto, *, new: bool = False) -> Proto:
-        parse_filter(subscription.filter)
+        passes(subscription.filter, pb("PubsubMessage")())  # refuses a malformed one
         subscription.ack_deadline_seconds = subscription.ack_deadline_seconds or 10
+        if subscription.HasField("dead_letter_policy"):
+            policy = subscription.dead_letter_policy
+            policy.max_delivery_attempts = policy.max_delivery_attempts or ATTEMPTS[0]
+            if not ATTEMPTS[0] <= policy.max_delivery_attempts <= ATTEMPTS[1]:
+                raise Refused("INVALID_ARGUMENT", f"max_delivery_attempts must be from {ATTEMPTS[0]} to {ATTEMPTS[1]}")
         if not self._store.put_subscription(subscription, new=new):
             raise Refused("ALREADY_EXISTS", f"Resource already exists in the project (resource={subscription.name}).")
         self._broker.subscriptions[subscription.name] = subscription
@@ -144,7 +156,7 @@ class SubscriberService:
         merged = pb("Subscription")()
         merged.CopyFrom(self._known(request.subscription.name))
         for path in request.update_mask.paths:
-            if path in ("name", "topic", "filter", "enable_message_ordering"):
+            if path in UNCHANGEABLE or path not in merged.DESCRIPTOR.fields_by_name:
                 raise Refused("INVALID_ARGUMENT", f"{path} of a subscription can't be changed")
             merged.ClearField(path)
             field = getattr(request.subscription, path)
@@ -187,7 +199,7 @@ class SubscriberService:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (0 if request.return_immediately else LONG_POLL_S)
         while not (leases := self._broker.take(subscription, request.max_messages)) and loop.time() < deadline:
-            await self._broker.wait(subscription.name, deadline - loop.time())
+            await self._broker.wait(subscription, deadline - loop.time())
         return pb("PullResponse")(received_messages=[self._received(subscription, lease) for lease in leases])
 
     def _received(self, subscription: Proto, lease: Any) -> Proto:
@@ -222,7 +234,7 @@ class SubscriberService:
                     received = [self._received(subscription, lease) for lease in leases]
                     yield pb("StreamingPullResponse")(received_messages=received)
                 else:
-                    await self._broker.wait(subscription.name, 1.0)
+                    await self._broker.wait(subscription, 1.0)
         finally:
             reading.cancel()
 

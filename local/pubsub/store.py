@@ -23,6 +23,10 @@ CREATE TABLE IF NOT EXISTS deliveries (
 CREATE INDEX IF NOT EXISTS due ON deliveries (subscription, due);
 """
 DEFAULT_BACKOFF = (0.1, 600.0)
+OLDEST_OF_ITS_KEY = (
+    "AND (d.ordering = '' OR NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.subscription = d.subscription"
+    " AND o.ordering = d.ordering AND o.message < d.message))"
+)
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,11 @@ class Store:
         return self._db.execute(f"{verb} INTO subscriptions VALUES (?, ?, ?)", row).rowcount == 1
 
     def drop_subscription(self, name: str) -> bool:
-        """Delete a subscription and what it holds."""
-        self._db.execute("DELETE FROM deliveries WHERE subscription = ?", (name,))
-        return self._db.execute("DELETE FROM subscriptions WHERE name = ?", (name,)).rowcount == 1
+        """Delete a subscription and what only it holds."""
+        with self._transaction():
+            self._db.execute("DELETE FROM deliveries WHERE subscription = ?", (name,))
+            self._db.execute("DELETE FROM messages WHERE id NOT IN (SELECT message FROM deliveries)")
+            return self._db.execute("DELETE FROM subscriptions WHERE name = ?", (name,)).rowcount == 1
 
     def publish(self, topic: str, messages: Iterable[Proto], targets: dict[int, list[str]]) -> list[str]:
         """Keep messages and hand each to its subscriptions, in one transaction; returns their ids."""
@@ -79,24 +85,23 @@ class Store:
                 row = self._db.execute("INSERT INTO messages (topic, body) VALUES (?, ?)", (topic, b"")).lastrowid
                 message.message_id = str(row)
                 message.publish_time.FromNanoseconds(int(now * 1e9))
+                ids.append(message.message_id)
+                if not targets[position]:
+                    self._db.execute("DELETE FROM messages WHERE id = ?", (row,))
+                    continue
                 self._db.execute("UPDATE messages SET body = ? WHERE id = ?", (message.SerializeToString(), row))
                 self._db.executemany(
                     "INSERT INTO deliveries VALUES (?, ?, 0, ?, ?)",
                     [(name, row, now, message.ordering_key) for name in targets[position]],
                 )
-                ids.append(message.message_id)
         return ids
 
     def lease(self, subscription: Proto, count: int, seconds: float) -> list[Lease]:
         """Give out messages that are due; of an ordering key only the oldest."""
         now = time.time()
-        ordered = (
-            "AND (d.ordering = '' OR NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.subscription = d.subscription"
-            " AND o.ordering = d.ordering AND o.message < d.message))"
-        )
         query = (
             "SELECT d.message, d.attempts, m.body FROM deliveries d JOIN messages m ON m.id = d.message"  # noqa: S608
-            f" WHERE d.subscription = ? AND d.due <= ? {ordered if subscription.enable_message_ordering else ''}"
+            f" WHERE d.subscription = ? AND d.due <= ? {_order(subscription)}"
             " ORDER BY d.message LIMIT ?"
         )
         leases = []
@@ -129,9 +134,14 @@ class Store:
             (time.time() + seconds, subscription, message, attempt),
         )
 
-    def next_due(self, subscription: str) -> float | None:
+    def release(self, subscription: str) -> None:
+        """Make all deliveries due."""
+        self._db.execute("UPDATE deliveries SET due = ? WHERE subscription = ?", (time.time(), subscription))
+
+    def next_due(self, subscription: Proto) -> float | None:
         """Seconds until the next delivery is due; None when nothing waits."""
-        (due,) = self._db.execute("SELECT min(due) FROM deliveries WHERE subscription = ?", (subscription,)).fetchone()
+        query = f"SELECT min(due) FROM deliveries d WHERE subscription = ? {_order(subscription)}"  # noqa: S608
+        (due,) = self._db.execute(query, (subscription.name,)).fetchone()
         return None if due is None else max(0.0, due - time.time())
 
     def close(self) -> None:
@@ -151,6 +161,10 @@ class _Transaction:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._db.execute("ROLLBACK" if kind else "COMMIT")
+
+
+def _order(subscription: Proto) -> str:
+    return OLDEST_OF_ITS_KEY if subscription.enable_message_ordering else ""
 
 
 def backoff(subscription: Proto, attempt: int) -> float:

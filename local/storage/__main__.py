@@ -1,5 +1,6 @@
 """Run the Cloud Storage server: `python -m local.storage --port P --state DIR --pubsub HOST:PORT`."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -27,7 +28,6 @@ def main() -> None:
 
 def announcing(application: Starlette, outbox: Outbox) -> Starlette:
     """The application with the outbox at work while it serves."""
-    import asyncio
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

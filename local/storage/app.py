@@ -3,19 +3,20 @@
 import json
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from local.storage.index import Index, Json, Preconditions, StorageError
 from local.storage.listing import list_objects
 from local.storage.uploads import continue_upload, start_upload
 
+CHUNK = 1 << 20
 Handler = Callable[..., Awaitable[Response]]
 
 
@@ -76,7 +77,7 @@ class Api:
             (f"{b}/o", "GET", self.list),
             (f"{b}/notificationConfigs", "GET POST", self.notifications),
             (f"{b}/notificationConfigs/([^/]+)", "GET DELETE", self.notification),
-            (b, "GET PATCH PUT", self.bucket),
+            (b, "GET", self.bucket),
             (b, "DELETE", self.delete_bucket),
             (r"(?:/storage/v1)?/b", "GET POST", self.buckets),
             ("/([^/]+)/(.+)", "GET HEAD", self.page),
@@ -135,20 +136,20 @@ class Api:
             "x-goog-stored-content-length": there["size"], "x-goog-stored-content-encoding": "identity",
         }  # fmt: skip
         size, wanted = int(there["size"]), request.headers.get("range", "")
-        if wanted.startswith("bytes=") and "," not in wanted:
-            first, last = span(wanted, size)
-            with self._index.path(there).open("rb") as file:
-                file.seek(first)
-                data = file.read(last - first + 1)
+        ranged = wanted.startswith("bytes=") and "," not in wanted
+        first, last = span(wanted, size) if ranged else (0, size - 1)
+        if ranged:
             headers["content-range"] = f"bytes {first}-{last}/{size}"
-            return Response(data, 206, headers, kind)
-        if request.method == "HEAD" or size == 0:
-            return Response(b"", 200, headers | {"content-length": there["size"]}, kind)
-        return FileResponse(self._index.path(there), 200, headers, kind)
+        headers["content-length"] = str(last - first + 1)
+        if request.method == "HEAD":
+            return Response(b"", 200, headers, kind)
+        file = self._index.path(there).open("rb")  # opened at once: the next write of this name removes it
+        file.seek(first)
+        return StreamingResponse(chunks(file, last - first + 1), 206 if ranged else 200, headers, kind)
 
     async def patch(self, request: Request, bucket: str, name: str) -> Response:
         """Change metadata."""
-        changes = await request.json()
+        changes = json.loads(await request.body() or b"{}")
         return JSONResponse(self._index.patch(bucket, name, changes, dict(request.query_params)))
 
     async def delete(self, request: Request, bucket: str, name: str) -> Response:
@@ -237,7 +238,7 @@ class Api:
         line, _, more = rest.partition("\n")
         method, url, _ = line.split(" ", 2)
         path, _, query = re.sub(r"^https?://[^/]+", "", url).partition("?")
-        body = more.partition("\n\n")[2].encode()
+        body = more.partition("\n\n")[2].strip().encode()
 
         async def receive() -> Any:
             return {"type": "http.request", "body": body, "more_body": False}
@@ -254,6 +255,14 @@ class Api:
         content = bytes(answer.body).decode()
         head = f"HTTP/1.1 {answer.status_code} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
         return f"{head}\r\n\r\n{content}"
+
+
+def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The next bytes of a file, which is closed in the end."""
+    with file:
+        while data := file.read(min(size, CHUNK)):
+            size -= len(data)
+            yield data
 
 
 def span(wanted: str, size: int) -> tuple[int, int]:

@@ -4,16 +4,18 @@ An object becomes visible, whole, with one transaction that also writes its anno
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import google_crc32c
 
@@ -28,6 +30,7 @@ CREATE TABLE IF NOT EXISTS notifications (
 CREATE TABLE IF NOT EXISTS outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, attributes TEXT NOT NULL, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, bucket TEXT NOT NULL, body TEXT NOT NULL, query TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS finished (upload TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS counter (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL);
 """
 SETTABLE = ("contentType", "metadata", "cacheControl", "contentDisposition", "contentEncoding", "contentLanguage")
@@ -115,12 +118,14 @@ class Index:
         self.bucket(name)
         if self.db.execute("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", (name,)).fetchone():
             raise StorageError(409, "conflict", "The bucket you tried to delete is not empty.")
-        self.db.execute("DELETE FROM buckets WHERE name = ?", (name,))
+        with self._transaction():
+            self.db.execute("DELETE FROM notifications WHERE bucket = ?", (name,))
+            self.db.execute("DELETE FROM buckets WHERE name = ?", (name,))
 
     def find(self, bucket: str, name: str) -> Json | None:
         """An object's resource."""
         row = self.db.execute("SELECT body FROM objects WHERE bucket = ? AND name = ?", (bucket, name)).fetchone()
-        return json.loads(row[0]) if row else None
+        return self._linked(row[0]) if row else None
 
     def get(self, bucket: str, name: str, query: dict[str, str]) -> Json:
         """An object's resource, if there and as the query's conditions want it."""
@@ -139,8 +144,11 @@ class Index:
         """File that collects a resumable upload."""
         return self._files / f"{upload}.part"
 
-    def put(self, bucket: str, body: Json, content: bytes | Path, query: dict[str, str]) -> Json:
-        """Write an object whole; it replaces the one there when the preconditions hold."""
+    def put(self, bucket: str, body: Json, content: bytes | Path, query: dict[str, str], upload: str = "") -> Json:
+        """Write an object whole; it replaces the one there when the preconditions hold.
+
+        What `upload` made is remembered with it: a last chunk that is sent again gets the same answer.
+        """
         self.bucket(bucket)
         name = str(body["name"])
         Preconditions.of(query).check(self.find(bucket, name))
@@ -154,35 +162,42 @@ class Index:
         if isinstance(content, bytes):
             file.write_bytes(content)
         else:
-            content.replace(file)
+            file.hardlink_to(content)  # the upload keeps its part until the object is visible
         now = timestamp()
         resource = {key: body[key] for key in SETTABLE if body.get(key) is not None} | {
             "kind": "storage#object", "id": f"{bucket}/{name}/{generation}", "name": name, "bucket": bucket,
             "generation": str(generation), "metageneration": "1", "size": str(len(data)), "storageClass": "STANDARD",
             "timeCreated": now, "updated": now, "etag": base64.b64encode(str(generation).encode()).decode(), **checks,
-            "selfLink": f"{self._base}/storage/v1/b/{bucket}/o/{quote(name)}",
-            "mediaLink": f"{self._base}/download/storage/v1/b/{bucket}/o/{quote(name)}"
-            f"?generation={generation}&alt=media",
         }  # fmt: skip
-        self._show(resource, query)
-        return resource
+        return self._show(json.dumps(resource), upload)
 
-    def _show(self, resource: Json, query: dict[str, str]) -> None:
+    def _show(self, text: str, upload: str) -> Json:
+        resource = self._linked(text)
         bucket, name = resource["bucket"], resource["name"]
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction():
             old = self.find(bucket, name)
-            Preconditions.of(query).check(old)
-            row = (bucket, name, int(resource["generation"]), json.dumps(resource))
+            row = (bucket, name, int(resource["generation"]), text)
             self.db.execute("REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
             overwrote = {"overwroteGeneration": old["generation"]} if old else {}
             self._announce("OBJECT_FINALIZE", resource, overwrote)
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            raise
-        self.db.execute("COMMIT")
+            if upload:
+                self.db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
+                self.db.execute("INSERT INTO finished VALUES (?, ?)", (upload, text))
+        if upload:
+            self.part(upload).unlink(missing_ok=True)
         if old:
             self.path(old).unlink(missing_ok=True)
+        return resource
+
+    def _linked(self, text: str) -> Json:
+        """A stored resource with its addresses: they are not stored, since the server's port may change."""
+        resource: Json = json.loads(text)
+        path = f"storage/v1/b/{resource['bucket']}/o/{quote(resource['name'], safe='')}"
+        generation = resource["generation"]
+        return resource | {
+            "selfLink": f"{self._base}/{path}",
+            "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
+        }
 
     def patch(self, bucket: str, name: str, changes: Json, query: dict[str, str]) -> Json:
         """Change an object's metadata."""
@@ -199,18 +214,18 @@ class Index:
         """Delete an object."""
         there = self.get(bucket, name, {k: v for k, v in query.items() if k == "generation"})
         Preconditions.of(query).check(there)
-        self.db.execute("BEGIN IMMEDIATE")
-        self.db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-        self._announce("OBJECT_DELETE", there, {})
-        self.db.execute("COMMIT")
+        with self._transaction():
+            self.db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+            self._announce("OBJECT_DELETE", there, {})
         self.path(there).unlink(missing_ok=True)
 
-    def names(self, bucket: str, prefix: str, start: str, end: str) -> Iterable[tuple[str, str]]:
-        """Names and resources in order, from `start` up to but without `end`."""
+    def resources(self, bucket: str, prefix: str, start: str, end: str) -> Iterator[Json]:
+        """Resources in the order of their names, from `start` up to but without `end`."""
         self.bucket(bucket)
-        query = "SELECT name, body FROM objects WHERE bucket = ? AND name >= ? AND name < ? ORDER BY name"
+        query = "SELECT body FROM objects WHERE bucket = ? AND name >= ? AND name < ? ORDER BY name"
         last = end or prefix + "\U0010ffff"
-        return [row for row in self.db.execute(query, (bucket, max(prefix, start), last)) if row[0].startswith(prefix)]
+        found = (self._linked(text) for (text,) in self.db.execute(query, (bucket, max(prefix, start), last)))
+        return (resource for resource in found if resource["name"].startswith(prefix))
 
     def _announce(self, event: str, resource: Json, more: dict[str, str]) -> None:
         rows = self.db.execute("SELECT id, body FROM notifications WHERE bucket = ?", (resource["bucket"],)).fetchall()
@@ -231,6 +246,16 @@ class Index:
             self.db.execute(
                 "INSERT INTO outbox (topic, attributes, data) VALUES (?, ?, ?)", (topic, json.dumps(attributes), data)
             )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
 
     def _next_generation(self) -> int:
         (last,) = self.db.execute("SELECT coalesce(max(generation), 0) FROM counter").fetchone()
@@ -255,6 +280,11 @@ class Index:
             raise StorageError(404, "notFound", "no such upload")
         return row[0], json.loads(row[1]), json.loads(row[2])
 
+    def finished(self, upload: str) -> Json | None:
+        """What a resumable upload made, None while it goes on."""
+        row = self.db.execute("SELECT body FROM finished WHERE upload = ?", (upload,)).fetchone()
+        return self._linked(row[0]) if row else None
+
     def drop_upload(self, upload: str) -> None:
         """Forget an upload."""
         self.db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
@@ -268,13 +298,6 @@ def checksums(data: bytes) -> dict[str, str]:
         "md5Hash": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
         "crc32c": base64.b64encode(crc).decode(),
     }
-
-
-def quote(name: str) -> str:
-    """A name as a path segment."""
-    from urllib.parse import quote as percent
-
-    return percent(name, safe="")
 
 
 def timestamp() -> str:

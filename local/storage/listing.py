@@ -1,7 +1,5 @@
 """Lists objects by prefix, delimiter and page."""
 
-import json
-
 from local.storage.index import Index, Json
 
 MAX_RESULTS = 1000
@@ -15,7 +13,8 @@ def list_objects(index: Index, bucket: str, query: dict[str, str]) -> Json:
     items: list[Json] = []
     prefixes: list[str] = []
     last = ""
-    for name, body in index.names(bucket, prefix, max(start, token), query.get("endOffset", "")):
+    for resource in index.resources(bucket, prefix, max(start, token), query.get("endOffset", "")):
+        name = resource["name"]
         folder = _folder(name, prefix, delimiter)
         if token and (folder or name) <= token:
             continue
@@ -27,7 +26,7 @@ def list_objects(index: Index, bucket: str, query: dict[str, str]) -> Json:
         if folder:
             prefixes.append(folder)
         else:
-            items.append(json.loads(body))
+            items.append(resource)
     return _answer(items, prefixes)
 
 

@@ -11,6 +11,7 @@ from local.storage.index import Index
 
 RETRY_S = 1.0
 TIMEOUT_S = 10.0
+RECONNECT = (("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 1000))  # default: 120 s
 METHOD = "/google.pubsub.v1.Publisher/Publish"
 
 
@@ -28,7 +29,7 @@ class Outbox:
     async def run(self) -> None:
         """Publish for ever; a row leaves the outbox only after Pub/Sub has it."""
         request, response = types.PublishRequest.pb(), types.PublishResponse.pb()
-        async with grpc.aio.insecure_channel(self._address) as channel:
+        async with grpc.aio.insecure_channel(self._address, RECONNECT) as channel:
             publish = channel.unary_unary(
                 METHOD, request_serializer=request.SerializeToString, response_deserializer=response.FromString
             )

@@ -49,6 +49,8 @@ def split_multipart(content_type: str, body: bytes) -> tuple[Json, str, bytes]:
 async def continue_upload(index: Index, request: Request) -> Response:
     """Take a chunk of a resumable upload, tell how far it is, or drop it."""
     upload = request.query_params["upload_id"]
+    if there := index.finished(upload):
+        return JSONResponse(there)
     bucket, body, query = index.upload(upload)
     if request.method == "DELETE":
         index.drop_upload(upload)
@@ -66,6 +68,4 @@ async def continue_upload(index: Index, request: Request) -> Response:
     if total == "*" or have < int(total):
         headers = {"range": f"bytes=0-{have - 1}"} if have else {}
         return Response(b"", 308, headers)
-    there = index.put(bucket, body, part, query)
-    index.drop_upload(upload)
-    return JSONResponse(there)
+    return JSONResponse(index.put(bucket, body, part, query, upload))

@@ -1,0 +1,185 @@
+"""Pub/Sub pushes: what the endpoint gets, who signs it, and what its answer does."""
+
+import base64
+import time
+from pathlib import Path
+
+import pytest
+from google.auth.exceptions import GoogleAuthError
+from google.auth.transport.requests import Request
+from google.oauth2 import id_token
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.pubsub_v1.types import PushConfig, Subscription
+
+from tests.integration.clients import Endpoint, PubSub, killable, retry
+from tests.servers import free_port, server, wait_until
+
+pytest_plugins = ["tests.integration.stand_ins"]
+ACCOUNT = "pubsub-push@millrace-test.iam.gserviceaccount.com"
+AUDIENCE = "https://gateway.example/push"
+
+
+def push(endpoint: Endpoint, audience: str = AUDIENCE) -> PushConfig:
+    token = PushConfig.OidcToken(service_account_email=ACCOUNT, audience=audience)
+    return PushConfig(push_endpoint=endpoint.url, oidc_token=token)
+
+
+def push_elsewhere(pubsub: PubSub, subscription: str, endpoint: Endpoint) -> None:
+    changed = Subscription(name=subscription, push_config=push(endpoint))
+    pubsub.subscriber.update_subscription(subscription=changed, update_mask=FieldMask(paths=["push_config"]))
+
+
+def test_a_push_bears_the_wrapped_message(pubsub: PubSub, endpoint: Endpoint) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic, push_config=push(endpoint))
+    (published,) = pubsub.publish(topic, "hello", stream="flights")
+    wait_until(lambda: endpoint.bodies, "the endpoint is pushed to")
+    message = endpoint.bodies[0].pop("message")
+    assert endpoint.bodies == [{"subscription": subscription}]
+    assert base64.b64decode(message["data"]) == b"hello"
+    assert message["attributes"] == {"stream": "flights"}
+    assert message["messageId"] == message["message_id"] == published
+    assert message["publishTime"] == message["publish_time"]
+    assert message["publishTime"].endswith("Z")
+
+
+def test_a_push_bears_a_token_that_google_auth_verifies(
+    pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]
+) -> None:
+    topic, certificates = pubsub.topic(), f"http://127.0.0.1:{identity[0]}/certs"
+    pubsub.subscription(topic, push_config=push(endpoint))
+    pubsub.publish(topic, "hello")
+    wait_until(lambda: endpoint.tokens, "the endpoint is pushed to")
+    (token,) = endpoint.tokens
+    claims = id_token.verify_token(token, Request(), AUDIENCE, certificates, clock_skew_in_seconds=10)
+    assert (claims["email"], claims["email_verified"], claims["aud"]) == (ACCOUNT, True, AUDIENCE)
+    assert claims["iss"] == "https://accounts.google.com"
+    with pytest.raises((GoogleAuthError, ValueError)):
+        id_token.verify_token(token, Request(), "https://another.example", certificates)
+
+
+def test_a_token_without_an_audience_is_for_the_endpoint(
+    pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]
+) -> None:
+    topic = pubsub.topic()
+    pubsub.subscription(topic, push_config=push(endpoint, audience=""))
+    pubsub.publish(topic, "hello")
+    wait_until(lambda: endpoint.tokens, "the endpoint is pushed to")
+    certificates = f"http://127.0.0.1:{identity[0]}/certs"
+    claims = id_token.verify_token(endpoint.tokens[0], Request(), None, certificates, clock_skew_in_seconds=10)
+    assert claims["aud"] == endpoint.url
+
+
+def test_a_subscription_without_an_account_pushes_no_token(pubsub: PubSub, endpoint: Endpoint) -> None:
+    topic = pubsub.topic()
+    pubsub.subscription(topic, push_config=PushConfig(push_endpoint=endpoint.url))
+    pubsub.publish(topic, "hello")
+    wait_until(lambda: endpoint.bodies, "the endpoint is pushed to")
+    assert endpoint.tokens == [""]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_an_answer_that_acknowledges_ends_the_delivery(pubsub: PubSub, endpoint: Endpoint, status: int) -> None:
+    topic = pubsub.topic()
+    pubsub.subscription(topic, push_config=push(endpoint), retry_policy=retry(0, 0))
+    endpoint.statuses = [status]
+    for count, text in enumerate("abc", 1):  # what is not taken would come again before the next
+        pubsub.publish(topic, text)
+        wait_until(lambda count=count: len(endpoint.bodies) >= count, f"{text} is pushed")
+    assert endpoint.texts() == ["a", "b", "c"]
+
+
+def test_a_failing_endpoint_is_tried_again_with_growing_backoff(pubsub: PubSub, endpoint: Endpoint) -> None:
+    topic, _, dead = pubsub.dead_lettered(push_config=push(endpoint), retry_policy=retry(0.2, 5))
+    endpoint.statuses = [503, 500, 429, 204]
+    started = time.monotonic()
+    pubsub.publish(topic, "hello")
+    wait_until(lambda: len(endpoint.bodies) == 4, "the endpoint is tried four times")
+    assert time.monotonic() - started > 0.2 + 0.4 + 0.8
+    assert [body["deliveryAttempt"] for body in endpoint.bodies] == [1, 2, 3, 4]
+    assert len({body["message"]["messageId"] for body in endpoint.bodies}) == 1
+    assert pubsub.due(dead) == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 302])
+def test_what_an_endpoint_always_refuses_is_dead_lettered(pubsub: PubSub, endpoint: Endpoint, status: int) -> None:
+    topic, subscription, dead = pubsub.dead_lettered(push_config=push(endpoint), retry_policy=retry(0, 0.1))
+    endpoint.statuses = [status]
+    pubsub.publish(topic, "poison", stream="flights")
+    message = pubsub.pull_one(dead).message
+    assert (message.data, message.attributes["stream"]) == (b"poison", "flights")
+    assert message.attributes["CloudPubSubDeadLetterSourceSubscription"] == subscription.split("/")[-1]
+    assert message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
+    assert endpoint.texts() == ["poison"] * 5
+
+
+def test_a_message_that_fails_holds_up_no_other(pubsub: PubSub, endpoint: Endpoint) -> None:
+    topic = pubsub.topic()
+    pubsub.subscription(topic, push_config=push(endpoint), retry_policy=retry(60, 60))
+    endpoint.statuses = [503, 204]
+    pubsub.publish(topic, "bad")
+    wait_until(lambda: endpoint.bodies, "the first message is pushed")
+    pubsub.publish(topic, *(str(n) for n in range(40)))
+    wait_until(lambda: len(endpoint.bodies) == 41, "all others are pushed")
+    assert sorted(endpoint.texts()[1:], key=int) == [str(n) for n in range(40)]
+
+
+def test_an_endpoint_that_is_not_there_gets_its_messages_once_it_is(pubsub: PubSub, endpoint: Endpoint) -> None:
+    topic = pubsub.topic()
+    nowhere = Endpoint(f"http://127.0.0.1:{free_port()}/push")
+    subscription = pubsub.subscription(topic, push_config=push(nowhere), retry_policy=retry(0.1, 0.2))
+    pubsub.publish(topic, "patient")
+    push_elsewhere(pubsub, subscription, endpoint)
+    wait_until(lambda: endpoint.bodies, "the new endpoint is pushed to")
+    assert endpoint.texts() == ["patient"]
+
+
+def test_an_endpoint_that_does_not_answer_within_the_deadline_is_tried_again(
+    pubsub: PubSub, endpoint: Endpoint
+) -> None:
+    topic = pubsub.topic()
+    pubsub.subscription(topic, push_config=push(endpoint), ack_deadline_seconds=1, retry_policy=retry(0, 0))
+    endpoint.hold.clear()
+    pubsub.publish(topic, "slow")
+    wait_until(lambda: len(endpoint.bodies) == 2, "the message is pushed again", timeout_s=5)
+
+
+def test_what_is_in_flight_when_the_endpoint_changes_goes_to_the_new_one_at_once(
+    pubsub: PubSub, endpoint: Endpoint
+) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic, push_config=push(endpoint), ack_deadline_seconds=600)
+    endpoint.hold.clear()
+    pubsub.publish(topic, "moved")
+    wait_until(lambda: endpoint.bodies, "the message is in flight")
+    push_elsewhere(pubsub, subscription, endpoint)
+    wait_until(lambda: len(endpoint.bodies) == 2, "the message is pushed again", timeout_s=5)
+
+
+def test_a_subscription_that_becomes_a_pull_subscription_or_is_deleted_pushes_no_more(
+    pubsub: PubSub, endpoint: Endpoint
+) -> None:
+    topic = pubsub.topic()
+    turned, deleted = (pubsub.subscription(topic, push_config=push(endpoint)) for _ in range(2))
+    pubsub.subscriber.modify_push_config(subscription=turned, push_config=PushConfig())
+    pubsub.subscriber.delete_subscription(subscription=deleted)
+    pubsub.publish(topic, "pulled")
+    assert pubsub.pull_one(turned).message.data == b"pulled"
+    assert endpoint.bodies == []
+
+
+def test_pushes_go_on_after_the_server_was_killed(tmp_path: Path, endpoint: Endpoint) -> None:
+    port, state = free_port(), tmp_path / "state"
+    endpoint.statuses = [503]
+    with killable("pubsub", state, port=port) as (_, kill):
+        pubsub = PubSub(port)
+        topic = pubsub.topic()
+        pubsub.subscription(topic, push_config=push(endpoint), retry_policy=retry(0.1, 0.2))
+        pubsub.publish(topic, "kept")
+        wait_until(lambda: endpoint.bodies, "the endpoint refuses the message")
+        kill()
+    endpoint.bodies.clear()
+    endpoint.statuses = [204]
+    with server("pubsub", state, port=port):
+        wait_until(lambda: endpoint.bodies, "the message is pushed again")
+        assert endpoint.texts() == ["kept"]

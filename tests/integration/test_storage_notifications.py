@@ -1,0 +1,151 @@
+"""Cloud Storage announces objects on Pub/Sub: what is said, of which objects, and that nothing is lost."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.api_core.exceptions import NotFound
+from google.cloud import storage
+
+from tests.integration.clients import PROJECT, PubSub, killable, storage_client, write_until_killed
+from tests.servers import free_port, server
+
+pytest_plugins = ["tests.integration.stand_ins"]
+
+
+def announce(bucket: storage.Bucket, topic: str, **settings: Any) -> storage.notification.BucketNotification:
+    """Announce a bucket's new objects on a topic."""
+    given = {"event_types": ["OBJECT_FINALIZE"], "payload_format": "JSON_API_V1"} | settings
+    notification = bucket.notification(topic.split("/")[-1], topic_project=PROJECT, **given)
+    notification.create()
+    return notification
+
+
+def announced(pubsub: PubSub, subscription: str) -> tuple[dict[str, str], bytes]:
+    """Attributes and data of the only announcement."""
+    received = pubsub.pull_one(subscription)
+    pubsub.ack(subscription, [received])
+    return dict(received.message.attributes), received.message.data
+
+
+def test_a_new_object_is_announced_with_its_attributes_and_resource(pubsub: PubSub, bucket: storage.Bucket) -> None:
+    topic = pubsub.topic()
+    subscription, notification = pubsub.subscription(topic), announce(bucket, topic)
+    blob = bucket.blob("_manifests/a b.json")
+    blob.metadata = {"k": "v"}
+    blob.upload_from_string(b"hello", content_type="application/json")
+    attributes, data = announced(pubsub, subscription)
+    assert attributes.pop("eventTime").endswith("Z")
+    assert attributes == {
+        "notificationConfig": f"projects/_/buckets/{bucket.name}/notificationConfigs/{notification.notification_id}",
+        "eventType": "OBJECT_FINALIZE", "payloadFormat": "JSON_API_V1", "bucketId": bucket.name,
+        "objectId": "_manifests/a b.json", "objectGeneration": str(blob.generation),
+    }  # fmt: skip
+    resource = json.loads(data)
+    assert (resource["name"], resource["generation"]) == (blob.name, str(blob.generation))
+    assert (resource["size"], resource["metadata"], resource["crc32c"]) == ("5", {"k": "v"}, blob.crc32c)
+
+
+def test_an_overwrite_says_which_generation_it_replaced(pubsub: PubSub, bucket: storage.Bucket) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    blob = bucket.blob("a")
+    blob.upload_from_string(b"1")
+    old = blob.generation
+    announce(bucket, topic, payload_format="NONE", custom_attributes={"lake": "yes"})
+    blob.upload_from_string(b"2")
+    attributes, data = announced(pubsub, subscription)
+    assert attributes["overwroteGeneration"] == str(old)
+    assert (attributes["payloadFormat"], attributes["lake"], data) == ("NONE", "yes", b"")
+
+
+def test_only_objects_with_the_prefix_and_events_of_the_type_are_announced(
+    pubsub: PubSub, bucket: storage.Bucket
+) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    announce(bucket, topic, blob_name_prefix="_manifests/")
+    for name in ("raw/_manifests/a", "_manifests_empty/a", "_manifests/first", "_manifests/second"):
+        bucket.blob(name).upload_from_string(b"x")
+    bucket.blob("_manifests/first").delete()
+    copied = bucket.copy_blob(bucket.blob("raw/_manifests/a"), bucket, "_manifests/copied")
+    wanted = {"_manifests/first", "_manifests/second", copied.name}
+    names: list[str] = []
+    while set(names) != wanted:
+        received = pubsub.pull(subscription)
+        assert received, f"only {names} were announced"
+        pubsub.ack(subscription, received)
+        names += [r.message.attributes["objectId"] for r in received]
+    assert sorted(names) == sorted(wanted)
+
+
+def test_a_write_that_was_refused_is_not_announced(pubsub: PubSub, bucket: storage.Bucket) -> None:
+    topic = pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    announce(bucket, topic)
+    bucket.blob("a").upload_from_string(b"x", if_generation_match=0)
+    with pytest.raises(Exception, match="pre-conditions"):
+        bucket.blob("a").upload_from_string(b"y", if_generation_match=0)
+    bucket.blob("b").upload_from_string(b"x")
+    names = pubsub.drain(subscription, until=lambda texts: len(texts) == 2)
+    assert sorted(json.loads(text)["name"] for text in names) == ["a", "b"]
+
+
+def test_notifications_are_listed_found_and_deleted(pubsub: PubSub, bucket: storage.Bucket) -> None:
+    topic = pubsub.topic()
+    subscription, notification = pubsub.subscription(topic), announce(bucket, topic, blob_name_prefix="x/")
+    (listed,) = bucket.list_notifications()
+    assert (listed.notification_id, listed.topic_name) == (notification.notification_id, topic.split("/")[-1])
+    assert (listed.blob_name_prefix, listed.event_types) == ("x/", ["OBJECT_FINALIZE"])
+    assert bucket.get_notification(notification.notification_id).topic_project == PROJECT
+    notification.delete()
+    with pytest.raises(NotFound):
+        bucket.get_notification(notification.notification_id)
+    bucket.blob("x/a").upload_from_string(b"x")
+    announce(bucket, topic)
+    bucket.blob("x/b").upload_from_string(b"x")
+    assert announced(pubsub, subscription)[0]["objectId"] == "x/b"
+
+
+def test_a_bucket_made_again_has_none_of_the_old_notifications(pubsub: PubSub, bucket: storage.Bucket) -> None:
+    announce(bucket, pubsub.topic())
+    bucket.delete()
+    bucket.create()
+    assert list(bucket.list_notifications()) == []
+
+
+def test_what_is_uploaded_while_pubsub_is_down_is_announced_when_it_is_back(tmp_path: Path) -> None:
+    port, state = free_port(), tmp_path / "pubsub"
+    with server("storage", tmp_path / "storage", "--pubsub", f"127.0.0.1:{port}") as storage_port:
+        bucket = storage_client(storage_port).create_bucket("lake-bucket")
+        with killable("pubsub", state, port=port) as (_, kill):
+            pubsub = PubSub(port)
+            topic = pubsub.topic()
+            subscription = pubsub.subscription(topic)
+            announce(bucket, topic)
+            bucket.blob("before").upload_from_string(b"x")
+            assert announced(pubsub, subscription)[0]["objectId"] == "before"
+            kill()
+        for number in range(3):
+            bucket.blob(f"down/{number}").upload_from_string(b"x")
+        with server("pubsub", state, port=port):
+            texts = PubSub(port).drain(subscription, until=lambda texts: len(texts) == 3)
+    assert sorted(json.loads(text)["name"] for text in texts) == ["down/0", "down/1", "down/2"]
+
+
+def test_every_acknowledged_upload_is_announced_though_the_server_is_killed(pubsub: PubSub, tmp_path: Path) -> None:
+    state, topic = tmp_path / "storage", pubsub.topic()
+    subscription = pubsub.subscription(topic)
+    with killable("storage", state, "--pubsub", pubsub.address) as (port, kill):
+        bucket = storage_client(port).create_bucket("lake-bucket")
+        announce(bucket, topic)
+
+        def write(thread: int, number: int) -> str:
+            bucket.blob(name := f"{thread}/{number}").upload_from_string(b"x", retry=None, timeout=5)
+            return name
+
+        acknowledged = set(write_until_killed(write, kill, least=20))
+    with server("storage", state, "--pubsub", pubsub.address):
+        texts = pubsub.drain(subscription, until=lambda texts: {json.loads(t)["name"] for t in texts} >= acknowledged)
+    assert len({json.loads(text)["generation"] for text in texts}) == len(texts)
