@@ -1,30 +1,39 @@
 """Airbyte's public API: applications' tokens, workspaces, sources, destinations, connections and jobs."""
 
+import asyncio
 import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from html import escape
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from local.airbyte.store import TERMINAL, Json, Store, new_id
-from local.airbyte.sync import Runner
+from local.airbyte.answers import Json, Refused, as_instant, body_of, instant_of, listing, refuse, text_of
+from local.airbyte.page import jobs_page
+from local.airbyte.runner import Runner
+from local.airbyte.store import TERMINAL, Store, new_id
 
 TOKEN_S = 900
 WORKSPACE = str(uuid.uuid5(uuid.NAMESPACE_DNS, "workspace.millrace.local"))
 IDS = {"sources": "sourceId", "destinations": "destinationId", "connections": "connectionId"}
+REFERENCES = {
+    "sources": {"definitionId": "definitions"},
+    "destinations": {},
+    "connections": {"sourceId": "sources", "destinationId": "destinations"},
+}
+SYNC_MODES = ("full_refresh_overwrite", "full_refresh_append", "incremental_append")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
     """Handlers over a store and a runner."""
 
-    def __init__(self, store: Store, runner: Runner, client: tuple[str, str]) -> None:
-        self._store, self._runner, self._client = store, runner, client
+    def __init__(self, store: Store, runner: Runner, client: tuple[str, str], token_s: float = TOKEN_S) -> None:
+        self._store, self._runner, self._client, self._token_s = store, runner, client, token_s
         self._tokens: dict[str, float] = {}
 
     def application(self) -> Starlette:
@@ -36,14 +45,17 @@ class Api:
             routes.append(self._route(f"/{kind}", self._collection(kind), "GET", "POST"))
             routes.append(self._route(f"/{kind}/{{id}}", self._single(kind), "GET", "PATCH", "DELETE"))
         routes.append(self._route("/jobs", self.jobs, "GET", "POST"))
-        routes.append(self._route("/jobs/{id:int}", self.job, "GET", "DELETE"))
-        return Starlette(routes=[Mount("/api/public/v1", routes=routes), Route("/", self.page)])
+        routes.append(self._route("/jobs/{id}", self.job, "GET", "DELETE"))
+        return Starlette(
+            routes=[Mount("/api/public/v1", routes=routes), Route("/", self.page)],
+            exception_handlers={Refused: refuse, HTTPException: refuse},
+        )
 
     def _route(self, path: str, handler: Handler, *methods: str) -> Route:
         async def authorised(request: Request) -> Response:
             token = request.headers.get("authorization", "").removeprefix("Bearer ")
             if self._tokens.get(token, 0) < time.monotonic():
-                return refusal(401, "unauthorized", "the access token is missing, unknown or expired")
+                raise Refused(401, "the access token is missing, unknown or expired")
             return await handler(request)
 
         return Route(path, authorised, methods=list(methods))
@@ -54,14 +66,13 @@ class Api:
 
     async def token(self, request: Request) -> Response:
         """A token for a client id and secret."""
-        body = await request.json()
+        body = await body_of(request)
         given = (str(body.get("client_id", "")), str(body.get("client_secret", "")))
         if not all(secrets.compare_digest(a.encode(), b.encode()) for a, b in zip(given, self._client, strict=True)):
-            return refusal(401, "unauthorized", "unknown client id or wrong secret")
-        token = secrets.token_urlsafe(32)
-        self._tokens = {t: end for t, end in self._tokens.items() if end > time.monotonic()}
-        self._tokens[token] = time.monotonic() + TOKEN_S
-        return JSONResponse({"access_token": token, "expires_in": TOKEN_S, "token_type": "Bearer"})
+            raise Refused(401, "unknown client id or wrong secret")
+        token, now = secrets.token_urlsafe(32), time.monotonic()
+        self._tokens = {t: end for t, end in self._tokens.items() if end > now} | {token: now + self._token_s}
+        return JSONResponse({"access_token": token, "expires_in": self._token_s, "token_type": "Bearer"})
 
     async def workspaces(self, _: Request) -> Response:
         """The one workspace."""
@@ -69,24 +80,21 @@ class Api:
 
     async def definitions(self, request: Request) -> Response:
         """List or add source definitions: an image and its tag."""
+        if request.path_params["workspace"] != WORKSPACE:
+            raise Refused(404, f"no workspace {request.path_params['workspace']}")
         if request.method == "GET":
             return listing(request, self._store.items("definitions"))
-        body = await request.json()
-        body["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, body["dockerRepository"]))
+        body = await body_of(request)
+        body["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, text_of(body, "dockerRepository")))
         return JSONResponse(self._store.put("definitions", body["id"], body))
 
     def _collection(self, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
             if request.method == "GET":
                 return listing(request, self._store.items(kind))
-            body = await request.json()
-            if "name" not in body:
-                return refusal(400, "bad-request", f"a {kind[:-1]} needs a name")
-            body[IDS[kind]] = new_id()
-            body.setdefault("workspaceId", WORKSPACE)
-            if kind == "connections":
-                body.setdefault("status", "active")
-            return JSONResponse(self._store.put(kind, body[IDS[kind]], body))
+            defaults = {"workspaceId": WORKSPACE} | ({"status": "active"} if kind == "connections" else {})
+            item = defaults | await body_of(request) | {IDS[kind]: new_id()}
+            return JSONResponse(self._store.put(kind, item[IDS[kind]], self._checked(kind, item)))
 
         return handle
 
@@ -95,74 +103,93 @@ class Api:
             item_id = request.path_params["id"]
             there = self._store.item(kind, item_id)
             if there is None:
-                return refusal(404, "resource-not-found", f"no {kind[:-1]} {item_id}")
+                raise Refused(404, f"no {kind[:-1]} {item_id}")
             if request.method == "DELETE":
                 self._store.drop(kind, item_id)
                 return Response(status_code=204)
             if request.method == "PATCH":
-                there = self._store.put(kind, item_id, there | await request.json())
+                changed = there | await body_of(request) | {IDS[kind]: item_id}
+                there = self._store.put(kind, item_id, self._checked(kind, changed))
             return JSONResponse(there)
 
         return handle
 
+    def _checked(self, kind: str, item: Json) -> Json:
+        """An item that a job can rely on.
+
+        Raises:
+            Refused: a field is missing or wrong, or refers to nothing.
+        """
+        text_of(item, "name")
+        for field, of in REFERENCES[kind].items():
+            if self._store.item(of, text_of(item, field)) is None:
+                raise Refused(404, f"no {of[:-1]} {item[field]}")
+        if not isinstance(item.get("configuration", {}), dict):
+            raise Refused(400, "configuration is no object")
+        if kind == "connections":
+            _check_connection(item)
+        return item
+
     async def jobs(self, request: Request) -> Response:
         """List jobs, or start one."""
         if request.method == "POST":
-            return await self._start(await request.json())
-        query = request.query_params
+            return self._start(await body_of(request))
+        query, since = request.query_params, instant_of(request, "updatedAtStart")
+        by, _, direction = query.get("orderBy", "createdAt|DESC").partition("|")
+        if by not in ("createdAt", "updatedAt") or direction not in ("ASC", "DESC"):
+            raise Refused(400, f"orderBy={query['orderBy']} is not createdAt or updatedAt with |ASC or |DESC")
         jobs = self._store.jobs(query.get("connectionId", ""))
         jobs = [j for j in jobs if query.get("status") in (None, j["status"])]
-        jobs = [j for j in jobs if j["lastUpdatedAt"] >= query.get("updatedAtStart", "")]
-        if query.get("orderBy", "createdAt|DESC").endswith("ASC"):
-            jobs.reverse()
-        return listing(request, jobs)
+        jobs = [j for j in jobs if as_instant(j["lastUpdatedAt"]) >= since]
+        jobs.sort(key=lambda j: (j["lastUpdatedAt"] if by == "updatedAt" else "", j["jobId"]))
+        return listing(request, jobs if direction == "ASC" else jobs[::-1])
 
-    async def _start(self, body: Json) -> Response:
-        connection = self._store.item("connections", body.get("connectionId", ""))
+    def _start(self, body: Json) -> Response:
+        connection = self._store.item("connections", text_of(body, "connectionId"))
         if connection is None:
-            return refusal(404, "resource-not-found", f"no connection {body.get('connectionId')}")
-        if connection.get("status") != "active":
-            return refusal(422, "unprocessable", f"connection {connection['name']!r} is {connection.get('status')}")
+            raise Refused(404, f"no connection {body['connectionId']}")
+        if body.get("jobType", "sync") != "sync":
+            raise Refused(422, f"jobType {body['jobType']!r} is not served here; sync is")
+        if connection["status"] != "active":
+            raise Refused(422, f"connection {connection['name']!r} is {connection['status']}")
         job = self._store.add_job(connection["connectionId"])
         if job is None:
             text = f"A sync is already running for: {connection['connectionId']}"
-            return refusal(409, "try-again-later", text)
+            raise Refused(409, text, "try-again-later")
         self._runner.start(job)
         return JSONResponse(job)
 
     async def job(self, request: Request) -> Response:
         """One job; DELETE cancels it."""
-        job = self._store.job(request.path_params["id"])
-        if job is None:
-            return refusal(404, "resource-not-found", f"no job {request.path_params['id']}")
+        job = self._job(request.path_params["id"])
         if request.method == "DELETE":
             if job["status"] in TERMINAL:
-                return refusal(409, "state-conflict", f"job {job['jobId']} has ended")
-            self._runner.cancel(job["jobId"])
+                raise Refused(409, f"job {job['jobId']} has ended")
+            await asyncio.to_thread(self._runner.cancel, job["jobId"])
+            job = self._job(str(job["jobId"]))
         return JSONResponse(job)
+
+    def _job(self, number: str) -> Json:
+        if not (number.isascii() and number.isdigit()) or len(number) > 18:
+            raise Refused(400, f"job id {number} is no number")
+        job = self._store.job(int(number))
+        if job is None:
+            raise Refused(404, f"no job {number}")
+        return job
 
     async def page(self, _: Request) -> Response:
         """Connections and their newest jobs, for people."""
-        rows = "".join(
-            f"<tr><td>{j['jobId']}<td>{escape(j['status'])}<td>{j['startTime']}<td>{j['rowsSynced']:,}"
-            f"<td>{escape(j.get('failureReason', ''))}</tr>"
-            for j in self._store.jobs()[:100]
-        )
-        names = ", ".join(escape(c["name"]) for c in self._store.items("connections"))
-        return HTMLResponse(
-            "<!doctype html><meta charset=utf-8><title>Airbyte · Millrace</title><style>body{font:15px system-ui;"
-            "margin:2em;color-scheme:light dark}td,th{padding:4px 14px;text-align:left}</style>"
-            f"<h1>Local Airbyte</h1><p>Connections: {names or 'none'}</p>"
-            f"<table><tr><th>job<th>status<th>started<th>rows<th>reason</tr>{rows}</table>"
-        )
+        return HTMLResponse(jobs_page(self._store.items("connections"), self._store.jobs()[:100]))
 
 
-def listing(request: Request, items: list[Json]) -> Response:
-    """One page of a list."""
-    limit, offset = int(request.query_params.get("limit", 20)), int(request.query_params.get("offset", 0))
-    return JSONResponse({"data": items[offset : offset + limit], "previous": "", "next": ""})
-
-
-def refusal(status: int, kind: str, detail: str) -> Response:
-    """An error as the API words it."""
-    return JSONResponse({"status": status, "type": f"error:{kind}", "title": kind, "detail": detail}, status)
+def _check_connection(connection: Json) -> None:
+    if connection.get("status") not in ("active", "inactive", "deprecated"):
+        raise Refused(400, f"status {connection.get('status')!r} is not active, inactive or deprecated")
+    configurations = connection.get("configurations", {})
+    streams = configurations.get("streams") or [] if isinstance(configurations, dict) else None
+    if not isinstance(streams, list) or not all(isinstance(s, dict) for s in streams):
+        raise Refused(400, "configurations.streams is no list of objects")
+    for stream in streams:
+        text_of(stream, "name")
+        if stream.get("syncMode") not in (None, *SYNC_MODES):
+            raise Refused(400, f"stream {stream['name']}: no syncMode {stream['syncMode']!r}; {', '.join(SYNC_MODES)}")

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 Json = dict[str, Any]
 Upload = Callable[[str, bytes, dict[str, str]], None]
 FLUSH_ROWS = 200_000
+FORMATS = ("Parquet", "Avro")
+PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
 META = pa.struct(
     [
         ("sync_id", pa.int64()),
@@ -35,11 +37,12 @@ class StreamWriter:
         self, stream: Json, namespace: str, job_id: int, config: Json, generation: int, upload: Upload
     ) -> None:
         self.name, self.rows, self.bytes = stream["name"], 0, 0
-        self._properties: Json = stream["json_schema"]["properties"]
-        self._schema = pa.schema(OWN + [pa.field(n, arrow_type(p)) for n, p in self._properties.items()])
+        types = {name: arrow_type(declared) for name, declared in stream["json_schema"]["properties"].items()}
+        self._converters = {name: converter(kind) for name, kind in types.items()}
+        self._schema = pa.schema(OWN + [pa.field(name, kind) for name, kind in types.items()])
         self._job_id, self._generation, self._upload = job_id, generation, upload
         self._format = config.get("format", {"format_type": "Parquet"})
-        self._folder = folder(config["gcs_path_format"], namespace, self.name, job_id)
+        self._folder = folder(path_format(config), namespace, self.name, job_id)
         self._part = 0
         self._buffer: list[Json] = []
 
@@ -47,10 +50,11 @@ class StreamWriter:
         """Take one record; a value that does not fit its type becomes null, with an entry in `changes`."""
         changes: list[Json] = []
         row: Json = {}
-        for name, declared in self._properties.items():
+        for name, convert in self._converters.items():
+            value = data.get(name)
             try:
-                row[name] = convert(data.get(name), declared)
-            except (ValueError, TypeError):
+                row[name] = None if value is None else convert(value)
+            except (ValueError, TypeError, OverflowError):
                 row[name] = None
                 changes.append({"field": name, "change": "NULLED", "reason": "DESTINATION_SERIALIZATION_ERROR"})
         row["_airbyte_raw_id"] = str(uuid.uuid4())
@@ -76,6 +80,12 @@ class StreamWriter:
         self._buffer.clear()
 
 
+def path_format(config: Json) -> str:
+    """Where the destination's objects go: its bucket path, then its path format."""
+    inside = str(config.get("gcs_bucket_path", "")).strip("/")
+    return f"{inside}/{config['gcs_path_format']}".lstrip("/")
+
+
 def folder(template: str, namespace: str, stream: str, job_id: int) -> str:
     """The destination's path format, filled."""
     today = datetime.now(UTC)
@@ -83,9 +93,18 @@ def folder(template: str, namespace: str, stream: str, job_id: int) -> str:
         "NAMESPACE": namespace, "STREAM_NAME": stream, "SYNC_ID": job_id, "YEAR": today.year, "MONTH": today.month,
         "DAY": today.day, "EPOCH": int(time.time() * 1000),
     }  # fmt: skip
+    return _fill(template, values).lstrip("/")
+
+
+def stream_prefix(config: Json, namespace: str, stream: str) -> str:
+    """What all objects of a stream begin with: its path up to what differs between syncs."""
+    return _fill(path_format(config), {"NAMESPACE": namespace, "STREAM_NAME": stream}).split("${")[0]
+
+
+def _fill(template: str, values: Json) -> str:
     for name, value in values.items():
         template = template.replace("${" + name + "}", str(value))
-    return template.lstrip("/")
+    return template
 
 
 def arrow_type(declared: Json) -> pa.DataType:
@@ -99,24 +118,33 @@ def arrow_type(declared: Json) -> pa.DataType:
     return {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}.get(kind, pa.string())
 
 
-def convert(value: Any, declared: Json) -> Any:
-    """A JSON value as its column's type. Raises ValueError or TypeError when it does not fit."""
-    if value is None:
-        return None
-    kind = arrow_type(declared)
+def converter(kind: pa.DataType) -> Callable[[Any], Any]:
+    """Makes a JSON value its column's type; raises ValueError, TypeError or OverflowError when it does not fit."""
     if pa.types.is_date(kind):
-        return date.fromisoformat(value)
+        return date.fromisoformat
     if pa.types.is_timestamp(kind):
-        return datetime.fromisoformat(value.replace("Z", "+00:00"))
-    if pa.types.is_integer(kind):
-        if isinstance(value, bool) or int(value) != value or abs(value) >= 2**63:
-            raise ValueError(value)
-        return int(value)
-    if pa.types.is_floating(kind):
-        return float(value)
-    if pa.types.is_boolean(kind):
-        return bool(value)
-    return value if isinstance(value, str) else json.dumps(value)
+        return datetime.fromisoformat
+    others: dict[pa.DataType, Callable[[Any], Any]] = {pa.int64(): _whole, pa.float64(): float, pa.bool_(): _truth}
+    return others.get(kind, _text)
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or (not isinstance(value, str) and number != value) or not -(2**63) <= number < 2**63:
+        raise ValueError(value)
+    return number
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    text.encode()  # half a surrogate pair is no text
+    return text
 
 
 def to_parquet(table: pa.Table, config: Json) -> bytes:

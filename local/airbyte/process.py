@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,17 @@ from pathlib import Path
 from typing import IO, Any
 
 GRACE_S = 5.0
+# Run before the connector's command: on Linux it makes the command die with its server (PR_SET_PDEATHSIG is 1). As a
+# `preexec_fn` it would run gRPC's fork handlers in the child, which then aborts at times.
+TIE = (
+    sys.executable, "-I", "-S", "-c",
+    "import ctypes, os, signal, sys\n"
+    "if sys.platform == 'linux':\n"
+    "    ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
+    "if os.getppid() == int(sys.argv[1]):\n"
+    "    os.execvp(sys.argv[2], sys.argv[2:])\n",
+)  # fmt: skip
+ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "TZ", "TMPDIR", "AIRPORT_OPS_DATABASE")
 
 Message = dict[str, Any]
 Log = Callable[[str], None]
@@ -52,10 +64,7 @@ def connector(
         arguments = [verb]
         for name, content in inputs.items():
             arguments += [f"--{name}", str(_private(Path(folder) / f"{name}.json", content))]
-        process = subprocess.Popen(
-            [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
+        process = _spawn([*command, *arguments])
         drained = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
         drained.start()
         cancel.watch(process)
@@ -76,8 +85,8 @@ class Connector:
     def __init__(self, process: "subprocess.Popen[bytes]", log: Log) -> None:
         self.process, self._log = process, log
 
-    def messages(self) -> Iterator[tuple[Message, int]]:
-        """Messages with their sizes until the connector closes its output; other lines go to the log."""
+    def messages(self) -> Iterator[Message]:
+        """Messages until the connector closes its output; other lines go to the log."""
         assert self.process.stdout is not None  # noqa: S101  it was opened with a pipe
         for line in self.process.stdout:
             try:
@@ -85,7 +94,7 @@ class Connector:
             except ValueError:
                 message = None
             if isinstance(message, dict) and "type" in message:
-                yield message, len(line)
+                yield message
             elif line.strip():
                 self._log(f"stdout: {line.decode(errors='replace').rstrip()}")
 
@@ -95,13 +104,26 @@ class Connector:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a connector and all that it started: SIGTERM, and SIGKILL when it lingers."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
+    """End a connector and all that it started: SIGTERM, and SIGKILL for what lingers or was left behind."""
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
+        os.killpg(process.pid, number)
+
+
+def _spawn(command: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a connector with none of the server's secrets; on Linux it dies with the thread that started it."""
+    return subprocess.Popen(
+        [*TIE, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    )  # fmt: skip
 
 
 def _drain(stream: IO[bytes], log: Log) -> None:

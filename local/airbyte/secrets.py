@@ -32,6 +32,8 @@ class Secrets:
         """
         if isinstance(value, dict):
             return {key: self.resolve(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve(item) for item in value]
         if isinstance(value, str) and value.startswith(PREFIX):
             return self._read(value.removeprefix(PREFIX))
         return value

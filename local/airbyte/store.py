@@ -13,7 +13,9 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id));
 CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS states (connection TEXT, stream TEXT, body TEXT NOT NULL, PRIMARY KEY (connection, stream));
+CREATE TABLE IF NOT EXISTS generations (connection TEXT, stream TEXT, number INTEGER, PRIMARY KEY (connection, stream));
 """
+SERVER_ENDED = "the Airbyte server ended during the sync"
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
@@ -27,7 +29,7 @@ class Store:
         self._db.executescript(SCHEMA)
         for job in self.jobs():
             if job["status"] not in TERMINAL:
-                self.change_job(job["jobId"], status="failed", failureReason="the Airbyte server ended during the sync")
+                self.change_job(job["jobId"], status="failed", failureReason=SERVER_ENDED)
 
     def items(self, kind: str) -> list[Json]:
         """All items of a kind."""
@@ -92,14 +94,26 @@ class Store:
             return {stream: json.loads(body) for stream, body in self._db.execute(query, (connection,))}
 
     def put_state(self, connection: str, stream: str, body: Json) -> None:
-        """Keep a STATE; call it only after what it covers is in the lake."""
+        """Keep a STATE of a stream, or of all ('') in place of theirs; only after what it covers is in the lake."""
         with self._lock:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM states WHERE connection = ? AND '' IN (stream, ?)", (connection, stream))
             self._db.execute("REPLACE INTO states VALUES (?, ?, ?)", (connection, stream, json.dumps(body)))
+            self._db.execute("COMMIT")
 
     def drop_state(self, connection: str, stream: str) -> None:
         """Forget how far a stream was read."""
         with self._lock:
             self._db.execute("DELETE FROM states WHERE connection = ? AND stream = ?", (connection, stream))
+
+    def next_generation(self, connection: str, stream: str) -> int:
+        """Number of a new generation of a stream that is read in full, from 1."""
+        with self._lock:
+            query = (
+                "INSERT INTO generations VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1"
+                " RETURNING number"
+            )
+            return int(self._db.execute(query, (connection, stream)).fetchall()[0][0])
 
 
 def now() -> str:

@@ -1,182 +1,164 @@
-"""Runs one job: resolves secrets, runs the connector, writes what it emits, keeps its state."""
+"""One sync: resolves secrets, runs the connector, brings what it emits into the lake, keeps its state."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from local.airbyte.destination import StreamWriter, Upload
-from local.airbyte.secrets import SecretMissing, Secrets
+from local.airbyte.bucket import Bucket
+from local.airbyte.connectors import Connectors
+from local.airbyte.destination import FORMATS, PATH_FORMAT, Json, StreamWriter, stream_prefix
+from local.airbyte.landing import GLOBAL, Landing, SyncFailed, without_streams
+from local.airbyte.process import Cancel, Log, connector
+from local.airbyte.secrets import Secrets
 from local.airbyte.store import Store
 
-Json = dict[str, Any]
-CONNECTORS = {"millrace/source-airport-ops": [sys.executable, "-m", "local.airport_ops.connector"]}
-GRACE_S = 5.0
+CATALOG_S = 3600
+DEFAULT_MODE = "full_refresh_overwrite"
 
 
-class SyncFailed(Exception):
-    """The job failed; the message is what Airbyte would show."""
+@dataclass(frozen=True)
+class Plan:
+    """What a connection reads, with which connector, and where that goes; configurations have their secrets."""
+
+    connection: Json
+    command: tuple[str, ...]
+    config: Json
+    target: Json
+
+    @property
+    def id(self) -> str:
+        """The connection's id."""
+        return str(self.connection["connectionId"])
+
+    def namespace(self, stream: Json) -> str:
+        """Namespace of a stream at the destination."""
+        own = str(stream.get("namespace") or "")
+        wanted = str(self.connection.get("namespaceFormat") or "${SOURCE_NAMESPACE}")
+        return wanted.replace("${SOURCE_NAMESPACE}", own)
 
 
-class Runner:
-    """Runs jobs, each in a thread of its own."""
+@dataclass
+class Syncs:
+    """Makes syncs of connections, from what they all share."""
 
-    def __init__(self, store: Store, secrets: Secrets, upload: Upload, logs: Path) -> None:
-        self._store, self._secrets, self._upload, self._logs = store, secrets, upload, logs
-        self._processes: dict[int, subprocess.Popen[str]] = {}
-        self._cancelled: set[int] = set()
-        logs.mkdir(parents=True, exist_ok=True)
+    store: Store
+    secrets: Secrets
+    open_bucket: Callable[[str], Bucket]
+    connectors: Connectors
+    _catalogs: dict[str, tuple[float, Json]] = field(default_factory=dict)
 
-    def start(self, job: Json) -> None:
-        """Run a job in the background."""
-        threading.Thread(target=self._run, args=(job,), daemon=True).start()
+    def sync(self, job: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> None:
+        """Run a job to its end; `writers` is filled and tells what was written, however it ends.
 
-    def cancel(self, number: int) -> None:
-        """End a job's connector."""
-        self._cancelled.add(number)
-        if process := self._processes.get(number):
-            _end(process)
-
-    def close(self) -> None:
-        """End all connectors."""
-        for process in list(self._processes.values()):
-            _end(process)
-
-    def _run(self, job: Json) -> None:
-        number, began = job["jobId"], time.monotonic()
-        writers: dict[str, StreamWriter] = {}
-        try:
-            self._sync(job, writers)
-            end: Json = {"status": "succeeded"}
-        except (SyncFailed, SecretMissing) as error:
-            end = {"status": "cancelled" if number in self._cancelled else "failed", "failureReason": str(error)}
-        except Exception as error:
-            end = {"status": "failed", "failureReason": f"{type(error).__name__}: {error}"}
-        finally:
-            self._processes.pop(number, None)
-        rows, size = sum(w.rows for w in writers.values()), sum(w.bytes for w in writers.values())
-        duration = f"PT{time.monotonic() - began:.0f}S"
-        self._store.change_job(number, rowsSynced=rows, bytesSynced=size, duration=duration, **end)
-
-    def _sync(self, job: Json, writers: dict[str, StreamWriter]) -> None:
-        connection = self._store.item("connections", job["connectionId"]) or {}
-        source = self._store.item("sources", connection["sourceId"]) or {}
-        destination = self._store.item("destinations", connection["destinationId"]) or {}
-        definition = self._store.item("definitions", source["definitionId"]) or {}
-        command = CONNECTORS.get(definition.get("dockerRepository", ""))
-        if command is None:
-            raise SyncFailed(
-                f"no connector {definition.get('dockerRepository')!r} here; there are {', '.join(CONNECTORS)}"
-            )
-        config = self._secrets.resolve(source["configuration"])
-        target = self._secrets.resolve(destination["configuration"])
-        with tempfile.TemporaryDirectory() as folder:
-            log = (self._logs / f"job-{job['jobId']}.log").open("a")
-            with log:
-                catalog = self._configured(connection, _discover(command, Path(folder), config, log))
-                states = self._states(connection, catalog)
-                for entry in catalog["streams"]:
-                    stream = entry["stream"]
-                    writers[stream["name"]] = StreamWriter(
-                        stream, connection["namespaceFormat"], job["jobId"], target, 0, self._upload
-                    )
-                arguments = ["--catalog", _file(folder, "catalog", catalog), "--state", _file(folder, "state", states)]
-                process = _spawn([*command, "read", "--config", _file(folder, "config", config), *arguments], log)
-                self._processes[job["jobId"]] = process
-                self._consume(connection["connectionId"], process, writers, log)
-
-    def _states(self, connection: Json, catalog: Json) -> list[Json]:
-        states = self._store.states(connection["connectionId"])
+        Raises:
+            SyncFailed: says what Airbyte would show.
+            SecretMissing: a secret of the source or the destination can't be read.
+        """
+        plan = self._plan(job["connectionId"])
+        streams = chosen_streams(plan.connection, self._discovered(plan, log, cancel))
+        bucket = self.open_bucket(plan.target.get("gcs_bucket_name", ""))
+        catalog = {
+            "streams": [self._configured(plan, stream, mode, key, job["jobId"]) for stream, mode, key in streams]
+        }
         for entry in catalog["streams"]:
-            if entry["sync_mode"] == "full_refresh":
-                states.pop(entry["stream"]["name"], None)
-        return list(states.values())
+            stream = entry["stream"]
+            writers[stream["name"]] = StreamWriter(
+                stream, plan.namespace(stream), job["jobId"], plan.target, entry["generation_id"], bucket.upload
+            )
+        self._read(plan, catalog, writers, log, cancel)
+        for entry in catalog["streams"]:
+            if generation := entry["minimum_generation_id"]:
+                prefix = stream_prefix(plan.target, plan.namespace(entry["stream"]), entry["stream"]["name"])
+                bucket.delete_older(prefix, generation)
 
-    @staticmethod
-    def _configured(connection: Json, catalog: Json) -> Json:
-        wanted = {s["name"]: s for s in connection["configurations"]["streams"]}
-        streams = []
-        for stream in catalog["streams"]:
-            if chosen := wanted.pop(stream["name"], None):
-                mode = "full_refresh" if chosen["syncMode"].startswith("full") else "incremental"
-                key = chosen.get("primaryKey") or []
-                streams.append(
-                    {"stream": stream, "sync_mode": mode, "destination_sync_mode": "append", "primary_key": key}
-                )
-        if wanted:
-            raise SyncFailed(f"the source has no stream {', '.join(wanted)}")
-        return {"streams": streams}
+    def _plan(self, connection_id: str) -> Plan:
+        connection = self._item("connections", connection_id)
+        source = self._item("sources", connection["sourceId"])
+        destination = self._item("destinations", connection["destinationId"])
+        image = self._item("definitions", source["definitionId"])["dockerRepository"]
+        if image not in self.connectors:
+            raise SyncFailed(f"no connector {image!r} here; there are {', '.join(self.connectors)}")
+        target = self.secrets.resolve(destination.get("configuration", {}))
+        target.setdefault("gcs_path_format", PATH_FORMAT)
+        if (wanted := target.setdefault("format", {"format_type": "Parquet"})["format_type"]) not in FORMATS:
+            raise SyncFailed(f"destination {destination['name']!r}: no format {wanted!r} here; {' or '.join(FORMATS)}")
+        config = self.secrets.resolve(source.get("configuration", {}))
+        return Plan(connection, self.connectors[image], config, target)
 
-    def _consume(
-        self, connection: str, process: "subprocess.Popen[str]", writers: dict[str, StreamWriter], log: Any
-    ) -> None:
-        """Take messages until the connector ends; a STATE is kept only after its rows are in the lake."""
-        error, complete = "", set()
-        for line in process.stdout or ():
+    def _item(self, kind: str, item_id: str) -> Json:
+        item = self.store.item(kind, item_id)
+        if item is None:
+            raise SyncFailed(f"the connection refers to {kind[:-1]} {item_id}, which is gone")
+        return item
+
+    def _discovered(self, plan: Plan, log: Log, cancel: Cancel) -> Json:
+        """The source's catalog, kept for a while: a connection that changes is discovered anew."""
+        key = json.dumps([plan.connection, plan.command, plan.config], sort_keys=True)
+        found = self._catalogs.get(key)
+        if found is None or time.monotonic() - found[0] > CATALOG_S:
+            found = self._catalogs[key] = (time.monotonic(), discover(plan, log, cancel))
+        return found[1]
+
+    def _configured(self, plan: Plan, stream: Json, mode: str, key: list[Any], job_id: int) -> Json:
+        overwrite = mode == "full_refresh_overwrite"
+        generation = self.store.next_generation(plan.id, stream["name"]) if overwrite else 0
+        return {
+            "stream": stream,
+            "sync_mode": "full_refresh" if mode.startswith("full") else "incremental",
+            "destination_sync_mode": "overwrite" if overwrite else "append",
+            "cursor_field": stream.get("default_cursor_field", []),
+            "primary_key": key,
+            "generation_id": generation,
+            "minimum_generation_id": generation,
+            "sync_id": job_id,
+        }
+
+    def _read(self, plan: Plan, catalog: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> None:
+        full = {entry["stream"]["name"] for entry in catalog["streams"] if entry["sync_mode"] == "full_refresh"}
+        for name in full:
+            self.store.drop_state(plan.id, name)
+        kept = self.store.states(plan.id)
+        states = [without_streams(state, full) if name == GLOBAL else state for name, state in kept.items()]
+        landing = Landing(writers, full, lambda name, state: self.store.put_state(plan.id, name, state))
+        inputs = {"config": plan.config, "catalog": catalog, "state": states}
+        with connector(plan.command, "read", inputs, log, cancel) as reading:
             try:
-                message = json.loads(line)
-            except ValueError:
-                log.write(line)
-                continue
-            kind = message.get("type")
-            if kind == "RECORD":
-                record = message["record"]
-                writers[record["stream"]].add(record["data"], record["emitted_at"])
-            elif kind == "STATE":
-                stream = message["state"]["stream"]["stream_descriptor"]["name"]
-                writers[stream].flush()
-                self._store.put_state(connection, stream, message["state"])
-            elif kind == "TRACE" and message["trace"]["type"] == "ERROR":
-                error = message["trace"]["error"]["message"]
-            elif kind == "TRACE" and message["trace"].get("stream_status", {}).get("status") == "COMPLETE":
-                complete.add(message["trace"]["stream_status"]["stream_descriptor"]["name"])
-        code = process.wait()
-        for writer in writers.values():
-            writer.flush()
-        if code or error:
-            raise SyncFailed(error or f"the connector ended with code {code} before it was done")
-        if missing := set(writers) - complete:
-            raise SyncFailed(f"the connector ended without completing {', '.join(sorted(missing))}")
+                for message in reading.messages():
+                    landing.take(message, log)
+            finally:
+                landing.flush()
+            landing.check_outcome(reading.exit_code())
 
 
-def _discover(command: list[str], folder: Path, config: Json, log: Any) -> Json:
-    process = _spawn([*command, "discover", "--config", _file(folder, "config", config)], log)
-    output, _ = process.communicate(timeout=60)
-    error = f"discover ended with code {process.returncode}"
-    for line in output.splitlines():
-        message = json.loads(line)
-        if message["type"] == "CATALOG":
-            return dict(message["catalog"])
-        if message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
-            error = message["trace"]["error"]["message"]
-    raise SyncFailed(error)
+def discover(plan: Plan, log: Log, cancel: Cancel) -> Json:
+    """The streams of a source.
+
+    Raises:
+        SyncFailed: the connector told an error, or gave no catalog.
+    """
+    error, catalog = "", None
+    with connector(plan.command, "discover", {"config": plan.config}, log, cancel) as discovering:
+        for message in discovering.messages():
+            if message["type"] == "CATALOG":
+                catalog = dict(message["catalog"])
+            elif message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
+                error = str(message["trace"]["error"]["message"])
+        code = discovering.exit_code()
+    if error or code or catalog is None:
+        raise SyncFailed(error or f"discover ended with code {code} and {'a' if catalog else 'no'} catalog")
+    return catalog
 
 
-def _spawn(command: list[str], log: Any) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
-    )
+def chosen_streams(connection: Json, catalog: Json) -> list[tuple[Json, str, list[Any]]]:
+    """Streams of a connection with sync mode and key; all streams when it names none.
 
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-
-
-def _file(folder: str | Path, name: str, body: Any) -> str:
-    """A private file, as it may hold secrets."""
-    path = Path(folder) / f"{name}.json"
-    path.touch(0o600)
-    path.write_text(json.dumps(body))
-    return str(path)
+    Raises:
+        SyncFailed: the source lacks one of them.
+    """
+    there = {stream["name"]: stream for stream in catalog["streams"]}
+    wanted = connection.get("configurations", {}).get("streams") or [{"name": name} for name in there]
+    if missing := [s["name"] for s in wanted if s["name"] not in there]:
+        raise SyncFailed(f"the source has no stream {', '.join(missing)}; it has {', '.join(there)}")
+    return [(there[s["name"]], s.get("syncMode") or DEFAULT_MODE, s.get("primaryKey") or []) for s in wanted]

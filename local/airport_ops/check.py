@@ -56,9 +56,13 @@ class Comparison:
 
 def compare(marts: Path, days: int) -> Comparison:
     """Compare every column of every row of every mart with the original data after `days` days."""
+    return compare_with(marts, expected_marts(days))
+
+
+def compare_with(marts: Path, wanted: dict[str, list[Row]]) -> Comparison:
+    """Compare every column of every row of every mart with the rows that it should have."""
     differences: list[Difference] = []
     figures = 0
-    wanted = expected_marts(days)
     with duckdb.connect(str(marts), read_only=True) as db:
         db.execute("SET TimeZone = 'UTC'")
         there = {
@@ -81,8 +85,8 @@ def _compare_mart(name: str, wanted: list[Row], found: list[Row]) -> tuple[int, 
     if len(right) != len(found):
         differences.append(Difference(name, (), "rows", len(right), len(found)))
     figures = 0
-    for k in left.keys() & right.keys():
-        for column in left[k].keys() | right[k].keys():
+    for k in sorted(left.keys() & right.keys(), key=str):
+        for column in sorted(left[k].keys() | right[k].keys()):
             figures += 1
             expected, seen = left[k].get(column, "no column"), right[k].get(column, "no column")
             if not _same(expected, seen):

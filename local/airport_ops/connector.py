@@ -12,8 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hmac import compare_digest
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from local.airport_ops.replay import hash_password
 from local.airport_ops.schema import TABLES, columns
@@ -31,7 +33,7 @@ CDC = {
     "_ab_cdc_updated_at": {"type": ["null", "string"]},
     "_ab_cdc_deleted_at": {"type": ["null", "string"]},
 }
-SPEC = {
+SPEC: dict[str, Any] = {
     "connectionSpecification": {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
@@ -64,12 +66,15 @@ def connect(config: dict[str, Any]) -> sqlite3.Connection:
     Raises:
         ConnectorError: no such database, user or password.
     """
-    path = Path(os.environ["AIRPORT_OPS_DATABASE"] if config["database"] == "airport_ops" else config["database"])
-    if not path.exists():
+    if missing := [name for name in SPEC["connectionSpecification"]["required"] if not config.get(name)]:
+        raise ConnectorError("config_error", f"the configuration lacks {', '.join(missing)}")
+    named = os.environ.get("AIRPORT_OPS_DATABASE", "") if config["database"] == "airport_ops" else ""
+    path = Path(named or config["database"])
+    if not path.is_file():
         raise ConnectorError("config_error", f"database {path} does not exist")
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=30)
+    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=30)
     user = db.execute("SELECT salt, hash FROM _users WHERE username = ?", (config["username"],)).fetchone()
-    if user is None or hash_password(str(config.get("password") or ""), user[0]) != user[1]:
+    if user is None or not compare_digest(hash_password(str(config["password"]), user[0]), user[1]):
         raise ConnectorError("config_error", f"password authentication failed for user {config['username']!r}")
     return db
 
@@ -95,9 +100,17 @@ def read(db: sqlite3.Connection, catalog: dict[str, Any], states: dict[str, int]
     (head,) = db.execute("SELECT coalesce(max(lsn), 0) FROM _changes").fetchone()
     for configured in catalog["streams"]:
         stream = configured["stream"]["name"]
+        if stream not in TABLES:
+            raise ConnectorError("config_error", f"there is no stream {stream}; there are {', '.join(TABLES)}")
         fresh = configured.get("sync_mode") == "full_refresh"
         _status(stream, "STARTED")
         position = None if fresh else states.get(stream)
+        if position is not None and position > head:
+            raise ConnectorError(
+                "config_error",
+                f"stream {stream} was read up to log position {position}, but the log ends at {head}: the database was"
+                " made anew or restored. Make the connection anew, or raise its epoch",
+            )
         rows = _snapshot(db, stream, head) if position is None else _log(db, stream, position, head)
         for count, (lsn, data) in enumerate(rows, 1):
             if count == 1:
@@ -166,6 +179,8 @@ def main() -> int:
     if parsed.command == "spec":
         emit("SPEC", spec=SPEC)
         return 0
+    if parsed.config is None or (parsed.command == "read" and parsed.catalog is None):
+        parser.error(f"{parsed.command} needs --config{' and --catalog' if parsed.command == 'read' else ''}")
     try:
         db = connect(json.loads(parsed.config.read_text()))
         if parsed.command == "check":
@@ -175,11 +190,15 @@ def main() -> int:
         else:
             states = parse_states(parsed.state.read_text()) if parsed.state else {}
             read(db, json.loads(parsed.catalog.read_text()), states)
-    except ConnectorError as error:
+    except (ConnectorError, sqlite3.Error) as error:
         if parsed.command == "check":
             emit("CONNECTION_STATUS", connectionStatus={"status": "FAILED", "message": str(error)})
             return 0
-        body = {"message": str(error), "internal_message": str(error), "failure_type": error.kind}
+        body = {
+            "message": str(error),
+            "internal_message": str(error),
+            "failure_type": getattr(error, "kind", "system_error"),
+        }
         emit("TRACE", trace={"type": "ERROR", "emitted_at": datetime.now(UTC).timestamp() * 1000, "error": body})
         return 1
     return 0

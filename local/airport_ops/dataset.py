@@ -5,6 +5,7 @@ import importlib.util
 import io
 import zipfile
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 Row = dict[str, str | None]
@@ -19,16 +20,21 @@ def data_folder() -> Path:
 
 
 def read_table(name: str) -> Iterator[Row]:
-    """Rows of `airlines`, `airports`, `planes`, `weather` or `flights`."""
-    folder = data_folder()
-    if name == "flights":
-        with zipfile.ZipFile(folder / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
-            yield from _rows(io.TextIOWrapper(file, "utf-8", newline=""))
-    else:
-        with (folder / f"{name}.csv").open(newline="") as text:
-            yield from _rows(text)
+    """Rows of `airlines`, `airports`, `planes` or `weather`."""
+    with (data_folder() / f"{name}.csv").open(newline="") as text:
+        header, *rows = csv.reader(text)
+        yield from (_row(header, row) for row in rows)
 
 
-def _rows(file: io.TextIOBase | io.TextIOWrapper) -> Iterator[Row]:
-    for row in csv.DictReader(file):
-        yield {key: None if value in ("", "NA") else value for key, value in row.items()}
+def read_flights(first: date, last: date) -> Iterator[Row]:
+    """Rows of `flights` that were scheduled from one day to another, both included; in the file's order."""
+    days = {first + timedelta(days=n) for n in range((last - first).days + 1)}
+    wanted = {(str(day.year), str(day.month), str(day.day)) for day in days}
+    with zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
+        rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
+        header = next(rows)  # year, month, day, …
+        yield from (_row(header, row) for row in rows if tuple(row[:3]) in wanted)
+
+
+def _row(header: list[str], row: list[str]) -> Row:
+    return {key: None if value in ("", "NA") else value for key, value in zip(header, row, strict=True)}

@@ -6,14 +6,17 @@ The clock is New York's; `clock(n)` is the midnight after day n, and day 1 is 20
 import hashlib
 import secrets
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from local.airport_ops.dataset import Row, read_table
+from local.airport_ops.dataset import Row, read_flights, read_table
 from local.airport_ops.schema import TABLES, columns, statements
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -57,8 +60,8 @@ def hash_password(password: str, salt: str) -> str:
 
 def day(database: Path) -> int:
     """Days that were applied."""
-    with sqlite3.connect(database) as db:
-        return int(db.execute("SELECT day FROM _clock").fetchone()[0])
+    with closing(_open(database)) as db:
+        return _day(db)
 
 
 def advance(database: Path, to: int) -> int:
@@ -69,20 +72,37 @@ def advance(database: Path, to: int) -> int:
     if to < first:
         return 0
     changes = sorted(_changes(first, to), key=lambda change: change.at)
-    db = sqlite3.connect(database, isolation_level=None)
-    db.execute("PRAGMA journal_mode=WAL")
-    position = 0
-    for current in range(first, to + 1):
-        db.execute("BEGIN IMMEDIATE")
-        while position < len(changes) and changes[position].at < clock(current):
-            change = changes[position]
-            db.execute("UPDATE _clock SET now = ?", (iso(change.at),))
-            db.execute(change.sql, change.values | {"updated_at": iso(change.at)})
-            position += 1
-        db.execute("UPDATE _clock SET day = ?", (current,))
-        db.execute("COMMIT")
-    db.close()
-    return position
+    with closing(_open(database)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        return sum(_apply(db, current, changes) for current in range(first, to + 1))
+
+
+def _apply(db: sqlite3.Connection, current: int, changes: list[Change]) -> int:
+    """Apply one day's changes and say how many, or none when another process applied it meanwhile."""
+    position = partial(bisect_left, changes, key=lambda change: change.at)
+    begin = position(clock(current - 1)) if current > 1 else 0
+    db.execute("BEGIN IMMEDIATE")
+    if _day(db) >= current:
+        db.execute("ROLLBACK")
+        return 0
+    todays = changes[begin : position(clock(current))]
+    for change in todays:
+        db.execute("UPDATE _clock SET now = ?", (iso(change.at),))
+        db.execute(change.sql, change.values | {"updated_at": iso(change.at)})
+    db.execute("UPDATE _clock SET day = ?", (current,))
+    db.execute("COMMIT")
+    return len(todays)
+
+
+def _open(database: Path) -> sqlite3.Connection:
+    """Open a database that exists; SQLite would make an empty one."""
+    if not database.exists():
+        raise FileNotFoundError(f"no database {database}; make it by `python -m local.airport_ops create`")
+    return sqlite3.connect(database, isolation_level=None, timeout=60)
+
+
+def _day(db: sqlite3.Connection) -> int:
+    return int(db.execute("SELECT day FROM _clock").fetchone()[0])
 
 
 def _changes(first: int, last: int) -> Iterator[Change]:
@@ -103,15 +123,13 @@ def _all_changes(first: int, last: int) -> Iterator[Change]:
     for row in read_table("weather"):
         hour = _instant(row["time_hour"])
         yield Change(hour + timedelta(hours=1), insert, _typed("weather", row | {"time_hour": iso(hour)}))
-    near = (FIRST_DAY + timedelta(days=first - 5), FIRST_DAY + timedelta(days=last + 1))
-    for row in read_table("flights"):
-        flown = date(int(row["year"] or 0), int(row["month"] or 0), int(row["day"] or 0))
-        if near[0] <= flown <= near[1]:
-            yield from flight_changes(row, flown)
+    for row in read_flights(FIRST_DAY + timedelta(days=first - 5), FIRST_DAY + timedelta(days=last + 1)):
+        yield from flight_changes(row)
 
 
-def flight_changes(row: Row, flown: date) -> Iterator[Change]:
+def flight_changes(row: Row) -> Iterator[Change]:
     """The life of one flight: scheduled, then departed and landed or diverted, or deleted because cancelled."""
+    flown = date(int(row["year"] or 0), int(row["month"] or 0), int(row["day"] or 0))
     scheduled = _instant(row["time_hour"]) + timedelta(minutes=int(row["minute"] or 0))
     values = _typed("flights", row) | {
         "flight_date": flown.isoformat(), "scheduled_departure": iso(scheduled), "status": "scheduled",

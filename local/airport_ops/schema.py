@@ -62,9 +62,9 @@ def _table(name: str) -> str:
     for op, image, wanted in (
         ("INSERT", "new", columns(name)),
         ("UPDATE", "new", columns(name)),
-        ("DELETE", "old", key),
+        ("DELETE", "old", {column: columns(name)[column] for column in key}),
     ):
-        row = ", ".join(f"'{column}', {image}.{column}" for column in wanted)
+        row = ", ".join(f"'{column}', {_json(f'{image}.{column}', kind)}" for column, kind in wanted.items())
         sql += (
             # our own names
             f"CREATE TRIGGER {name}_{op.lower()} AFTER {op} ON {name} BEGIN"
@@ -72,3 +72,8 @@ def _table(name: str) -> str:
             f" VALUES ('{name}', '{op}', json_object({row}), (SELECT now FROM _clock)); END;\n"
         )
     return sql
+
+
+def _json(value: str, kind: str) -> str:
+    """SQL of a value in a JSON object; SQLite alone would write 15 digits of a REAL, which needs 17."""
+    return f"json(iif({value} IS NULL, 'null', printf('%!.17g', {value})))" if kind == "REAL" else value

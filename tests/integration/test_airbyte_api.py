@@ -1,0 +1,238 @@
+"""The local Airbyte's public API, through the platform's own client and plain HTTP."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from blocks.airbyte_client import AirbyteClient, AirbyteRefused, SyncRunning
+from blocks.connections import apply
+from contracts.source import load_sources
+from lake.store import Lake
+from tests.integration.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place, airbyte_server
+from tests.servers import ROOT, wait_until
+
+HANG = "hang()"
+
+
+@pytest.fixture(scope="module")
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
+    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def http(airbyte: AirbytePlace) -> Iterator[httpx.Client]:
+    """Plain HTTP with a good token."""
+    with httpx.Client(base_url=airbyte.url, headers=authorisation(airbyte.url)) as client:
+        yield client
+
+
+def authorisation(url: str) -> dict[str, str]:
+    body = dict(zip(("client_id", "client_secret"), CREDENTIALS, strict=True))
+    answer = httpx.post(f"{url}/applications/token", json=body)
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+
+
+@pytest.mark.parametrize("token", [{}, {"Authorization": "Bearer made-up"}])
+@pytest.mark.parametrize("path", ["/workspaces", "/sources", "/connections", "/jobs", "/jobs/1"])
+def test_nothing_is_told_without_a_token(airbyte: AirbytePlace, path: str, token: dict[str, str]) -> None:
+    answer = httpx.get(airbyte.url + path, headers=token)
+    assert answer.status_code == 401
+    assert answer.json()["type"] == "error:unauthorized"
+
+
+def test_a_wrong_client_secret_gets_no_token(airbyte: AirbytePlace) -> None:
+    client_id, _ = CREDENTIALS
+    with (
+        AirbyteClient(airbyte.url, client_id, "wrong") as client,
+        pytest.raises(AirbyteRefused, match=r"refused the client id and secret \(401\)"),
+    ):
+        client.call("GET", "/workspaces")
+
+
+@pytest.fixture(scope="module")
+def forgetful(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[str]:
+    """URL of an Airbyte whose tokens live half a second; no secret is ever read there."""
+    folder = tmp_path_factory.mktemp("forgetful")
+    with airbyte_server(folder, storage_port, 1, "--token-s", "0.5") as port:
+        yield f"http://127.0.0.1:{port}/api/public/v1"
+
+
+def test_the_client_renews_an_expired_token_by_itself(forgetful: str) -> None:
+    with AirbyteClient(forgetful, *CREDENTIALS, now=lambda: 0.0) as client:  # to its clock no token ever ages
+        client.call("GET", "/workspaces")
+        other = authorisation(forgetful)  # younger than the client's token
+        wait_until(lambda: httpx.get(f"{forgetful}/workspaces", headers=other).is_error, "the tokens have expired")
+        assert client.call("GET", "/workspaces")["data"]
+
+
+def test_sources_destinations_and_connections_are_made_changed_and_deleted(http: httpx.Client, lake: Lake) -> None:
+    workspace = http.get("/workspaces").json()["data"][0]["workspaceId"]
+    body = {"name": "x", "dockerRepository": "some/image", "dockerImageTag": "1"}
+    definition = http.post(f"/workspaces/{workspace}/definitions/sources", json=body).json()["id"]
+    source = http.post("/sources", json={"name": "s", "definitionId": definition, "configuration": {"a": 1}}).json()
+    target = http.post("/destinations", json={"name": "d", "configuration": {}}).json()
+    ids = {"sourceId": source["sourceId"], "destinationId": target["destinationId"]}
+    connection = http.post("/connections", json={"name": "c", **ids}).json()
+    assert connection["status"] == "active"
+    path = f"/connections/{connection['connectionId']}"
+    changed = http.patch(path, json={"status": "inactive", "connectionId": "another"}).json()
+    assert changed == connection | {"status": "inactive"}
+    assert http.get(path).json() == changed
+    for item in (path, f"/sources/{ids['sourceId']}", f"/destinations/{ids['destinationId']}"):
+        assert http.delete(item).status_code == 204
+        assert http.get(item).status_code == http.delete(item).status_code == 404
+
+
+def test_listings_come_in_pages(http: httpx.Client, airbyte: AirbytePlace) -> None:
+    for number in range(5):
+        http.post("/destinations", json={"name": f"page {number}", "configuration": {}})
+    everything = [item["name"] for item in airbyte.client.pages("/destinations", limit=2)]
+    assert [name for name in everything if name.startswith("page")] == [f"page {n}" for n in range(5)]
+    first = http.get("/destinations", params={"limit": 2}).json()["data"]
+    assert [item["name"] for item in first] == everything[:2]
+
+
+def test_applying_a_source_again_changes_nothing_and_a_changed_one_is_patched(airbyte: AirbytePlace) -> None:
+    source = load_sources(ROOT / "sources")["airport_ops"]
+    assert apply(airbyte.client, source, "gs://one") == "created"
+    made = airbyte.client.connection("airport_ops")
+    assert apply(airbyte.client, source, "gs://one") == "unchanged"
+    fewer = source.model_copy(update={"streams": {"flights": source.streams["flights"]}})
+    assert apply(airbyte.client, fewer, "gs://one") == "updated"
+    after = airbyte.client.connection("airport_ops")
+    assert [s["name"] for s in after["configurations"]["streams"]] == ["flights"]
+    assert after["connectionId"] == made["connectionId"]
+    assert apply(airbyte.client, fewer, "gs://two") == "updated"
+    assert apply(airbyte.client, fewer, "gs://two") == "unchanged"
+
+
+def test_airbyte_is_given_references_to_secrets_only(airbyte: AirbytePlace) -> None:
+    apply(airbyte.client, load_sources(ROOT / "sources")["airport_ops"], "gs://one")
+    (source,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "airport_ops"]
+    assert source["configuration"]["password"] == "secret_coordinate::airport-ops-password"
+
+
+def test_a_second_sync_of_a_connection_is_refused_while_one_runs(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, HANG)
+    job = airbyte.client.start_job(connection)
+    with pytest.raises(SyncRunning, match=f"already running for: {connection}"):
+        airbyte.client.start_job(connection)
+    (running,) = airbyte.client.newest_jobs(connection)  # what a caller attaches to
+    assert (running["jobId"], running["status"]) == (job, "running")
+    airbyte.client.cancel_job(job)
+
+
+def test_a_cancelled_job_stays_cancelled_and_the_next_one_may_run(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, HANG)
+    job = airbyte.client.start_job(connection)
+    airbyte.waiting(connection)
+    airbyte.client.cancel_job(job)
+    assert airbyte.ended(job)["status"] == "cancelled"
+    airbyte.client.cancel_job(job)  # Airbyte refuses; to the client nothing is left to do
+    with pytest.raises(SyncRunning, match=f"job {job} has ended"):
+        airbyte.client.call("DELETE", f"/jobs/{job}")
+    airbyte.rewrite(connection, "complete()")
+    assert airbyte.run(connection)["status"] == "succeeded"
+
+
+def test_jobs_are_listed_newest_first_and_filtered(airbyte: AirbytePlace, http: httpx.Client, lake: Lake) -> None:
+    connection, other = airbyte.connect(lake), airbyte.connect(lake)
+    airbyte.rewrite(connection, "error('no')")
+    failed = airbyte.run(connection)["jobId"]
+    airbyte.rewrite(connection, "complete()")
+    done = airbyte.run(connection)["jobId"]
+    airbyte.run(other)
+
+    def listed(**query: str) -> list[int]:
+        answer = http.get("/jobs", params={"connectionId": connection} | query).json()
+        return [job["jobId"] for job in answer["data"]]
+
+    assert listed() == listed(orderBy="createdAt|DESC") == [done, failed]
+    assert listed(orderBy="createdAt|ASC") == listed(orderBy="updatedAt|ASC") == [failed, done]
+    assert listed(limit="1", offset="1") == [failed]
+    assert listed(status="failed") == [failed]
+    assert listed(status="running") == []
+    assert listed(updatedAtStart="2026-01-01T00:00:00+00:00") == [done, failed]
+    assert listed(updatedAtStart="2999-01-01T00:00:00Z") == []
+
+
+def test_an_inactive_connection_starts_no_job(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake)
+    airbyte.client.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
+    with pytest.raises(AirbyteRefused, match=r"answered 422: .* is inactive"):
+        airbyte.client.start_job(connection)
+    assert airbyte.client.newest_jobs(connection) == []
+
+
+MALFORMED = {
+    "no JSON": ("POST", "/sources", "{", 400),
+    "no text": ("POST", "/sources", b"\xff\xfe", 400),
+    "a list": ("POST", "/sources", "[]", 400),
+    "depth": ("POST", "/sources", "[" * 100_000, 400),
+    "not a number": ("POST", "/destinations", '{"name": "x", "a": NaN}', 400),
+    "half a character": ("POST", "/destinations", '{"name": "\\ud800"}', 400),
+    "no name": ("POST", "/destinations", "{}", 400),
+    "a name that is none": ("POST", "/destinations", '{"name": 1}', 400),
+    "configuration": ("POST", "/destinations", '{"name": "x", "configuration": "y"}', 400),
+    "no definition": ("POST", "/sources", '{"name": "x"}', 400),
+    "unknown definition": ("POST", "/sources", '{"name": "x", "definitionId": "y"}', 404),
+    "unknown source": ("POST", "/connections", '{"name": "x", "sourceId": "y", "destinationId": "z"}', 404),
+    "no connection": ("POST", "/jobs", "{}", 400),
+    "a connection that is none": ("POST", "/jobs", '{"connectionId": ["x"]}', 400),
+    "unknown connection": ("POST", "/jobs", '{"connectionId": "x"}', 404),
+    "no body": ("POST", "/jobs", "", 400),
+    "unknown job": ("GET", "/jobs/987654", "", 404),
+    "unknown job, cancelled": ("DELETE", "/jobs/987654", "", 404),
+    "no job id": ("GET", "/jobs/abc", "", 400),
+    "long job id": ("GET", f"/jobs/{'9' * 40}", "", 400),
+    "limit": ("GET", "/jobs?limit=abc", "", 400),
+    "negative limit": ("GET", "/sources?limit=-1", "", 400),
+    "offset": ("GET", "/connections?offset=1.5", "", 400),
+    "order": ("GET", "/jobs?orderBy=name", "", 400),
+    "instant": ("GET", "/jobs?updatedAtStart=yesterday", "", 400),
+    "unknown workspace": ("GET", "/workspaces/x/definitions/sources", "", 404),
+    "unknown path": ("GET", "/nothing", "", 404),
+    "method": ("PUT", "/jobs", "", 405),
+    "token": ("POST", "/applications/token", "[1]", 400),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_request_is_refused_in_words(
+    http: httpx.Client, method: str, path: str, body: str | bytes, status: int
+) -> None:
+    answer = http.request(method, path, content=body)
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+    assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": "paused"}, {"configurations": {"streams": "all"}}, {"configurations": {"streams": [{}]}},
+     {"configurations": {"streams": [{"name": "x", "syncMode": "some"}]}}, {"configurations": None}],
+)  # fmt: skip
+def test_a_connection_that_no_job_could_run_is_refused(
+    airbyte: AirbytePlace, http: httpx.Client, lake: Lake, change: dict[str, object]
+) -> None:
+    connection = airbyte.connect(lake)
+    assert http.patch(f"/connections/{connection}", json=change).status_code == 400
+    assert airbyte.client.call("GET", f"/connections/{connection}")["status"] == "active"
+
+
+def test_people_see_jobs_on_a_page_that_runs_no_script(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, "error('<script>alert(1)</script>')")
+    airbyte.run(connection)
+    page = httpx.get(f"http://127.0.0.1:{airbyte.port}/").text
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page
+
+
+def test_the_client_gives_up_when_a_new_token_is_refused_too(tmp_path: Path, storage_port: int) -> None:
+    with airbyte_server(tmp_path, storage_port, 1, "--token-s", "0") as port:
+        url = f"http://127.0.0.1:{port}/api/public/v1"
+        with AirbyteClient(url, *CREDENTIALS) as client, pytest.raises(AirbyteRefused, match="answered 401"):
+            client.call("GET", "/workspaces")

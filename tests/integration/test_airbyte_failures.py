@@ -1,0 +1,231 @@
+"""Syncs of the local Airbyte that go wrong: what the job says, and that the next one loses nothing."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.connections import apply
+from contracts.source import load_sources
+from lake.store import Lake
+from local.airport_ops.replay import create
+from tests.integration.airbyte_place import (
+    SECRETS,
+    AirbytePlace,
+    airbyte_command,
+    airbyte_place,
+    files,
+    ids,
+    query,
+    secret_manager,
+)
+from tests.servers import ROOT, free_port, listens, process, wait_until
+
+PASSWORD = "airport-ops-password"
+
+
+@pytest.fixture(scope="module")
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
+    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
+        create(place.folder / "airport_ops.sqlite", SECRETS[PASSWORD])
+        yield place
+
+
+@pytest.fixture
+def operations(airbyte: AirbytePlace, lake: Lake) -> Iterator[str]:
+    """The demo's connection; whatever a test does to its password is undone."""
+    source = load_sources(ROOT / "sources")["airport_ops"]
+    apply(airbyte.client, source, lake.url)
+    yield airbyte.client.connection(source.source)["connectionId"]
+    airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
+
+
+def reason(airbyte: AirbytePlace, connection: str) -> str:
+    """Sync; the job must fail, and say why."""
+    job = airbyte.run(connection)
+    assert job["status"] == "failed"
+    return str(job["failureReason"])
+
+
+def test_a_wrong_password_fails_the_job_with_the_connectors_words(airbyte: AirbytePlace, operations: str) -> None:
+    assert airbyte.run(operations)["status"] == "succeeded"
+    airbyte.set_secret(PASSWORD, "wrong")
+    assert reason(airbyte, operations) == "password authentication failed for user 'millrace'"
+    airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
+    assert airbyte.run(operations)["status"] == "succeeded"
+
+
+def test_a_disabled_secret_fails_the_job_by_its_name_until_it_is_rotated(
+    airbyte: AirbytePlace, operations: str
+) -> None:
+    version = airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
+    with secret_manager(airbyte.secrets_port) as manager:
+        manager.disable_secret_version(name=version)
+    assert "secret 'airport-ops-password' can't be read" in reason(airbyte, operations)
+    airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
+    assert airbyte.run(operations)["status"] == "succeeded"
+
+
+def test_a_missing_secret_fails_the_job_by_its_name(airbyte: AirbytePlace, lake: Lake) -> None:
+    config = {"keys": [{"private": "secret_coordinate::never-made"}]}
+    assert "'never-made'" in reason(airbyte, airbyte.connect(lake, config=config))
+
+
+def test_a_missing_table_fails_the_job_by_its_name(airbyte: AirbytePlace, lake: Lake, tmp_path: Path) -> None:
+    database = tmp_path / "operations.sqlite"
+    create(database, SECRETS[PASSWORD])
+    query(database, "DROP TABLE weather")
+    source = load_sources(ROOT / "sources")["airport_ops"]
+    connector = source.connector.model_copy(update={"config": source.connector.config | {"database": str(database)}})
+    source = source.model_copy(update={"source": "missing_table", "connector": connector})
+    apply(airbyte.client, source, lake.url)
+    connection = airbyte.client.connection("missing_table")["connectionId"]
+    assert reason(airbyte, connection) == "stream weather: no such table: weather"
+
+
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        ("record(1)", "the connector ended without completing orders"),
+        ("complete()\nsys.exit(3)", "the connector ended with code 3 before it was done"),
+        ("complete()\nerror('the source is closed')", "the source is closed"),
+        ("record(1, stream='ghosts')\ncomplete()", "a record of stream 'ghosts', which is not among orders"),
+        ("state(1, stream='ghosts')\ncomplete()", "a state of stream 'ghosts', which is not among orders"),
+        ("emit('RECORD', record={'stream': 'orders'})\ncomplete()", "a malformed RECORD message: KeyError 'data'"),
+        ("emit('STATE', state={'type': 'LEGACY', 'data': {}})\ncomplete()", "a STATE of type LEGACY"),
+    ],
+)
+def test_a_sync_that_is_not_whole_fails(airbyte: AirbytePlace, lake: Lake, read: str, words: str) -> None:
+    assert words in reason(airbyte, airbyte.connect(lake, read))
+
+
+@pytest.mark.parametrize(
+    ("discover", "words"),
+    [
+        ("error('no such host')\nsys.exit(1)", "no such host"),
+        ("sys.exit(4)", "discover ended with code 4 and no catalog"),
+        ("emit('CATALOG', catalog={'streams': []})", "the source has no stream orders"),
+    ],
+)
+def test_a_source_that_can_not_be_discovered_fails_the_job(
+    airbyte: AirbytePlace, lake: Lake, discover: str, words: str
+) -> None:
+    assert words in reason(airbyte, airbyte.connect(lake, discover=discover))
+
+
+def test_a_connection_whose_parts_are_gone_fails_the_job_by_name(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake)
+    source = airbyte.client.call("GET", f"/connections/{connection}")["sourceId"]
+    airbyte.client.call("DELETE", f"/sources/{source}")
+    assert reason(airbyte, connection) == f"the connection refers to source {source}, which is gone"
+
+
+def test_a_format_that_is_not_written_here_fails_the_job(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, destination={"format": {"format_type": "CSV"}})
+    assert "no format 'CSV' here; Parquet or Avro" in reason(airbyte, connection)
+
+
+DIES = """
+for id in range(position() + 1, 12_001):
+    record(id)
+    if id % 1_000 == 0:
+        state(id)
+    if id == 8_500:
+        {end}
+"""
+READS_ON = """
+for id in range(position() + 1, 12_001):
+    record(id)
+state(12_000)
+complete()
+"""
+
+
+def test_after_a_connector_died_the_next_sync_goes_on_from_its_last_state(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, DIES.format(end="die()"))
+    assert reason(airbyte, connection) == "the connector ended with code -9 before it was done"
+    assert ids(lake, airbyte.name(connection)) == list(range(1, 8_501))
+    airbyte.rewrite(connection, READS_ON)
+    job = airbyte.run(connection)
+    assert (job["status"], job["rowsSynced"]) == ("succeeded", 4_000)
+    assert ids(lake, airbyte.name(connection)) == sorted([*range(1, 12_001), *range(8_001, 8_501)])
+
+
+def test_what_was_read_before_a_malformed_message_is_kept(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, "record(1)\nstate(1)\nrecord(2, stream='ghosts')\ncomplete()")
+    assert "ghosts" in reason(airbyte, connection)
+    airbyte.rewrite(connection, "record(position() + 1)\ncomplete()")
+    assert airbyte.run(connection)["status"] == "succeeded"
+    assert ids(lake, airbyte.name(connection)) == [1, 2]
+
+
+def test_a_cancelled_sync_keeps_what_it_read_and_the_next_one_goes_on(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, DIES.format(end="hang()"))
+    job = airbyte.client.start_job(connection)
+    airbyte.waiting(connection)
+    airbyte.client.cancel_job(job)
+    assert airbyte.ended(job)["status"] == "cancelled"
+    airbyte.rewrite(connection, READS_ON)
+    assert airbyte.run(connection)["rowsSynced"] == 4_000
+    assert set(ids(lake, airbyte.name(connection))) == set(range(1, 12_001))
+
+
+def test_a_cancel_during_discover_ends_the_job_before_anything_is_read(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, "record(1)\ncomplete()", discover="hang()")
+    job = airbyte.client.start_job(connection)
+    (connector,) = airbyte.waiting(connection)
+    airbyte.client.cancel_job(job)
+    assert airbyte.ended(job)["status"] == "cancelled"
+    assert not lives(connector)
+    assert files(lake, airbyte.name(connection)) == []
+
+
+def test_a_cancel_ends_all_that_a_connector_started_however_stubborn(airbyte: AirbytePlace, lake: Lake) -> None:
+    read = """
+if os.fork():
+    time.sleep(600)
+hang(ignore_sigterm=True)
+"""
+    connection = airbyte.connect(lake, read)
+    job = airbyte.client.start_job(connection)
+    (child,) = airbyte.waiting(connection)
+    airbyte.client.cancel_job(job)
+    assert airbyte.ended(job)["status"] == "cancelled"
+    wait_until(lambda: not lives(child), "the connector's child has ended")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_ends_during_a_sync_takes_the_connector_along_and_nothing_is_lost(
+    airbyte: AirbytePlace, lake: Lake, storage_port: int, tmp_path: Path, number: signal.Signals
+) -> None:
+    options, environment = airbyte_command(tmp_path, storage_port, airbyte.secrets_port)
+    port = free_port()
+    command = ("-m", "local.airbyte", "--port", str(port), "--state", str(tmp_path / "airbyte"), *options)
+    place = AirbytePlace(tmp_path, port, airbyte.secrets_port)
+    with process(*command, env=environment, log=tmp_path / "first.log") as first:
+        wait_until(lambda: listens(port), "Airbyte answers")
+        stubborn = f"hang(ignore_sigterm={number == signal.SIGKILL})"
+        connection = place.connect(lake, DIES.format(end=stubborn))
+        job = place.client.start_job(connection)
+        (connector,) = place.waiting(connection)
+        wait_until(lambda: files(lake, place.name(connection)), "the first rows are in the lake")
+        first.send_signal(number)
+        first.wait(15)
+    wait_until(lambda: not lives(connector), "the connector has ended with its server")
+    with process(*command, env=environment, log=tmp_path / "second.log"):
+        wait_until(lambda: listens(port), "Airbyte answers again")
+        ended = place.client.job(job)
+        assert (ended["status"], ended["failureReason"]) == ("failed", "the Airbyte server ended during the sync")
+        place.rewrite(connection, READS_ON)
+        again = place.run(connection)
+        assert (again["status"], again["rowsSynced"] < 12_000) == ("succeeded", True)
+        assert set(ids(lake, place.name(connection))) == set(range(1, 12_001))
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs; one that nobody has buried yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,295 @@
+"""What a sync of the local Airbyte leaves in the lake and in its state."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from blocks.connections import apply
+from contracts.source import SourceContract, load_sources
+from lake.store import Lake
+from local.airbyte.destination import META
+from local.airport_ops.replay import advance, create
+from tests.integration.airbyte_place import SECRETS, AirbytePlace, airbyte_place, files, ids, query, rows, table
+from tests.servers import ROOT, wait_until
+
+KEY = ("flight_date", "carrier", "flight", "origin")
+OWN = [
+    ("_airbyte_raw_id", pa.string()),
+    ("_airbyte_extracted_at", pa.int64()),
+    ("_airbyte_generation_id", pa.int64()),
+    ("_airbyte_meta", META),
+]
+INSTANT = pa.timestamp("us", "UTC")
+
+
+@pytest.fixture(scope="module")
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
+    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def days(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The operations database after day 1 and after day 2."""
+    first, second = (tmp_path_factory.mktemp("operations") / f"{day}.sqlite" for day in (1, 2))
+    create(first, SECRETS["airport-ops-password"])
+    advance(first, 1)
+    shutil.copy(first, second)
+    advance(second, 2)
+    return [first, second]
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest, tmp_path: Path, days: list[Path]) -> SourceContract:
+    """The demo's source under a name of its own, over a database of its own at the end of day 1."""
+    database = tmp_path / "operations.sqlite"
+    shutil.copy(days[0], database)
+    contract = load_sources(ROOT / "sources")["airport_ops"]
+    config = contract.connector.config | {"database": str(database)}
+    connector = contract.connector.model_copy(update={"config": config})
+    name = request.node.name.split("[")[0][5:55]
+    return contract.model_copy(update={"source": name, "connector": connector})
+
+
+def database_of(source: SourceContract) -> Path:
+    return Path(str(source.connector.config["database"]))
+
+
+def connected(airbyte: AirbytePlace, source: SourceContract, lake: Lake) -> str:
+    apply(airbyte.client, source, lake.url)
+    return str(airbyte.client.connection(source.source)["connectionId"])
+
+
+def test_the_first_sync_is_a_snapshot_and_the_next_ones_bring_changes_only(
+    airbyte: AirbytePlace, lake: Lake, source: SourceContract, days: list[Path]
+) -> None:
+    connection, database = connected(airbyte, source, lake), database_of(source)
+    first = airbyte.run(connection)
+    ((head,),) = query(database, "SELECT max(lsn) FROM _changes")
+    landed = {name: rows(lake, source.source, name) for name in source.streams}
+    assert {name: len(found) for name, found in landed.items()} == {
+        name: query(database, f"SELECT count(*) FROM {name}")[0][0] for name in source.streams
+    }
+    assert {row["_ab_cdc_lsn"] for found in landed.values() for row in found} == {head}
+    assert first["rowsSynced"] == sum(len(found) for found in landed.values())
+
+    shutil.copy(days[1], database)
+    second = airbyte.run(connection)
+    changes = query(database, "SELECT lsn FROM _changes WHERE table_name = 'flights' AND lsn > ?", head)
+    folder = f"raw/{source.source}/flights/sync_id={second['jobId']}/"
+    (name,) = [name for name in files(lake, source.source, "flights") if name.startswith(folder)]
+    found = table(lake, name).to_pylist()
+    assert [row["_ab_cdc_lsn"] for row in found] == [lsn for (lsn,) in changes]
+    deletes = [row for row in found if row["_ab_cdc_deleted_at"] is not None]
+    gone = query(database, "SELECT count(*) FROM _changes WHERE op = 'DELETE' AND lsn > ?", head)[0][0]
+    assert len(deletes) == gone > 0
+    for row in deletes:
+        told = {column for column, value in row.items() if value is not None and not column.startswith("_airbyte")}
+        assert told == {*KEY, "_ab_cdc_lsn", "_ab_cdc_updated_at", "_ab_cdc_deleted_at"}
+
+    third = airbyte.run(connection)
+    assert (third["status"], third["rowsSynced"]) == ("succeeded", 0)
+    assert not any(f"sync_id={third['jobId']}/" in name for name in files(lake, source.source, "flights"))
+
+
+def test_files_bear_airbytes_columns_and_types(airbyte: AirbytePlace, lake: Lake, source: SourceContract) -> None:
+    job = airbyte.run(connected(airbyte, source, lake))
+    (flights,) = files(lake, source.source, "flights")
+    assert flights == f"raw/{source.source}/flights/sync_id={job['jobId']}/0.parquet"
+    found = table(lake, flights)
+    types = [(field.name, field.type) for field in found.schema]
+    assert types[:4] == OWN
+    columns = dict(types)
+    assert columns["flight_date"] == pa.date32()
+    assert columns["scheduled_departure"] == columns["updated_at"] == INSTANT
+    assert columns["flight"] == columns["_ab_cdc_lsn"] == pa.int64()
+    assert columns["carrier"] == columns["_ab_cdc_updated_at"] == pa.string()
+    assert table(lake, files(lake, source.source, "weather")[0]).schema.field("temp").type == pa.float64()
+    assert {meta["sync_id"] for meta in found.column("_airbyte_meta").to_pylist()} == {job["jobId"]}
+    assert len(set(found.column("_airbyte_raw_id").to_pylist())) == found.num_rows
+    info = lake.stat(flights)
+    assert info is not None
+    assert info.metadata == {"ab-generation-id": "0"}
+
+
+TYPED: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "day": {"type": ["null", "string"], "format": "date"},
+    "at": {"type": "string", "format": "date-time"},
+    "share": {"type": "number"},
+    "is_on": {"type": "boolean"},
+    "inner": {"type": "object"},
+    "text": {"type": "string"},
+}
+
+
+@pytest.mark.parametrize("format", [{"format_type": "Parquet"}, {"format_type": "Avro"},
+                                    {"format_type": "Avro", "compression_codec": {"codec": "Deflate"}}])  # fmt: skip
+def test_values_come_back_as_sent_and_those_that_do_not_fit_are_null_with_a_word(
+    airbyte: AirbytePlace, lake: Lake, format: dict[str, Any]
+) -> None:
+    read = """
+record(1, at=1.7e12 + 0.5, day="2013-01-02", share=2, is_on=True, inner={"a": [1]}, text="ü")
+record("x", day=20130102, share="much", is_on="false", text="\\ud800")
+record(2**63, day="2013-02-30", share=10**400)
+complete()
+"""
+    connection = airbyte.connect(lake, read, streams={"orders": TYPED}, destination={"format": format})
+    job = airbyte.run(connection)
+    assert job["status"] == "succeeded", job
+    good, *bad = rows(lake, airbyte.name(connection))
+    assert good["_airbyte_extracted_at"] == 1_700_000_000_000
+    assert (good["id"], str(good["day"]), good["share"], good["is_on"]) == (1, "2013-01-02", 2.0, True)
+    assert (good["inner"], good["text"], good["_airbyte_meta"]["changes"]) == ('{"a": [1]}', "ü", [])
+    lost = [[change["field"] for change in row["_airbyte_meta"]["changes"]] for row in bad]
+    assert lost == [["id", "day", "share", "is_on", "text"], ["id", "day", "share"]]
+    assert all(row[field] is None for row, fields in zip(bad, lost, strict=True) for field in fields)
+
+
+READ_ON = """
+for id in range(position() + 1, 12_001):
+    record(id)
+    if id % 1_000 == 0:
+        state(id)
+state(12_000)
+complete()
+"""
+
+
+def test_many_states_make_few_files(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, READ_ON)
+    assert airbyte.run(connection)["rowsSynced"] == 12_000
+    assert [table(lake, name).num_rows for name in files(lake, airbyte.name(connection))] == [5_000, 5_000, 2_000]
+
+
+def test_a_state_is_not_kept_when_its_rows_did_not_reach_the_lake(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, READ_ON, destination={"gcs_bucket_name": "nowhere"})
+    failed = airbyte.run(connection)
+    assert failed["status"] == "failed"
+    assert "nowhere" in failed["failureReason"]
+    destination = airbyte.client.call("GET", f"/connections/{connection}")["destinationId"]
+    there = airbyte.client.call("GET", f"/destinations/{destination}")["configuration"]
+    mended = there | {"gcs_bucket_name": lake.url.removeprefix("gs://")}
+    airbyte.client.call("PATCH", f"/destinations/{destination}", json={"configuration": mended})
+    assert airbyte.run(connection)["status"] == "succeeded"
+    assert ids(lake, airbyte.name(connection)) == list(range(1, 12_001))
+
+
+def test_a_global_state_is_kept_for_all_streams_and_given_back(airbyte: AirbytePlace, lake: Lake) -> None:
+    read = """
+shared = next((s["global"]["shared_state"]["at"] for s in states if s["type"] == "GLOBAL"), 0)
+record(shared + 1)
+emit("STATE", state={"type": "GLOBAL", "global": {"shared_state": {"at": shared + 1}, "stream_states": []}})
+complete()
+"""
+    connection = airbyte.connect(lake, read)
+    assert [airbyte.run(connection)["status"] for _ in range(2)] == ["succeeded", "succeeded"]
+    assert ids(lake, airbyte.name(connection)) == [1, 2]
+
+
+def test_a_global_state_forgets_the_streams_that_are_read_in_full(airbyte: AirbytePlace, lake: Lake) -> None:
+    read = """
+given = [s["stream_descriptor"]["name"] for state in states for s in state["global"]["stream_states"]]
+record(len(states), text=" ".join(given))
+both = [descriptor(name) | {"stream_state": {}} for name in ("orders", "items")]
+emit("STATE", state={"type": "GLOBAL", "global": {"shared_state": {}, "stream_states": both}})
+complete("orders"); complete("items")
+"""
+    streams = {"orders": {"id": {"type": "integer"}, "text": {"type": "string"}}, "items": {}}
+    connection = airbyte.connect(lake, read, streams=streams)
+
+    def told() -> list[str]:
+        job = airbyte.run(connection)["jobId"]
+        return [row["text"] for row in rows(lake, airbyte.name(connection)) if row["_airbyte_meta"]["sync_id"] == job]
+
+    assert [told(), told()] == [[""], ["orders items"]]
+    modes = [{"name": "orders", "syncMode": "incremental_append"}, {"name": "items", "syncMode": "full_refresh_append"}]
+    airbyte.client.call("PATCH", f"/connections/{connection}", json={"configurations": {"streams": modes}})
+    assert told() == ["orders"]
+    again = [mode | {"syncMode": "incremental_append"} for mode in modes]
+    airbyte.client.call("PATCH", f"/connections/{connection}", json={"configurations": {"streams": again}})
+    assert told() == ["orders"], "the full read in between left no state of items"
+
+
+def test_a_connector_that_turns_to_global_states_is_given_no_older_one(airbyte: AirbytePlace, lake: Lake) -> None:
+    count, whole = "record(len(states))\ncomplete()\n", {"type": "GLOBAL", "global": {"shared_state": {}}}
+    connection = airbyte.connect(lake, count)
+    for told in ("state(7)", f"emit('STATE', state={whole})", "state(8)", ""):
+        airbyte.rewrite(connection, count + told)
+        airbyte.run(connection)
+    assert ids(lake, airbyte.name(connection)) == [0, 1, 1, 1]
+
+
+def test_a_stream_that_is_read_in_full_has_no_state(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, "record(position())\nstate(7)\ncomplete()")
+    read: list[int] = []
+    for mode in ("incremental_append", "full_refresh_append", "incremental_append", "incremental_append"):
+        changed = {"streams": [{"name": "orders", "syncMode": mode}]}
+        airbyte.client.call("PATCH", f"/connections/{connection}", json={"configurations": changed})
+        job = airbyte.run(connection)["jobId"]
+        read += [row["id"] for row in rows(lake, airbyte.name(connection)) if row["_airbyte_meta"]["sync_id"] == job]
+    assert read == [0, 0, 0, 7]
+
+
+def test_an_overwrite_replaces_the_older_generation_only_after_success(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(lake, "record(1)\ncomplete()", mode="full_refresh_overwrite")
+    name = airbyte.name(connection)
+    airbyte.run(connection)
+    airbyte.rewrite(connection, "record(2)")
+    airbyte.run(connection)
+    assert [row["_airbyte_generation_id"] for row in rows(lake, name)] == [1, 2]
+    airbyte.rewrite(connection, "record(3)\ncomplete()")
+    airbyte.run(connection)
+    assert ids(lake, name) == [3]
+    info = lake.stat(files(lake, name)[0])
+    assert info is not None
+    assert info.metadata == {"ab-generation-id": "3"}
+
+
+def test_an_object_that_is_there_is_never_overwritten(airbyte: AirbytePlace, lake: Lake) -> None:
+    connection = airbyte.connect(
+        lake, "record(1)\ncomplete()", destination={"gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/"}
+    )
+    for _ in range(3):
+        airbyte.run(connection)
+    folder = f"raw/{airbyte.name(connection)}/orders/"
+    assert files(lake, airbyte.name(connection)) == [f"{folder}0.parquet{ending}" for ending in ("", "-1", "-2")]
+
+
+def test_a_talkative_connector_neither_stands_still_nor_disturbs(airbyte: AirbytePlace, lake: Lake) -> None:
+    read = """
+sys.stderr.write("chatter\\n" * 100_000)
+print("no JSON"); print('"a text"'); print()
+emit("LOG", log={"level": "WARN", "message": "take care"})
+record(1)
+complete()
+"""
+    connection = airbyte.connect(lake, read)
+    job = airbyte.run(connection)
+    assert (job["status"], job["rowsSynced"]) == ("succeeded", 1)
+    wait_until(lambda: "ended: succeeded" in airbyte.log(job["jobId"]), "the log ends")
+    log = airbyte.log(job["jobId"]).splitlines()
+    assert log.count("stderr: chatter") == 100_000
+    assert {"stdout: no JSON", 'stdout: "a text"', "WARN: take care"} <= set(log)
+
+
+def test_a_connector_inherits_no_secret_and_its_files_are_private(airbyte: AirbytePlace, lake: Lake) -> None:
+    read = """
+import stat
+record(1, text=" ".join(os.environ))
+for name in files.values():
+    record(stat.S_IMODE(os.stat(name).st_mode), text=name)
+complete()
+"""
+    streams = {"orders": {"id": {"type": "integer"}, "text": {"type": "string"}}}
+    connection = airbyte.connect(lake, read, streams=streams)
+    airbyte.run(connection)
+    environment, *inputs = rows(lake, airbyte.name(connection))
+    assert "PATH" in environment["text"].split()
+    assert not [name for name in environment["text"].split() if name.startswith(("MILLRACE", "GOOGLE"))]
+    assert [row["id"] for row in inputs] == [0o600] * 3
+    assert not any(Path(row["text"]).exists() for row in inputs)
