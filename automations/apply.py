@@ -30,7 +30,9 @@ def load(directory: Path, values: dict[str, str]) -> list[Automation]:
 def _load(path: Path, values: dict[str, str]) -> Automation:
     try:
         return Automation.model_validate(yaml.safe_load(Template(path.read_text()).substitute(values)))
-    except (ValidationError, ValueError, KeyError, yaml.YAMLError) as error:
+    except KeyError as error:
+        raise SettingsError(f"{path}: no value for ${{{error.args[0]}}}; there are {', '.join(values)}") from None
+    except (ValidationError, ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {error}") from None
 
 

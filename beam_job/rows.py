@@ -1,6 +1,8 @@
 """A file's columns in, columns of the contract's types out; what does not fit is named, never bent."""
 
+import json
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +67,8 @@ def fits(file: pa.DataType, declared: str) -> str:
     """Whether a file's type is the contract's (`same`), always fits (`safe`), fits by value (`check`) or not (`no`)."""
     wanted, t = arrow_type(declared), pa.types
     text = t.is_string(file) or t.is_large_string(file) or t.is_string_view(file)
+    if declared == "json":
+        return "safe" if t.is_null(file) else "check" if text or t.is_nested(file) else "no"
     if file == wanted:
         return "same"
     if t.is_null(file) or (text and t.is_string(wanted)):
@@ -83,8 +87,6 @@ def fits(file: pa.DataType, declared: str) -> str:
         return "safe" if t.is_date(wanted) or t.is_timestamp(wanted) else "no"
     if t.is_timestamp(file) and t.is_timestamp(wanted):
         return "safe" if file.unit in ("s", "ms", "us") else "check"
-    if t.is_nested(file):
-        return "safe" if declared == "json" else "no"
     if t.is_binary(wanted) and (t.is_large_binary(file) or t.is_binary(file) or t.is_fixed_size_binary(file)):
         return "safe"
     return "no"
@@ -124,15 +126,10 @@ def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | No
         return column, None
     if kind == "safe":
         return _cast_safe(column, wanted), None
-    return _cast_checked(column, wanted)
+    return _to_json(column) if declared == "json" else _cast_checked(column, wanted)
 
 
 def _cast_safe(column: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if pa.types.is_nested(column.type):
-        import json
-
-        texts = [None if v is None else json.dumps(v, default=str, sort_keys=True) for v in column.to_pylist()]
-        return pa.array(texts, pa.string())
     if pa.types.is_timestamp(column.type) and column.type.tz is None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     if pa.types.is_date(column.type) and pa.types.is_timestamp(wanted):
@@ -140,10 +137,37 @@ def _cast_safe(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     return column.cast(wanted)
 
 
+def _to_json(column: pa.Array) -> tuple[pa.Array, Mask]:
+    """Texts that are JSON as they are, nested values as JSON; a warehouse refuses anything else, and a whole batch."""
+    values = column.to_pylist()
+    texts = [None if value is None else _json_text(value) for value in values]
+    bad = [text is None and value is not None for text, value in zip(texts, values, strict=True)]
+    return pa.array(texts, pa.string()), np.array(bad, np.bool_)
+
+
+def _json_text(value: object) -> str | None:
+    """JSON (RFC 8259) of a value, None when there is none: NaN, half a surrogate pair, text that is not JSON."""
+    try:
+        if not isinstance(value, str):
+            return json.dumps(value, default=str, sort_keys=True, allow_nan=False)
+        found = json.loads(value, parse_constant=_no_constant)
+        if "\\ud" in value.lower():
+            json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _cast_checked(column: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, Mask]:
     """Cast what is lossless, and tell what is not."""
     fine = _lossless(column, wanted)
     kept = pc.if_else(fine, column, pa.scalar(None, column.type))
+    if pa.types.is_integer(column.type) and pa.types.is_decimal(wanted):
+        kept = kept.cast(pa.string())  # a cast of integers asks for room for the widest of their type
     cast = kept.cast(wanted, safe=not (pa.types.is_timestamp(wanted) or pa.types.is_floating(wanted)))
     return cast, ~pc.or_(fine, column.is_null()).to_numpy(zero_copy_only=False)
 
@@ -151,18 +175,30 @@ def _cast_checked(column: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, Mask
 def _lossless(column: pa.Array, wanted: pa.DataType) -> pa.Array:
     t = pa.types
     if t.is_integer(column.type) and t.is_floating(wanted):
-        fine = pc.and_(pc.greater_equal(column, -EXACT_INT), pc.less_equal(column, EXACT_INT))
+        fine = _within(column, EXACT_INT)
+    elif t.is_integer(column.type) and t.is_decimal(wanted):
+        fine = _within(column, 10 ** (wanted.precision - wanted.scale) - 1)
     elif t.is_floating(column.type):
+        column = column.cast(pa.float64())
         whole = pc.equal(pc.floor(column), column)
         fine = pc.and_(whole, pc.and_(pc.greater_equal(column, -(2.0**63)), pc.less(column, 2.0**63)))
     elif t.is_uint64(column.type) and t.is_integer(wanted):
-        fine = pc.less(column, pa.scalar(1 << 63, pa.uint64()))
+        fine = _within(column, (1 << 63) - 1)
     elif t.is_timestamp(column.type):
-        nanos = column.cast(pa.int64()).to_numpy(zero_copy_only=False)
-        fine = pa.array(np.nan_to_num(nanos) % 1000 == 0)
+        nanos = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
+        fine = pa.array(nanos % 1000 == 0)
     else:
-        fine = pa.array([_fits_decimal(value, wanted) for value in column])
+        fine = pa.array([_fits_decimal(value, wanted) for value in column], pa.bool_())
     return pc.fill_null(fine, False)
+
+
+def _within(column: pa.Array, limit: int) -> pa.Array:
+    """Integers from -limit to limit; Arrow compares no large uint64 with a signed number."""
+    if pa.types.is_unsigned_integer(column.type):
+        return pc.less_equal(column.cast(pa.uint64()), pa.scalar(min(limit, (1 << 64) - 1), pa.uint64()))
+    low, high = pa.scalar(max(-limit, -1 << 63), pa.int64()), pa.scalar(min(limit, (1 << 63) - 1), pa.int64())
+    wide = column.cast(pa.int64())
+    return pc.and_(pc.greater_equal(wide, low), pc.less_equal(wide, high))
 
 
 def _fits_decimal(value: pa.Scalar, wanted: pa.DataType) -> bool:

@@ -1,7 +1,8 @@
 """Secrets in Secret Manager as blocks: the document holds a reference, the value is read on use."""
 
 import grpc
-from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound
+from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound, RetryError
+from google.api_core.retry import Retry, if_transient_error
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 from prefect_gcp.credentials import GcpCredentials
@@ -9,6 +10,8 @@ from prefect_gcp.secret_manager import GcpSecret
 from pydantic import Field
 
 from contracts.errors import SecretError, ServiceUnavailable
+
+TIMEOUT_S = 30.0
 
 
 class MillraceCredentials(GcpCredentials):
@@ -50,7 +53,9 @@ class MillraceSecret(GcpSecret):
         return read_secret(self.gcp_credentials, self.secret_name, self.secret_version)
 
 
-def read_secret(credentials: MillraceCredentials, name: str, version: str = "latest") -> str:
+def read_secret(
+    credentials: MillraceCredentials, name: str, version: str = "latest", *, timeout_s: float = TIMEOUT_S
+) -> str:
     """Value of a secret, by name.
 
     Raises:
@@ -60,14 +65,19 @@ def read_secret(credentials: MillraceCredentials, name: str, version: str = "lat
     path = f"projects/{credentials.project}/secrets/{name}/versions/{version}"
     hint = f"add one with `gcloud secrets versions add {name} --data-file=-`"
     try:
-        answer = credentials.get_secret_manager_client().access_secret_version(name=path, timeout=30)
+        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+        client = credentials.get_secret_manager_client()
+        answer = client.access_secret_version(name=path, retry=retry, timeout=timeout_s)
     except NotFound:
         raise SecretError(f"secret {name!r} does not exist or has no version ({path}); {hint}") from None
     except FailedPrecondition:
         raise SecretError(f"secret {name!r}: version {version} is disabled or destroyed ({path}); {hint}") from None
-    except GoogleAPICallError as error:
+    except (GoogleAPICallError, RetryError) as error:
         raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
-    value: str = answer.payload.data.decode()
+    try:
+        value: str = answer.payload.data.decode()
+    except UnicodeDecodeError:
+        raise SecretError(f"secret {name!r} is not text ({path}); {hint}") from None
     if not value:
         raise SecretError(f"secret {name!r} is empty ({path}); {hint}")
     return value

@@ -1,5 +1,6 @@
 """Every name that two places must agree on is built here, once."""
 
+import re
 from datetime import datetime
 
 LAKE_LANDED = "lake-landed"
@@ -28,6 +29,11 @@ RESULTS = "_results/"
 SITE = "_site/"
 
 MODEL_SLOT = "model"
+MERGE_SLOTS = "merge."
+
+MANIFEST_PATH = re.compile(
+    r"(?:_manifests|_manifests_empty)/([a-z][a-z0-9_]{0,62})/([a-z][a-z0-9_]{0,62})/\d{8}/[^/]+-(\d+)\.json"
+)
 
 
 def dead_letter_topic(topic: str) -> str:
@@ -73,17 +79,22 @@ def parse_manifest_path(path: str) -> tuple[str, str, int]:
     Raises:
         ValueError: it is no such path.
     """
-    parts = path.split("/")
-    if len(parts) != 5 or parts[0] + "/" not in (MANIFESTS, EMPTY_MANIFESTS) or not parts[4].endswith(".json"):
+    match = MANIFEST_PATH.fullmatch(path)
+    if not match:
         raise ValueError(
             f"{path!r} is no manifest; expected {MANIFESTS}<source>/<stream>/<day>/<connection>-<job>.json"
         )
-    return parts[1], parts[2], int(parts[4].removesuffix(".json").rsplit("-", 1)[1])
+    return match[1], match[2], int(match[3])
 
 
 def open_batch_path(source: str, stream: str) -> str:
     """The one batch of a stream that is under way."""
     return f"_batches/{source}/{stream}/open.json"
+
+
+def started_sync_path(run_id: str) -> str:
+    """The sync that a flow run started and has not reported yet."""
+    return f"{RESULTS}syncs/{run_id}.json"
 
 
 def staging_prefix(batch_id: str) -> str:
@@ -118,4 +129,4 @@ def stream_resource(source: str, stream: str) -> str:
 
 def merge_slot(source: str, stream: str) -> str:
     """Concurrency limit that lets one merge per stream run."""
-    return f"merge.{source}.{stream}"
+    return f"{MERGE_SLOTS}{source}.{stream}"

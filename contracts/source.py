@@ -85,11 +85,18 @@ def load_sources(directory: Path) -> dict[str, SourceContract]:
     """
     sources = {}
     for path in sorted(directory.glob("*.yaml")):
-        source = parse_source(path.read_text(), path.name)
+        source = parse_source(_text(path), path.name)
         if source.source != path.stem:
             raise ContractError(f"{path.name}: declares source {source.source!r}; name the file {source.source}.yaml")
         sources[source.source] = source
     return sources
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{path.name}: not UTF-8: {error}") from None
 
 
 def find_source(sources: dict[str, SourceContract], name: str) -> SourceContract:

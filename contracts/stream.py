@@ -9,6 +9,7 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 DECIMAL = re.compile(r"^decimal\((\d{1,2}),(\d{1,2})\)$")
+DECIMAL_DIGITS = 76
 PLAIN_TYPES = ("string", "int64", "float64", "bool", "date", "timestamp", "json", "bytes")
 DURATION = re.compile(r"^(\d+)([mhd])$")
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -32,7 +33,12 @@ class Column(Frozen):
     @classmethod
     def _known_type(cls, value: str) -> str:
         value = value.replace(" ", "")
-        if value in PLAIN_TYPES or DECIMAL.match(value):
+        match = DECIMAL.match(value)
+        if match and not (1 <= int(match[1]) <= DECIMAL_DIGITS and int(match[2]) <= int(match[1])):
+            raise ValueError(
+                f"{value}: a decimal has 1 to {DECIMAL_DIGITS} digits, and no more of them after the point"
+            )
+        if value in PLAIN_TYPES or match:
             return value
         raise ValueError(f"unknown type {value!r}; use one of {', '.join(PLAIN_TYPES)} or decimal(p,s)")
 

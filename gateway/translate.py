@@ -37,7 +37,7 @@ class PushedMessage(BaseModel):
         """
         try:
             found = json.loads(base64.b64decode(self.data, validate=True) or b"{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EventRefused(f"message {self.message_id}: its data is not JSON in base64: {error}") from None
         if not isinstance(found, dict):
             raise EventRefused(f"message {self.message_id}: its data is no JSON object")
@@ -78,7 +78,7 @@ def parse_push(body: bytes) -> PushedMessage:
     try:
         return Push.model_validate_json(body).message
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'body'}: {e['msg']}" for e in error.errors())
         raise EventRefused(f"the body is no Pub/Sub push: {wrong}") from None
 
 
@@ -107,17 +107,22 @@ def translate(topic: str, message: PushedMessage) -> Event | None:
     )
 
 
+def _attribute(message: PushedMessage, name: str) -> str:
+    if not message.attributes.get(name):
+        raise ValueError(f"attribute {name} is missing")
+    return message.attributes[name]
+
+
 Meaning = tuple[str, tuple[str, ...], Json]
 
 
 def _landed(message: PushedMessage) -> Meaning | None:
-    attributes = message.attributes
-    path = attributes.get("objectId", "")
-    if attributes.get("eventType") != "OBJECT_FINALIZE" or not path.startswith(names.MANIFESTS):
+    kind, path = _attribute(message, "eventType"), _attribute(message, "objectId")
+    if kind != "OBJECT_FINALIZE" or not path.startswith(names.MANIFESTS):
         return None
     source, stream, job_id = names.parse_manifest_path(path)
     payload = {"source": source, "stream": stream, "job_id": job_id, "object": path,
-               "generation": attributes.get("objectGeneration", "")}  # fmt: skip
+               "generation": message.attributes.get("objectGeneration", "")}  # fmt: skip
     return names.stream_resource(source, stream), (), payload
 
 
@@ -137,9 +142,7 @@ def _requested(message: PushedMessage) -> Meaning:
 
 
 def _rotated(message: PushedMessage) -> Meaning:
-    secret = message.attributes.get("secretId", "").rsplit("/", 1)[-1]
-    if not secret:
-        raise ValueError("attribute secretId is missing")
+    secret = _attribute(message, "secretId").rsplit("/", 1)[-1]
     return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attributes.get("eventType", "")}
 
 

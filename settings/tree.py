@@ -4,16 +4,26 @@ A place differs from another in values only; both files have the same keys.
 """
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import (
+    SettingsError as UnreadableVariable,
+)
 
 from contracts.errors import SettingsError
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG_VARIABLE = "MILLRACE_CONFIG"
+PREFIX = "MILLRACE_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 Seconds = Annotated[float, Field(ge=0)]
 Bytes = Annotated[int, Field(ge=1)]
@@ -118,7 +128,7 @@ class Settings(BaseSettings):
     """The whole tree."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MILLRACE_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -159,13 +169,27 @@ def load_settings() -> Settings:
     """Read and check the settings.
 
     Raises:
-        SettingsError: names every key that is missing or malformed, and the file.
+        SettingsError: names every key that is missing, misspelt or malformed, and the file.
     """
     file = config_file()
     if not file.exists():
         raise SettingsError(f"no settings file {file}; set {CONFIG_VARIABLE} to a .toml file, or to `local` or `gcp`")
+    if unknown := _unknown_variables():
+        raise SettingsError(
+            f"no such setting: {', '.join(unknown)}; the sections are {', '.join(Settings.model_fields)}"
+        )
     try:
         return Settings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from None
+    except UnreadableVariable as error:
+        raise SettingsError(f"a {PREFIX} variable: {error}; name one key: {PREFIX}<SECTION>__<KEY>") from None
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"{file} (or a MILLRACE_ variable): {wrong}") from None
+
+
+def _unknown_variables() -> list[str]:
+    """Variables that name a section that does not exist; a key that does not exist is refused with the tree."""
+    named = [name for name in os.environ if name.upper().startswith(PREFIX) and "__" in name]
+    return [name for name in named if name[len(PREFIX) :].split("__")[0].lower() not in Settings.model_fields]

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 from contracts import names
+from contracts.errors import ContractError
 from contracts.ledger import LedgerEntry
-from contracts.stream import StreamContract
+from contracts.stream import DECIMAL, StreamContract
 
+DECIMAL_DIGITS = 38
 TYPES = {
     "string": "VARCHAR",
     "int64": "BIGINT",
@@ -55,7 +57,14 @@ def text(value: str) -> str:
 
 
 def column_type(declared: str) -> str:
-    """DuckDB type of a contract type."""
+    """DuckDB type of a contract type.
+
+    Raises:
+        ContractError: DuckDB has no decimals of that many digits; BigQuery has.
+    """
+    decimal = DECIMAL.match(declared)
+    if decimal and int(decimal[1]) > DECIMAL_DIGITS:
+        raise ContractError(f"{declared}: DuckDB's decimals have {DECIMAL_DIGITS} digits at most")
     return TYPES.get(declared, declared.upper())
 
 

@@ -1,0 +1,71 @@
+"""A small HTTP server in the place of Prefect's API: keeps the events it took, and can be told to refuse or to go."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class PrefectServer:
+    """The events endpoint on one port; `answer` is the status it gives."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.answer = port, 204
+        self.events: list[Json] = []
+        self.headers: list[dict[str, str]] = []
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def start(self) -> None:
+        """Answer on the port, again or for the first time."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Leave the port."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+@contextmanager
+def prefect_server(port: int) -> Iterator[PrefectServer]:
+    """A server that is gone at the end."""
+    server = PrefectServer(port)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = server.answer if self.path == "/api/events" else 404
+            if status < 300:
+                server.events += body
+                server.headers.append(dict(self.headers))
+            self._end(status)
+
+        def do_GET(self) -> None:
+            self._end(200 if self.path == "/api/health" and server.answer < 500 else server.answer)
+
+        def _end(self, status: int) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    return Handler

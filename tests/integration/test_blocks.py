@@ -1,0 +1,235 @@
+"""What the blocks open, against real servers: Airbyte, Secret Manager, Pub/Sub; and the automations' files."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from automations.apply import load
+from blocks.airbyte_client import AirbyteClient, AirbyteRefused
+from blocks.secrets import MillraceCredentials, MillraceSecret, read_secret
+from contracts import names
+from contracts.batch import Balance
+from contracts.errors import SecretError, ServiceUnavailable, SettingsError
+from contracts.events import IngestRequested, WarehouseMerged, attributes
+from events import EventBus
+from tests.servers import ROOT, free_port, server
+
+PROJECT = "millrace-test"
+CLIENT = ("the-client", "its-secret")
+AIRBYTE_ENV = {"MILLRACE_AIRBYTE_CLIENT_ID": CLIENT[0], "MILLRACE_AIRBYTE_CLIENT_SECRET": CLIENT[1]}
+NOWHERE = ("--storage", "http://127.0.0.1:1", "--bucket", "lake", "--secrets", "127.0.0.1:1")  # no sync is started
+ROUTE = f"projects/{PROJECT}/topics/"
+
+
+def airbyte_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/api/public/v1"
+
+
+@pytest.fixture(scope="module")
+def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with server("airbyte", tmp_path_factory.mktemp("airbyte") / "state", *NOWHERE, env=AIRBYTE_ENV) as port:
+        yield airbyte_url(port)
+
+
+def test_a_token_that_airbyte_forgot_is_renewed(tmp_path: Path) -> None:
+    port = free_port()
+    with AirbyteClient(airbyte_url(port), *CLIENT) as client:
+        with server("airbyte", tmp_path / "state", *NOWHERE, env=AIRBYTE_ENV, port=port):
+            assert client.pages("/connections") == []
+        with pytest.raises(ServiceUnavailable, match=f"Airbyte at {airbyte_url(port)} did not answer GET /connections"):
+            client.pages("/connections")
+        with server("airbyte", tmp_path / "state", *NOWHERE, env=AIRBYTE_ENV, port=port):
+            assert client.pages("/connections") == []
+
+
+def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
+    """After four fifths of its time: shown by a server that is gone when a new one is due."""
+    clock, port = [0.0], free_port()
+    with AirbyteClient(airbyte_url(port), *CLIENT, now=lambda: clock[0]) as client:
+        with server("airbyte", tmp_path / "state", *NOWHERE, env=AIRBYTE_ENV, port=port):
+            client.pages("/connections")
+        clock[0] = 719
+        with pytest.raises(ServiceUnavailable, match="did not answer GET /connections"):
+            client.pages("/connections")
+        clock[0] = 721
+        with pytest.raises(ServiceUnavailable, match="gave no token"):
+            client.pages("/connections")
+
+
+def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: str) -> None:
+    with (
+        AirbyteClient(airbyte, "the-client", "another-secret") as client,
+        pytest.raises(AirbyteRefused, match="airbyte-client-id and airbyte-client-secret") as refused,
+    ):
+        client.pages("/connections")
+    assert "another-secret" not in str(refused.value)
+
+
+def test_what_airbyte_does_not_have_is_named(airbyte: str) -> None:
+    with AirbyteClient(airbyte, *CLIENT) as client:
+        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.connections apply shop`"):
+            client.connection("shop")
+        with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*no connection nope"):
+            client.start_job("nope")
+        with pytest.raises(AirbyteRefused, match="GET /jobs/7 answered 404"):
+            client.job(7)
+
+
+def test_listings_are_read_to_their_end(airbyte: str) -> None:
+    with AirbyteClient(airbyte, *CLIENT) as client:
+        workspace = client.call("GET", "/workspaces")["data"][0]["workspaceId"]
+        path = f"/workspaces/{workspace}/definitions/sources"
+        for number in range(5):
+            client.call("POST", path, json={"name": f"s{number}", "dockerRepository": f"shop/s{number}"})
+        assert sorted(d["name"] for d in client.pages(path, limit=2)) == [f"s{n}" for n in range(5)]
+
+
+@pytest.fixture(scope="module")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MillraceCredentials]:
+    with server("secrets", tmp_path_factory.mktemp("secrets") / "state") as port:
+        yield MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{port}")
+
+
+def secret(credentials: MillraceCredentials, *values: bytes) -> str:
+    """A new secret with a version for each value; returns its name."""
+    client, name = credentials.get_secret_manager_client(), f"secret-{uuid.uuid4().hex[:8]}"
+    parent = f"projects/{PROJECT}"
+    client.create_secret(parent=parent, secret_id=name, secret={"replication": {"automatic": {}}})
+    for value in values:
+        client.add_secret_version(parent=f"{parent}/secrets/{name}", payload={"data": value})
+    return name
+
+
+def test_a_secret_is_its_newest_version_and_no_block_holds_its_value(credentials: MillraceCredentials) -> None:
+    name = secret(credentials, b"old", b"new")
+    block = MillraceSecret(secret_name=name, gcp_credentials=credentials)
+    assert block.value() == "new"
+    assert read_secret(credentials, name, "1") == "old"
+    assert "new" not in block.model_dump_json()
+
+
+def test_a_rotated_secret_is_read_anew(credentials: MillraceCredentials) -> None:
+    name = secret(credentials, b"old")
+    assert read_secret(credentials, name) == "old"
+    parent = f"projects/{PROJECT}/secrets/{name}"
+    credentials.get_secret_manager_client().add_secret_version(parent=parent, payload={"data": b"new"})
+    assert read_secret(credentials, name) == "new"
+
+
+@pytest.mark.parametrize(
+    ("values", "why"), [((), "does not exist or has no version"), ((b"",), "is empty")], ids=["versionless", "empty"]
+)
+def test_a_secret_without_a_value_is_named_with_what_to_do(
+    credentials: MillraceCredentials, values: tuple[bytes, ...], why: str
+) -> None:
+    name = secret(credentials, *values)
+    with pytest.raises(SecretError, match=f"secret '{name}' {why} .*gcloud secrets versions add {name}"):
+        read_secret(credentials, name)
+
+
+def test_a_missing_secret_is_named(credentials: MillraceCredentials) -> None:
+    with pytest.raises(SecretError, match="secret 'nope' does not exist"):
+        read_secret(credentials, "nope")
+
+
+@pytest.mark.parametrize("change", ["disable_secret_version", "destroy_secret_version"])
+def test_a_disabled_or_destroyed_secret_is_named(credentials: MillraceCredentials, change: str) -> None:
+    name = secret(credentials, b"value")
+    client = credentials.get_secret_manager_client()
+    getattr(client, change)(name=f"projects/{PROJECT}/secrets/{name}/versions/1")
+    with pytest.raises(SecretError, match=f"secret '{name}': version latest is disabled or destroyed"):
+        read_secret(credentials, name)
+
+
+def test_while_secret_manager_is_down_reading_is_worth_a_retry() -> None:
+    nobody = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
+    with pytest.raises(ServiceUnavailable, match=r"Secret Manager did not answer for .*secrets/slack"):
+        read_secret(nobody, "slack", timeout_s=1)
+
+
+@pytest.fixture(scope="module")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with server("pubsub", tmp_path_factory.mktemp("pubsub") / "state") as port:
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def project(pubsub: str) -> str:
+    """A project of its own, with a topic for merges and a subscription to it."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    topic = f"projects/{name}/topics/{names.WAREHOUSE_MERGED}"
+    channel = grpc.insecure_channel(pubsub)
+    PublisherClient(transport=PublisherGrpcTransport(channel=channel)).create_topic(name=topic)
+    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    subscriber.create_subscription(name=f"projects/{name}/subscriptions/all", topic=topic)
+    return name
+
+
+def merged() -> WarehouseMerged:
+    balance = Balance(rows_in=1, merged=1, superseded=0, stale=0, quarantined=0)
+    return WarehouseMerged(source="shop", stream="orders", batch_id="b1", balance=balance)
+
+
+def test_a_message_is_published_whole_with_its_attributes(pubsub: str, project: str) -> None:
+    message_id = EventBus(project, pubsub).publish(merged())
+    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=grpc.insecure_channel(pubsub)))
+    answer = subscriber.pull(subscription=f"projects/{project}/subscriptions/all", max_messages=2)
+    (received,) = [r.message for r in answer.received_messages]
+    assert received.message_id == message_id
+    assert WarehouseMerged.model_validate_json(received.data) == merged()
+    assert dict(received.attributes) == attributes(merged())
+
+
+def test_an_unknown_topic_is_a_wrong_setting_and_no_passing_trouble(pubsub: str, project: str) -> None:
+    with pytest.raises(SettingsError, match=f"project '{project}' has no topic 'ingest-requested'"):
+        EventBus(project, pubsub).publish(IngestRequested(source="shop"))
+
+
+def test_while_pubsub_is_down_publishing_is_worth_a_retry_and_works_afterwards(tmp_path: Path) -> None:
+    port = free_port()
+    bus = EventBus(PROJECT, f"127.0.0.1:{port}", timeout_s=1)
+    with pytest.raises(ServiceUnavailable, match=f"{ROUTE}{names.WAREHOUSE_MERGED}: not published"):
+        bus.publish(merged())
+    with server("pubsub", tmp_path / "state", port=port):
+        publisher = PublisherClient(
+            transport=PublisherGrpcTransport(channel=grpc.insecure_channel(f"127.0.0.1:{port}"))
+        )  # fmt: skip
+        publisher.create_topic(name=ROUTE + names.WAREHOUSE_MERGED)
+        assert EventBus(PROJECT, f"127.0.0.1:{port}").publish(merged())
+
+
+AUTOMATIONS = ROOT / "automations"
+VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200"}
+
+
+def test_every_automation_of_the_project_loads_with_its_values() -> None:
+    loaded = load(AUTOMATIONS, VALUES)
+    assert len(loaded) == len(list(AUTOMATIONS.glob("*.yaml"))) > 0
+    assert len({automation.name for automation in loaded}) == len(loaded)
+    for automation in loaded:
+        assert automation.description, automation.name
+        assert "${" not in automation.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("name: x", "trigger"),
+        ("name: [", "while parsing"),
+        ("", "valid dictionary"),
+        ("name: ${nothing}", r"no value for \${nothing}; there are slack, ui"),
+        ("name: costs $ 5", "Invalid placeholder"),
+        ("name: x\ntrigger: {type: event, posture: Reactive, threshold: 1}\nactions: [{type: explode}]", "explode"),
+    ],
+)
+def test_an_automation_that_is_wrong_names_its_file(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "fine.txt").write_text("no automation")
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=f"(?s){tmp_path}/broken.yaml: .*{why}"):
+        load(tmp_path, VALUES)

@@ -1,0 +1,176 @@
+"""The dbt project as dbt itself reads it: its layers, what its marts promise, and a build of an empty warehouse."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from contracts import names
+from contracts.source import load_sources
+from quality.gate import validate
+from quality.suites import load_suites
+from tests.servers import ROOT
+from warehouse.duckdb import DuckDBWarehouse
+
+Json = dict[str, Any]
+
+PROJECT = ROOT / "dbt_project"
+SUITES = ROOT / "expectations"
+MAY_READ = {
+    "staging": {"sources"},
+    "intermediate": {"staging", "intermediate"},
+    "marts": {"intermediate", "marts"},
+}
+# Dimensions only rename what staging holds; what was cancelled is in no other model.
+READS_STAGING = {
+    "dim_airline": {"stg_airlines"},
+    "dim_airport": {"stg_airports"},
+    "dim_plane": {"stg_planes"},
+    "airline_punctuality_daily": {"stg_cancelled_flights"},
+}
+UNIQUE = {"unique": "column_name", "unique_together": "columns"}
+
+
+def dbt(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Run dbt in a process of its own on a warehouse that has every stream and no row."""
+    warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/marts.duckdb")
+    for source in load_sources(ROOT / "sources").values():
+        for stream in source.streams.values():
+            warehouse.ensure(stream)
+    own = {"DBT_TARGET_PATH": f"{folder}/target", "DBT_LOG_PATH": f"{folder}/logs", "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, **warehouse.dbt_environment("empty"), **own}
+    places = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
+    return subprocess.run(
+        [sys.executable, "-m", "dbt.cli.main", *command, *places], cwd=folder, env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the candidate that dbt built from nothing, and dbt's manifest."""
+    folder = tmp_path_factory.mktemp("dbt")
+    done = dbt(folder, "build")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "deprecat" not in done.stdout.lower(), done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(built: Path) -> Json:
+    return dict(json.loads((built / "target" / "manifest.json").read_text()))
+
+
+def models(manifest: Json, layer: str = "") -> dict[str, Json]:
+    """Models by name."""
+    nodes = (n for n in manifest["nodes"].values() if n["resource_type"] == "model")
+    return {n["name"]: n for n in nodes if layer in n["fqn"] or not layer}
+
+
+def layer_of(manifest: Json, node: str) -> str:
+    return "sources" if node.startswith("source.") else str(manifest["nodes"][node]["fqn"][1])
+
+
+def bare(nodes: Iterable[str]) -> set[str]:
+    return {node.rsplit(".", 1)[-1] for node in nodes}
+
+
+@pytest.mark.parametrize("layer", MAY_READ)
+def test_a_layer_reads_only_the_one_below(manifest: Json, layer: str) -> None:
+    assert models(manifest, layer)
+    for name, model in models(manifest, layer).items():
+        upward = {n for n in model["depends_on"]["nodes"] if layer_of(manifest, n) not in MAY_READ[layer]}
+        assert bare(upward) == READS_STAGING.get(name, set()), name
+
+
+def test_every_model_is_in_a_layer_and_described(manifest: Json) -> None:
+    for name, model in models(manifest).items():
+        assert model["fqn"][1] in MAY_READ, name
+        assert model["description"], name
+        assert (PROJECT / model["original_file_path"]).with_suffix(".yml").exists(), name
+
+
+def test_staging_has_one_model_per_table_it_reads(manifest: Json) -> None:
+    for name, model in models(manifest, "staging").items():
+        assert len(model["depends_on"]["nodes"]) == 1, name
+
+
+def test_every_source_is_a_stream_or_its_live_view(manifest: Json) -> None:
+    sources = load_sources(ROOT / "sources")
+    for table in manifest["sources"].values():
+        source = sources[table["source_name"]]
+        assert table["schema"] == names.raw_schema(source.source)
+        assert table["name"] in {*source.streams, *(names.live_view(stream) for stream in source.streams)}
+
+
+def test_every_mart_promises_its_columns(manifest: Json) -> None:
+    for name, mart in models(manifest, "marts").items():
+        assert mart["config"]["contract"]["enforced"], name
+        assert mart["config"]["materialized"] == "table", name
+        silent = [c["name"] for c in mart["columns"].values() if not (c["description"] and c["data_type"])]
+        assert (name, silent) == (name, [])
+
+
+def test_every_mart_has_a_key_that_is_tested(manifest: Json) -> None:
+    keys: dict[str, list[str]] = {}
+    for node in manifest["nodes"].values():
+        kind = (node.get("test_metadata") or {}).get("name")
+        if kind in UNIQUE:
+            given = node["test_metadata"]["kwargs"][UNIQUE[kind]]
+            keys[str(node["attached_node"]).rsplit(".", 1)[-1]] = [given] if isinstance(given, str) else given
+    assert set(keys) == set(models(manifest, "marts"))
+    for name, key in keys.items():
+        columns = models(manifest, "marts")[name]["columns"]
+        assert [c for c in key if not never_null(manifest, name, columns[c])] == [], name
+
+
+def never_null(manifest: Json, mart: str, column: Json) -> bool:
+    """Whether the contract or a test says that a column is never null."""
+    tests = [
+        node["test_metadata"]["kwargs"].get("column_name")
+        for node in manifest["nodes"].values()
+        if (node.get("test_metadata") or {}).get("name") == "not_null" and node["attached_node"].endswith(f".{mart}")
+    ]
+    return column["name"] in tests or "not_null" in [c["type"] for c in column["constraints"]]
+
+
+def test_exposures_read_published_marts_only_and_every_mart_is_used(manifest: Json) -> None:
+    marts = {model["unique_id"] for model in models(manifest, "marts").values()}
+    used: set[str] = set()
+    for name, exposure in manifest["exposures"].items():
+        assert set(exposure["depends_on"]["nodes"]) <= marts, name
+        assert exposure["owner"]["email"], name
+        used |= set(exposure["depends_on"]["nodes"])
+    assert used == marts
+
+
+def test_every_mart_has_expectations_about_columns_it_has(manifest: Json) -> None:
+    marts = models(manifest, "marts")
+    suites = {suite.mart: suite for suite in load_suites(SUITES)}
+    assert set(suites) == set(marts)
+    for mart, suite in suites.items():
+        for expected in suite.expectations:
+            asked = [expected.args.get(key) for key in ("column", "column_A", "column_B")]
+            asked += expected.args.get("column_list", [])
+            assert {a for a in asked if a} <= set(marts[mart]["columns"]), (mart, expected.type)
+
+
+def test_an_empty_warehouse_gives_whole_marts_with_the_unknown_members_only(built: Path, manifest: Json) -> None:
+    with duckdb.connect(str(built / "candidates" / "empty.duckdb"), read_only=True) as db:
+        rows = {mart: db.table(f"marts.{mart}").count("*").fetchall()[0][0] for mart in models(manifest, "marts")}
+        assert rows == {mart: int(mart.startswith("dim_")) for mart in rows}
+        assert db.execute("SELECT airline_key, is_known FROM marts.dim_airline").fetchall() == [("unknown", False)]
+
+
+def test_the_gate_lets_empty_marts_pass_and_warns_of_them(built: Path) -> None:
+    report = validate(f"duckdb:///{built}/candidates/empty.duckdb", SUITES)
+    assert report.failed("stop") == ()
+    warned = {(r.suite, r.expectation, r.observed) for r in report.failed("warn")}
+    count = "expect_table_row_count_to_be_between"
+    assert warned == {("fct_flights", count, "0"), ("airline_punctuality_daily", count, "0")}

@@ -1,0 +1,268 @@
+"""Contracts: a wrong file is refused by name, names round-trip, and rows and batches are accounted for."""
+
+import copy
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from contracts import names
+from contracts.batch import Balance
+from contracts.errors import BalanceError, ContractError, UnknownStream
+from contracts.events import IngestRequested, WarehouseMerged, attributes
+from contracts.landing import LandedObject, LandingManifest
+from contracts.ledger import LedgerEntry
+from contracts.model import QualityResult, unpublished
+from contracts.source import find_source, load_sources, parse_source
+from tests.servers import ROOT
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SHOP: dict[str, Any] = {
+    "source": "shop",
+    "owner": "sales",
+    "connector": {"image": "shop/source", "version": "1.0", "config": {"password": {"secret": "shop-password"}}},
+    "streams": {
+        "orders": {
+            "mode": "cdc",
+            "key": ["id"],
+            "order": ["_ab_cdc_lsn"],
+            "columns": {
+                "id": {"type": "int64", "nullable": False},
+                "price": {"type": "decimal(10, 2)"},
+                "placed_at": {"type": "timestamp"},
+            },
+        }
+    },
+}
+NAME = st.from_regex(names.MANIFEST_PATH.pattern.split("/")[1].strip("()"), fullmatch=True)
+
+
+def changed(path: str, value: object) -> str:
+    """The shop's YAML with one field replaced; a dotted path ends at a mapping's key."""
+    data = copy.deepcopy(SHOP)
+    *parents, last = path.split(".")
+    place = data
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return yaml.safe_dump(data)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "where"),
+    [
+        ("streams.orders.columns.price", {"type": "money"}, "streams.orders.columns.price.type: .*'money'.*decimal"),
+        ("streams.orders.columns.price", {"type": "decimal(99,2)"}, r"orders.columns.price.type: .*decimal\(99,2\)"),
+        ("streams.orders.columns.price", {"type": "decimal(2,9)"}, r"orders.columns.price.type: .*decimal\(2,9\)"),
+        ("streams.orders.columns.price", {"type": "decimal(0,0)"}, r"orders.columns.price.type: .*decimal\(0,0\)"),
+        ("streams.orders.columns.price", {"typ": "int64"}, "streams.orders.columns.price.type: Field required"),
+        ("streams.orders.columns.a b", {"type": "int64"}, "streams.orders.columns.a b"),
+        ("streams.orders.columns", None, "streams.orders.columns: "),
+        ("streams.orders.key", ["nr"], "streams.orders: .*key names 'nr'"),
+        ("streams.orders.key", ["price"], "streams.orders: .*key column 'price' must say `nullable: false`"),
+        ("streams.orders.columns.id", {"type": "json", "nullable": False}, "orders: .*key column 'id' can't be json"),
+        ("streams.orders.order", ["lsn"], "streams.orders: .*order names 'lsn'"),
+        ("streams.orders.order", [], "streams.orders: .*a cdc stream needs `order`"),
+        ("streams.orders.cluster", ["nr"], "streams.orders: .*cluster names 'nr'"),
+        ("streams.orders.mode", "magic", "streams.orders.mode: "),
+        ("streams.orders.freshness", "soon", "streams.orders.freshness: .*'soon' is no duration"),
+        ("streams.orders.partition", {"column": "nr"}, "streams.orders: .*partition names 'nr'"),
+        ("streams.orders.partition", {"column": "price"}, "orders: .*'price' must be a date or a timestamp"),
+        ("streams.orders.partition", {"column": "placed_at"}, "orders: .*'placed_at' is not part of the key"),
+        ("streams.orders.partition", {"column": "id", "hash_buckets": 4}, "orders.partition: .*either `column`"),
+        ("streams.orders.colour", "red", "streams.orders.colour: Extra"),
+        ("streams.orders", "all", "streams.orders: "),
+        ("streams.Orders", SHOP["streams"]["orders"], "streams.Orders"),
+        ("streams", ["orders"], "streams: "),
+        ("connector.config", {"password": {"secrit": "x"}}, "connector.config.password.SecretReference.secret"),
+        ("connector.image", 3, "connector.image: "),
+        ("source", "The Shop", "source: "),
+        ("colour", "red", "colour: Extra"),
+    ],
+)
+def test_a_refusal_names_file_stream_and_field(path: str, value: object, where: str) -> None:
+    with pytest.raises(ContractError, match=f"(?s)^shop.yaml: .*{where}"):
+        parse_source(changed(path, value), "shop.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("streams: [", "not YAML"), ("- a", "expected a mapping"), ("", "expected a mapping"), ("a: 1", "connector")],
+)
+def test_what_is_no_source_at_all_is_refused_by_name(text: str, why: str) -> None:
+    with pytest.raises(ContractError, match=f"^shop.yaml: .*{why}"):
+        parse_source(text, "shop.yaml")
+
+
+def test_everything_that_is_wrong_is_told_at_once_and_no_value_is_shown() -> None:
+    data = yaml.safe_load(changed("streams.orders.mode", "magic"))
+    data["connector"]["config"]["password"] = {"secret": "hunter2 is my password"}
+    with pytest.raises(ContractError) as refused:
+        parse_source(yaml.safe_dump(data), "shop.yaml")
+    assert "streams.orders.mode" in str(refused.value)
+    assert "connector.config.password" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_stream_bears_its_source_and_owner_and_a_missing_key_means_position() -> None:
+    stream = parse_source(changed("streams.orders.key", "position"), "shop.yaml").stream("orders")
+    assert (stream.id, stream.owner, stream.key) == ("shop.orders", "sales", ())
+    assert stream.columns["price"].type == "decimal(10,2)"
+    assert stream.reads_deletes
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90m", 5400), ("36h", 129_600), ("7d", 604_800), (None, None)])
+def test_freshness_is_a_duration(text: str | None, seconds: int | None) -> None:
+    stream = parse_source(changed("streams.orders.freshness", text), "shop.yaml").stream("orders")
+    assert stream.freshness_s == seconds
+
+
+def test_an_unknown_stream_or_source_lists_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump(SHOP))
+    sources = load_sources(tmp_path)
+    assert find_source(sources, "shop").stream("orders").key == ("id",)
+    with pytest.raises(UnknownStream, match="source 'shop' has no stream 'order'; it has orders"):
+        sources["shop"].stream("order")
+    with pytest.raises(UnknownStream, match="no source 'shopp' in sources/; there are shop"):
+        find_source(sources, "shopp")
+    with pytest.raises(UnknownStream, match="there are none"):
+        find_source({}, "shop")
+
+
+def test_a_file_bears_the_name_of_its_source(tmp_path: Path) -> None:
+    (tmp_path / "store.yaml").write_text(yaml.safe_dump(SHOP))
+    with pytest.raises(ContractError, match=r"^store.yaml: declares source 'shop'; name the file shop.yaml"):
+        load_sources(tmp_path)
+
+
+def test_a_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "shop.yaml").write_bytes("source: café".encode("latin-1"))
+    with pytest.raises(ContractError, match=r"^shop.yaml: not UTF-8"):
+        load_sources(tmp_path)
+
+
+def test_every_source_of_the_project_loads_and_is_described() -> None:
+    sources = load_sources(ROOT / "sources")
+    assert set(sources) == {path.stem for path in (ROOT / "sources").glob("*.yaml")} != set()
+    for source in sources.values():
+        assert source.owner
+        for stream in source.streams.values():
+            assert stream.description, stream.id
+            assert [n for n, c in stream.columns.items() if not c.description] == [], stream.id
+
+
+def test_values_never_change() -> None:
+    with pytest.raises(ValidationError):
+        Balance(rows_in=0, merged=0, superseded=0, stale=0, quarantined=0).merged = 1  # type: ignore[misc]
+
+
+@given(source=NAME, stream=NAME, job=st.integers(0, 10**13), day=st.datetimes(), connection=st.uuids(),
+       empty=st.booleans())  # fmt: skip
+def test_a_manifests_path_tells_its_source_stream_and_job(
+    source: str, stream: str, job: int, day: datetime, connection: object, empty: bool
+) -> None:
+    path = names.manifest_path(source, stream, day.replace(year=2026), str(connection), job, empty=empty)
+    assert names.parse_manifest_path(path) == (source, stream, job)
+    assert path.startswith(names.manifests_prefix(source, stream, empty=empty))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "raw/shop/orders/20260101/c-000000000001.json", "_manifests/shop/orders/c-000000000001.json",
+     "_manifests/shop/orders/20260101/readme.json", "_manifests/shop/orders/20260101/c-one.json",
+     "_manifests/shop/orders/20260101/c-1.parquet", "_manifests//orders/20260101/c-1.json",
+     "_manifests/shop/Orders!/20260101/c-1.json", "_manifests/shop/orders/today/c-1.json",
+     "x/_manifests/shop/orders/20260101/c-1.json", "_manifests/shop/orders/20260101/c-1.json\n"],
+)  # fmt: skip
+def test_any_other_path_is_no_manifest(path: str) -> None:
+    with pytest.raises(ValueError, match="is no manifest; expected _manifests/<source>"):
+        names.parse_manifest_path(path)
+
+
+def test_manifests_of_a_day_sort_by_job() -> None:
+    paths = [names.manifest_path("shop", "orders", NOON, "c", job) for job in (9, 10, 100)]
+    assert paths == sorted(paths)
+
+
+def test_every_topic_has_an_event_and_no_two_share_one() -> None:
+    assert set(names.EVENT_OF_TOPIC) == set(names.TOPICS)
+    assert len(set(names.EVENT_OF_TOPIC.values())) == len(names.TOPICS)
+
+
+@pytest.mark.parametrize("term", ["merged", "superseded", "stale", "quarantined"])
+def test_a_balance_that_does_not_add_up_is_refused_with_every_term(term: str) -> None:
+    whole = {"merged": 4, "superseded": 3, "stale": 2, "quarantined": 1}
+    Balance(rows_in=10, **whole, tombstoned_by_absence=5).check("b1")
+    with pytest.raises(BalanceError, match=r"batch b1: 10 rows in, but .*merged .* stale .* = 11; nothing was"):
+        Balance(rows_in=10, **whole | {term: whole[term] + 1}).check("b1")
+
+
+def entry(kind: str, batch: str, minutes: int = 0, merged: int = 0, stream: str = "orders") -> LedgerEntry:
+    return LedgerEntry.model_validate(
+        {"kind": kind, "batch_id": batch, "source": "shop", "stream": stream, "run_id": "r", "merged": merged,
+         "at": NOON + timedelta(minutes=minutes)}
+    )  # fmt: skip
+
+
+def test_what_is_unpublished_is_told_by_batch_and_not_by_time() -> None:
+    late = entry("merged", "b2", minutes=-60, merged=3, stream="items")
+    ledger = [entry("merged", "b1", merged=2), entry("published", "b1", minutes=1), late, entry("announced", "b2")]
+    work = unpublished(ledger)
+    assert work is not None
+    assert (work.batches, work.streams, work.rows) == (("b2",), ("shop.items",), 3)
+
+
+def test_a_full_run_takes_all_merges_and_nothing_to_do_is_none() -> None:
+    ledger = [entry("merged", "b1", merged=2), entry("merged", "b2", merged=3), entry("published", "b1")]
+    published = [*ledger, entry("published", "b2")]
+    work = unpublished(published, full=True)
+    assert work is not None
+    assert (work.batches, work.streams, work.rows) == (("b1", "b2"), ("shop.orders",), 5)
+    assert unpublished(published) is None
+    assert unpublished([]) is None
+    assert unpublished([], full=True) is None
+
+
+def manifest(**changes: Any) -> LandingManifest:
+    one, two = (LandedObject(name=f"{i}.parquet", generation=i, size=9, rows=i) for i in (1, 2))
+    own = {"source": "shop", "stream": "orders", "connection_id": "c", "job_id": 7, "job_created_at": NOON,
+           "outcome": "succeeded", "sync_mode": "cdc", "objects": (one, two), "landed_at": NOON}  # fmt: skip
+    return LandingManifest.model_validate(own | changes)
+
+
+def test_a_manifest_is_of_the_same_sync_whoever_wrote_it_and_in_any_order() -> None:
+    mine = manifest()
+    assert mine.same_sync(manifest(objects=mine.objects[::-1], landed_at=NOON + timedelta(hours=1)))
+    assert mine.rows == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"connection_id": "d"},
+        {"job_id": 8},
+        {"job_created_at": NOON + timedelta(seconds=1)},
+        {"objects": manifest().objects[:1]},
+        {"objects": (manifest().objects[0], manifest().objects[1].model_copy(update={"generation": 3}))},
+    ],
+    ids=str,
+)
+def test_another_job_or_other_objects_are_another_sync(change: dict[str, Any]) -> None:
+    assert not manifest().same_sync(manifest(**change))
+
+
+def test_attributes_of_a_message_are_its_scalars_as_text() -> None:
+    balance = Balance(rows_in=1, merged=1, superseded=0, stale=0, quarantined=0)
+    merged = WarehouseMerged(source="shop", stream="orders", batch_id="b1", balance=balance)
+    assert attributes(merged) == {"v": "1", "source": "shop", "stream": "orders", "batch_id": "b1"}
+    assert attributes(IngestRequested(source="shop")) == {"v": "1", "source": "shop", "reason": ""}
+
+
+def test_a_quality_result_reads_as_one_line() -> None:
+    result = QualityResult(suite="m", column="id", expectation="expect_unique", success=False, observed="2 of 3 rows")
+    assert str(result) == "m.id: expect_unique, saw 2 of 3 rows"

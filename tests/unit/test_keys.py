@@ -1,0 +1,177 @@
+"""Keys and order: comparing encoded versions is comparing the rows' values, and a key's hash is its own for good."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_job.keys import Origin, encode_version, hash_keys, sort_words
+from beam_job.rows import arrow_type
+from contracts.stream import PLAIN_TYPES
+from tests.servers import ROOT
+
+ORIGIN = Origin(epoch=0, generation_id=0, job_id=1, object="raw/shop/orders/sync_id=1/0.parquet", generation=1)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(st.sampled_from("\x00\x01aé\uffff\U0001f600"), max_size=4)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "string": TEXT,
+    "json": TEXT,
+    "int64": INT64,
+    "float64": st.floats() | st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan, -math.nan, 5e-324]),
+    "bool": st.booleans(),
+    "date": st.dates(),
+    "timestamp": st.datetimes(timezones=st.just(UTC)),
+    "bytes": st.lists(st.sampled_from([b"\x00", b"\x01", b"a", b"\xff"]), max_size=4).map(b"".join),
+    "decimal(10,2)": st.decimals(-10**7, 10**7, places=2),
+    "decimal(12,10)": st.decimals(-9, 9, places=10),
+    "decimal(76,1)": st.decimals(-(10**20), 10**20, places=1),
+}  # fmt: skip
+
+
+def place(value: Any) -> tuple[Any, ...]:
+    """A value's place among others of its type: NULL, then values, then NaN."""
+    if value is None:
+        return (0,)
+    return (2,) if isinstance(value, float) and math.isnan(value) else (1, value)
+
+
+def encoded(
+    order: list[pa.Array], extracted: Sequence[datetime | None], rows: list[int], origin: Origin = ORIGIN
+) -> list[bytes]:
+    at = pa.array(extracted, pa.timestamp("us", "UTC"))
+    return list(encode_version(origin, order, at, np.array(rows, np.int64)).to_pylist())
+
+
+@pytest.mark.parametrize("declared", VALUES)
+@given(data=st.data())
+def test_order_of_versions_is_order_of_the_typed_values(declared: str, data: st.DataObject) -> None:
+    value = st.none() | VALUES[declared]
+    rows = data.draw(st.lists(st.tuples(value, st.none() | INT64, value), min_size=2, max_size=8))
+    columns = [pa.array([r[i] for r in rows], arrow_type(kind)) for i, kind in enumerate((declared, "int64", declared))]
+    versions = encoded(columns, [None] * len(rows), list(range(len(rows))))
+    typed = [(*(place(v) for v in row), i) for i, row in enumerate(rows)]
+    positions = range(len(rows))
+    assert sorted(positions, key=versions.__getitem__) == sorted(positions, key=typed.__getitem__)
+
+
+def test_every_type_of_a_contract_is_tried() -> None:
+    assert set(PLAIN_TYPES) <= set(VALUES)
+
+
+@pytest.mark.parametrize(("one", "other"), [(0.0, -0.0), (math.nan, -math.nan)])
+def test_values_that_are_one_place_are_one_encoding(one: float, other: float) -> None:
+    first, second = (encoded([pa.array([v], pa.float64())], [None], [0]) for v in (one, other))
+    assert first == second
+
+
+def test_a_microsecond_counts_and_the_time_before_1970_too() -> None:
+    at = [datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), datetime(1970, 1, 1, tzinfo=UTC),
+          datetime(1970, 1, 1, 0, 0, 0, 1, UTC)]  # fmt: skip
+    order = encoded([pa.array(at, arrow_type("timestamp"))], [None] * 3, [0, 0, 0])
+    extracted = encoded([], at, [0, 0, 0])
+    assert order == sorted(set(order))
+    assert extracted == sorted(set(extracted))
+
+
+SMALL = st.integers(0, 3)
+
+
+@given(st.lists(st.tuples(SMALL, SMALL, st.integers(-2, 2), SMALL, SMALL, SMALL, SMALL), min_size=2, max_size=6))
+def test_epoch_and_generation_go_before_the_log_and_job_part_and_row_after_it(rows: list[tuple[int, ...]]) -> None:
+    def version(epoch: int, generation: int, lsn: int, second: int, job: int, part: int, row: int) -> bytes:
+        origin = Origin(epoch, generation, job, f"raw/s/t/sync_id={job}/2026_01_01_17_{part}.parquet", 1)
+        return encoded([pa.array([lsn])], [datetime.fromtimestamp(second, UTC)], [row], origin)[0]
+
+    versions = [version(*row) for row in rows]
+    assert sorted(range(len(rows)), key=lambda i: versions[i]) == sorted(range(len(rows)), key=lambda i: rows[i])
+
+
+def test_a_replaced_object_never_has_the_version_of_the_one_before() -> None:
+    again = Origin(ORIGIN.epoch, ORIGIN.generation_id, ORIGIN.job_id, ORIGIN.object, generation=2)
+    assert encoded([], [None], [0]) != encoded([], [None], [0], again)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("a/12.parquet", 12), ("a/2026_01_02_17_3.avro", 3), ("a/4.parquet-1", 4), ("a/data.parquet", 0), ("a/5.csv", 0)],
+)
+def test_part_is_the_number_before_the_ending(name: str, part: int) -> None:
+    assert Origin(0, 0, 0, name, 0).part == part
+
+
+@given(st.lists(st.tuples(TEXT, INT64), min_size=1, max_size=12))
+def test_sorting_by_words_is_sorting_by_bytes(rows: list[tuple[str, int]]) -> None:
+    columns = [pa.array([r[0] for r in rows]), pa.array([r[1] for r in rows])]
+    versions = encoded(columns, [None] * len(rows), [i // 2 for i in range(len(rows))])  # some are equal
+    words = sort_words(pa.array(versions, pa.binary()))
+    expected = sorted(range(len(rows)), key=lambda i: versions[i])
+    assert (list(np.lexsort(words[::-1])) if words else [*range(len(rows))]) == expected
+
+
+def test_no_versions_have_no_words() -> None:
+    assert sort_words(pa.array([], pa.binary())) == []
+
+
+KEYS: list[tuple[str, Any, Any]] = [
+    ("string", "a", "b"),
+    ("string", "a", "a\x00"),
+    ("int64", 1, -1),
+    ("bool", True, False),
+    ("date", date(2026, 1, 1), date(2026, 1, 2)),
+    ("timestamp", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=UTC)),
+    ("bytes", b"\xff\x00", b"\xff\x00\x00"),
+    ("decimal(10,2)", Decimal("1.00"), Decimal("1.01")),
+    ("decimal(50,2)", Decimal("1.00"), Decimal("-1.00")),
+]
+
+
+@pytest.mark.parametrize(("declared", "one", "other"), KEYS)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_hash_depends_on_every_column(declared: str, one: Any, other: Any, at: int) -> None:
+    first = [pa.array([one], arrow_type(declared))] * 3
+    second = [*first]
+    second[at] = pa.array([other], arrow_type(declared))
+    assert hash_keys(first)[0] != hash_keys(second)[0]
+
+
+def test_a_hash_depends_on_the_columns_order_and_on_nothing_else() -> None:
+    one, two = pa.array([1, 2, 1]), pa.array(["a", "b", "a"])
+    hashes = hash_keys([one, two])
+    assert hashes[0] == hashes[2] != hashes[1]
+    assert hashes[0] != hash_keys([two, one])[0]
+    assert list(hashes) == list(hash_keys([one.slice(0, 1), two.slice(0, 1)])) + list(hash_keys([one[1:], two[1:]]))
+
+
+def test_shards_get_even_shares_of_keys_in_a_row() -> None:
+    shares = np.bincount((hash_keys([pa.array(range(8000))]) % np.uint64(8)).astype(np.int64), minlength=8)
+    assert shares.min() > 900
+    assert shares.max() < 1100
+
+
+HASHES = """
+import pyarrow as pa
+from beam_job.keys import hash_keys
+from beam_job.rows import arrow_type
+from tests.unit.test_keys import KEYS
+print([int(hash_keys([pa.array([value], arrow_type(kind))])[0]) for kind, *both in KEYS for value in both])
+"""
+
+
+def hashes_of_a_process(seed: str) -> str:
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+    command = [sys.executable, "-c", HASHES]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_hash_is_the_same_in_every_process() -> None:
+    here = [int(hash_keys([pa.array([value], arrow_type(kind))])[0]) for kind, *both in KEYS for value in both]
+    assert hashes_of_a_process("1") == hashes_of_a_process("2") == f"{here}\n"

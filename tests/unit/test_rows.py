@@ -1,0 +1,205 @@
+"""Columns of a file become the contract's types without loss; what does not fit is told value by value."""
+
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_job.rows import (
+    Refused,
+    arrow_type,
+    check_types,
+    checked_columns,
+    conform_column,
+    extracted_at,
+    fits,
+)
+from contracts.errors import FileRejected
+from contracts.stream import PLAIN_TYPES, StreamContract
+
+UTC_US = pa.timestamp("us", "UTC")
+STRUCT = pa.struct([("a", pa.int64())])
+DECLARED = (*PLAIN_TYPES, "decimal(10,2)")
+
+# What a file's type is to each contract type; what is not named here does not fit.
+FITS: dict[pa.DataType, dict[str, str]] = {
+    pa.string(): {"string": "same", "json": "check"},
+    pa.large_string(): {"string": "safe", "json": "check"},
+    pa.string_view(): {"string": "safe", "json": "check"},
+    pa.int64(): {"int64": "same", "float64": "check", "decimal(10,2)": "check"},
+    pa.int32(): {"int64": "safe", "float64": "check", "decimal(10,2)": "check"},
+    pa.uint32(): {"int64": "safe", "float64": "check", "decimal(10,2)": "check"},
+    pa.uint64(): {"int64": "check", "float64": "check", "decimal(10,2)": "check"},
+    pa.float64(): {"float64": "same", "int64": "check"},
+    pa.float32(): {"float64": "safe", "int64": "check"},
+    pa.bool_(): {"bool": "same"},
+    pa.date32(): {"date": "same", "timestamp": "safe"},
+    UTC_US: {"timestamp": "same"},
+    pa.timestamp("us"): {"timestamp": "safe"},
+    pa.timestamp("ms", "America/New_York"): {"timestamp": "safe"},
+    pa.timestamp("s"): {"timestamp": "safe"},
+    pa.timestamp("ns"): {"timestamp": "check"},
+    pa.time64("us"): {},
+    pa.binary(): {"bytes": "same"},
+    pa.large_binary(): {"bytes": "safe"},
+    pa.binary(4): {"bytes": "safe"},
+    pa.decimal128(10, 2): {"decimal(10,2)": "same", "int64": "check"},
+    pa.decimal128(38, 9): {"decimal(10,2)": "check", "int64": "check"},
+    pa.list_(pa.int64()): {"json": "check"},
+    STRUCT: {"json": "check"},
+    pa.null(): dict.fromkeys(DECLARED, "safe"),
+}
+
+
+@pytest.mark.parametrize("file", FITS, ids=str)
+@pytest.mark.parametrize("declared", DECLARED)
+def test_what_fits(file: pa.DataType, declared: str) -> None:
+    assert fits(file, declared) == FITS[file].get(declared, "no")
+
+
+@pytest.mark.parametrize("file", FITS, ids=str)
+@pytest.mark.parametrize("declared", DECLARED)
+def test_what_fits_is_conformed_to_the_contracts_type_even_when_there_is_no_value(
+    file: pa.DataType, declared: str
+) -> None:
+    if fits(file, declared) == "no":
+        return
+    for values in ([], [None, None]):
+        column, bad = conform_column(pa.array(values, file), declared)
+        assert column.type == arrow_type(declared)
+        assert column.null_count == len(values)
+        assert bad is None or not bad.any()
+
+
+BIG = 1 << 53
+CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
+    (pa.int64(), "float64", [BIG, -BIG, 0], [float(BIG), -float(BIG), 0.0]),
+    (pa.uint64(), "float64", [BIG, 1], [float(BIG), 1.0]),
+    (pa.uint8(), "float64", [255], [255.0]),
+    (pa.uint64(), "int64", [2**63 - 1, 0], [2**63 - 1, 0]),
+    (pa.float64(), "int64", [3.0, -(2.0**63), 2.0**62, -0.0], [3, -(2**63), 2**62, 0]),
+    (pa.float16(), "int64", [np.float16(2)], [2]),
+    (pa.int64(), "decimal(10,2)", [1, -99_999_999, 0], [Decimal(1), Decimal(-99_999_999), Decimal(0)]),
+    (pa.int64(), "decimal(38,0)", [2**63 - 1, -(2**63)], [Decimal(2**63 - 1), Decimal(-(2**63))]),
+    (pa.uint64(), "decimal(50,2)", [2**64 - 1], [Decimal(2**64 - 1)]),
+    (pa.int8(), "decimal(10,2)", [7], [Decimal(7)]),
+    (pa.decimal128(12, 4), "decimal(10,2)", [Decimal("1.5000")], [Decimal("1.50")]),
+    (pa.decimal256(50, 4), "decimal(10,2)", [Decimal("1.5000")], [Decimal("1.50")]),
+    (pa.decimal128(12, 2), "int64", [Decimal("-7.00")], [-7]),
+    (pa.timestamp("ns"), "timestamp", [1_700_000_000_000_001_000, -1000],
+     [datetime(2023, 11, 14, 22, 13, 20, 1, UTC), datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)]),
+    (pa.timestamp("us"), "timestamp", [0], [datetime(1970, 1, 1, tzinfo=UTC)]),
+    (pa.timestamp("ms", "America/New_York"), "timestamp", [1], [datetime(1970, 1, 1, 0, 0, 0, 1000, UTC)]),
+    (pa.date32(), "timestamp", [date(2013, 1, 1)], [datetime(2013, 1, 1, tzinfo=UTC)]),
+    (pa.float32(), "float64", [0.5, math.inf], [0.5, math.inf]),
+    (STRUCT, "json", [{"a": 1}], ['{"a": 1}']),
+    (pa.list_(pa.string()), "json", [["é", None]], ['["\\u00e9", null]']),
+    (pa.string(), "json", ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
+     ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"']),
+    (pa.binary(2), "bytes", [b"\x00\xff"], [b"\x00\xff"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "declared", "values", "expected"), CASES, ids=lambda v: str(v)[:40])
+def test_values_that_fit_are_the_same_values(
+    file: pa.DataType, declared: str, values: list[Any], expected: list[Any]
+) -> None:
+    column, bad = conform_column(pa.array([*values, None], file), declared)
+    assert column.to_pylist() == [*expected, None]
+    assert bad is None or not bad.any()
+
+
+REFUSED: list[tuple[pa.DataType, str, list[Any]]] = [
+    (pa.int64(), "float64", [BIG + 1, -BIG - 1, 2**63 - 1, -(2**63)]),
+    (pa.uint64(), "float64", [BIG + 1, 2**64 - 1]),
+    (pa.uint64(), "int64", [2**63, 2**64 - 1]),
+    (pa.float64(), "int64", [0.5, 2.0**63, -(2.0**64), math.nan, math.inf, -math.inf]),
+    (pa.float32(), "int64", [0.5, 2.0**63, math.nan]),
+    (pa.int64(), "decimal(10,2)", [100_000_000, -100_000_000, -(2**63)]),
+    (pa.uint64(), "decimal(19,0)", [2**64 - 1]),
+    (pa.decimal128(12, 4), "decimal(10,2)", [Decimal("1.5001"), Decimal("-0.0001")]),
+    (pa.decimal128(30, 2), "decimal(10,2)", [Decimal("100000000.00")]),
+    (pa.decimal128(30, 2), "int64", [Decimal("1.50"), Decimal(2**63)]),
+    (pa.timestamp("ns"), "timestamp", [1_700_000_000_000_000_001, -1]),
+    (pa.string(), "json", ["", "{", "{'a': 1}", "NaN", "[Infinity]", '"\\ud800"', "[" * 100_000]),
+    (pa.list_(pa.float64()), "json", [[math.nan], [1.0, math.inf]]),
+]
+
+
+@pytest.mark.parametrize(("file", "declared", "values"), REFUSED, ids=lambda v: str(v)[:40])
+def test_a_value_that_would_be_bent_is_refused_and_null_is_not(
+    file: pa.DataType, declared: str, values: list[Any]
+) -> None:
+    column, bad = conform_column(pa.array([*values, None], file), declared)
+    assert bad is not None
+    assert list(bad) == [True] * len(values) + [False]
+    assert column.null_count == len(values) + 1
+
+
+def test_a_bad_value_spoils_no_other_of_its_column() -> None:
+    column, bad = conform_column(pa.array([1_000, None, 1_001, 2_000], pa.timestamp("ns")), "timestamp")
+    assert [v and v.microsecond for v in column.to_pylist()] == [1, None, None, 2]
+    assert bad is not None
+    assert list(bad) == [False, False, True, False]
+
+
+@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=20))
+def test_integers_as_floats_are_exact_or_refused(values: list[int | None]) -> None:
+    column, bad = conform_column(pa.array(values, pa.int64()), "float64")
+    assert bad is not None
+    for value, refused, got in zip(values, bad, column.to_pylist(), strict=True):
+        assert (got is None) if refused or value is None else (int(got) == value)
+        assert not refused or (value is not None and abs(value) > BIG)
+
+
+def stream(**columns: str) -> StreamContract:
+    return StreamContract.model_validate(
+        {"source": "shop", "stream": "orders", "mode": "cdc", "key": ["id"], "order": ["_ab_cdc_lsn"],
+         "columns": {"id": {"type": "int64", "nullable": False}, **{n: {"type": t} for n, t in columns.items()}}}
+    )  # fmt: skip
+
+
+def test_a_file_that_contradicts_its_contract_is_refused_with_every_column() -> None:
+    schema = pa.schema([("_ab_cdc_lsn", pa.string()), ("name", pa.int64()), ("price", pa.float64())])
+    with pytest.raises(FileRejected) as refused:
+        check_types(schema, stream(name="string", price="float64", note="string"), "raw/1.parquet")
+    assert str(refused.value) == (
+        "raw/1.parquet: id is missing; name is int64, the contract says string;"
+        " _ab_cdc_lsn is string, the contract says int64"
+    )
+
+
+def test_a_file_may_lack_other_columns_and_have_more_than_the_contract() -> None:
+    schema = pa.schema([("id", pa.int64()), ("_ab_cdc_lsn", pa.int64()), ("extra", pa.time64("us"))])
+    check_types(schema, stream(name="string"), "raw/1.parquet")
+
+
+def test_columns_whose_values_decide_are_named() -> None:
+    schema = pa.schema([("id", pa.uint64()), ("_ab_cdc_lsn", pa.float64()), ("name", pa.string()), ("x", pa.int64())])
+    assert checked_columns(schema, stream(name="string", note="int64")) == ["id", "_ab_cdc_lsn"]
+
+
+def test_the_first_reason_of_a_row_stays() -> None:
+    refused = Refused()
+    refused.add(np.array([False, True, False]), "row.type", "amount")
+    refused.add(np.array([True, True, False]), "key.null", "id")
+    assert refused.reasons == {0: ("key.null", "id"), 1: ("row.type", "amount")}
+    assert list(refused.mask(3)) == [True, True, False]
+    assert not Refused().mask(2).any()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [pa.array([1_000], pa.int64()), pa.array([1_000], pa.timestamp("ms")), pa.array([1], pa.timestamp("s", "UTC"))],
+    ids=lambda c: str(c.type),
+)
+def test_extraction_time_is_an_instant_or_milliseconds(column: pa.Array) -> None:
+    found = extracted_at(pa.table({"_airbyte_extracted_at": column}))
+    assert found.type == UTC_US
+    assert found.to_pylist() == [datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)]

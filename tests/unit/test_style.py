@@ -1,0 +1,128 @@
+"""What the rules of the code say and a program can check."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.servers import ROOT
+
+MOST_LINES = 400
+SKIPPED = {"build", "dist", "target", "node_modules", "__pycache__"}
+ASKS_WHERE = re.compile(
+    r"\bis_(local|gcp|cloud|prod|production|dev)\b|\bif (not )?(local|gcp|cloud|prod)\b"
+    r"|(==|!=|\bin\b) *[(\[]?['\"](local|gcp|cloud|prod|dev)['\"]|K_SERVICE|KUBERNETES_SERVICE_HOST"
+    r"|MILLRACE_(ENV|PLACE|CONFIG)|127\.0\.0\.1|localhost|socket\.gethostname|platform\.(node|system)"
+)
+SQL = re.compile(r"\b(SELECT\b.+\bFROM|INSERT INTO|DELETE FROM|UPDATE\b.+\bSET|CREATE TABLE|MERGE INTO)\b", re.I | re.S)
+MAY_IMPORT = re.compile(r"prefect|tasks\.\w+|contracts(\.\w+)?|blocks\.names")
+LIGHT = ("contracts", "settings", "lake", "events", "warehouse", "quality", "gateway", "beam_job")
+HEAVY = {"quality.engine", "beam_job.pipeline"}  # import Great Expectations and Beam; others import them on use
+
+
+def python_files(*folders: str) -> Iterator[Path]:
+    for folder in folders or (".",):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = path.relative_to(ROOT).parts
+            if not any(part in SKIPPED or part.startswith(".") for part in parts):
+                yield path
+
+
+def found(pattern: re.Pattern[str], *folders: str) -> list[str]:
+    """Lines of a folder's files that match, with their places."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in python_files(*folders)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def python(program: str, cwd: Path, **environment: str) -> str:
+    """What a Python process of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+def test_flows_tasks_and_the_merge_never_ask_where_they_run() -> None:
+    assert found(ASKS_WHERE, "flows", "tasks", "beam_job") == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["if local:", "if settings.is_local:", "if place == 'local':", 'if env in ("gcp", "x"):', "os.environ['K_SERVICE']",
+     'url = "http://localhost:80"'],
+)  # fmt: skip
+def test_the_search_for_such_questions_finds_them(line: str) -> None:
+    assert ASKS_WHERE.search(line)
+
+
+@pytest.mark.parametrize("path", [*python_files("flows")], ids=lambda p: p.name)
+def test_a_flow_imports_tasks_and_contracts_only_and_holds_no_sql(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    imported = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+    }
+    assert [name for name in imported if not MAY_IMPORT.fullmatch(name)] == []
+    texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert [text for text in texts if SQL.search(text)] == []
+    assert "open" not in {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+
+
+def test_no_flow_shadows_another_module() -> None:
+    """Prefect puts `flows/` first on `sys.path`: `flows/dbt.py` would hide dbt."""
+    own = {path.stem for path in python_files("flows")} - {"__init__"}
+    others = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    others |= {path.name for path in ROOT.iterdir() if (path / "__init__.py").exists()}
+    assert own & others == set()
+    assert {"dbt", "json", "tasks"} <= others
+
+
+def test_no_file_is_long() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in python_files()}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+    assert "beam_job/keys.py" in lengths
+
+
+def test_every_file_says_in_its_header_what_it_does() -> None:
+    silent = [p.relative_to(ROOT).as_posix() for p in python_files() if not ast.get_docstring(ast.parse(p.read_text()))]
+    assert [name for name in silent if not (name.startswith("tests/") and name.endswith("__init__.py"))] == []
+
+
+def test_every_deployment_names_a_flow_that_can_be_imported(tmp_path: Path) -> None:
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    entrypoints = [d["entrypoint"] for d in deployments]
+    assert {e.split(":")[0] for e in entrypoints} == {
+        f"flows/{path.name}" for path in python_files("flows") if path.stem != "__init__"
+    }
+    program = (
+        "from prefect.flows import load_flow_from_entrypoint as load\n"
+        f"print([load(e, use_placeholder_flow=False).name for e in {[f'{ROOT}/{e}' for e in entrypoints]}])"
+    )
+    assert python(program, tmp_path, PREFECT_HOME=str(tmp_path)) == str([d["name"] for d in deployments])
+
+
+def test_what_lies_below_tasks_imports_no_prefect_and_nothing_heavy() -> None:
+    paths = [p for p in python_files(*LIGHT) if p.stem not in ("__init__", "__main__")]
+    modules = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths]
+    light = [m for m in modules if m not in HEAVY]
+    assert set(modules) - set(light) == HEAVY
+    program = (
+        f"import importlib, sys\nfor name in {light}: importlib.import_module(name)\n"
+        "print(sorted({'prefect', 'apache_beam', 'great_expectations', 'dbt', 'local'} & set(sys.modules)))"
+    )
+    assert python(program, ROOT) == "[]"
