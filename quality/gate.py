@@ -8,7 +8,8 @@ from typing import Any
 
 from contracts.errors import ContractError
 from contracts.model import QualityResult
-from quality.report import QualityReport
+from quality.docs import tidy
+from quality.report import STOP, QualityReport
 from quality.suites import Suite, load_suites
 
 SAMPLE = 5
@@ -20,15 +21,18 @@ def validate(candidate_url: str, suites: Path, docs: Path | None = None) -> Qual
 
     Raises:
         ContractError: a suite is wrong, or names a mart or an expectation that does not exist.
+        Fatal: there is no such candidate, or it can't be opened.
     """
+    loaded = load_suites(suites)
     from quality.engine import open_context
 
-    loaded = load_suites(suites)
     with open_context(candidate_url, docs) as (context, datasource):
         results = [r for suite in loaded for r in _validate_suite(context, datasource, suite)]
+        report = QualityReport(tuple(results))
         if docs:
             context.build_data_docs()
-    return QualityReport(tuple(results))
+            tidy(docs, report)
+    return report
 
 
 def _validate_suite(context: Any, datasource: Any, suite: Suite) -> list[QualityResult]:
@@ -43,9 +47,8 @@ def _validate_suite(context: Any, datasource: Any, suite: Suite) -> list[Quality
         made.add_expectation(_expectation(suite, expected.type, expected.args, expected.severity))
     batch = asset.add_batch_definition_whole_table("whole")
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.mart, data=batch, suite=made))
-    action = [gx.checkpoint.UpdateDataDocsAction(name="docs")] if context.get_site_names() else []
     checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name=suite.mart, validation_definitions=[definition], actions=action,
+        gx.Checkpoint(name=suite.mart, validation_definitions=[definition],
                       result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE})
     )  # fmt: skip
     (outcome,) = checkpoint.run().run_results.values()
@@ -75,7 +78,7 @@ def _result(suite: Suite, one: Any) -> QualityResult:
         suite=suite.mart,
         expectation=config.type,
         column=str(config.kwargs.get("column") or ""),
-        severity=(config.meta or {}).get("severity", "stop"),
+        severity=STOP if trouble else (config.meta or {}).get("severity", STOP),  # unknown is no warning
         success=bool(one.success),
         observed=str(trouble or ("" if observed is None else observed)),
         sample=tuple(str(v) for v in (found.get("partial_unexpected_list") or [])[:SAMPLE]),

@@ -22,7 +22,7 @@ class Suite(Frozen):
     """The expectations of one mart."""
 
     mart: Identifier
-    expectations: tuple[Expected, ...]
+    expectations: Annotated[tuple[Expected, ...], Field(min_length=1)]
 
 
 def load_suites(directory: Path) -> list[Suite]:
@@ -35,7 +35,7 @@ def load_suites(directory: Path) -> list[Suite]:
     for path in sorted(directory.glob("*.yaml")):
         try:
             suite = Suite.model_validate(yaml.safe_load(path.read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
+        except (ValidationError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ContractError(f"{path}: {error}") from None
         if suite.mart != path.stem:
             raise ContractError(f"{path.name}: is for mart {suite.mart!r}; name the file {suite.mart}.yaml")

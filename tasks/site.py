@@ -8,9 +8,12 @@ from lake.store import Lake
 
 
 def upload_site(lake: Lake, folder: Path, site: str) -> int:
-    """Upload a folder as `_site/<site>/`; returns the number of files."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    for path in files:
-        content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        lake.upload(f"{names.SITE}{site}/{path.relative_to(folder).as_posix()}", str(path), content_type)
+    """Make `_site/<site>/` hold what a folder holds, and nothing else; returns the number of files."""
+    prefix = f"{names.SITE}{site}/"
+    files = {prefix + path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    for name, path in sorted(files.items()):
+        lake.upload(name, str(path), mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+    for leftover in lake.list(prefix):
+        if leftover.name not in files:
+            lake.delete(leftover.name)
     return len(files)
