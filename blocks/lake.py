@@ -3,12 +3,13 @@
 import asyncio
 from functools import lru_cache
 
+from prefect._internal.compatibility.async_dispatch import async_dispatch  # as Prefect's own filesystems do
 from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from pydantic import Field
 
 from contracts import names
-from lake.store import Lake, open_lake
+from lake.store import Lake, ObjectMissing, open_lake
 
 _opened = lru_cache(maxsize=8)(open_lake)
 
@@ -36,14 +37,29 @@ class MillraceResults(WritableFileSystem):
     url: str = Field(description="gs://<bucket>")
     endpoint: str = Field(default="", description="Address of a server other than Google's.")
 
-    async def read_path(self, path: str) -> bytes:
+    async def aread_path(self, path: str) -> bytes:
         """Bytes of one result. Raises ValueError when there is none, as Prefect expects."""
-        lake = _opened(self.url, self.endpoint)
-        if await asyncio.to_thread(lake.stat, names.RESULTS + path) is None:
-            raise ValueError(f"no result at {self.url}/{names.RESULTS}{path}")
-        return await asyncio.to_thread(lake.read, names.RESULTS + path)
+        return await asyncio.to_thread(self._read, path)
 
-    async def write_path(self, path: str, content: bytes) -> None:
+    @async_dispatch(aread_path)
+    def read_path(self, path: str) -> bytes:  # type: ignore[override]  # sync or async, as Prefect's own are
+        """Bytes of one result. Raises ValueError when there is none, as Prefect expects."""
+        return self._read(path)
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
         """Keep one result."""
-        lake = _opened(self.url, self.endpoint)
-        await asyncio.to_thread(lake.write, names.RESULTS + path, content)
+        await asyncio.to_thread(self._write, path, content)
+
+    @async_dispatch(awrite_path)
+    def write_path(self, path: str, content: bytes) -> None:  # type: ignore[override]
+        """Keep one result."""
+        self._write(path, content)
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return _opened(self.url, self.endpoint).read(names.RESULTS + path)
+        except ObjectMissing as error:
+            raise ValueError(f"no result {path}: {error}") from None
+
+    def _write(self, path: str, content: bytes) -> None:
+        _opened(self.url, self.endpoint).write(names.RESULTS + path, content)

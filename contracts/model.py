@@ -32,6 +32,27 @@ def unpublished(ledger: Iterable[LedgerEntry], *, full: bool = False) -> ModelWo
     )
 
 
+class Publication(Frozen):
+    """Marts that a model run published: the candidate they were, and how many merges they took in."""
+
+    candidate: str
+    run_id: str
+    batches: Count
+
+
+def unannounced(ledger: Iterable[LedgerEntry]) -> Publication | None:
+    """The newest publication, when no `announced` entry names its candidate; older ones are of no interest any more."""
+    entries = list(ledger)
+    published = [e for e in entries if e.kind == "published" and e.detail]
+    if not published:
+        return None
+    newest = published[-1]
+    if any(e.kind == "announced" and e.batch_id == newest.detail for e in entries):
+        return None
+    batches = sum(e.detail == newest.detail for e in published)
+    return Publication(candidate=newest.detail, run_id=newest.run_id, batches=batches)
+
+
 class QualityResult(Frozen):
     """One expectation on one mart."""
 
@@ -47,11 +68,3 @@ class QualityResult(Frozen):
         where = f"{self.suite}.{self.column}" if self.column else self.suite
         seen = f", saw {self.observed}" if self.observed else ""
         return f"{where}: {self.expectation}{seen}"
-
-
-class Published(Frozen):
-    """Marts that readers see from now on, with their rows."""
-
-    run_id: str
-    marts: dict[str, int]
-    batches: Count

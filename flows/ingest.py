@@ -2,12 +2,13 @@
 
 from prefect import flow
 
+from blocks.names import RESULT_STORAGE
 from tasks.await_landing import await_landing
 from tasks.report_landing import report_landing
 from tasks.sync_source import start_sync, watch_sync
 
 
-@flow(flow_run_name="ingest {source}", log_prints=False)
+@flow(flow_run_name="ingest {source}", persist_result=True, result_storage=RESULT_STORAGE)
 def ingest(source: str, streams: list[str] | None = None) -> None:
     """Sync one source and land every stream of it in the lake.
 
@@ -15,9 +16,9 @@ def ingest(source: str, streams: list[str] | None = None) -> None:
 
     Args:
         source: name of a file in `sources/`, without `.yaml`.
-        streams: streams that must have landed rows' manifests; a sync always covers the whole connection.
+        streams: streams that the caller counts on; unknown ones are refused. A sync covers the whole connection.
     """
-    started = start_sync(source)
+    started = start_sync(source, streams)
     sync = watch_sync(started)
     landings = await_landing(sync)
-    report_landing(sync, landings, streams)
+    report_landing(sync, landings)

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from blocks.names import RESULT_STORAGE
 from contracts import names
 from tasks.announce_merge import announce_merge
 from tasks.commit_batch import commit_batch
@@ -11,7 +12,7 @@ from tasks.slots import slot
 from tasks.stage_batch import stage_batch
 
 
-@flow(flow_run_name="merge {source}.{stream}")
+@flow(flow_run_name="merge {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE)
 def merge(source: str, stream: str) -> int:
     """Merge everything that is pending of one stream; returns the number of batches.
 

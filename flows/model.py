@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from blocks.names import RESULT_STORAGE
 from contracts import names
 from tasks.announce_marts import announce_marts
 from tasks.build_candidates import build_candidates
@@ -12,7 +13,7 @@ from tasks.slots import slot
 from tasks.validate_candidates import validate_candidates
 
 
-@flow(flow_run_name="model")
+@flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE)
 def model(full: bool = False) -> int:
     """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
 
@@ -30,7 +31,8 @@ def model(full: bool = False) -> int:
             candidate = build_candidates(work)
             validate_candidates(candidate)
             document_marts(candidate, return_state=True)  # missing documentation holds no marts back
-            announce_marts(publish_marts(candidate, work))
+            publish_marts(candidate, work)
             batches += len(work.batches)
             full = False
+    announce_marts()
     return batches

@@ -1,5 +1,6 @@
 """Runs dbt through prefect-dbt: one task run per node, logs and failures in the run."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,15 @@ def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Pat
     )
     with _environment({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
         PrefectDbtRunner(settings=settings).invoke(arguments)
+
+
+def project_digest(project: Path) -> str:
+    """Digest of everything that dbt builds from."""
+    digest = hashlib.sha256()
+    for path in sorted(project.rglob("*")):
+        if path.suffix in (".sql", ".yml", ".md") and "target" not in path.parts:
+            digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

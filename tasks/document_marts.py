@@ -1,13 +1,12 @@
 """Keeps dbt's documentation of the marts in the lake's bucket."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 
 from prefect import task
 
 from contracts import names
-from tasks.dbt import PROJECT, invoke_dbt
+from tasks.dbt import PROJECT, invoke_dbt, project_digest
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 
@@ -25,12 +24,3 @@ def document_marts(candidate: str) -> bool:
         lake.upload(page, str(Path(target) / "static_index.html"), "text/html")
     lake.write(mark, b"")
     return True
-
-
-def project_digest(project: Path) -> str:
-    """Digest of everything that dbt's documentation is made of."""
-    digest = hashlib.sha256()
-    for path in sorted(project.rglob("*")):
-        if path.suffix in (".sql", ".yml", ".md") and "target" not in path.parts:
-            digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]

@@ -48,5 +48,6 @@ def landed_jobs(lake: Lake, contract: SourceContract) -> set[int]:
     for stream in contract.streams.values():
         if stream.mode != "overwrite":
             prefixes = [names.manifests_prefix(contract.source, stream.stream, empty=e) for e in (False, True)]
-            jobs.append({names.parse_manifest_path(o.name)[2] for prefix in prefixes for o in lake.list(prefix)})
+            paths = [names.MANIFEST_PATH.fullmatch(o.name) for prefix in prefixes for o in lake.list(prefix)]
+            jobs.append({int(path[3]) for path in paths if path})  # other files there are not ours
     return set.intersection(*jobs) if jobs else set()

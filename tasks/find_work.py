@@ -4,9 +4,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from beam_job.batches import pending
-from contracts.model import ModelWork
+from contracts.model import unannounced, unpublished
 from contracts.source import find_source, load_sources
-from tasks.find_merges import find_merges
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import SOURCES
@@ -24,6 +23,11 @@ def find_unmerged(source: str | None) -> dict[str, int]:
     return {stream: count for stream, count in counts.items() if count}
 
 
-def find_unpublished() -> ModelWork | None:
-    """Merges that are not in the marts yet."""
-    return find_merges(full=False)
+@task(task_run_name="look for unpublished merges", retries=2, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+def find_unpublished() -> dict[str, int]:
+    """What a model run has left to do: `merge not published`, `publication not announced` → how many."""
+    ledger = open_warehouse().ledger(kinds=("merged", "published", "announced"))
+    work, newest = unpublished(ledger), unannounced(ledger)
+    found = {"merge not published": len(work.batches) if work else 0, "publication not announced": int(bool(newest))}
+    return {what: count for what, count in found.items() if count}

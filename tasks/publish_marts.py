@@ -6,15 +6,15 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from contracts.ledger import LedgerEntry
-from contracts.model import ModelWork, Published
+from contracts.model import ModelWork
 from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 
 
 @task(task_run_name="publish {candidate}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
-def publish_marts(candidate: str, work: ModelWork) -> Published:
-    """Let all readers see the candidates at once, then note in the ledger which merges they have."""
+def publish_marts(candidate: str, work: ModelWork) -> dict[str, int]:
+    """Let all readers see the candidates at once, then note in the ledger which merges they have; rows per mart."""
     warehouse = open_warehouse()
     marts = warehouse.publish(candidate)
     at = datetime.now(UTC)
@@ -24,7 +24,7 @@ def publish_marts(candidate: str, work: ModelWork) -> Published:
         key="published-marts",
         description=f"Published from {len(work.batches)} merged batches of {', '.join(work.streams)}",
     )
-    return Published(run_id=run_id(), marts=marts, batches=len(work.batches))
+    return marts
 
 
 def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:

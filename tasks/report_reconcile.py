@@ -6,7 +6,6 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.events import emit_event
 
-from contracts.model import ModelWork
 from contracts.names import WAREHOUSE_RESOURCE
 
 log = logging.getLogger(__name__)
@@ -14,16 +13,14 @@ log = logging.getLogger(__name__)
 
 @task(task_run_name="report")
 def report_reconcile(
-    unlanded: list[str], unmerged: dict[str, int], unpublished: ModelWork | None, dry_run: bool
+    freed: list[str], unlanded: list[str], unmerged: dict[str, int], unpublished: dict[str, int], dry_run: bool
 ) -> int:
     """Table, event and log line of what was found; returns how much."""
-    unpublished_batches = len(unpublished.batches) if unpublished else 0
-    rows = [{"found": "sync without a manifest", "where": sync, "count": 1} for sync in unlanded]
+    rows = [{"found": "slot that no run holds", "where": slot, "count": 1} for slot in freed]
+    rows += [{"found": "sync without a manifest", "where": sync, "count": 1} for sync in unlanded]
     rows += [{"found": "landing not merged", "where": stream, "count": n} for stream, n in unmerged.items()]
-    if unpublished:
-        where = ", ".join(unpublished.streams)
-        rows.append({"found": "merge not published", "where": where, "count": unpublished_batches})
-    total = len(unlanded) + sum(unmerged.values()) + unpublished_batches
+    rows += [{"found": what, "where": "marts", "count": n} for what, n in unpublished.items()]
+    total = len(freed) + len(unlanded) + sum(unmerged.values()) + sum(unpublished.values())
     create_table_artifact(rows, key="reconcile", description="Nothing is missing" if not rows else "What was missing")
     fields = {"v": 1, "found": total, "dry_run": dry_run}
     emit_event("reconcile.done", resource={"prefect.resource.id": WAREHOUSE_RESOURCE}, payload=fields)

@@ -9,26 +9,59 @@ from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
 
 from blocks.airbyte_client import TERMINAL, AirbyteClient, SyncRunning
+from contracts import names
 from contracts.errors import ServiceUnavailable, SyncTimeout
 from contracts.sync import StartedSync, Sync
-from tasks.place import airbyte_block
+from lake.store import Lake, ObjectMissing
+from tasks.place import airbyte_block, open_lake
 from tasks.retries import DELAYS_S, is_transient
+from tasks.run_id import run_id
 from tasks.source import source_contract
 
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="start sync of {source}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
-def start_sync(source: str) -> StartedSync:
-    """Start a sync of a source, or attach to the one that runs; its result is kept, so a retried run finds the job.
+@task(task_run_name="start sync of {source}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
+      cache_policy=NO_CACHE)  # fmt: skip
+def start_sync(source: str, streams: list[str] | None = None) -> StartedSync:
+    """Start a sync of a source, attach to the one that runs, or find the one that this run started before.
+
+    Running twice equals running once, by the flow run's id, until the sync is reported as failed.
 
     Raises:
-        UnknownStream: no such source.
+        UnknownStream: no such source or stream.
         AirbyteRefused: the connection is inactive, or Airbyte won't.
     """
-    source_contract(source)
+    contract = source_contract(source)
+    for stream in streams or ():
+        contract.stream(stream)
+    lake = open_lake()
+    if remembered := recall_sync(lake, run_id()):
+        return remembered
+    started = _start(source)
+    lake.write(names.started_sync_path(run_id()), started.model_dump_json().encode(), "application/json")
+    fields = started.model_dump(mode="json")
+    log.info("sync.started", extra={"event": "sync.started", "fields": fields})
+    return started
+
+
+def recall_sync(lake: Lake, run: str) -> StartedSync | None:
+    """The sync that a run started and has not reported as failed."""
+    try:
+        return StartedSync.model_validate_json(lake.read(names.started_sync_path(run)))
+    except ObjectMissing:
+        return None
+
+
+def forget_sync(lake: Lake, run: str) -> None:
+    """Let the run start another sync when it is retried."""
+    lake.delete(names.started_sync_path(run))
+
+
+def _start(source: str) -> StartedSync:
     airbyte = airbyte_block()
     with airbyte.open() as client:
         connection_id = client.connection(source)["connectionId"]
@@ -37,7 +70,6 @@ def start_sync(source: str) -> StartedSync:
             job_id, attached = client.start_job(connection_id), False
         except (SyncRunning, ServiceUnavailable) as error:
             job_id, attached = _job_under_way(client, connection_id, before, error), True
-    log.info("sync.started", extra={"event": "sync.started", "fields": {"source": source, "job_id": job_id}})
     return StartedSync(source=source, connection_id=connection_id, job_id=job_id, attached=attached)
 
 

@@ -148,6 +148,10 @@ class DuckDBWarehouse:
         """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
         return f"{SCHEME}{self._candidate(candidate)}"
 
+    def marts(self) -> dict[str, int]:
+        """Rows per mart, as readers see them now."""
+        return _mart_rows(self._marts) if self._marts.exists() else {}
+
     def publish(self, candidate: str) -> dict[str, int]:
         """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change."""
         path = self._candidate(candidate)

@@ -65,6 +65,10 @@ class Warehouse(Protocol):
         """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
         ...
 
+    def marts(self) -> dict[str, int]:
+        """Rows per mart, as readers see them now."""
+        ...
+
     def publish(self, candidate: str) -> dict[str, int]:
         """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change."""
         ...

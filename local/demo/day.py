@@ -15,9 +15,9 @@ from local.stack.place import Place
 from warehouse.port import Warehouse
 
 POLL_S = 0.5
-QUIET_S = 30.0
+QUIET_S = 20.0
 DAY_LIMIT_S = 900.0
-MAX_RECONCILES = 3
+MAX_RECONCILES = 4
 
 
 class DayFailed(Exception):
@@ -65,9 +65,11 @@ def take_day(platform: Platform, day: int, say: Say) -> DayResult:
 def finish_open_work(platform: Platform, day: int, say: Say) -> None:
     """Ingest and publish what an interrupted run left of the days that were replayed already."""
     say(f"day {day}: looking for work that was left", "bold")
-    since = datetime.now(UTC)
+    since, result = datetime.now(UTC), DayResult(day)
     platform.api.start("ingest/ingest", {"source": platform.source.source})
-    watch(platform, since, DayResult(day), say, ingested=False)
+    if not is_settled(platform):
+        platform.api.start("reconcile/reconcile", {})  # the events of what landed before are long past
+    watch(platform, since, result, say, ingested=False)
 
 
 def watch(platform: Platform, since: datetime, result: DayResult, say: Say, *, ingested: bool) -> None:

@@ -1,6 +1,7 @@
 """What the demonstration asks of the Prefect server: start a run, see runs, their artifacts and events."""
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,11 +37,28 @@ class Run:
         return self.state in ("FAILED", "CRASHED", "CANCELLED")
 
 
+class Patient(httpx.BaseTransport):
+    """Asks again while the server says that it can't now: its SQLite database may be locked for a moment."""
+
+    def __init__(self, inner: httpx.BaseTransport) -> None:
+        self._inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """One request, up to six times."""
+        for wait_s in (0.2, 0.5, 1, 2, 4):
+            response = self._inner.handle_request(request)
+            if response.status_code != 503:
+                return response
+            response.read()
+            time.sleep(wait_s)
+        return self._inner.handle_request(request)
+
+
 class PrefectApi:
     """The server's REST API at `url`."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=60)
+        self._http = httpx.Client(base_url=url, timeout=60, transport=Patient(httpx.HTTPTransport()))
         self._flows: dict[str, str] = {}
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
@@ -56,6 +74,10 @@ class PrefectApi:
         body = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
         found = self._http.post("/flow_runs/filter", json=body).raise_for_status().json()
         return [self._run(run) for run in found if not _is_scheduled_by_clock(run)]
+
+    def run(self, run_id: str) -> Run:
+        """One run."""
+        return self._run(self._http.get(f"/flow_runs/{run_id}").raise_for_status().json())
 
     def _run(self, run: dict[str, Any]) -> Run:
         flow_id = run["flow_id"]

@@ -15,6 +15,7 @@ from local.demo.day import DayFailed, DayResult, Platform, finish_open_work, tak
 from local.demo.prefect import ACTION_FAILED, PrefectApi
 from local.demo.say import Say
 from local.stack.place import BUCKET, ROOT, Place
+from local.stack.supervise import is_held
 from local.stack.up import down, up
 from warehouse.port import open_warehouse
 
@@ -24,9 +25,9 @@ SLACK_PATIENCE_S = 15.0
 def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
     """Bring the stack up, take `days` more days through it, check the marts; 0 when every figure is right.
 
-    With `leave` the stack is ended afterwards; else it stays until Ctrl-C.
+    With `leave` the stack is ended afterwards; else it stays until Ctrl-C. A stack that was up before stays up.
     """
-    began = time.monotonic()
+    began, was_up = time.monotonic(), is_held(state)
     say("Millrace on this machine: source → lake → warehouse → marts", "bold")
     place = up(state, say, detached=False)
     try:
@@ -37,10 +38,11 @@ def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
                 time.sleep(3600)
         return code
     except KeyboardInterrupt:
-        say("\nending the stack; `make run` goes on where this stopped")
+        say(f"\n{'the stack stays up' if was_up else 'ending the stack'}; `make run` goes on where this stopped")
         return 130
     finally:
-        down(state)
+        if not was_up:
+            down(state)
 
 
 def open_platform(place: Place) -> Platform:

@@ -57,6 +57,8 @@ def _details(key: str, table: list[dict[str, Any]], rows: Rows) -> str:
             _add(rows, name, sum(int(line[name]) for line in table))
         merged, quarantined = (sum(int(line[n]) for line in table) for n in ("merged", "quarantined"))
         return f"{merged:,} rows merged" + (f", {quarantined:,} quarantined" if quarantined else "")
+    if key == "reconcile":
+        return f"{sum(int(line['count']) for line in table)} things were missing" if table else "nothing was missing"
     if key == "quality":
         held = sum(line["success"] == "True" for line in table)
         _add(rows, "expectations", len(table))

@@ -1,9 +1,14 @@
-"""Makes what Terraform makes on Google Cloud: bucket, topics, subscriptions, notification, secrets. Idempotent."""
+"""Makes what Terraform makes on Google Cloud: bucket, topics, subscriptions, notification, secrets. Idempotent.
+
+`python -m local.stack.provision`, in the environment of a stack whose servers answer; also makes the demo's database.
+"""
 
 import contextlib
+import os
+from pathlib import Path
 
 import grpc
-from google.api_core.exceptions import AlreadyExists, Conflict, NotFound
+from google.api_core.exceptions import AlreadyExists, Conflict, FailedPrecondition, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.secretmanager import SecretManagerServiceClient
@@ -16,7 +21,9 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 
 from contracts import names
-from local.stack.place import BUCKET, PROJECT, PUSH_ACCOUNT, Place
+from local.airport_ops.replay import create
+from local.stack.credentials import load_credentials
+from local.stack.place import BUCKET, PROJECT, PUSH_ACCOUNT, Place, load_place
 
 ACK_DEADLINE_S = 60
 MAX_ATTEMPTS = 10
@@ -49,7 +56,7 @@ def add_secrets(place: Place, credentials: dict[str, str]) -> None:
 def _newest(client: SecretManagerServiceClient, secret: str) -> str:
     try:
         return str(client.access_secret_version(name=f"{secret}/versions/latest").payload.data.decode())
-    except NotFound:
+    except (NotFound, FailedPrecondition):  # none, or disabled: a person's doing
         return ""
 
 
@@ -126,3 +133,16 @@ def _topic(name: str) -> str:
 
 def _subscription(name: str) -> str:
     return f"projects/{PROJECT}/subscriptions/{name}"
+
+
+def main() -> None:
+    """Make everything that is missing."""
+    place = load_place(Path(os.environ["MILLRACE_STATE"]))
+    credentials = load_credentials(place)
+    provision(place, credentials)
+    if not place.database.exists():
+        create(place.database, credentials["airport-ops-password"])
+
+
+if __name__ == "__main__":
+    main()

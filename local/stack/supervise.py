@@ -19,6 +19,7 @@ from local.stack.supervisor import StackError, Supervisor, die_with_parent, end_
 
 TEND_S = 0.5
 REGISTER = (
+    ("interrupted runs", ("local.stack.interrupted",)),
     ("work pool", ("local.stack.pool",)),
     ("blocks", ("blocks.register",)),
     ("connections", ("blocks.connections", "apply")),
@@ -66,14 +67,7 @@ def bring_up(place: Place, supervisor: Supervisor) -> None:
     say("starting Prefect, Pub/Sub, Cloud Storage, Secret Manager, Airbyte and the Slack inbox")
     supervisor.start(servers(place, os.getpid(), credentials))
     say(f"servers answer ({time.monotonic() - began:.0f} s)")
-    os.environ.clear()
-    os.environ.update(place.environment())
-    from local.airport_ops.replay import create
-    from local.stack.provision import provision
-
-    provision(place, credentials)
-    if not place.database.exists():
-        create(place.database, credentials["airport-ops-password"])
+    run_step(place, "bucket, topics and secrets", ("local.stack.provision",))
     say(f"bucket, topics, secrets and the demo's database are there ({time.monotonic() - began:.0f} s)")
     for what, command in REGISTER:
         run_step(place, what, command)

@@ -1,0 +1,49 @@
+"""`make run` as a person meets it: interrupted, run again, and what it says at its end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.airport_ops.check import compare
+from local.airport_ops.replay import day
+from local.stack.place import load_place
+from local.stack.supervisor import runs_ours
+from tests.e2e.stack import local
+from tests.servers import ROOT
+
+LIMIT_S = 400
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_an_interrupted_run_ends_its_processes_and_says_that_it_can_go_on(state: Path) -> None:
+    command = [sys.executable, "-m", "local", "--state", str(state), "run", "--days", "1", "--exit"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        seen = ""
+        for line in run.stdout or ():
+            seen += line
+            if "merge airport_ops." in line:
+                os.kill(run.pid, signal.SIGINT)
+                break
+        rest, _ = run.communicate(timeout=120)
+    assert run.returncode == 130, seen + rest
+    assert "`make run` goes on where this stopped" in rest
+    left = [name for name, pid in json.loads((state / "pids.json").read_text()).items() if runs_ours(pid)]
+    assert left == []
+
+
+@pytest.mark.timeout(LIMIT_S)
+def test_running_again_goes_on_with_the_next_day_and_every_figure_is_right(state: Path) -> None:
+    done = local(state, "run", "--days", "1", "--exit")
+    assert done.returncode == 0, done.stdout + done.stderr
+    place = load_place(state)
+    days = day(place.database)
+    assert f"day {days} (" in done.stdout
+    assert "figures in 7 marts agree with the original data" in done.stdout
+    for link in (place.http("prefect"), place.http("slack"), "_site/quality/index.html", "_site/dbt/index.html"):
+        assert link in done.stdout
+    assert compare(place.marts, days).differences == ()

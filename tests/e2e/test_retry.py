@@ -1,0 +1,206 @@
+"""Retry, pressed through the API as the UI does it: a run goes on where it failed, and does nothing twice."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import pytest
+
+from contracts import names
+from lake.store import Lake
+from local.stack.place import PROJECT
+from tests.e2e.landing import airline, land, parquet
+from tests.e2e.stack import Stack, now
+from tests.proxy import Proxy
+
+STREAM = {"source": "airport_ops", "stream": "airlines"}
+SOURCE = {"source": "airport_ops"}
+OPEN_BATCH = names.open_batch_path("airport_ops", "airlines")
+
+
+@pytest.fixture(scope="module")
+def broken(stack: Stack) -> Iterator["Broken"]:
+    """The stack with proxies before storage and Airbyte, and with no event that starts a flow."""
+    storage, airbyte = Proxy(stack.place.ports["storage"]), Proxy(stack.place.ports["airbyte"])
+    addresses = {
+        "MILLRACE_LAKE__ENDPOINT": storage.url,
+        "MILLRACE_AIRBYTE__URL": f"{airbyte.url}/api/public/v1",
+    }
+    stack.administer("blocks.register", **addresses)
+    try:
+        with stack.by_hand():
+            yield Broken(stack, storage, airbyte)
+    finally:
+        stack.administer("blocks.register")
+        storage.close()
+        airbyte.close()
+
+
+@dataclass
+class Broken:
+    """A stack whose parts can be broken one at a time."""
+
+    stack: Stack
+    storage: Proxy
+    airbyte: Proxy
+
+    @property
+    def lake(self) -> Lake:
+        return self.stack.platform.lake
+
+    @contextmanager
+    def foreign_manifest(self) -> Iterator[None]:
+        path = f"{names.manifests_prefix(**STREAM)}{now():%Y%m%d}/x-000000000001.json"
+        self.lake.write(path, b"garbage")
+        try:
+            yield
+        finally:
+            self.lake.delete(path)
+
+    @contextmanager
+    def other_manifest(self) -> Iterator[None]:
+        """Somebody else wrote the manifest of the next sync, and it names other objects."""
+        with self.airbyte_client() as client:
+            connection = client.connection("airport_ops")["connectionId"]
+            job = client.newest_jobs(connection)[0]["jobId"] + 1
+        there = land(self.lake, parquet([airline("ZZ", "elsewhere")]))
+        wrong = self.lake.read(there)
+        self.lake.delete(there)
+        prefix = f"{names.EMPTY_MANIFESTS}airport_ops/airlines/"
+        path = names.manifest_path("airport_ops", "airlines", now(), connection, job, empty=True)
+        assert path.startswith(prefix)
+        self.lake.create(path, wrong)
+        try:
+            yield
+        finally:
+            self.lake.delete(path)
+
+    def airbyte_client(self) -> Any:
+        from blocks.airbyte_client import AirbyteClient
+        from local.stack.credentials import load_credentials
+
+        secrets = load_credentials(self.stack.place)
+        url = self.stack.place.settings()["MILLRACE_AIRBYTE__URL"]
+        return AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"])
+
+    @contextmanager
+    def topic_deleted(self, topic: str) -> Iterator[None]:
+        import grpc
+        from google.pubsub_v1 import PublisherClient
+        from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+
+        from local.stack.provision import add_topics
+
+        with grpc.insecure_channel(self.stack.place.grpc("pubsub")) as channel:
+            publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+            publisher.delete_topic(topic=f"projects/{PROJECT}/topics/{topic}")
+        try:
+            yield
+        finally:
+            add_topics(self.stack.place)
+
+    @contextmanager
+    def deployment_deleted(self, name: str) -> Iterator[None]:
+        found = self.stack.http.get(f"/deployments/name/{name}").raise_for_status().json()
+        self.stack.http.delete(f"/automations/owned-by/prefect.deployment.{found['id']}").raise_for_status()
+        self.stack.http.delete(f"/deployments/{found['id']}").raise_for_status()
+        try:
+            yield
+        finally:
+            self.stack.administer("blocks.deploy")
+
+    @contextmanager
+    def view_missing(self) -> Iterator[None]:
+        """A table that dbt reads is not there."""
+        file = self.stack.state / "warehouse" / "warehouse.duckdb"
+        with duckdb.connect(str(file)) as db:
+            (sql,) = db.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'airlines_live'").fetchall()[0]
+            db.execute("DROP VIEW raw_airport_ops.airlines_live")
+        try:
+            yield
+        finally:
+            with duckdb.connect(str(file)) as db:
+                db.execute(sql)
+
+    @contextmanager
+    def replaced(self, name: str) -> Iterator[None]:
+        """A file of the warehouse can't be used: a directory stands in its place."""
+        file = self.stack.state / "warehouse" / name
+        aside = file.with_suffix(".aside")
+        file.rename(aside)
+        file.mkdir()
+        try:
+            yield
+        finally:
+            file.rmdir()
+            aside.rename(file)
+
+
+Break = Callable[[Broken], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A flow that fails at a task: how, what its message says, and which tasks must not run again."""
+
+    deployment: str
+    task: str
+    how: Break
+    says: str
+    kept: tuple[str, ...] = ()
+    given: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.deployment.split('/')[0]} at {self.task}"
+
+
+CASES = [
+    Case("ingest/ingest", "start_sync", lambda b: b.stack.secret_disabled("airbyte-client-secret"),
+         "airbyte-client-secret", given=SOURCE),
+    Case("ingest/ingest", "watch_sync", lambda b: b.airbyte.refusing(r"GET .*/jobs/\d"), "refused by the test",
+         given=SOURCE),
+    Case("ingest/ingest", "await_landing", lambda b: b.other_manifest(), "names other objects than sync",
+         ("watch_sync",), SOURCE),
+    Case("ingest/ingest", "report_landing", lambda b: b.stack.secret_value("airport-ops-password", "wrong"),
+         "password authentication failed", given=SOURCE),
+    Case("merge/merge", "has_pending", lambda b: b.foreign_manifest(), "is no landing manifest", given=STREAM),
+    Case("merge/merge", "open_batch", lambda b: b.storage.refusing("POST .*_batches"), "refused by the test",
+         given=STREAM),
+    Case("merge/merge", "stage_batch", lambda b: b.storage.refusing("POST .*_staging"), "refused by the test",
+         given=STREAM),
+    Case("merge/merge", "commit_batch", lambda b: b.storage.refusing(r"GET .*_staging.*\.parquet"),
+         "refused by the test", ("stage_batch",), STREAM),
+    Case("merge/merge", "announce_merge", lambda b: b.topic_deleted(names.WAREHOUSE_MERGED), "has no topic",
+         ("stage_batch", "commit_batch"), STREAM),
+    Case("model/model", "find_merges", lambda b: b.replaced("warehouse.duckdb"), "warehouse.duckdb"),
+    Case("model/model", "build_candidates", lambda b: b.view_missing(), "airlines_live"),
+    Case("model/model", "validate_candidates", lambda b: b.storage.refusing("POST .*_site.*quality"),
+         "refused by the test", ("build_candidates",)),
+    Case("model/model", "publish_marts", lambda b: b.replaced("published.duckdb"), "published.duckdb",
+         ("build_candidates", "validate_candidates")),
+    Case("model/model", "announce_marts", lambda b: b.topic_deleted(names.MARTS_PUBLISHED), "has no topic"),
+    Case("reconcile/reconcile", "find_unlanded", lambda b: b.stack.secret_disabled("airbyte-client-secret"),
+         "airbyte-client-secret"),
+    Case("reconcile/reconcile", "find_unmerged", lambda b: b.foreign_manifest(), "is no landing manifest"),
+    Case("reconcile/reconcile", "start_flows", lambda b: b.deployment_deleted("merge/merge"), "merge/merge"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_retry_goes_on_where_the_run_failed(broken: Broken, case: Case) -> None:
+    land(broken.lake, parquet([airline("ZX", f"{case}")]))
+    if case.deployment.startswith("model"):
+        assert broken.stack.run("merge/merge", **STREAM).state == "COMPLETED"
+    with case.how(broken):
+        failed = broken.stack.run(case.deployment, **case.given)
+        assert failed.state == "FAILED", failed
+        assert case.says in failed.message
+        assert broken.stack.tasks(failed.id)["Failed"] == [case.task]
+    again = broken.stack.retry(failed.id)
+    assert again.state == "COMPLETED", again
+    tasks = broken.stack.tasks(failed.id)
+    for name in case.kept:
+        assert tasks["Completed"].count(name) == 1
+        assert name in tasks["Cached"]
