@@ -13,7 +13,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test check format bench lock clean
+.PHONY: help setup run up down status test chaos check format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ status: $(VENV)/ready ## what runs, and where
 
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: SEED ?= $(shell date +%s)
+chaos: SCHEDULES ?= 2000
+chaos: $(VENV)/ready ## merge thousands of random schedules with crashes; SEED=… repeats one, SCHEDULES=2000
+	@mkdir -p .millrace && echo "MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES)" | tee -a .millrace/chaos.log
+	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
+		tests/integration/test_merge_oracle.py $(ARGS)
 
 check: $(VENV)/ready ## lint, types, import rules
 	@$(BIN)/ruff check .

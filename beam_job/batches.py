@@ -104,6 +104,7 @@ def open_batch(
         if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
             _log("merge.resumed", batch)
             return batch
+        _clear_staging(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
     waiting = _pending(lake, warehouse, contract, head)
     if not waiting:
@@ -152,11 +153,15 @@ def cut(
 
 
 def close_batch(lake: Lake, batch: Batch) -> None:
-    """End a batch that is committed and announced: the next may be opened."""
+    """End a batch that is committed and announced: the next may be opened. Last of all, so that nothing is left."""
+    _clear_staging(lake, batch)
     path = names.open_batch_path(batch.source, batch.stream)
     info = lake.stat(path)
     if info and Batch.model_validate_json(lake.read(path, info.generation)).id == batch.id:
         lake.delete(path, info.generation)
+
+
+def _clear_staging(lake: Lake, batch: Batch) -> None:
     for staged in lake.list(names.staging_prefix(batch.id)):
         lake.delete(staged.name)
 

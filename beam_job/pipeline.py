@@ -3,8 +3,6 @@
 objects → read keys → GroupByKey by shard → pick winners → GroupByKey by object → write winners' rows as Parquet
 """
 
-import json
-import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,16 +10,13 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
+from beam_job.reports import stage
 from beam_job.staging import Work, pick_winners, read_keys, write_winners
-from contracts import names
-from contracts.batch import Batch, QuarantinedRow, Staged
+from contracts.batch import Batch, Staged
 from contracts.stream import StreamContract
-from lake.store import Lake, open_lake
-
-log = logging.getLogger(__name__)
+from lake.store import open_lake
 
 SHARD_ROWS = 2_000_000
-QUARANTINE_SAMPLE = 5
 
 
 class Step(beam.DoFn):  # type: ignore[misc]
@@ -69,27 +64,15 @@ def stage_batch(
     Raises:
         ObjectMissing: the lake lost a report; stage again.
     """
-    lake = open_lake(lake_url, lake_endpoint)
     place = (lake_url, lake_endpoint, contract, batch)
-    rejected: dict[int, str] = {}
-    run(lake, place, options, rejected)
-    while broken := find_broken(lake, batch):
-        rejected |= broken  # its rows took part in choosing winners: choose again without them
-        run(lake, place, options, rejected)
-    staged = collect(lake, batch)
-    fields = {"batch_id": batch.id, "rows_in": staged.rows_in, "superseded": staged.superseded,
-              "quarantined": sum(q.rows for q in staged.quarantined), "files": len(batch.objects)}  # fmt: skip
-    log.info("merge.staged", extra={"event": "merge.staged", "fields": fields})
-    return staged
+    return stage(open_lake(lake_url, lake_endpoint), batch, lambda rejected: run(place, options, rejected))
 
 
 def run(
-    lake: Lake, place: tuple[str, str, StreamContract, Batch], options: PipelineOptions | None, rejected: dict[int, str]
+    place: tuple[str, str, StreamContract, Batch], options: PipelineOptions | None, rejected: dict[int, str]
 ) -> None:
-    """Run the pipeline once, from an empty staging folder."""
+    """Run the pipeline once."""
     batch = place[3]
-    for leftover in lake.list(names.staging_prefix(batch.id)):
-        lake.delete(leftover.name)
     shards = max(1, sum(o.rows or 0 for o in batch.objects) // SHARD_ROWS)
     runner: Any = "DataflowRunner" if batch.engine == "dataflow" else FnApiRunner()
     with beam.Pipeline(runner=runner, options=options or PipelineOptions([])) as pipeline:
@@ -103,31 +86,3 @@ def run(
             | "by object" >> beam.GroupByKey()
             | "write winners" >> beam.ParDo(WriteWinners(*place))
         )
-
-
-def find_broken(lake: Lake, batch: Batch) -> dict[int, str]:
-    """Objects whose rows could not be read, by place, with the reason."""
-    prefix = f"{names.staging_prefix(batch.id)}broken-"
-    found = [info.name for info in lake.list(prefix)]
-    return {int(n.removeprefix(prefix).removesuffix(".json")): json.loads(lake.read(n))["why"] for n in found}
-
-
-def collect(lake: Lake, batch: Batch) -> Staged:
-    """What the steps left, out of their files and reports."""
-    found = [info.name for info in lake.list(names.staging_prefix(batch.id))]
-    reports = {n: json.loads(lake.read(n)) for n in found if n.endswith(".json")}
-    kind = {n: n.rsplit("/", 1)[1].split("-")[0] for n in found}
-    read = [r for n, r in reports.items() if kind[n] == "read"]
-    shards = [r for n, r in reports.items() if kind[n] == "shard"]
-    quarantined = [QuarantinedRow.model_validate(q) for r in read for q in r["quarantined"]]
-    for refusal in quarantined[:QUARANTINE_SAMPLE]:
-        event = "quarantine.file" if refusal.row is None else "quarantine.rows"
-        log.warning("%s: %s", event, refusal.detail, extra={"event": event, "fields": refusal.model_dump()})
-    return Staged(
-        batch_id=batch.id,
-        upserts=tuple(n for n in found if n.endswith(".parquet") and kind[n] == "upserts"),
-        deletes=tuple(n for n in found if n.endswith(".parquet") and kind[n] == "deletes"),
-        rows_in=sum(r["rows"] for r in read),
-        superseded=sum(r["ignored"] for r in read) + sum(r["rows"] - r["winners"] for r in shards),
-        quarantined=tuple(quarantined),
-    )

@@ -106,6 +106,14 @@ INSERT INTO {head} SELECT 0, '', 0, '' WHERE NOT EXISTS (FROM {head});
 """
 
 
+def advance_head(contract: StreamContract) -> str:
+    """Moves the head from the epoch that a batch was opened at; no row changes when it has moved."""
+    return (
+        f"UPDATE {head_table(contract)} SET epoch = epoch + 1, batch_id = ?, connection_epoch = ?,"
+        " oldest_pending_day = ? WHERE epoch = ?"
+    )
+
+
 def create_view(contract: StreamContract) -> str:
     """The view of live rows."""
     view = f"{quote(names.raw_schema(contract.source))}.{quote(names.live_view(contract.stream))}"

@@ -254,7 +254,7 @@ def test_the_warehouse_names_the_process_that_holds_it(merging: Merging) -> None
 
 KILLED = """
 import os, signal, sys
-import warehouse.duckdb as target
+import warehouse.duckdb_commit as target
 from tests.integration.merging import Merging
 from lake.store import open_lake
 from pathlib import Path
@@ -268,7 +268,7 @@ Merging(open_lake(sys.argv[1], sys.argv[2]), Path(sys.argv[3])).merge()
 """
 
 
-@pytest.mark.parametrize("step", ["_advance_head", "_append_objects", "_commit"])
+@pytest.mark.parametrize("step", ["_advance_head", "_append_objects", "commit"])
 def test_a_process_killed_while_it_commits_leaves_a_whole_warehouse(merging: Merging, step: str) -> None:
     merging.land(rows=[upsert(1, 10), upsert(1, 11), delete(2, 12)])
     command = [sys.executable, "-c", KILLED, merging.lake.url, merging.lake.endpoint, str(merging.folder), step]

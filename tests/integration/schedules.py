@@ -1,0 +1,219 @@
+"""Runs a history through the merge with crashes, late arrivals, rivals and replays, and compares with the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import strategies as st
+
+from beam_job import batches
+from beam_job.batches import close_batch, cut, open_batch
+from beam_job.commit import commit_batch
+from contracts import names
+from contracts.batch import Balance, Batch, Staged
+from contracts.errors import HeadMoved
+from contracts.landing import LandedObject, LandingManifest
+from lake.store import Lake
+from tests.integration.in_process import MemoryLake, MemoryWarehouse, stage_plainly
+from tests.integration.oracle import EARLY, File, Stream, Sync, bytes_of, histories, model, table_of
+from warehouse.duckdb import DuckDBWarehouse
+
+CAP = 1 << 30
+POINTS = ("opened", "half staged", "staged", "committing", "committed", "half closed")
+MOST_BATCHES = 30
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A stream's history, and what happens in which order: land a sync, merge (until a crash), rival, replay."""
+
+    stream: Stream
+    syncs: list[Sync]
+    steps: list[tuple[str, Any]]
+    max_files: int
+
+
+@st.composite
+def schedules(draw: st.DrawFn, stream: Stream) -> Schedule:
+    """Syncs land in any order; merges, crashes, rivals and replays come between them."""
+    syncs = draw(histories(stream))
+    steps: list[tuple[str, Any]] = []
+    for sync in draw(st.permutations(syncs)):
+        steps.append(("land", sync))
+        steps += draw(st.lists(STEPS, max_size=2))
+    return Schedule(stream, syncs, steps, draw(st.sampled_from([1, 2, 100])))
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("merge"), st.none() | st.sampled_from(POINTS)),
+    st.tuples(st.just("merge"), st.sampled_from(POINTS)),
+    st.tuples(st.sampled_from(["rival", "replay"]), st.none()),
+)
+
+
+@dataclass
+class Place:
+    """One stream's lake and warehouse, and what was committed to it."""
+
+    stream: Stream
+    max_files: int
+    lake: Lake = field(default_factory=MemoryLake)
+    warehouse: DuckDBWarehouse = field(default_factory=MemoryWarehouse)
+    landed: dict[str, LandingManifest] = field(default_factory=dict)
+    commits: list[tuple[Batch, Staged, Balance]] = field(default_factory=list)
+
+    def land(self, sync: Sync) -> None:
+        """One sync's objects and its manifest."""
+        objects = [self.put(sync, part, file) for part, file in enumerate(sync.files)]
+        created = EARLY + timedelta(hours=sync.job)
+        manifest = LandingManifest(
+            source="shop", stream="orders", connection_id="c", job_id=sync.job, job_created_at=created,
+            outcome="succeeded", sync_mode=self.stream.contract.mode, generation_id=sync.generation, epoch=sync.epoch,
+            objects=tuple(objects), landed_at=created,
+        )  # fmt: skip
+        path = names.manifest_path("shop", "orders", created, "c", sync.job)
+        self.lake.create(path, manifest.model_dump_json().encode())
+        self.landed[path] = manifest
+
+    def put(self, sync: Sync, part: int, file: File) -> LandedObject:
+        name = f"{names.sync_prefix('shop', 'orders', sync.job)}{part}.{file.ending}"
+        data = bytes_of(table_of(self.stream, file, sync.generation), file.ending)
+        return LandedObject(
+            name=name, generation=self.lake.write(name, data), size=len(data), rows=len(file.rows)
+        )  # fmt: skip
+
+    def merge(self, crash: str | None) -> None:
+        """All that is pending, as `merge_stream` does it, up to the crash."""
+        for _ in range(MOST_BATCHES):
+            batch = open_batch(
+                self.lake, self.warehouse, self.stream.contract, max_bytes=CAP, max_files=self.max_files,
+                in_process_max_bytes=CAP, now=EARLY,
+            )  # fmt: skip
+            if batch is None:
+                return
+            die(crash, "opened")
+            staged = self.stage(batch, crash)
+            die(crash, "staged")
+            self.commit(batch, staged, crash)
+            die(crash, "committed")
+            with dying(self.lake, "delete", crash == "half closed"):
+                close_batch(self.lake, batch)
+        raise AssertionError(f"more than {MOST_BATCHES} batches: what is merged is merged again")
+
+    def stage(self, batch: Batch, crash: str | None = None) -> Staged:
+        with dying("tests.integration.in_process", "write_winners", crash == "half staged"):
+            return stage_plainly(self.lake, self.stream.contract, batch)
+
+    def commit(self, batch: Batch, staged: Staged, crash: str | None = None) -> None:
+        with dying("warehouse.duckdb_commit", "_append_objects", crash == "committing"):
+            balance = commit_batch(
+                self.lake, self.warehouse, self.stream.contract, batch, staged, run_id="test", at=EARLY
+            )
+        if batch.id not in {b.id for b, _, _ in self.commits}:
+            assert batch.head_epoch == len(self.commits), "two batches were committed at one epoch of the head"
+            self.commits.append((batch, staged, balance))
+
+    def rival(self) -> None:
+        """Two committers that opened different batches at one head: exactly one wins."""
+        contract = self.stream.contract
+        self.warehouse.ensure(contract)
+        head = self.warehouse.head(contract)
+        waiting = batches._pending(self.lake, self.warehouse, contract, head)
+        rivals = [cut(contract, head, {path: waiting[path]}, CAP, CAP, CAP, EARLY) for path in sorted(waiting)[:2]]
+        staged = [(batch, self.stage(batch)) for batch in rivals]
+        for winner in staged[:1]:
+            self.commit(*winner)
+        for loser in staged[1:]:
+            with pytest.raises(HeadMoved):
+                self.commit(*loser)
+        for batch in rivals:
+            batches._clear_staging(self.lake, batch)
+
+    def replay(self) -> None:
+        """What was committed comes again: as the same batch, and as a batch of its own at today's head."""
+        if not self.commits:
+            return
+        batch, staged, balance = self.commits[0]
+        again = commit_batch(self.lake, self.warehouse, self.stream.contract, batch, staged, run_id="x", at=EARLY)
+        assert again == balance
+        head = self.warehouse.head(self.stream.contract)
+        copy = batch.model_copy(update={"id": f"{batch.id}-again", "head_epoch": head.epoch})
+        with pytest.raises(HeadMoved):
+            self.commit(copy, self.stage(copy))
+        batches._clear_staging(self.lake, copy)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse._reading("test") as db:
+            assert db is not None
+            return db.execute(sql).fetchall()
+
+
+def run(schedule: Schedule, place: Place) -> None:
+    """All steps, then all that is left without a crash; then the warehouse equals the model."""
+    for what, given in schedule.steps:
+        try:
+            {"land": place.land, "merge": place.merge, "rival": _of(place.rival), "replay": _of(place.replay)}[what](
+                given
+            )
+        except Crash:
+            continue
+    place.merge(None)
+    compare(schedule, place)
+
+
+def _of(step: Any) -> Any:
+    return lambda _: step()
+
+
+def compare(schedule: Schedule, place: Place) -> None:
+    """Table, ledger, quarantine and lake against the model."""
+    contract, landed = schedule.stream.contract, [o for m in place.landed.values() for o in m.objects]
+    assert table(place) == model(schedule.stream, schedule.syncs)
+    merged = place.query("SELECT count(*), coalesce(sum(rows_in), 0) FROM ops.ledger WHERE kind = 'merged'")
+    assert merged == [(len(place.commits), sum(o.rows or 0 for o in landed))]
+    assert place.query(f"SELECT epoch FROM ops.{names.head_table('shop', 'orders')}") == [(len(place.commits),)]
+    ledgered = place.query("SELECT object, generation FROM ops.ledger_objects ORDER BY 1")
+    assert ledgered == sorted((o.name, o.generation) for o in landed)
+    assert [o.name for p in ("_batches/", "_staging/") for o in place.lake.list(p)] == []
+    assert batches.pending(place.lake, place.warehouse, contract) == []
+
+
+def table(place: Place) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """The raw table as the model has it."""
+    contract = place.stream.contract
+    live = "coalesce(_version IS NOT NULL AND (_delete_version IS NULL OR _delete_version < _version), false)"
+    if contract.key:
+        keys = list(contract.key)
+    else:
+        keys = ["regexp_extract(_object, 'sync_id=(\\d+)', 1)::INT", "regexp_extract(_object, '(\\d+)\\.', 1)::INT",
+                "_row"]  # fmt: skip
+    shown = ", ".join([*keys, "note", "amount", live, "_delete_version IS NOT NULL"])
+    rows = place.query(f"SELECT {shown} FROM raw_shop.orders")
+    found = {row[: len(keys)]: row[len(keys) :] for row in rows}
+    assert len(found) == len(rows), "a key has two rows"
+    return found
+
+
+def die(crash: str | None, point: str) -> None:
+    if crash == point:
+        raise Crash(point)
+
+
+@contextmanager
+def dying(where: Any, function: str, when: bool) -> Iterator[None]:
+    """The process dies in a function."""
+    if not when:
+        yield
+        return
+    patched = mock.patch(f"{where}.{function}") if isinstance(where, str) else mock.patch.object(where, function)
+    with patched as fatal:
+        fatal.side_effect = Crash(function)
+        yield

@@ -1,0 +1,84 @@
+"""Whatever lands, in any order, with crashes anywhere: the warehouse equals the model. And the oracle has teeth."""
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from beam_job.pipeline import stage_batch
+from contracts.batch import Batch, Staged
+from contracts.errors import MillraceError
+from lake.store import Lake, open_lake
+from tests.integration.mutants import MUTANTS, mutated
+from tests.integration.oracle import STREAMS
+from tests.integration.schedules import Place, Schedule, run, schedules
+from warehouse.duckdb import DuckDBWarehouse
+
+SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "210"))
+SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
+PHASES = (Phase.generate, Phase.shrink) if "MILLRACE_SHRINK" in os.environ else (Phase.generate,)  # shrinking is slow
+EACH = settings(
+    max_examples=-(-SCHEDULES // len(STREAMS)), deadline=None, database=None, phases=PHASES,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_warehouse_equals_the_model_after_any_schedule(name: str) -> None:
+    check_schedules(name, EACH)
+
+
+class PipelinePlace(Place):
+    """A place whose batches go through Beam."""
+
+    def stage(self, batch: Batch, crash: str | None = None) -> Staged:
+        return stage_batch(self.lake.url, self.lake.endpoint, self.stream.contract, batch)
+
+
+@pytest.mark.parametrize("name", ["changes by two keys and two log columns", "no key"])
+def test_so_it_does_through_the_real_lake_pipeline_and_file(name: str, lake: Lake, tmp_path: Path) -> None:
+    def place(schedule: Schedule) -> Place:
+        folder = tmp_path / uuid.uuid4().hex
+        warehouse = DuckDBWarehouse(f"duckdb:///{folder}/w.duckdb", f"duckdb:///{folder}/p.duckdb")
+        return PipelinePlace(schedule.stream, schedule.max_files, new_bucket(lake), warehouse)
+
+    check_schedules(name, settings(EACH, max_examples=2), place)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_oracle_catches_a_merge_without_its(mutant: str) -> None:
+    with mutated(mutant), pytest.raises((AssertionError, MillraceError, pytest.fail.Exception)):
+        check_schedules(MUTANTS[mutant][1], settings(EACH, max_examples=100, phases=(Phase.generate,)))
+
+
+def new_bucket(lake: Lake) -> Lake:
+    """An empty lake on the same server."""
+    bucket = f"lake-{uuid.uuid4().hex[:12]}"
+    client = storage.Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": lake.endpoint})
+    client.bucket(bucket).create()
+    return open_lake(f"gs://{bucket}", lake.endpoint)
+
+
+def in_memory(schedule: Schedule) -> Place:
+    return Place(schedule.stream, schedule.max_files)
+
+
+def check_schedules(name: str, how: settings, open_place: Callable[[Schedule], Place] = in_memory) -> None:
+    """As many schedules of a stream as the settings say."""
+
+    @seed(SEED)
+    @how
+    @given(schedule=schedules(STREAMS[name]))
+    def check(schedule: Schedule) -> None:
+        place = open_place(schedule)
+        try:
+            run(schedule, place)
+        finally:
+            place.warehouse.close()
+
+    check()

@@ -1,0 +1,182 @@
+"""One transaction of the DuckDB warehouse: head, merge, balance, ledger and quarantine; and what reads them."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from contracts import names
+from contracts.batch import Balance, Batch, Staged
+from contracts.errors import HeadMoved
+from contracts.ledger import Head, LedgerEntry
+from contracts.stream import StreamContract
+from lake.store import Lake
+from warehouse import duckdb_sql as sql
+
+LOOK_BACK = timedelta(days=7)
+BALANCE = tuple(Balance.model_fields)
+
+
+def commit(
+    db: duckdb.DuckDBPyConnection,
+    contract: StreamContract,
+    batch: Batch,
+    staged: Staged,
+    files: tuple[list[str], list[str]],
+    run_id: str,
+    at: datetime,
+) -> Balance:
+    """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError."""
+    db.execute(sql.stage(contract, *files))
+    db.execute("BEGIN")
+    try:
+        if done := balance(db, batch.id):
+            db.execute("ROLLBACK")
+            return done
+        _advance_head(db, contract, batch)
+        _refuse_merged(db, contract, batch)
+        made = _merge(db, contract, batch, staged)
+        append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
+                               run_id=run_id, at=at, **made.model_dump()))  # fmt: skip
+        _append_objects(db, batch)
+        _append_quarantine(db, batch, staged, at)
+        db.execute("COMMIT")
+    except BaseException:
+        _rollback(db)
+        raise
+    return made
+
+
+def _merge(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged) -> Balance:
+    stale = number(db, sql.count_stale(contract))
+    db.execute(sql.merge(contract, batch.id))
+    made = Balance(
+        rows_in=staged.rows_in,
+        merged=number(db, sql.count_merged(contract, batch.id)),
+        superseded=staged.superseded,
+        stale=stale,
+        quarantined=sum(q.rows for q in staged.quarantined),
+    )
+    made.check(batch.id)
+    return made
+
+
+def _rollback(db: duckdb.DuckDBPyConnection) -> None:
+    try:
+        db.execute("ROLLBACK")
+    except duckdb.Error:
+        return  # the transaction had ended; what is in the file decides
+
+
+def _advance_head(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
+    """Move the head from the epoch that the batch was opened at; no two batches can."""
+    seen = head(db, contract)
+    newest = max((path.split("/")[3] for path in batch.manifests if names.parse_manifest_path(path)), default="")
+    day = max(seen.oldest_pending_day, _days_before(newest)) if newest else seen.oldest_pending_day
+    epoch = max([seen.connection_epoch, *(o.epoch for o in batch.objects)])
+    changed = db.execute(sql.advance_head(contract), [batch.id, epoch, day, batch.head_epoch]).fetchone()
+    if not changed or changed[0] != 1:
+        raise HeadMoved(
+            f"batch {batch.id} was opened at epoch {batch.head_epoch} of {contract.id}, but the head is at"
+            f" {seen.epoch}; another committer won, what is still pending is merged by the next run"
+        )
+
+
+def _refuse_merged(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
+    """No object is merged twice, whatever the head says."""
+    again = merged_objects(db, contract, [(o.name, o.generation) for o in batch.objects])
+    if again:
+        raise HeadMoved(
+            f"batch {batch.id} of {contract.id}: {len(again)} of its objects are merged already, {min(again)[0]} first;"
+            " what is still pending is merged by the next run"
+        )
+
+
+def _days_before(day: str) -> str:
+    """A manifest may come some days after its sync was started: look back that far for pending ones."""
+    return (datetime.strptime(day, "%Y%m%d") - LOOK_BACK).strftime("%Y%m%d")
+
+
+def append(db: duckdb.DuckDBPyConnection, entry: LedgerEntry) -> None:
+    """Add one fact to the ledger, unless it is there."""
+    marks = ", ".join("?" for _ in sql.LEDGER_FIELDS)
+    db.execute(
+        f"INSERT INTO ops.ledger ({sql.LEDGER_COLUMNS}) SELECT {marks} WHERE NOT EXISTS"  # noqa: S608
+        " (SELECT 1 FROM ops.ledger WHERE kind = ? AND batch_id = ? AND run_id = ?)",
+        [*entry.model_dump().values(), entry.kind, entry.batch_id, entry.run_id],
+    )
+
+
+def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    rows = [(batch.id, batch.source, batch.stream, o.name, o.generation, o.job_id, o.rows) for o in batch.objects]
+    db.executemany("INSERT INTO ops.ledger_objects VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _append_quarantine(db: duckdb.DuckDBPyConnection, batch: Batch, staged: Staged, at: datetime) -> None:
+    rows = [
+        (batch.id, batch.source, batch.stream, q.reason, q.object, q.generation, q.row, q.rows, q.detail, 1, at)
+        for q in staged.quarantined
+    ]
+    if rows:
+        db.executemany("INSERT INTO ops.quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def head(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> Head:
+    """How far a stream is."""
+    fields = tuple(Head.model_fields)
+    row = db.execute(f"SELECT {', '.join(fields)} FROM {sql.head_table(contract)}").fetchone()  # noqa: S608
+    return Head.model_validate(dict(zip(fields, row, strict=True))) if row else Head()
+
+
+def merged_objects(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, asked: list[tuple[str, int]]
+) -> set[tuple[str, int]]:
+    """Those of the (object, generation) pairs that the ledger has."""
+    rows = db.execute(
+        "SELECT o.object, o.generation FROM ops.ledger_objects o"
+        " JOIN (SELECT unnest($1::VARCHAR[]) AS object, unnest($2::BIGINT[]) AS generation) a"
+        " ON a.object = o.object AND a.generation = o.generation WHERE o.source = $3 AND o.stream = $4",
+        [[a[0] for a in asked], [a[1] for a in asked], contract.source, contract.stream],
+    ).fetchall()
+    return {(str(name), int(generation)) for name, generation in rows}
+
+
+def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
+    """The balance of a committed batch, None when it was not committed."""
+    row = db.execute(
+        f"SELECT {', '.join(BALANCE)} FROM ops.ledger WHERE kind = 'merged' AND batch_id = ?",  # noqa: S608
+        [batch_id],
+    ).fetchone()
+    return Balance.model_validate(dict(zip(BALANCE, row, strict=True))) if row else None
+
+
+def columns(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> dict[str, str]:
+    """Columns of a stream's table with their types; none when there is no table."""
+    rows = db.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? AND NOT internal",
+        [names.raw_schema(contract.source), contract.stream],
+    ).fetchall()
+    return dict(rows)
+
+
+def exists(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
+    """Whether there is such a table."""
+    query = "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?"
+    return db.execute(query, [schema, table]).fetchone() is not None
+
+
+def number(db: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one number that a query gives."""
+    row = db.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def download(lake: Lake, files: Sequence[str], folder: Path) -> list[str]:
+    """Staging files as local ones."""
+    paths = []
+    for name in files:
+        path = folder / name.rsplit("/", 1)[1]
+        path.write_bytes(lake.read(name))
+        paths.append(str(path))
+    return paths
