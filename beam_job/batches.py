@@ -43,8 +43,15 @@ def _objects(manifest: LandingManifest, done: set[tuple[str, int]]) -> Iterable[
         if (o.name, o.generation) not in done:
             yield BatchObject(
                 name=o.name, generation=o.generation, size=o.size, rows=o.rows, job_id=manifest.job_id,
-                epoch=manifest.epoch, generation_id=manifest.generation_id,
+                epoch=manifest.epoch, generation_id=_generation(manifest),
+                complete=manifest.sync_mode != "overwrite" or manifest.outcome == "succeeded",
             )  # fmt: skip
+
+
+def _generation(manifest: LandingManifest) -> int:
+    """Airbyte's generation; a snapshot without one is a generation of its own, numbered by its job."""
+    overwrites = manifest.sync_mode == "overwrite"
+    return manifest.generation_id or (manifest.job_id if overwrites else 0)
 
 
 def read_manifest(lake: Lake, path: str) -> LandingManifest:
@@ -137,7 +144,7 @@ def cut(
         if manifests and (size > max_bytes or len(objects | more) > max_files):
             break
         manifests.append(path)
-        objects |= more
+        objects = more | objects  # an object that two manifests name is the older one's, in one batch or in two
     identity = json.dumps([head.epoch, sorted(objects)]).encode()
     size = sum(o.size for o in objects.values())
     return Batch(
@@ -149,7 +156,16 @@ def cut(
         objects=tuple(objects[key] for key in sorted(objects)),
         head_epoch=head.epoch,
         opened_at=now,
+        snapshots=snapshots(contract, {path: waiting[path] for path in manifests}),
+        newest_snapshot=max([head.floor, *snapshots(contract, waiting)]),
     )
+
+
+def snapshots(contract: StreamContract, waiting: dict[str, list[BatchObject]]) -> tuple[str, ...]:
+    """Floors of the generations that replace an overwrite stream's rows: those of syncs that succeeded."""
+    if contract.mode != "overwrite" or contract.deletes == "ignore":
+        return ()
+    return tuple(sorted({o.floor for objects in waiting.values() for o in objects if o.complete}))
 
 
 def close_batch(lake: Lake, batch: Batch) -> None:

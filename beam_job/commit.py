@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 
+from contracts import names
 from contracts.batch import Balance, Batch, Staged
 from contracts.stream import StreamContract
 from lake.store import Lake
@@ -32,6 +33,12 @@ def commit_batch(
     balance = warehouse.balance(batch.id) or warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
     fields = {"batch_id": batch.id, "stream": contract.id} | balance.model_dump()
     log.info("merge.committed", extra={"event": "merge.committed", "fields": fields})
+    if staged.blocked:
+        log.error(
+            "%s: the newest snapshot of %s can't replace the table's rows, as %s; mend it and redrive, or sync again",
+            names.REPLACEMENT_BLOCKED, contract.id, staged.blocked,
+            extra={"event": names.REPLACEMENT_BLOCKED, "fields": fields | {"why": staged.blocked}},
+        )  # fmt: skip
     if is_stale_storm(balance):
         log.warning(
             "merge.stale_storm: %d of %d rows of %s are older than the table; was the source restored or the"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.batch import BatchObject
-from contracts.errors import FileRejected
+from contracts.errors import FileRejected, FileVanished
 from lake.footers import is_avro
 from lake.store import Lake, ObjectMissing
 
@@ -35,7 +35,7 @@ class DataFile:
                 self._parquet = pq.ParquetFile(source)
                 self.schema = self._parquet.schema_arrow
         except ObjectMissing as error:
-            raise FileRejected(f"file.missing: {error}") from error
+            raise FileVanished(f"file.missing: {error}") from error
         except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as error:
             raise FileRejected(f"file.unreadable: {what.name}: {error}") from error
         except pl.exceptions.PanicException as error:  # how polars refuses some broken Avro

@@ -16,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.batch import floor
+
 Words = npt.NDArray[np.uint64]
 Bytes2D = npt.NDArray[np.uint8]
 
@@ -44,7 +46,7 @@ class Origin:
     @property
     def head(self) -> bytes:
         """Bytes that go before the order columns."""
-        return self.epoch.to_bytes(4, "big") + self.generation_id.to_bytes(8, "big")
+        return bytes.fromhex(floor(self.epoch, self.generation_id))
 
     @property
     def tail(self) -> bytes:

@@ -11,7 +11,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from beam_job.reports import stage
-from beam_job.staging import Work, pick_winners, read_keys, write_winners
+from beam_job.staging import pick_winners, read_keys, write_winners
+from beam_job.work import Work
 from contracts.batch import Batch, Staged
 from contracts.stream import StreamContract
 from lake.store import open_lake

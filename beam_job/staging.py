@@ -4,19 +4,16 @@ Everything is named by the batch and the object's place in it, so that a repeat 
 leave small reports beside the files; counts come from them, never from Beam's counters.
 """
 
-import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from beam_job.files import DataFile
 from beam_job.keys import Origin, encode_version, hash_keys, sort_words
+from beam_job.quarantine import keep_keys, quarantine_file, quarantine_rows, refusal, report_vanished
 from beam_job.rows import (
     DELETED_AT,
     EXTRACTED_AT,
@@ -29,31 +26,13 @@ from beam_job.rows import (
     conform_column,
     extracted_at,
 )
-from contracts import names
-from contracts.batch import Batch, BatchObject, QuarantinedRow
-from contracts.errors import FileRejected
+from beam_job.work import Work, from_ipc, to_ipc, write_parquet
+from contracts.batch import BatchObject
+from contracts.errors import FileRejected, FileVanished
 from contracts.stream import StreamContract
-from lake.store import Lake
 
 Rows = npt.NDArray[np.int64]
 UPSERT, DELETE = 0, 1
-
-
-@dataclass(frozen=True)
-class Work:
-    """One batch of one stream, and where its files are."""
-
-    lake: Lake
-    contract: StreamContract
-    batch: Batch
-
-    def path(self, kind: str, place: int, ending: str) -> str:
-        """Name of a file that a step leaves for one object or shard."""
-        return f"{names.staging_prefix(self.batch.id)}{kind}-{place:05d}{ending}"
-
-    def report(self, kind: str, place: int, body: dict[str, object]) -> None:
-        """Leave counts for the driver."""
-        self.lake.write(self.path(kind, place, ".json"), json.dumps(body).encode(), "application/json")
 
 
 def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) -> Iterator[tuple[int, bytes]]:
@@ -65,9 +44,14 @@ def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) 
     try:
         if place in rejected:
             raise FileRejected(rejected[place])
+        if not what.complete:
+            raise FileRejected(f"generation.incomplete: {what.name}: its sync {what.job_id} did not succeed")
         file = DataFile(work.lake, what)
         refuse_unknown_types(file, work.contract)
         keys, refused = read_key_table(file, work.contract, what)
+    except FileVanished as error:
+        report_vanished(work, place, what, str(error))
+        return
     except FileRejected as error:
         quarantine_file(work, place, what, str(error))
         return
@@ -78,9 +62,10 @@ def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) 
     deletes = keys.column("kind").to_numpy() == DELETE
     ignored = good & deletes if work.contract.deletes == "ignore" else np.zeros(file.rows, np.bool_)
     quarantine_rows(work, place, what, file, refused)
+    unkeyed = keep_keys(work, place, keys, ~good) if work.contract.mode == "overwrite" else 0
     work.report("read", place, {
-        "rows": file.rows, "ignored": int(ignored.sum()),
-        "quarantined": [_refusal(what, row, why).model_dump() for row, why in sorted(refused.reasons.items())],
+        "rows": file.rows, "ignored": int(ignored.sum()), "unkeyed": unkeyed,
+        "quarantined": [refusal(what, row, why).model_dump() for row, why in sorted(refused.reasons.items())],
     })  # fmt: skip
     if not work.contract.key:
         keys = _key_by_position(keys, place)
@@ -131,7 +116,7 @@ def encode_versions(
 ) -> pa.Array:
     """`_version` of every row of one object."""
     generation = what.generation_id
-    if GENERATION_ID in table.column_names and table.num_rows:
+    if contract.mode != "overwrite" and GENERATION_ID in table.column_names and table.num_rows:
         generation = pc.max(table.column(GENERATION_ID)).as_py() or generation
     origin = Origin(what.epoch, generation, what.job_id, what.name, what.generation)
     return encode_version(origin, [columns[name] for name in contract.order], extracted_at(table), rows)
@@ -259,55 +244,3 @@ def _provenance(table: pa.Table, what: BatchObject, rows: Rows) -> dict[str, pa.
         "_extracted_at": extracted_at(table),
         "_epoch": pa.array(np.full(count, what.epoch, np.int64)),
     }
-
-
-def quarantine_file(work: Work, place: int, what: BatchObject, why: str) -> None:
-    """Refuse a whole object; it counts its manifest's rows, or one when no one knows."""
-    code, _, detail = why.partition(": ")
-    count = 1 if what.rows is None else what.rows
-    refusal = QuarantinedRow(
-        reason=code, object=what.name, generation=what.generation, row=None, rows=count, detail=detail
-    )
-    work.report("read", place, {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()]})
-
-
-def quarantine_rows(work: Work, place: int, what: BatchObject, file: DataFile, refused: Refused) -> None:
-    """Keep refused rows, as they came, beside the lake's data."""
-    if not refused.reasons:
-        return
-    bad = sorted(refused.reasons)
-    table = file.read().take(pa.array(bad))
-    for name, values in (
-        ("_quarantine_reason", [refused.reasons[row][0] for row in bad]),
-        ("_quarantine_detail", [refused.reasons[row][1] for row in bad]),
-        ("_quarantine_object", [what.name] * len(bad)),
-        ("_quarantine_generation", [what.generation] * len(bad)),
-        ("_quarantine_row", bad),
-    ):
-        table = table.append_column(name, pa.array(values))
-    prefix = names.quarantine_prefix(work.contract.source, work.contract.stream, work.batch.id)
-    write_parquet(work, f"{prefix}rows-{place:05d}.parquet", table)
-
-
-def _refusal(what: BatchObject, row: int, why: tuple[str, str]) -> QuarantinedRow:
-    return QuarantinedRow(reason=why[0], object=what.name, generation=what.generation, row=row, detail=why[1])
-
-
-def write_parquet(work: Work, path: str, table: pa.Table) -> None:
-    """Write one staging or quarantine file; without dictionaries it is smaller and twice as quick."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="snappy", use_dictionary=False)
-    work.lake.write(path, buffer.getvalue())
-
-
-def to_ipc(table: pa.Table) -> bytes:
-    """A table as bytes to shuffle."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def from_ipc(data: bytes) -> pa.Table:
-    """The table again."""
-    return pa.ipc.open_stream(data).read_all()

@@ -18,10 +18,25 @@ class BatchObject(Frozen):
     job_id: int
     epoch: Count
     generation_id: Count
+    complete: bool = True
+
+    @property
+    def floor(self) -> str:
+        """What the versions of its rows begin with, as hex: sorts connection epochs, then Airbyte's generations."""
+        return floor(self.epoch, self.generation_id)
+
+
+def floor(epoch: int, generation_id: int) -> str:
+    """The least version of a generation, as hex."""
+    return (epoch.to_bytes(4, "big") + generation_id.to_bytes(8, "big")).hex()
 
 
 class Batch(Frozen):
-    """The work of one merge, fixed before it starts, so that a retry is the same batch."""
+    """The work of one merge, fixed before it starts, so that a retry is the same batch.
+
+    `snapshots` are the floors of the generations that are complete in it (overwrite streams), `newest_snapshot` that
+    of the newest complete one that is known, in it or not.
+    """
 
     v: Literal[1] = 1
     id: str
@@ -32,6 +47,8 @@ class Batch(Frozen):
     objects: tuple[BatchObject, ...]
     head_epoch: Count
     opened_at: datetime
+    snapshots: tuple[str, ...] = ()
+    newest_snapshot: str = ""
 
     @property
     def bytes(self) -> int:
@@ -53,7 +70,9 @@ class QuarantinedRow(Frozen):
 class Staged(Frozen):
     """What the Beam job made of a batch: files to load, and the rows that don't get there.
 
-    `upserts` and `deletes` are Parquet files under `_staging/<batch>/`, one winner per key and register each.
+    `upserts` and `deletes` are Parquet files under `_staging/<batch>/`, one winner per key and register each; `kept`
+    has keys of refused rows. Rows below `floor` are of generations that a snapshot replaces; `blocked` says why one
+    can't.
     """
 
     batch_id: str
@@ -62,6 +81,9 @@ class Staged(Frozen):
     rows_in: Count
     superseded: Count
     quarantined: tuple[QuarantinedRow, ...] = ()
+    kept: tuple[str, ...] = ()
+    floor: str = ""
+    blocked: str = ""
 
 
 class Balance(Frozen):

@@ -19,6 +19,7 @@ MillraceError
 │   └── BalanceError          a merge does not balance: rows were lost or doubled
 └── DataQuality               the data is wrong, the platform works
     ├── FileRejected          a file can't be read, or contradicts its contract
+    │   └── FileVanished      a file that a manifest names is gone
     └── QualityFailed         candidates did not pass the gate; marts stay as they were
 """
 
@@ -97,6 +98,10 @@ class DataQuality(MillraceError):
 
 class FileRejected(DataQuality):
     """A file can't be read, or contradicts its contract."""
+
+
+class FileVanished(FileRejected):
+    """A file that a manifest names is gone."""
 
 
 class QualityFailed(DataQuality):

@@ -34,3 +34,4 @@ class Head(Frozen):
     batch_id: str = ""
     connection_epoch: Count = 0
     oldest_pending_day: str = ""
+    floor: str = ""

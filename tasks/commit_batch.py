@@ -1,6 +1,7 @@
 """Merges a staged batch into the warehouse, in one transaction with head and ledger."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
@@ -38,25 +39,21 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance:
         description=f"Batch `{batch.id}` of **{batch.source}.{batch.stream}**: rows in = merged + superseded + stale"
         " + quarantined",
     )
-    if balance.quarantined:
-        report_quarantine(batch, staged, balance)
+    for event, facts in to_report(batch, staged, balance).items():
+        own = {"v": 1, "source": batch.source, "stream": batch.stream, "batch_id": batch.id, "run_id": run_id()}
+        resource = {"prefect.resource.id": names.stream_resource(batch.source, batch.stream)}
+        emit_event(event, resource=resource, payload=own | facts)
     return balance
 
 
-def report_quarantine(batch: Batch, staged: Staged, balance: Balance) -> None:
-    """Tell the automations that rows were refused."""
-    reasons = sorted({row.reason for row in staged.quarantined})
-    emit_event(
-        names.ROWS_QUARANTINED,
-        resource={"prefect.resource.id": names.stream_resource(batch.source, batch.stream)},
-        payload={
-            "v": 1,
-            "source": batch.source,
-            "stream": batch.stream,
-            "batch_id": batch.id,
-            "run_id": run_id(),
-            "rows": balance.quarantined,
-            "reasons": ", ".join(reasons),
-            "folder": names.quarantine_prefix(batch.source, batch.stream, batch.id),
-        },
-    )
+def to_report(batch: Batch, staged: Staged, balance: Balance) -> dict[str, dict[str, Any]]:
+    """Events that tell the automations what a commit met, with their facts."""
+    events: dict[str, dict[str, Any]] = {}
+    if balance.quarantined:
+        reasons = sorted({row.reason for row in staged.quarantined})
+        folder = names.quarantine_prefix(batch.source, batch.stream, batch.id)
+        facts = {"rows": balance.quarantined, "reasons": ", ".join(reasons), "folder": folder}
+        events[names.ROWS_QUARANTINED] = facts
+    if staged.blocked:
+        events[names.REPLACEMENT_BLOCKED] = {"why": staged.blocked}
+    return events

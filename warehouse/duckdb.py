@@ -50,14 +50,13 @@ class DuckDBWarehouse:
     def ensure(self, contract: StreamContract) -> None:
         """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
         with self._reading(f"look at {contract.id}") as db:
-            there = transaction.columns(db, contract) if db else {}
-        if set(sql.all_columns(contract)) <= set(there):
-            return
+            if db and _is_prepared(db, contract):
+                return
         with self._writing(f"prepare {contract.id}") as db:
             db.execute("BEGIN")
             db.execute(sql.OPS)
             db.execute(sql.create_table(contract))
-            there = transaction.columns(db, contract)
+            there = transaction.columns(db, names.raw_schema(contract.source), contract.stream)
             for name, kind in sql.all_columns(contract).items():
                 if name not in there:
                     db.execute(f"ALTER TABLE {sql.table(contract)} ADD COLUMN {sql.quote(name)} {kind}")
@@ -92,8 +91,9 @@ class DuckDBWarehouse:
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
             upserts = transaction.download(lake, staged.upserts, Path(folder))
             deletes = transaction.download(lake, staged.deletes, Path(folder))
+            kept = transaction.download(lake, staged.kept, Path(folder))
             with self._writing(f"commit {batch.id}") as db:
-                return transaction.commit(db, contract, batch, staged, (upserts, deletes), run_id, at)
+                return transaction.commit(db, contract, batch, staged, (upserts, deletes, kept), run_id, at)
 
     def balance(self, batch_id: str) -> Balance | None:
         """The balance of a committed batch, None when it was not committed."""
@@ -170,6 +170,12 @@ class DuckDBWarehouse:
             yield db
         finally:
             db.close()
+
+
+def _is_prepared(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool:
+    there = transaction.columns(db, names.raw_schema(contract.source), contract.stream)
+    head = transaction.columns(db, "ops", names.head_table(contract.source, contract.stream))
+    return set(sql.all_columns(contract)) <= set(there) and set(Head.model_fields) <= set(head)
 
 
 def _release_dbt() -> None:

@@ -23,20 +23,20 @@ def commit(
     contract: StreamContract,
     batch: Batch,
     staged: Staged,
-    files: tuple[list[str], list[str]],
+    files: tuple[list[str], list[str], list[str]],
     run_id: str,
     at: datetime,
 ) -> Balance:
     """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError."""
-    db.execute(sql.stage(contract, *files))
+    db.execute(sql.stage(contract, *files[:2]) + sql.keep(contract, files[2]))
     db.execute("BEGIN")
     try:
         if done := balance(db, batch.id):
             db.execute("ROLLBACK")
             return done
-        _advance_head(db, contract, batch)
+        floor = _advance_head(db, contract, batch, staged)
         _refuse_merged(db, contract, batch)
-        made = _merge(db, contract, batch, staged)
+        made = _merge(db, contract, batch, staged, floor, at)
         append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
                                run_id=run_id, at=at, **made.model_dump()))  # fmt: skip
         _append_objects(db, batch)
@@ -48,15 +48,22 @@ def commit(
     return made
 
 
-def _merge(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged) -> Balance:
-    stale = number(db, sql.count_stale(contract))
+def _merge(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, floor: str, at: datetime
+) -> Balance:
+    stale = number(db, sql.drop_replaced(contract, floor)) if floor else 0
+    stale += number(db, sql.count_stale(contract))
     db.execute(sql.merge(contract, batch.id))
+    merged = number(db, sql.count_merged(contract, batch.id))
+    replaces = staged.floor and staged.floor == floor
+    absent = db.execute(sql.bury_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
     made = Balance(
         rows_in=staged.rows_in,
-        merged=number(db, sql.count_merged(contract, batch.id)),
+        merged=merged,
         superseded=staged.superseded,
         stale=stale,
         quarantined=sum(q.rows for q in staged.quarantined),
+        tombstoned_by_absence=absent[0] if absent else 0,
     )
     made.check(batch.id)
     return made
@@ -69,18 +76,20 @@ def _rollback(db: duckdb.DuckDBPyConnection) -> None:
         return  # the transaction had ended; what is in the file decides
 
 
-def _advance_head(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
-    """Move the head from the epoch that the batch was opened at; no two batches can."""
+def _advance_head(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged) -> str:
+    """Move the head from the epoch that the batch was opened at; no two batches can. Returns its floor."""
     seen = head(db, contract)
     newest = max((path.split("/")[3] for path in batch.manifests if names.parse_manifest_path(path)), default="")
     day = max(seen.oldest_pending_day, _days_before(newest)) if newest else seen.oldest_pending_day
     epoch = max([seen.connection_epoch, *(o.epoch for o in batch.objects)])
-    changed = db.execute(sql.advance_head(contract), [batch.id, epoch, day, batch.head_epoch]).fetchone()
+    floor = max(seen.floor, staged.floor)
+    changed = db.execute(sql.advance_head(contract), [batch.id, epoch, day, floor, batch.head_epoch]).fetchone()
     if not changed or changed[0] != 1:
         raise HeadMoved(
             f"batch {batch.id} was opened at epoch {batch.head_epoch} of {contract.id}, but the head is at"
             f" {seen.epoch}; another committer won, what is still pending is merged by the next run"
         )
+    return floor
 
 
 def _refuse_merged(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
@@ -151,11 +160,11 @@ def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
     return Balance.model_validate(dict(zip(BALANCE, row, strict=True))) if row else None
 
 
-def columns(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> dict[str, str]:
-    """Columns of a stream's table with their types; none when there is no table."""
+def columns(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
+    """Columns of a table with their types; none when there is no table."""
     rows = db.execute(
         "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? AND NOT internal",
-        [names.raw_schema(contract.source), contract.stream],
+        [schema, table],
     ).fetchall()
     return dict(rows)
 

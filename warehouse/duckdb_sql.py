@@ -101,8 +101,9 @@ CREATE SCHEMA IF NOT EXISTS {quote(names.raw_schema(contract.source))};
 CREATE TABLE IF NOT EXISTS {table(contract)} ({columns});
 CREATE TABLE IF NOT EXISTS {head} (
   epoch BIGINT NOT NULL, batch_id VARCHAR NOT NULL, connection_epoch BIGINT NOT NULL,
-  oldest_pending_day VARCHAR NOT NULL);
-INSERT INTO {head} SELECT 0, '', 0, '' WHERE NOT EXISTS (FROM {head});
+  oldest_pending_day VARCHAR NOT NULL, floor VARCHAR NOT NULL DEFAULT '');
+ALTER TABLE {head} ADD COLUMN IF NOT EXISTS floor VARCHAR DEFAULT '';
+INSERT INTO {head} SELECT 0, '', 0, '', '' WHERE NOT EXISTS (FROM {head});
 """
 
 
@@ -110,7 +111,7 @@ def advance_head(contract: StreamContract) -> str:
     """Moves the head from the epoch that a batch was opened at; no row changes when it has moved."""
     return (
         f"UPDATE {head_table(contract)} SET epoch = epoch + 1, batch_id = ?, connection_epoch = ?,"
-        " oldest_pending_day = ? WHERE epoch = ?"
+        " oldest_pending_day = ?, floor = ? WHERE epoch = ?"
     )
 
 
@@ -144,6 +145,28 @@ def _staged(name: str, columns: dict[str, str], files: Sequence[str]) -> str:
     shown = ", ".join(f"CAST({quote(n)} AS {t}) AS {quote(n)}" for n, t in columns.items())
     listed = ", ".join(text(file) for file in files)
     return f"CREATE TEMP TABLE {name} AS SELECT {shown} FROM read_parquet([{listed}], union_by_name = true);\n"
+
+
+def drop_replaced(contract: StreamContract, floor: str) -> str:
+    """Staged rows of generations that a snapshot has replaced: stale, whatever the table has."""
+    return f"DELETE FROM up WHERE _version < from_hex({text(floor)})"
+
+
+def keep(contract: StreamContract, files: Sequence[str]) -> str:
+    """Temporary table `kept` of keys that the snapshot has in refused rows."""
+    if not contract.key:
+        return ""
+    return _staged("kept", {n: column_type(contract.columns[n].type) for n in contract.key}, files)
+
+
+def bury_absent(contract: StreamContract, batch_id: str, floor: str) -> str:
+    """Deletes that the snapshot tells by leaving keys out: live rows of older generations, in no refused row."""
+    refused = f" AND NOT EXISTS (FROM kept k WHERE {keys_equal(contract, 'k', 't')})" if contract.key else ""
+    return (
+        f"UPDATE {table(contract)} t SET _delete_version = from_hex({text(floor)}), _deleted_at = $1,"
+        f" _delete_batch_id = {text(batch_id)} WHERE _version < from_hex({text(floor)})"
+        f" AND (_delete_version IS NULL OR _delete_version < _version){refused}"
+    )
 
 
 def count_stale(contract: StreamContract) -> str:

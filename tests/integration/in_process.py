@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import duckdb
 
+from beam_job.batches import close_batch, open_batch
+from beam_job.commit import commit_batch
 from beam_job.reports import stage
-from beam_job.staging import Work, pick_winners, read_keys, write_winners
-from contracts.batch import Batch, Staged
+from beam_job.staging import pick_winners, read_keys, write_winners
+from beam_job.work import Work
+from contracts.batch import Balance, Batch, Staged
 from contracts.stream import StreamContract
 from lake.store import Lake, ObjectExists, ObjectInfo, ObjectMissing
+from tests.integration.merging import NOON, Merging
 from warehouse.duckdb import DuckDBWarehouse
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -113,3 +117,29 @@ def stage_plainly(lake: Lake, contract: StreamContract, batch: Batch, shards: in
             write_winners(work, place, parts)
 
     return stage(lake, batch, run)
+
+
+class InProcess(Merging):
+    """One stream's lake and warehouse in memory, merged without Beam."""
+
+    def __init__(self, contract: StreamContract) -> None:
+        super().__init__(MemoryLake(), Path("/nowhere"), contract)
+        self.warehouse = MemoryWarehouse()
+
+    def merge(self) -> list[Balance]:
+        balances = []
+        while batch := open_batch(
+            self.lake, self.warehouse, self.contract, max_bytes=self.limits.max_bytes,
+            max_files=self.limits.max_files, in_process_max_bytes=self.limits.max_bytes, now=NOON,
+        ):  # fmt: skip
+            staged = stage_plainly(self.lake, self.contract, batch)
+            balances.append(
+                commit_batch(self.lake, self.warehouse, self.contract, batch, staged, run_id="test", at=NOON)
+            )
+            close_batch(self.lake, batch)
+        return balances
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse._reading("test") as db:
+            assert db is not None
+            return db.execute(sql).fetchall()

@@ -95,17 +95,19 @@ class Merging:
         generation = self.lake.write(name, data)
         return LandedObject(name=name, generation=generation, size=len(data), rows=count_rows(self.lake, name))
 
-    def land(self, *objects: LandedObject, rows: list[dict[str, Any]] | None = None, epoch: int = 0) -> str:
-        """One sync with its manifest; returns the manifest's path."""
+    def land(
+        self, *objects: LandedObject, rows: list[dict[str, Any]] | None = None, epoch: int = 0, **more: Any
+    ) -> str:
+        """One sync with its manifest, of which `more` are other fields; returns the manifest's path."""
         if rows is not None:
             objects = (*objects, self.put(parquet(rows)))
         self.jobs += 1
         created = NOON + timedelta(hours=self.jobs)
-        manifest = LandingManifest(
-            source=self.contract.source, stream=self.contract.stream, connection_id="c", job_id=self.jobs,
-            job_created_at=created, outcome="succeeded", sync_mode=self.contract.mode, epoch=epoch, objects=objects,
-            landed_at=created,
-        )  # fmt: skip
+        manifest = LandingManifest.model_validate({
+            "source": self.contract.source, "stream": self.contract.stream, "connection_id": "c", "job_id": self.jobs,
+            "job_created_at": created, "outcome": "succeeded", "sync_mode": self.contract.mode, "epoch": epoch,
+            "objects": objects, "landed_at": created,
+        } | more)  # fmt: skip
         path = names.manifest_path(self.contract.source, self.contract.stream, created, "c", self.jobs)
         self.lake.create(path, manifest.model_dump_json().encode())
         return path

@@ -60,6 +60,16 @@ def pending_check() -> list[Any]:
     return [mock.patch("warehouse.duckdb_commit.merged_objects", return_value=set())]
 
 
+def absence() -> list[Any]:
+    """Keys that a snapshot leaves out stay alive."""
+    return [_text("bury_absent", ("WHERE", "WHERE false AND"))]
+
+
+def floor() -> list[Any]:
+    """Rows of a generation that was replaced are merged when they come late."""
+    return [_text("drop_replaced", ("WHERE", "WHERE false AND"))]
+
+
 def null_order() -> list[Any]:
     """A NULL cursor is a zero."""
     from beam_job import keys
@@ -79,6 +89,8 @@ MUTANTS: dict[str, tuple[Callable[[], list[Any]], str]] = {
     "head check": (head_check, "changes by id"),
     "ledger check": (ledger_check, "no key"),
     "pending check": (pending_check, "changes by id"),
+    "absence in a snapshot": (absence, "snapshots"),
+    "floor of a snapshot": (floor, "snapshots"),
     "order of NULL": (null_order, "decimal key, float cursor"),
 }
 

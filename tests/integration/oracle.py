@@ -58,11 +58,16 @@ class Stream:
     keys: st.SearchStrategy[tuple[Any, ...]]
     orders: st.SearchStrategy[tuple[Any, ...]]
 
+    @property
+    def overwrites(self) -> bool:
+        return self.contract.mode == "overwrite"
+
 
 def model(stream: Stream, syncs: list[Sync]) -> dict[tuple[Any, ...], tuple[int | None, float | None, bool, bool]]:
     """Key → note and amount of the newest body, whether the row is live, whether a delete is known."""
+    floor = max((at(s) for s in syncs if stream.overwrites and s.files and is_whole(stream, s)), default=(0, 0))
     registers: dict[tuple[Any, ...], dict[bool, tuple[tuple[Any, ...], int, float | None]]] = {}
-    for sync in syncs:
+    for sync in (s for s in syncs if at(s) >= floor):
         for part, file in enumerate(sync.files):
             for position, row in enumerate(file.rows):
                 if is_refused(stream, row, file) or (row.gone and stream.contract.deletes == "ignore"):
@@ -78,6 +83,16 @@ def model(stream: Stream, syncs: list[Sync]) -> dict[tuple[Any, ...], tuple[int 
         live = body is not None and (gone is None or gone[0] < body[0])
         table[key] = (body and body[1], body and body[2], live, gone is not None)
     return table
+
+
+def at(sync: Sync) -> tuple[int, int]:
+    """What all versions of a sync begin with."""
+    return sync.epoch, sync.generation
+
+
+def is_whole(stream: Stream, sync: Sync) -> bool:
+    """Whether a snapshot may replace: no row lacks a key."""
+    return not any(None in row.key for file in sync.files for row in file.rows)
 
 
 def rank(value: Any) -> tuple[Any, ...]:
@@ -135,6 +150,7 @@ STREAMS = {
         st.tuples(st.just(date(2026, 1, 1)), st.sampled_from([Decimal("1.00"), Decimal("-1.01")])),
         st.tuples(st.sampled_from([None, -math.inf, -0.0, 0.0, 1.5, math.nan])),
     ),
+    "snapshots": Stream(declare("overwrite", {"id": "int64"}, {}), st.tuples(st.integers(0, 3)), st.just(())),
     "no key": Stream(declare("append", {}, {}), st.just(()), st.just(())),
 }  # fmt: skip
 
@@ -146,7 +162,7 @@ def rows(draw: st.DrawFn, stream: Stream) -> Row:
     if key and draw(st.integers(0, 19)) == 19:
         key = (None, *key[1:])
     gone = stream.contract.mode == "cdc" and draw(st.booleans())
-    amount = draw(st.sampled_from([None, 1.0, 2.0, 2.0, 0.5]))
+    amount = draw(st.sampled_from([None, 1.0, 2.0, 2.0, 2.0 if stream.overwrites else 0.5]))
     return Row(key, draw(stream.orders), draw(st.integers(0, 1)), gone, draw(st.integers(0, 10**9)), amount)
 
 
@@ -162,7 +178,8 @@ def histories(draw: st.DrawFn, stream: Stream) -> list[Sync]:
         cuts = sorted(draw(st.lists(st.integers(0, len(new)), max_size=2)))
         pieces = [new[a:b] for a, b in zip([0, *cuts], [*cuts, len(new)], strict=True)]
         files = [File(tuple(p), draw(ENDINGS), draw(AMOUNTS)) for p in pieces]
-        syncs.append(Sync(job, draw(RARELY_ONE), draw(RARELY_ONE), tuple(files)))
+        generation = job if stream.overwrites else draw(RARELY_ONE)
+        syncs.append(Sync(job, draw(RARELY_ONE), generation, tuple(files)))
     return syncs
 
 
