@@ -13,6 +13,7 @@ from contracts.errors import FileRejected
 from contracts.stream import DECIMAL, StreamContract
 
 EXTRACTED_AT, GENERATION_ID = "_airbyte_extracted_at", "_airbyte_generation_id"
+EMITTED_AT = "_airbyte_emitted_at"  # what destinations before 1.0 call it
 DELETED_AT = "_ab_cdc_deleted_at"
 UTC_US = pa.timestamp("us", "UTC")
 EXACT_INT = 1 << 53
@@ -27,6 +28,7 @@ PLAIN: dict[str, pa.DataType] = {
     "timestamp": UTC_US,
     "json": pa.string(),
     "bytes": pa.binary(),
+    "text": pa.string(),  # a string column that takes values of any type
 }
 
 
@@ -44,6 +46,7 @@ class Refused:
     """Rows that break the contract: reason and detail by position."""
 
     reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
+    columns: set[str] = field(default_factory=set)
 
     def add(self, bad: Mask, reason: str, detail: str) -> None:
         """Refuse the rows where `bad` is true; the first reason stays."""
@@ -60,7 +63,8 @@ class Refused:
 
 def column_types(contract: StreamContract) -> dict[str, str]:
     """The contract's columns, and the log columns that order its rows, with their types."""
-    return {n: c.type for n, c in contract.columns.items()} | {n: contract.order_types[n] for n in contract.order}
+    declared = {n: "text" if c.any_type else c.type for n, c in contract.columns.items()}
+    return declared | {n: contract.order_types[n] for n in contract.order}
 
 
 def fits(file: pa.DataType, declared: str) -> str:
@@ -71,6 +75,10 @@ def fits(file: pa.DataType, declared: str) -> str:
         return "safe" if t.is_null(file) else "check" if text or t.is_nested(file) else "no"
     if file == wanted:
         return "same"
+    if declared == "text" and not t.is_null(file):
+        return "check" if t.is_nested(file) else "no" if not text and _is_binary(file) else "safe"
+    if t.is_time(file) and t.is_string(wanted):
+        return "safe"
     if t.is_null(file) or (text and t.is_string(wanted)):
         return "safe"
     if t.is_integer(file):
@@ -87,9 +95,11 @@ def fits(file: pa.DataType, declared: str) -> str:
         return "safe" if t.is_date(wanted) or t.is_timestamp(wanted) else "no"
     if t.is_timestamp(file) and t.is_timestamp(wanted):
         return "safe" if file.unit in ("s", "ms", "us") else "check"
-    if t.is_binary(wanted) and (t.is_large_binary(file) or t.is_binary(file) or t.is_fixed_size_binary(file)):
-        return "safe"
-    return "no"
+    return "safe" if t.is_binary(wanted) and _is_binary(file) else "no"
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def check_types(schema: pa.Schema, contract: StreamContract, where: str) -> None:
@@ -126,7 +136,7 @@ def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | No
         return column, None
     if kind == "safe":
         return _cast_safe(column, wanted), None
-    return _to_json(column) if declared == "json" else _cast_checked(column, wanted)
+    return _to_json(column) if declared in ("json", "text") else _cast_checked(column, wanted)
 
 
 def _cast_safe(column: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -210,8 +220,9 @@ def _fits_decimal(value: pa.Scalar, wanted: pa.DataType) -> bool:
 
 
 def extracted_at(table: pa.Table) -> pa.Array:
-    """When Airbyte extracted each row: a timestamp, or milliseconds in an integer."""
-    column = table.column(EXTRACTED_AT).combine_chunks()
+    """When Airbyte extracted each row, in either of its layouts: a timestamp, or milliseconds in an integer."""
+    name = EXTRACTED_AT if EXTRACTED_AT in table.column_names else EMITTED_AT
+    column = table.column(name).combine_chunks()
     if pa.types.is_integer(column.type):
         column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
     return _cast_safe(column, UTC_US)

@@ -11,11 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_job.drift import differences, missing, natural, refuse_new_columns
 from beam_job.files import DataFile
 from beam_job.keys import Origin, encode_version, hash_keys, sort_words
 from beam_job.quarantine import keep_keys, quarantine_file, quarantine_rows, refusal, report_vanished
 from beam_job.rows import (
     DELETED_AT,
+    EMITTED_AT,
     EXTRACTED_AT,
     GENERATION_ID,
     Refused,
@@ -41,19 +43,22 @@ def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) 
     `rejected` names objects whose keys could be read but whose rows could not.
     """
     what = work.batch.objects[place]
+    drift: dict[str, str] = {}
     try:
         if place in rejected:
             raise FileRejected(rejected[place])
         if not what.complete:
             raise FileRejected(f"generation.incomplete: {what.name}: its sync {what.job_id} did not succeed")
         file = DataFile(work.lake, what)
+        drift |= differences(file.schema, work.contract)
+        refuse_new_columns(file.schema, work.contract, what.name)
         refuse_unknown_types(file, work.contract)
         keys, refused = read_key_table(file, work.contract, what)
     except FileVanished as error:
         report_vanished(work, place, what, str(error))
         return
     except FileRejected as error:
-        quarantine_file(work, place, what, str(error))
+        quarantine_file(work, place, what, str(error), drift)
         return
     except pa.ArrowException as error:
         quarantine_file(work, place, what, f"file.unreadable: {what.name}: {error}")
@@ -61,10 +66,12 @@ def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) 
     good = ~refused.mask(file.rows)
     deletes = keys.column("kind").to_numpy() == DELETE
     ignored = good & deletes if work.contract.deletes == "ignore" else np.zeros(file.rows, np.bool_)
+    drift |= {n: kind for n in refused.columns if (kind := natural(file.schema.field(n).type))}
     quarantine_rows(work, place, what, file, refused)
     unkeyed = keep_keys(work, place, keys, ~good) if work.contract.mode == "overwrite" else 0
     work.report("read", place, {
-        "rows": file.rows, "ignored": int(ignored.sum()), "unkeyed": unkeyed,
+        "rows": file.rows, "ignored": int(ignored.sum()), "unkeyed": unkeyed, "drift": drift,
+        "lost": missing(file.schema, work.contract),
         "quarantined": [refusal(what, row, why).model_dump() for row, why in sorted(refused.reasons.items())],
     })  # fmt: skip
     if not work.contract.key:
@@ -86,20 +93,21 @@ def refuse_unknown_types(file: DataFile, contract: StreamContract) -> None:
         check_types(file.schema, contract, file.name)
     except FileRejected as error:
         raise FileRejected(f"file.type: {error}") from error
-    if file.schema.get_field_index(EXTRACTED_AT) < 0:
+    if file.schema.get_field_index(EXTRACTED_AT) < 0 and file.schema.get_field_index(EMITTED_AT) < 0:
         raise FileRejected(f"file.type: {file.name}: {EXTRACTED_AT} is missing; is this Airbyte's output?")
 
 
 def read_key_table(file: DataFile, contract: StreamContract, what: BatchObject) -> tuple[pa.Table, Refused]:
     """`hash`, `version`, `kind`, `row` and the key columns of every row, and the rows that are refused."""
     checked = checked_columns(file.schema, contract)
-    wanted = [*contract.key, *contract.order, EXTRACTED_AT, GENERATION_ID, DELETED_AT, *checked]
+    wanted = [*contract.key, *contract.order, EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT, *checked]
     table = file.read(list(dict.fromkeys(wanted)))
     refused, columns, types = Refused(), {}, column_types(contract)
     for name in dict.fromkeys([*contract.key, *contract.order, *checked]):
         columns[name], bad = conform_column(table.column(name).combine_chunks(), types[name])
         if bad is not None and bad.any():
             refused.add(bad, "row.type", f"{name} does not fit {types[name]} without loss")
+            refused.columns.add(name)
     for name in contract.key:
         missing = columns[name].is_null().to_numpy(zero_copy_only=False)
         refused.add(missing, "key.null", f"key column {name} is null")

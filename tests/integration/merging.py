@@ -63,14 +63,14 @@ def parquet(rows: list[dict[str, Any]], schema: pa.Schema = PARQUET, compression
     return buffer.getvalue()
 
 
-def avro(rows: list[dict[str, Any]], codec: str = "snappy") -> bytes:
+def avro(rows: list[dict[str, Any]], codec: str = "snappy", schema: pa.Schema = PARQUET) -> bytes:
     """The same as Avro."""
     kinds = {pa.int64(): "long", pa.string(): "string"}
-    fields = [{"name": f.name, "type": ["null", kinds[f.type]], "default": None} for f in PARQUET]
+    fields = [{"name": f.name, "type": ["null", kinds[f.type]], "default": None} for f in schema]
     own = {"_airbyte_raw_id": "x", "_airbyte_extracted_at": 1_700_000_000_000, "_airbyte_generation_id": 0}
     buffer = io.BytesIO()
-    schema = fastavro.parse_schema({"type": "record", "name": "record", "fields": fields})
-    fastavro.writer(buffer, schema, [own | row for row in rows], codec=codec)
+    parsed = fastavro.parse_schema({"type": "record", "name": "record", "fields": fields})
+    fastavro.writer(buffer, parsed, [own | row for row in rows], codec=codec)
     return buffer.getvalue()
 
 
