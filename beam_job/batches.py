@@ -117,6 +117,7 @@ def open_batch(
     if not waiting:
         return None
     batch = cut(contract, head, waiting, max_bytes, max_files, in_process_max_bytes, now)
+    batch = batch.model_copy(update={"learned": warehouse.learned(contract)})
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
     except ObjectExists:

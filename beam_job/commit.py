@@ -30,6 +30,13 @@ def commit_batch(
         HeadMoved: another batch was committed since this one was opened.
         BalanceError: the rows do not add up; nothing was committed.
     """
+    if staged.drift:
+        told = "; ".join(str(drift) for drift in staged.drift)
+        fields = {"batch_id": batch.id, "stream": contract.id, "drift": told}
+        log.warning(
+            "%s: %s: %s", names.SCHEMA_DRIFT, contract.id, told, extra={"event": names.SCHEMA_DRIFT, "fields": fields}
+        )
+    contract = contract.with_columns(staged.columns)
     balance = warehouse.balance(batch.id) or warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
     fields = {"batch_id": batch.id, "stream": contract.id} | balance.model_dump()
     log.info("merge.committed", extra={"event": "merge.committed", "fields": fields})

@@ -65,8 +65,11 @@ def stage_batch(
     Raises:
         ObjectMissing: the lake lost a report; stage again.
     """
-    place = (lake_url, lake_endpoint, contract, batch)
-    return stage(open_lake(lake_url, lake_endpoint), batch, lambda rejected: run(place, options, rejected))
+
+    def run_steps(known: StreamContract, rejected: dict[int, str]) -> None:
+        run((lake_url, lake_endpoint, known, batch), options, rejected)
+
+    return stage(open_lake(lake_url, lake_endpoint), contract, batch, run_steps)
 
 
 def run(

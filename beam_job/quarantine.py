@@ -9,21 +9,23 @@ from contracts import names
 from contracts.batch import BatchObject, QuarantinedRow
 
 
-def quarantine_file(work: Work, place: int, what: BatchObject, why: str) -> None:
+def quarantine_file(work: Work, place: int, what: BatchObject, why: str, drift: dict[str, str] | None = None) -> None:
     """Refuse a whole object; it counts its manifest's rows, or one when no one knows."""
     code, _, detail = why.partition(": ")
     count = 1 if what.rows is None else what.rows
     refusal = QuarantinedRow(
         reason=code, object=what.name, generation=what.generation, row=None, rows=count, detail=detail
     )
-    work.report("read", place, {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()]})
+    work.report(
+        "read", place, {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()], "drift": drift or {}}
+    )
 
 
 def report_vanished(work: Work, place: int, what: BatchObject, why: str) -> None:
     """An object that a newer snapshot replaced is superseded; any other that is gone spoils its manifest."""
     if what.floor < work.batch.newest_snapshot:
         count = what.rows or 0
-        work.report("read", place, {"rows": count, "ignored": count, "quarantined": []})
+        work.report("read", place, {"rows": count, "ignored": count, "quarantined": [], "drift": {}})
     else:
         work.report("broken", place, {"why": why})
 

@@ -5,46 +5,62 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from beam_job.drift import evolve, tell
 from contracts import names
 from contracts.batch import Batch, QuarantinedRow, Staged
+from contracts.stream import StreamContract
 from lake.store import Lake
 
 log = logging.getLogger(__name__)
 
 QUARANTINE_SAMPLE = 5
-Run = Callable[[dict[int, str]], None]
+Run = Callable[[StreamContract, dict[int, str]], None]
 
 
-def stage(lake: Lake, batch: Batch, run: Run) -> Staged:
-    """Run the steps until no file breaks; `run` is told which objects to refuse, by place, and why.
+def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run) -> Staged:
+    """Run the steps until no file breaks and no column is news; a further run is as rare as such a file.
+
+    `run` is told the contract, with columns that files brought, and which objects to refuse, by place, and why.
 
     Raises:
         ObjectMissing: the lake lost a report; stage again.
     """
     rejected: dict[int, str] = {}
-    _run(lake, batch, run, rejected)
-    while broken := find_broken(lake, batch):
+    known = grown = contract.with_columns(batch.learned)
+    while True:
+        _clear(lake, batch)
+        run(known, rejected)
+        broken = find_broken(lake, batch)
+        reads = read_reports(lake, batch, "read")
+        grown = evolve(known, [r["drift"] for r in reads.values()])
+        if not broken and grown == known:
+            break
         rejected |= broken  # its rows took part in choosing winners: choose again without them
-        _run(lake, batch, run, rejected)
-    staged = collect(lake, batch)
+        known = grown
+    staged = collect(lake, contract, known, batch)
     fields = {"batch_id": batch.id, "rows_in": staged.rows_in, "superseded": staged.superseded,
               "quarantined": sum(q.rows for q in staged.quarantined), "files": len(batch.objects)}  # fmt: skip
     log.info("merge.staged", extra={"event": "merge.staged", "fields": fields})
     return staged
 
 
-def _run(lake: Lake, batch: Batch, run: Run, rejected: dict[int, str]) -> None:
-    """Run the steps once, from an empty staging folder."""
-    for leftover in lake.list(names.staging_prefix(batch.id)):
-        lake.delete(leftover.name)
-    run(rejected)
+def _clear(lake: Lake, batch: Batch) -> None:
+    """Each run starts from empty folders."""
+    for prefix in (names.staging_prefix(batch.id), names.quarantine_prefix(batch.source, batch.stream, batch.id)):
+        for leftover in lake.list(prefix):
+            lake.delete(leftover.name)
+
+
+def read_reports(lake: Lake, batch: Batch, kind: str) -> dict[int, dict[str, Any]]:
+    """Reports of one kind, by place."""
+    prefix = f"{names.staging_prefix(batch.id)}{kind}-"
+    found = [info.name for info in lake.list(prefix) if info.name.endswith(".json")]
+    return {int(n.removeprefix(prefix).removesuffix(".json")): json.loads(lake.read(n)) for n in found}
 
 
 def find_broken(lake: Lake, batch: Batch) -> dict[int, str]:
     """Objects whose rows could not be read, by place, with the reason."""
-    prefix = f"{names.staging_prefix(batch.id)}broken-"
-    found = [info.name for info in lake.list(prefix)]
-    broken = {int(n.removeprefix(prefix).removesuffix(".json")): json.loads(lake.read(n))["why"] for n in found}
+    broken = {place: report["why"] for place, report in read_reports(lake, batch, "broken").items()}
     return _spoiled(batch, broken) | broken
 
 
@@ -59,38 +75,42 @@ def _spoiled(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
     }
 
 
-def collect(lake: Lake, batch: Batch) -> Staged:
+def collect(lake: Lake, contract: StreamContract, known: StreamContract, batch: Batch) -> Staged:
     """What the steps left, out of their files and reports."""
-    found = [info.name for info in lake.list(names.staging_prefix(batch.id))]
-    reports = {n: json.loads(lake.read(n)) for n in found if n.endswith(".json")}
+    found = [info.name for info in lake.list(names.staging_prefix(batch.id)) if info.name.endswith(".parquet")]
     kind = {n: n.rsplit("/", 1)[1].split("-")[0] for n in found}
-    read = [r for n, r in reports.items() if kind[n] == "read"]
-    blocked = find_blocked(batch, {n: r for n, r in reports.items() if kind[n] == "read"})
-    shards = [r for n, r in reports.items() if kind[n] == "shard"]
-    quarantined = [QuarantinedRow.model_validate(q) for r in read for q in r["quarantined"]]
+    reads, shards = read_reports(lake, batch, "read"), read_reports(lake, batch, "shard")
+    blocked = find_blocked(batch, reads)
+    quarantined = [QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]]
     for refusal in quarantined[:QUARANTINE_SAMPLE]:
         event = "quarantine.file" if refusal.row is None else "quarantine.rows"
         log.warning("%s: %s", event, refusal.detail, extra={"event": event, "fields": refusal.model_dump()})
+    drift = tell(
+        contract.with_columns(batch.learned), known, [r["drift"] for r in reads.values()],
+        {name for r in reads.values() for name in r.get("lost", ())} & set(contract.columns),
+    )  # fmt: skip
     floor = max((s for s in batch.snapshots if s not in blocked), default="")
     newest = max(blocked, default="")
     return Staged(
         batch_id=batch.id,
-        upserts=tuple(n for n in found if n.endswith(".parquet") and kind[n] == "upserts"),
-        deletes=tuple(n for n in found if n.endswith(".parquet") and kind[n] == "deletes"),
-        rows_in=sum(r["rows"] for r in read),
-        superseded=sum(r["ignored"] for r in read) + sum(r["rows"] - r["winners"] for r in shards),
+        upserts=tuple(n for n in found if kind[n] == "upserts"),
+        deletes=tuple(n for n in found if kind[n] == "deletes"),
+        rows_in=sum(r["rows"] for r in reads.values()),
+        superseded=sum(r["ignored"] for r in reads.values()) + sum(r["rows"] - r["winners"] for r in shards.values()),
         quarantined=tuple(quarantined),
+        columns={n: c for n, c in known.columns.items() if contract.columns.get(n) != c},
+        drift=tuple(drift),
         kept=tuple(n for n in found if kind[n] == "keep"),
         floor=floor,
         blocked=blocked[newest] if newest > floor else "",
     )
 
 
-def find_blocked(batch: Batch, reports: dict[str, dict[str, Any]]) -> dict[str, str]:
+def find_blocked(batch: Batch, reports: dict[int, dict[str, Any]]) -> dict[str, str]:
     """Snapshots of which a file, or a row's key, could not be read, with the reason: what is absent is not known."""
     blocked = {}
-    for name, report in reports.items():
-        what = batch.objects[int(name.rsplit("-", 1)[1].removesuffix(".json"))]
+    for place, report in reports.items():
+        what = batch.objects[place]
         unread = [q["reason"] for q in report["quarantined"] if q["row"] is None]
         if what.floor in batch.snapshots and (unread or report.get("unkeyed")):
             why = unread[0] if unread else f"{report['unkeyed']} rows without a key"

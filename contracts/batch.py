@@ -5,7 +5,7 @@ from typing import Literal
 
 from contracts.errors import BalanceError
 from contracts.landing import Count
-from contracts.stream import Frozen, Name
+from contracts.stream import Column, Frozen, Name
 
 
 class BatchObject(Frozen):
@@ -34,8 +34,9 @@ def floor(epoch: int, generation_id: int) -> str:
 class Batch(Frozen):
     """The work of one merge, fixed before it starts, so that a retry is the same batch.
 
-    `snapshots` are the floors of the generations that are complete in it (overwrite streams), `newest_snapshot` that
-    of the newest complete one that is known, in it or not.
+    `learned` are columns that the table has beyond the contract, from files before. `snapshots` are the floors of the
+    generations that are complete in it (overwrite streams), `newest_snapshot` that of the newest complete one that is
+    known, in it or not.
     """
 
     v: Literal[1] = 1
@@ -47,6 +48,7 @@ class Batch(Frozen):
     objects: tuple[BatchObject, ...]
     head_epoch: Count
     opened_at: datetime
+    learned: dict[str, Column] = {}  # noqa: RUF012  pydantic copies defaults
     snapshots: tuple[str, ...] = ()
     newest_snapshot: str = ""
 
@@ -67,12 +69,28 @@ class QuarantinedRow(Frozen):
     detail: str = ""
 
 
+class Drift(Frozen):
+    """A column that files bring otherwise than the contract: `was` is empty when it is new, `now` when it is gone."""
+
+    column: str
+    was: str
+    now: str
+    ignored: bool = False
+
+    def __str__(self) -> str:
+        if self.ignored:
+            return f"{self.column} ({self.now}) is ignored"
+        if not self.was:
+            return f"{self.column} ({self.now}) is new"
+        return f"{self.column} became {self.now}" if self.now else f"{self.column} is missing"
+
+
 class Staged(Frozen):
     """What the Beam job made of a batch: files to load, and the rows that don't get there.
 
     `upserts` and `deletes` are Parquet files under `_staging/<batch>/`, one winner per key and register each; `kept`
     has keys of refused rows. Rows below `floor` are of generations that a snapshot replaces; `blocked` says why one
-    can't.
+    can't. `columns` are those that files added or widened.
     """
 
     batch_id: str
@@ -81,6 +99,8 @@ class Staged(Frozen):
     rows_in: Count
     superseded: Count
     quarantined: tuple[QuarantinedRow, ...] = ()
+    columns: dict[str, Column] = {}  # noqa: RUF012  pydantic copies defaults
+    drift: tuple[Drift, ...] = ()
     kept: tuple[str, ...] = ()
     floor: str = ""
     blocked: str = ""

@@ -19,6 +19,7 @@ EVENT_OF_TOPIC = {
 }
 QUALITY_FAILED = "quality.failed"
 ROWS_QUARANTINED = "rows.quarantined"
+SCHEMA_DRIFT = "schema.drift"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
 WAREHOUSE_RESOURCE = "millrace.warehouse"

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+Identifier = Annotated[str, Field(pattern=IDENTIFIER.pattern)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 DECIMAL = re.compile(r"^decimal\((\d{1,2}),(\d{1,2})\)$")
@@ -13,6 +14,8 @@ DECIMAL_DIGITS = 76
 PLAIN_TYPES = ("string", "int64", "float64", "bool", "date", "timestamp", "json", "bytes")
 DURATION = re.compile(r"^(\d+)([mhd])$")
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
+UNCLUSTERABLE = ("float64", "json", "bytes")
+MOST_CLUSTER_COLUMNS = 4  # https://cloud.google.com/bigquery/docs/clustered-tables#limitations
 CDC_COLUMNS = {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string", "_ab_cdc_deleted_at": "string"}
 
 
@@ -23,9 +26,10 @@ class Frozen(BaseModel):
 
 
 class Column(Frozen):
-    """One column of a stream."""
+    """One column of a stream; with `any_type`, values of every type become its text."""
 
     type: str
+    any_type: bool = False
     nullable: bool = True
     description: str = ""
 
@@ -41,6 +45,16 @@ class Column(Frozen):
         if value in PLAIN_TYPES or match:
             return value
         raise ValueError(f"unknown type {value!r}; use one of {', '.join(PLAIN_TYPES)} or decimal(p,s)")
+
+
+class Evolution(Frozen):
+    """What becomes of columns that the contract lacks, and of types that it has otherwise.
+
+    `widen` goes from int64 to float64 or a decimal, from a decimal to one with more digits, from date to timestamp.
+    """
+
+    new_columns: Literal["add", "ignore", "quarantine"] = "add"
+    type_changes: Literal["widen", "quarantine"] = "quarantine"
 
 
 class Partition(Frozen):
@@ -73,6 +87,7 @@ class StreamContract(Frozen):
     partition: Partition | None = None
     cluster: tuple[Identifier, ...] = ()
     deletes: Literal["soft", "ignore"] = "soft"
+    evolution: Evolution = Evolution()
     freshness: str | None = None
     columns: dict[Identifier, Column]
 
@@ -104,9 +119,22 @@ class StreamContract(Frozen):
                 raise ValueError(f"order names {name!r}, which is neither a column nor a CDC column")
         if self.mode == "cdc" and not self.order:
             raise ValueError("a cdc stream needs `order`: the log columns that order its changes")
+        for name, column in self.columns.items():
+            if column.any_type and column.type != "string":
+                raise ValueError(f"column {name!r}: `any_type` is for strings, and it is {column.type}")
+        self._clusters()
+        if self.partition and self.partition.hash_buckets and not self.key:
+            raise ValueError("partition: `hash_buckets` are of the key, and the stream's key is its position")
         if self.partition and self.partition.column:
             self._partition_follows_the_key(self.partition.column)
         return self
+
+    def _clusters(self) -> None:
+        if len(self.cluster) > MOST_CLUSTER_COLUMNS:
+            raise ValueError(f"cluster names {len(self.cluster)} columns; {MOST_CLUSTER_COLUMNS} is the most")
+        for name in self.cluster:
+            if self.columns[name].type in UNCLUSTERABLE:
+                raise ValueError(f"cluster column {name!r} can't be {self.columns[name].type}")
 
     def _partition_follows_the_key(self, column: str) -> None:
         if column not in self.columns:
@@ -118,6 +146,10 @@ class StreamContract(Frozen):
                 f"partition column {column!r} is not part of the key, but a delete carries only the key;"
                 " partition by `hash_buckets` instead"
             )
+
+    def with_columns(self, columns: dict[str, Column]) -> "StreamContract":
+        """The same contract with these columns added or in place of its own."""
+        return self.model_copy(update={"columns": self.columns | columns}) if columns else self
 
     @property
     def order_types(self) -> dict[str, str]:

@@ -54,6 +54,8 @@ def to_report(batch: Batch, staged: Staged, balance: Balance) -> dict[str, dict[
         folder = names.quarantine_prefix(batch.source, batch.stream, batch.id)
         facts = {"rows": balance.quarantined, "reasons": ", ".join(reasons), "folder": folder}
         events[names.ROWS_QUARANTINED] = facts
+    if staged.drift:
+        events[names.SCHEMA_DRIFT] = {"drift": "; ".join(str(drift) for drift in staged.drift)}
     if staged.blocked:
         events[names.REPLACEMENT_BLOCKED] = {"why": staged.blocked}
     return events

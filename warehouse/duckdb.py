@@ -16,9 +16,10 @@ from contracts import names
 from contracts.batch import Balance, Batch, Staged
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry
-from contracts.stream import StreamContract
+from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import duckdb_commit as transaction
+from warehouse import duckdb_schema as schema
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_marts import Marts
 from warehouse.lock import held
@@ -48,20 +49,16 @@ class DuckDBWarehouse:
         self._timeout_s = lock_timeout_s
 
     def ensure(self, contract: StreamContract) -> None:
-        """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
+        """Create what a stream needs (table, live view, head) and the ledger; add what the contract gained.
+
+        Raises:
+            ContractError: the table has a column of a type that the contract's can't hold.
+        """
         with self._reading(f"look at {contract.id}") as db:
-            if db and _is_prepared(db, contract):
+            if db and schema.is_prepared(db, contract):
                 return
         with self._writing(f"prepare {contract.id}") as db:
-            db.execute("BEGIN")
-            db.execute(sql.OPS)
-            db.execute(sql.create_table(contract))
-            there = transaction.columns(db, names.raw_schema(contract.source), contract.stream)
-            for name, kind in sql.all_columns(contract).items():
-                if name not in there:
-                    db.execute(f"ALTER TABLE {sql.table(contract)} ADD COLUMN {sql.quote(name)} {kind}")
-            db.execute(sql.create_view(contract))
-            db.execute("COMMIT")
+            schema.prepare(db, contract)
 
     def head(self, contract: StreamContract) -> Head:
         """How far a stream is; a fresh Head when nothing was merged."""
@@ -69,6 +66,11 @@ class DuckDBWarehouse:
             if db is None or not transaction.exists(db, "ops", names.head_table(contract.source, contract.stream)):
                 return Head()
             return transaction.head(db, contract)
+
+    def learned(self, contract: StreamContract) -> dict[str, Column]:
+        """Columns that the table has and the contract lacks, or has with a narrower type: files brought them."""
+        with self._reading(f"look at {contract.id}") as db:
+            return schema.learned(db, contract) if db else {}
 
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
         """Those of the (object, generation) pairs that the ledger has."""
@@ -170,12 +172,6 @@ class DuckDBWarehouse:
             yield db
         finally:
             db.close()
-
-
-def _is_prepared(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool:
-    there = transaction.columns(db, names.raw_schema(contract.source), contract.stream)
-    head = transaction.columns(db, "ops", names.head_table(contract.source, contract.stream))
-    return set(sql.all_columns(contract)) <= set(there) and set(Head.model_fields) <= set(head)
 
 
 def _release_dbt() -> None:

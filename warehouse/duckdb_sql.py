@@ -1,6 +1,6 @@
 """SQL of the DuckDB warehouse, built from contracts; pure text."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from contracts import names
 from contracts.errors import ContractError
@@ -18,6 +18,7 @@ TYPES = {
     "json": "JSON",
     "bytes": "BLOB",
 }
+CONTRACT_TYPES = {"TIMESTAMP WITH TIME ZONE": "timestamp"}
 BODY = {"_object": "VARCHAR", "_row": "BIGINT", "_extracted_at": "TIMESTAMPTZ", "_epoch": "BIGINT"}
 REGISTERS = {
     "_version": "BLOB",
@@ -68,6 +69,11 @@ def column_type(declared: str) -> str:
     return TYPES.get(declared, declared.upper())
 
 
+def contract_type(stored: str) -> str:
+    """Contract type of a DuckDB type."""
+    return {v: k for k, v in TYPES.items()}.get(stored) or CONTRACT_TYPES.get(stored) or stored.lower()
+
+
 def table(contract: StreamContract) -> str:
     """The raw table, qualified."""
     return f"{quote(names.raw_schema(contract.source))}.{quote(contract.stream)}"
@@ -115,10 +121,10 @@ def advance_head(contract: StreamContract) -> str:
     )
 
 
-def create_view(contract: StreamContract) -> str:
-    """The view of live rows."""
+def create_view(contract: StreamContract, learned: Iterable[str] = ()) -> str:
+    """The view of live rows; `learned` are columns beyond the contract."""
     view = f"{quote(names.raw_schema(contract.source))}.{quote(names.live_view(contract.stream))}"
-    shown = ", ".join(quote(n) for n in [*contract.columns, "_extracted_at", "_batch_id", "_object"])
+    shown = ", ".join(quote(n) for n in [*contract.columns, *learned, "_extracted_at", "_batch_id", "_object"])
     return (
         f"CREATE OR REPLACE VIEW {view} AS SELECT {shown} FROM {table(contract)}"
         " WHERE _version IS NOT NULL AND (_delete_version IS NULL OR _delete_version < _version)"

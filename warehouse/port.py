@@ -8,7 +8,7 @@ from typing import Protocol
 from contracts.batch import Balance, Batch, Staged
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry
-from contracts.stream import StreamContract
+from contracts.stream import Column, StreamContract
 from lake.store import Lake
 
 
@@ -24,6 +24,10 @@ class Warehouse(Protocol):
 
     def head(self, contract: StreamContract) -> Head:
         """How far a stream is; a fresh Head when nothing was merged."""
+        ...
+
+    def learned(self, contract: StreamContract) -> dict[str, Column]:
+        """Columns that the table has and the contract lacks, or has with a narrower type: files brought them."""
         ...
 
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:

@@ -104,8 +104,8 @@ class MemoryWarehouse(DuckDBWarehouse):
 def stage_plainly(lake: Lake, contract: StreamContract, batch: Batch, shards: int = 2) -> Staged:
     """The pipeline's steps in its order, as loops in place of Beam."""
 
-    def run(rejected: dict[int, str]) -> None:
-        work = Work(lake, contract, batch)
+    def run(known: StreamContract, rejected: dict[int, str]) -> None:
+        work = Work(lake, known, batch)
         by_shard, by_place = defaultdict(list), defaultdict(list)
         for place in range(len(batch.objects)):
             for shard, keys in read_keys(work, place, shards, rejected):
@@ -116,7 +116,7 @@ def stage_plainly(lake: Lake, contract: StreamContract, batch: Batch, shards: in
         for place, parts in by_place.items():
             write_winners(work, place, parts)
 
-    return stage(lake, batch, run)
+    return stage(lake, contract, batch, run)
 
 
 class InProcess(Merging):

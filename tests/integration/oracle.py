@@ -33,11 +33,12 @@ class Row:
 
 @dataclass(frozen=True)
 class File:
-    """One object of a sync; files differ in format, and in how they hold `amount`: a type, or not at all."""
+    """One object of a sync; files differ in format and in the type of `amount`; some have a column less or more."""
 
     rows: tuple[Row, ...]
     ending: str
     amount: str
+    extra: bool
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Stream:
         return self.contract.mode == "overwrite"
 
 
-def model(stream: Stream, syncs: list[Sync]) -> dict[tuple[Any, ...], tuple[int | None, float | None, bool, bool]]:
-    """Key → note and amount of the newest body, whether the row is live, whether a delete is known."""
+def model(stream: Stream, syncs: list[Sync]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Key → note, amount and extra column of the newest body, whether the row is live, whether a delete is known."""
     floor = max((at(s) for s in syncs if stream.overwrites and s.files and is_whole(stream, s)), default=(0, 0))
-    registers: dict[tuple[Any, ...], dict[bool, tuple[tuple[Any, ...], int, float | None]]] = {}
+    registers: dict[tuple[Any, ...], dict[bool, tuple[Any, ...]]] = {}
     for sync in (s for s in syncs if at(s) >= floor):
         for part, file in enumerate(sync.files):
             for position, row in enumerate(file.rows):
@@ -76,12 +77,12 @@ def model(stream: Stream, syncs: list[Sync]) -> dict[tuple[Any, ...], tuple[int 
                 key = row.key if stream.contract.key else (sync.job, part, position)
                 newest = registers.setdefault(key, {})
                 if row.gone not in newest or newest[row.gone][0] < place:
-                    newest[row.gone] = (place, row.note, held(row, file))
+                    newest[row.gone] = (place, row.note, held(row, file), row.note if file.extra else None)
     table = {}
     for key, newest in registers.items():
         body, gone = newest.get(False), newest.get(True)
         live = body is not None and (gone is None or gone[0] < body[0])
-        table[key] = (body and body[1], body and body[2], live, gone is not None)
+        table[key] = (*(body[1:] if body else (None, None, None)), live, gone is not None)
     return table
 
 
@@ -104,7 +105,7 @@ def rank(value: Any) -> tuple[Any, ...]:
 
 def is_refused(stream: Stream, row: Row, file: File) -> bool:
     """Whether a row breaks the contract: no key, or half an amount."""
-    half = (held(row, file) or 0.0) % 1 != 0
+    half = stream.contract.evolution.type_changes != "widen" and (held(row, file) or 0.0) % 1 != 0
     return half or (bool(stream.contract.key) and None in row.key)
 
 
@@ -150,6 +151,10 @@ STREAMS = {
         st.tuples(st.just(date(2026, 1, 1)), st.sampled_from([Decimal("1.00"), Decimal("-1.01")])),
         st.tuples(st.sampled_from([None, -math.inf, -0.0, 0.0, 1.5, math.nan])),
     ),
+    "types widened": Stream(
+        declare("append", {"id": "int64"}, {"at": "int64"}, evolution={"type_changes": "widen"}),
+        st.tuples(st.integers(0, 2)), st.tuples(st.integers(0, 2)),
+    ),
     "snapshots": Stream(declare("overwrite", {"id": "int64"}, {}), st.tuples(st.integers(0, 3)), st.just(())),
     "no key": Stream(declare("append", {}, {}), st.just(()), st.just(())),
 }  # fmt: skip
@@ -177,7 +182,7 @@ def histories(draw: st.DrawFn, stream: Stream) -> list[Sync]:
         seen += new
         cuts = sorted(draw(st.lists(st.integers(0, len(new)), max_size=2)))
         pieces = [new[a:b] for a, b in zip([0, *cuts], [*cuts, len(new)], strict=True)]
-        files = [File(tuple(p), draw(ENDINGS), draw(AMOUNTS)) for p in pieces]
+        files = [File(tuple(p), draw(ENDINGS), draw(AMOUNTS), draw(EXTRA)) for p in pieces]
         generation = job if stream.overwrites else draw(RARELY_ONE)
         syncs.append(Sync(job, draw(RARELY_ONE), generation, tuple(files)))
     return syncs
@@ -185,6 +190,7 @@ def histories(draw: st.DrawFn, stream: Stream) -> list[Sync]:
 
 ENDINGS = st.sampled_from(["parquet", "parquet", "avro"])
 AMOUNTS = st.sampled_from(["int64", "int64", "float64", "int32", ""])
+EXTRA = st.sampled_from([False, False, True])
 RARELY_ONE = st.sampled_from([0, 0, 0, 1])
 
 
@@ -205,6 +211,8 @@ def table_of(stream: Stream, file: File, generation: int) -> pa.Table:
     if file.amount:
         kind = arrow_type(file.amount) if file.amount != "int32" else pa.int32()
         columns["amount"] = pa.array([held(r, file) for r in file.rows], pa.float64()).cast(kind)
+    if file.extra:
+        columns["extra"] = columns["note"]
     if contract.mode == "cdc":
         columns["_ab_cdc_deleted_at"] = pa.array([GONE_AT if r.gone else None for r in file.rows], pa.string())
     return pa.table(columns)

@@ -178,7 +178,7 @@ def compare(schedule: Schedule, place: Place) -> None:
     contract, landed = schedule.stream.contract, [o for m in place.landed.values() for o in m.objects]
     found = table(place)
     if schedule.stream.overwrites:  # which rows are dead depends on what came first; which are live does not
-        found = {key: (*row[:2], True, False) for key, row in found.items() if row[2]}
+        found = {key: (*row[:3], True, False) for key, row in found.items() if row[3]}
     assert found == model(schedule.stream, schedule.syncs)
     merged = place.query("SELECT count(*), coalesce(sum(rows_in), 0) FROM ops.ledger WHERE kind = 'merged'")
     assert merged == [(len(place.commits), sum(o.rows or 0 for o in landed))]
@@ -198,7 +198,8 @@ def table(place: Place) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     else:
         keys = ["regexp_extract(_object, 'sync_id=(\\d+)', 1)::INT", "regexp_extract(_object, '(\\d+)\\.', 1)::INT",
                 "_row"]  # fmt: skip
-    shown = ", ".join([*keys, "note", "amount", live, "_delete_version IS NOT NULL"])
+    extra = "extra" if place.query("FROM duckdb_columns() WHERE column_name = 'extra'") else "NULL"
+    shown = ", ".join([*keys, "note", "amount", extra, live, "_delete_version IS NOT NULL"])
     rows = place.query(f"SELECT {shown} FROM raw_shop.orders")
     found = {row[: len(keys)]: row[len(keys) :] for row in rows}
     assert len(found) == len(rows), "a key has two rows"

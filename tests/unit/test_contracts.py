@@ -5,13 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contracts import names
+from contracts import names, schema
 from contracts.batch import Balance
 from contracts.errors import BalanceError, ContractError, UnknownStream
 from contracts.events import IngestRequested, WarehouseMerged, attributes
@@ -19,6 +20,8 @@ from contracts.landing import LandedObject, LandingManifest
 from contracts.ledger import LedgerEntry
 from contracts.model import QualityResult, unpublished
 from contracts.source import find_source, load_sources, parse_source
+from contracts.stream import PLAIN_TYPES
+from contracts.widening import wider
 from tests.servers import ROOT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -35,6 +38,7 @@ SHOP: dict[str, Any] = {
                 "id": {"type": "int64", "nullable": False},
                 "price": {"type": "decimal(10, 2)"},
                 "placed_at": {"type": "timestamp"},
+                "note": {"type": "json"},
             },
         }
     },
@@ -69,7 +73,18 @@ def changed(path: str, value: object) -> str:
         ("streams.orders.order", ["lsn"], "streams.orders: .*order names 'lsn'"),
         ("streams.orders.order", [], "streams.orders: .*a cdc stream needs `order`"),
         ("streams.orders.cluster", ["nr"], "streams.orders: .*cluster names 'nr'"),
+        ("streams.orders.cluster", ["id"] * 5, "streams.orders: .*cluster names 5 columns; 4 is the most"),
+        ("streams.orders.cluster", ["note"], "streams.orders: .*cluster column 'note' can't be json"),
         ("streams.orders.mode", "magic", "streams.orders.mode: "),
+        ("streams.orders.deletes", "hard", "streams.orders.deletes: "),
+        ("streams.orders.evolution", {"new_columns": "drop"}, "streams.orders.evolution.new_columns: "),
+        ("streams.orders.evolution", {"type_changes": "any"}, "streams.orders.evolution.type_changes: "),
+        (
+            "streams.orders.columns.price",
+            {"type": "int64", "any_type": True},
+            "orders: .*'price': `any_type`",
+        ),
+        ("streams.orders.partition", {"hash_buckets": 1}, "streams.orders.partition.hash_buckets: "),
         ("streams.orders.freshness", "soon", "streams.orders.freshness: .*'soon' is no duration"),
         ("streams.orders.partition", {"column": "nr"}, "streams.orders: .*partition names 'nr'"),
         ("streams.orders.partition", {"column": "price"}, "orders: .*'price' must be a date or a timestamp"),
@@ -88,6 +103,43 @@ def changed(path: str, value: object) -> str:
 def test_a_refusal_names_file_stream_and_field(path: str, value: object, where: str) -> None:
     with pytest.raises(ContractError, match=f"(?s)^shop.yaml: .*{where}"):
         parse_source(changed(path, value), "shop.yaml")
+
+
+def test_hash_buckets_need_a_key() -> None:
+    text = yaml.safe_load(changed("streams.orders.key", "position"))
+    text["streams"]["orders"]["partition"] = {"hash_buckets": 8}
+    with pytest.raises(ContractError, match=r"shop.yaml: streams.orders: .*partition: `hash_buckets` are of the key"):
+        parse_source(yaml.safe_dump(text), "shop.yaml")
+
+
+def test_the_schema_for_editors_is_current_and_takes_every_source() -> None:
+    assert schema.FILE.read_text() == schema.text(), "run `python -m contracts.schema`"
+    for path in (ROOT / "sources").glob("*.yaml"):
+        jsonschema.validate(yaml.safe_load(path.read_text()), schema.schema())
+    for change in ("streams.orders.mode", "streams.orders.colour", "streams.orders.key"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(yaml.safe_load(changed(change, "magic")), schema.schema())
+
+
+TYPES = st.sampled_from([*PLAIN_TYPES, "decimal(10,2)", "decimal(38,0)", "decimal(12,4)"])
+
+
+@given(one=TYPES, other=TYPES, third=TYPES)
+def test_widening_has_no_order(one: str, other: str, third: str) -> None:
+    both = wider(one, other)
+    assert both == wider(other, one)
+    assert both is None or wider(both, one) == both
+    assert wider(one, one) == one
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [("int64", "float64", "float64"), ("int64", "decimal(10,2)", "decimal(21,2)"), ("date", "timestamp", "timestamp"),
+     ("decimal(10,2)", "decimal(12,6)", "decimal(14,6)"), ("int64", "string", None), ("float64", "decimal(10,2)", None),
+     ("decimal(38,0)", "decimal(10,2)", None), ("json", "string", None)],
+)  # fmt: skip
+def test_types_widen_where_no_value_is_lost(one: str, other: str, both: str | None) -> None:
+    assert wider(one, other) == both
 
 
 @pytest.mark.parametrize(

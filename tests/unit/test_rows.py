@@ -45,7 +45,7 @@ FITS: dict[pa.DataType, dict[str, str]] = {
     pa.timestamp("ms", "America/New_York"): {"timestamp": "safe"},
     pa.timestamp("s"): {"timestamp": "safe"},
     pa.timestamp("ns"): {"timestamp": "check"},
-    pa.time64("us"): {},
+    pa.time64("us"): {"string": "safe"},
     pa.binary(): {"bytes": "same"},
     pa.large_binary(): {"bytes": "safe"},
     pa.binary(4): {"bytes": "safe"},
