@@ -1,4 +1,4 @@
-"""Merges what landed of one stream, without an orchestrator: `python -m beam_job merge --source S --stream T`."""
+"""Merges or redrives one stream, without an orchestrator: `python -m beam_job merge --source S --stream T`."""
 
 import argparse
 import logging
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from beam_job.batches import pending
 from beam_job.merge import Limits, merge_stream
+from beam_job.redrive import MAX_ATTEMPTS, redrive
 from contracts.errors import MillraceError
 from contracts.source import find_source, load_sources
 from events.bus import EventBus
@@ -19,6 +20,7 @@ from warehouse.port import open_warehouse
 EXAMPLES = """examples:
   python -m beam_job pending --source airport_ops --stream flights     what waits to be merged
   python -m beam_job merge   --source airport_ops --stream flights     merge it
+  python -m beam_job redrive --source airport_ops --stream flights     let what is quarantined be merged once more
 Addresses are taken from the variables in [brackets] when the option is not given."""
 
 
@@ -28,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m beam_job", description=__doc__, epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("command", choices=["merge", "pending"])
+    made.add_argument("command", choices=["merge", "pending", "redrive"])
     made.add_argument("--source", required=True, help="name of a file in --sources, without .yaml")
     made.add_argument("--stream", required=True, help="one of its streams")
     made.add_argument("--sources", type=Path, default=Path("sources"), help="directory of contracts (sources)")
@@ -43,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
     made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
+    made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
+    made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
 
 
@@ -54,6 +58,13 @@ def run(options: argparse.Namespace) -> None:
     if options.command == "pending":
         waiting = pending(lake, warehouse, contract)
         print("\n".join(waiting) or f"{contract.id}: nothing is pending")
+        return
+    if options.command == "redrive":
+        done = redrive(lake, warehouse, contract, objects=options.object, max_attempts=options.max_attempts,
+                       run_id=f"cli-{uuid.uuid4()}", at=datetime.now(UTC))  # fmt: skip
+        print(f"{contract.id}: {done.admitted} objects let in again, {done.mended} mended; the next merge takes them")
+        for name in done.exhausted:
+            print(f"{contract.id}: {name} was tried {options.max_attempts} times; mend it, or raise --max-attempts")
         return
     bus = EventBus(options.project, options.events_endpoint) if options.project else None
     limits = Limits(options.max_bytes, options.max_files, in_process_max_bytes=options.max_bytes)

@@ -30,7 +30,8 @@ def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[
 def _pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head) -> dict[str, list[BatchObject]]:
     """Objects that wait, by manifest."""
     prefix = names.manifests_prefix(contract.source, contract.stream)
-    paths = [info.name for info in lake.list(prefix, start=f"{prefix}{head.oldest_pending_day}")]
+    listed = [info.name for info in lake.list(prefix, start=f"{prefix}{head.oldest_pending_day}")]
+    paths = sorted({*listed, *warehouse.redriven(contract)})
     manifests = {path: read_manifest(lake, path) for path in paths}
     pairs = [(o.name, o.generation) for m in manifests.values() for o in m.objects]
     done = warehouse.merged_objects(contract, pairs) if pairs else set()

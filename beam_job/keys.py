@@ -1,7 +1,7 @@
 """Keys and order: a row's place among all versions of its key, as bytes that sort as the rows do.
 
 `_version` is, from the left: connection epoch, Airbyte generation, the contract's order columns, extraction time, job,
-part and name of the object, row. NULL is lowest, then -inf … inf, then NaN; -0.0 equals 0.0; timestamps count
+part, object's generation and name, row. NULL is lowest, then -inf … inf, then NaN; -0.0 equals 0.0; timestamps count
 microseconds. Every part is prefix-free, so that comparing bytes (memcmp) equals comparing the parts one by one.
 """
 
@@ -50,9 +50,10 @@ class Origin:
 
     @property
     def tail(self) -> bytes:
-        """Bytes that go after the extraction time and before the row; the digest tells objects apart for good."""
-        digest = hashlib.sha256(f"{self.object}#{self.generation}".encode()).digest()[:8]
-        return self.job_id.to_bytes(8, "big") + self.part.to_bytes(4, "big") + digest
+        """Bytes that go after the extraction time and before the row; an object that was mended is the newer one."""
+        digest = hashlib.sha256(self.object.encode()).digest()[:4]
+        place = self.job_id.to_bytes(8, "big") + self.part.to_bytes(4, "big")
+        return place + self.generation.to_bytes(8, "big") + digest
 
 
 def encode_version(

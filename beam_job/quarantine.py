@@ -16,9 +16,11 @@ def quarantine_file(work: Work, place: int, what: BatchObject, why: str, drift: 
     refusal = QuarantinedRow(
         reason=code, object=what.name, generation=what.generation, row=None, rows=count, detail=detail
     )
-    work.report(
-        "read", place, {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()], "drift": drift or {}}
-    )
+    kept = pa.Table.from_pylist([{f"_quarantine_{name}": value for name, value in refusal.model_dump().items()}])
+    prefix = names.quarantine_prefix(work.contract.source, work.contract.stream, work.batch.id)
+    write_parquet(work, f"{prefix}files-{place:05d}.parquet", kept)
+    body = {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()], "drift": drift or {}}
+    work.report("read", place, body)
 
 
 def report_vanished(work: Work, place: int, what: BatchObject, why: str) -> None:

@@ -69,6 +69,16 @@ class QuarantinedRow(Frozen):
     detail: str = ""
 
 
+class RefusedObject(Frozen):
+    """An object that is in quarantine now, in whole or in part; `attempts` is how often it was merged."""
+
+    object: str
+    generation: int
+    rows: Count
+    attempts: Count
+    reasons: str
+
+
 class Drift(Frozen):
     """A column that files bring otherwise than the contract: `was` is empty when it is new, `now` when it is gone."""
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import duckdb
 
 from contracts import names
-from contracts.batch import Balance, Batch, Staged
+from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import duckdb_commit as transaction
+from warehouse import duckdb_redrive as redrives
 from warehouse import duckdb_schema as schema
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_marts import Marts
@@ -76,9 +77,27 @@ class DuckDBWarehouse:
         """Those of the (object, generation) pairs that the ledger has."""
         asked = list(objects)
         with self._reading(f"read the ledger of {contract.id}") as db:
-            if db is None or not asked or not transaction.exists(db, "ops", "ledger_objects"):
+            if db is None or not asked or not transaction.exists(db, "ops", "redrives"):
                 return set()
             return transaction.merged_objects(db, contract, asked)
+
+    def refused(self, contract: StreamContract) -> list[RefusedObject]:
+        """Objects in quarantine that neither wait to be merged again nor were mended since."""
+        with self._reading(f"read the quarantine of {contract.id}") as db:
+            return redrives.refused(db, contract) if db and transaction.exists(db, "ops", "redrives") else []
+
+    def redrive(
+        self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
+    ) -> int:
+        """Let (manifest, object, generation) be merged once more; returns how many did not wait yet."""
+        self.ensure(contract)
+        with self._writing(f"redrive {contract.id}") as db:
+            return redrives.redrive(db, contract, objects, run_id, at)
+
+    def redriven(self, contract: StreamContract) -> set[str]:
+        """Manifests of objects that wait to be merged once more, however old they are."""
+        with self._reading(f"read the redrives of {contract.id}") as db:
+            return redrives.redriven(db, contract) if db and transaction.exists(db, "ops", "redrives") else set()
 
     def commit(
         self, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, *, run_id: str, at: datetime

@@ -40,7 +40,7 @@ def commit(
         append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
                                run_id=run_id, at=at, **made.model_dump()))  # fmt: skip
         _append_objects(db, batch)
-        _append_quarantine(db, batch, staged, at)
+        _append_quarantine(db, contract, batch, staged, at)
         db.execute("COMMIT")
     except BaseException:
         _rollback(db)
@@ -52,8 +52,9 @@ def _merge(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, floor: str, at: datetime
 ) -> Balance:
     stale = number(db, sql.drop_replaced(contract, floor)) if floor else 0
-    stale += number(db, sql.count_stale(contract))
-    db.execute(sql.merge(contract, batch.id))
+    again = any(merges for merges, _ in _merges(db, contract, [(o.name, o.generation) for o in batch.objects]).values())
+    stale += number(db, sql.count_stale(contract, again))
+    db.execute(sql.merge(contract, batch.id, again))
     merged = number(db, sql.count_merged(contract, batch.id))
     replaces = staged.floor and staged.floor == floor
     absent = db.execute(sql.bury_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
@@ -122,9 +123,24 @@ def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     db.executemany("INSERT INTO ops.ledger_objects VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def _append_quarantine(db: duckdb.DuckDBPyConnection, batch: Batch, staged: Staged, at: datetime) -> None:
+def _append_quarantine(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, at: datetime
+) -> None:
+    attempts = _merges(db, contract, [(q.object, q.generation) for q in staged.quarantined])
     rows = [
-        (batch.id, batch.source, batch.stream, q.reason, q.object, q.generation, q.row, q.rows, q.detail, 1, at)
+        (
+            batch.id,
+            batch.source,
+            batch.stream,
+            q.reason,
+            q.object,
+            q.generation,
+            q.row,
+            q.rows,
+            q.detail,
+            attempts[q.object, q.generation][0],
+            at,
+        )
         for q in staged.quarantined
     ]
     if rows:
@@ -141,14 +157,25 @@ def head(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> Head:
 def merged_objects(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, asked: list[tuple[str, int]]
 ) -> set[tuple[str, int]]:
-    """Those of the (object, generation) pairs that the ledger has."""
+    """Those of the (object, generation) pairs that the ledger has more often than they were let in again."""
+    return {pair for pair, (merges, redrives) in _merges(db, contract, asked).items() if merges > redrives}
+
+
+def _merges(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, asked: list[tuple[str, int]]
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """How often each (object, generation) was merged, and how often it was let in again; only those ever merged."""
     rows = db.execute(
-        "SELECT o.object, o.generation FROM ops.ledger_objects o"
-        " JOIN (SELECT unnest($1::VARCHAR[]) AS object, unnest($2::BIGINT[]) AS generation) a"
-        " ON a.object = o.object AND a.generation = o.generation WHERE o.source = $3 AND o.stream = $4",
+        """WITH asked AS (SELECT DISTINCT unnest($1::VARCHAR[]) AS object, unnest($2::BIGINT[]) AS generation),
+        merges AS (SELECT object, generation, count(*) AS n FROM ops.ledger_objects SEMI JOIN asked
+          USING (object, generation) WHERE source = $3 AND stream = $4 GROUP BY ALL),
+        again AS (SELECT object, generation, count(*) AS n FROM ops.redrives
+          WHERE source = $3 AND stream = $4 GROUP BY ALL)
+        SELECT m.object, m.generation, m.n, coalesce(a.n, 0) FROM merges m LEFT JOIN again a
+          USING (object, generation)""",
         [[a[0] for a in asked], [a[1] for a in asked], contract.source, contract.stream],
     ).fetchall()
-    return {(str(name), int(generation)) for name, generation in rows}
+    return {(str(name), int(generation)): (int(merges), int(again)) for name, generation, merges, again in rows}
 
 
 def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:

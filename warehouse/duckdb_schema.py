@@ -8,7 +8,7 @@ from contracts.ledger import Head
 from contracts.stream import Column, StreamContract
 from contracts.widening import wider
 from warehouse import duckdb_sql as sql
-from warehouse.duckdb_commit import columns, number
+from warehouse.duckdb_commit import columns, exists, number
 
 EXACT_INT = 1 << 53
 
@@ -18,7 +18,7 @@ def is_prepared(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool
     there = _columns(db, contract)
     head = columns(db, "ops", names.head_table(contract.source, contract.stream))
     missing = set(sql.all_columns(contract)) - set(there) or set(Head.model_fields) - set(head)
-    return not missing and not _to_widen(contract, there)
+    return not missing and exists(db, "ops", "redrives") and not _to_widen(contract, there)
 
 
 def prepare(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> None:

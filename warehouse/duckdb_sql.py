@@ -40,6 +40,9 @@ CREATE TABLE IF NOT EXISTS ops.ledger (
 CREATE TABLE IF NOT EXISTS ops.ledger_objects (
   batch_id VARCHAR NOT NULL, source VARCHAR NOT NULL, stream VARCHAR NOT NULL, object VARCHAR NOT NULL,
   generation BIGINT NOT NULL, job_id BIGINT NOT NULL, "rows" BIGINT);
+CREATE TABLE IF NOT EXISTS ops.redrives (
+  source VARCHAR NOT NULL, stream VARCHAR NOT NULL, object VARCHAR NOT NULL, generation BIGINT NOT NULL,
+  attempt BIGINT NOT NULL, manifest VARCHAR NOT NULL, run_id VARCHAR NOT NULL, "at" TIMESTAMPTZ NOT NULL);
 CREATE TABLE IF NOT EXISTS ops.quarantine (
   batch_id VARCHAR NOT NULL, source VARCHAR NOT NULL, stream VARCHAR NOT NULL, reason VARCHAR NOT NULL,
   object VARCHAR NOT NULL, generation BIGINT NOT NULL, "row" BIGINT, "rows" BIGINT NOT NULL, detail VARCHAR NOT NULL,
@@ -175,21 +178,21 @@ def bury_absent(contract: StreamContract, batch_id: str, floor: str) -> str:
     )
 
 
-def count_stale(contract: StreamContract) -> str:
-    """Staged rows that are not newer than their register in the table."""
-    if not contract.key:
-        return "SELECT 0"
+def count_stale(contract: StreamContract, again: bool) -> str:
+    """Staged rows that are not newer than their register in the table; `again` when objects are merged once more."""
     target = table(contract)
+    if not contract.key:
+        return f"SELECT count(*) FROM up s SEMI JOIN {target} t USING (_version)" if again else "SELECT 0"
     return f"""SELECT
   (SELECT count(*) FROM up s JOIN {target} t ON {keys_equal(contract, "s", "t")} WHERE t._version >= s._version)
 + (SELECT count(*) FROM del s JOIN {target} t ON {keys_equal(contract, "s", "t")}
    WHERE t._delete_version >= s._delete_version)"""
 
 
-def merge(contract: StreamContract, batch_id: str) -> str:
+def merge(contract: StreamContract, batch_id: str, again: bool) -> str:
     """Guarded merge of both registers: each only moves up, and a delete changes no column of the body."""
     if not contract.key:
-        return _append(contract, batch_id)
+        return _append(contract, batch_id, again)
     keys = ", ".join(quote(n) for n in contract.key)
     own = text(batch_id)
     newer = "(u._version IS NOT NULL AND (t._version IS NULL OR u._version > t._version))"
@@ -230,10 +233,11 @@ def _pick(condition: str, new: str, old: str, name: str) -> str:
     return f"CASE WHEN {condition} THEN {new} ELSE {old} END AS {quote(name)}"
 
 
-def _append(contract: StreamContract, batch_id: str) -> str:
-    """Rows without a key: each is inserted once, as the ledger knows each object."""
+def _append(contract: StreamContract, batch_id: str, again: bool) -> str:
+    """Rows without a key: each is inserted once, as the ledger knows each object, and the version each row of it."""
     columns = ", ".join(quote(n) for n in [*bodies(contract), "_version", *BODY])
-    return f"INSERT INTO {table(contract)} ({columns}, _batch_id) SELECT {columns}, {text(batch_id)} FROM up;\n"
+    new = f" ANTI JOIN {table(contract)} t USING (_version)" if again else ""
+    return f"INSERT INTO {table(contract)} ({columns}, _batch_id) SELECT {columns}, {text(batch_id)} FROM up{new};\n"
 
 
 def count_merged(contract: StreamContract, batch_id: str) -> str:

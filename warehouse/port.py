@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from contracts.batch import Balance, Batch, Staged
+from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import Column, StreamContract
@@ -32,6 +32,20 @@ class Warehouse(Protocol):
 
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
         """Those of the (object, generation) pairs that the ledger has."""
+        ...
+
+    def refused(self, contract: StreamContract) -> list[RefusedObject]:
+        """Objects in quarantine that neither wait to be merged again nor were mended since."""
+        ...
+
+    def redrive(
+        self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
+    ) -> int:
+        """Let (manifest, object, generation) be merged once more; returns how many did not wait yet."""
+        ...
+
+    def redriven(self, contract: StreamContract) -> set[str]:
+        """Manifests of objects that wait to be merged once more, however old they are."""
         ...
 
     def commit(

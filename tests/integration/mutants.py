@@ -36,7 +36,7 @@ def guard() -> list[Any]:
 
 def tie_break() -> list[Any]:
     """Rows of equal cursors have no order across files."""
-    return [mock.patch.object(Origin, "tail", property(lambda origin: bytes(20)))]
+    return [mock.patch.object(Origin, "tail", property(lambda origin: bytes(24)))]
 
 
 def delete_register() -> list[Any]:

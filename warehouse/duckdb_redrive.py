@@ -1,0 +1,66 @@
+"""Quarantined objects in DuckDB: which there are, and letting them be merged once more."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import duckdb
+
+from contracts.batch import RefusedObject
+from contracts.ledger import LedgerEntry
+from contracts.stream import StreamContract
+from warehouse.duckdb_commit import append, merged_objects
+
+REFUSED = """
+WITH merges AS (
+  SELECT o.object, o.generation, count(*) AS attempts, arg_max(o.batch_id, l.seq) AS batch_id
+  FROM ops.ledger_objects o JOIN ops.ledger l ON l.batch_id = o.batch_id AND l.kind = 'merged'
+  WHERE o.source = $1 AND o.stream = $2 GROUP BY ALL)
+SELECT q.object, q.generation, sum(q.rows) AS rows, any_value(m.attempts) AS attempts,
+  string_agg(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons
+FROM ops.quarantine q JOIN merges m ON m.object = q.object AND m.generation = q.generation AND m.batch_id = q.batch_id
+WHERE NOT EXISTS (FROM merges n WHERE n.object = q.object AND n.generation > q.generation)
+GROUP BY q.object, q.generation ORDER BY q.object, q.generation
+"""
+REDRIVEN = """
+SELECT DISTINCT manifest FROM ops.redrives r WHERE source = $1 AND stream = $2 AND attempt >= (
+  SELECT count(*) FROM ops.ledger_objects o
+  WHERE o.source = $1 AND o.stream = $2 AND o.object = r.object AND o.generation = r.generation)
+"""
+ADMIT = """
+INSERT INTO ops.redrives SELECT $1, $2, $3, $4,
+  (SELECT count(*) FROM ops.ledger_objects WHERE source = $1 AND stream = $2 AND object = $3 AND generation = $4),
+  $5, $6, $7
+"""
+
+
+def refused(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> list[RefusedObject]:
+    """Objects in quarantine that neither wait to be merged again nor were mended since."""
+    found = db.execute(REFUSED, [contract.source, contract.stream]).fetchall()
+    fields = tuple(RefusedObject.model_fields)
+    objects = [RefusedObject.model_validate(dict(zip(fields, row, strict=True))) for row in found]
+    done = merged_objects(db, contract, [(o.object, o.generation) for o in objects]) if objects else set()
+    return [o for o in objects if (o.object, o.generation) in done]
+
+
+def redriven(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> set[str]:
+    """Manifests of objects that wait to be merged once more."""
+    return {str(row[0]) for row in db.execute(REDRIVEN, [contract.source, contract.stream]).fetchall()}
+
+
+def redrive(
+    db: duckdb.DuckDBPyConnection,
+    contract: StreamContract,
+    objects: Sequence[tuple[str, str, int]],
+    run_id: str,
+    at: datetime,
+) -> int:
+    """Let (manifest, object, generation) be merged once more, in one transaction; returns how many did not wait."""
+    db.execute("BEGIN")
+    done = merged_objects(db, contract, [o[1:] for o in objects])
+    admitted = [o for o in objects if o[1:] in done]
+    for manifest, name, generation in admitted:
+        db.execute(ADMIT, [contract.source, contract.stream, name, generation, manifest, run_id, at])
+        append(db, LedgerEntry(kind="redriven", batch_id=f"{name}#{generation}", source=contract.source,
+                               stream=contract.stream, run_id=run_id, at=at, detail=manifest))  # fmt: skip
+    db.execute("COMMIT")
+    return len(admitted)
