@@ -5,6 +5,7 @@ from datetime import datetime
 
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
+from contracts.errors import BalanceError
 from contracts.stream import StreamContract
 from lake.store import Lake
 from warehouse.port import Warehouse
@@ -30,16 +31,25 @@ def commit_batch(
         HeadMoved: another batch was committed since this one was opened.
         BalanceError: the rows do not add up; nothing was committed.
     """
-    if staged.drift:
-        told = "; ".join(str(drift) for drift in staged.drift)
-        fields = {"batch_id": batch.id, "stream": contract.id, "drift": told}
-        log.warning(
-            "%s: %s: %s", names.SCHEMA_DRIFT, contract.id, told, extra={"event": names.SCHEMA_DRIFT, "fields": fields}
-        )
     contract = contract.with_columns(staged.columns)
-    balance = warehouse.balance(batch.id) or warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
+    try:
+        balance = warehouse.balance(batch.id) or warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
+    except BalanceError as error:
+        fields = {"batch_id": batch.id, "stream": contract.id}
+        log.error("merge.unbalanced: %s", error, extra={"event": "merge.unbalanced", "fields": fields})
+        raise
+    _tell(contract, batch, staged, balance)
+    return balance
+
+
+def _tell(contract: StreamContract, batch: Batch, staged: Staged, balance: Balance) -> None:
+    """Log the commit, and what a person should know of it."""
     fields = {"batch_id": batch.id, "stream": contract.id} | balance.model_dump()
     log.info("merge.committed", extra={"event": "merge.committed", "fields": fields})
+    if staged.drift:
+        told = "; ".join(str(drift) for drift in staged.drift)
+        extra = {"event": names.SCHEMA_DRIFT, "fields": fields | {"drift": told}}
+        log.warning("%s: %s: %s", names.SCHEMA_DRIFT, contract.id, told, extra=extra)
     if staged.blocked:
         log.error(
             "%s: the newest snapshot of %s can't replace the table's rows, as %s; mend it and redrive, or sync again",
@@ -52,7 +62,6 @@ def commit_batch(
             " connection made anew? Raise the stream's connection epoch",
             balance.stale, balance.rows_in, contract.id, extra={"event": "merge.stale_storm", "fields": fields},
         )  # fmt: skip
-    return balance
 
 
 def is_stale_storm(balance: Balance) -> bool:

@@ -92,7 +92,7 @@ def _land_again(lake: Lake, manifest: LandingManifest, refused: RefusedObject, a
     connection = f"{manifest.connection_id}-mended-{info.generation}"
     again = manifest.model_copy(update={"objects": (landed,), "landed_at": at})
     path = names.manifest_path(
-        manifest.source, manifest.stream, manifest.job_created_at, connection, manifest.job_id
+        manifest.source, manifest.stream, at, connection, manifest.job_id  # today's, as older days are not looked at
     )  # fmt: skip
     try:
         lake.create(path, again.model_dump_json(indent=1).encode())

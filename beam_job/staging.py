@@ -45,10 +45,7 @@ def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) 
     what = work.batch.objects[place]
     drift: dict[str, str] = {}
     try:
-        if place in rejected:
-            raise FileRejected(rejected[place])
-        if not what.complete:
-            raise FileRejected(f"generation.incomplete: {what.name}: its sync {what.job_id} did not succeed")
+        refuse_known(what, rejected.get(place))
         file = DataFile(work.lake, what)
         drift |= differences(file.schema, work.contract)
         refuse_new_columns(file.schema, work.contract, what.name)
@@ -78,6 +75,14 @@ def read_keys(work: Work, place: int, shards: int, rejected: Mapping[int, str]) 
         keys = _key_by_position(keys, place)
     keys = keys.append_column("place", pa.array(np.full(file.rows, place, np.int32))).filter(pa.array(good & ~ignored))
     yield from _by_shard(keys, shards)
+
+
+def refuse_known(what: BatchObject, why: str | None) -> None:
+    """Refuse an object that was found to be broken, or that is of a snapshot that is not whole."""
+    if why:
+        raise FileRejected(why)
+    if not what.complete:
+        raise FileRejected(f"generation.incomplete: {what.name}: its sync {what.job_id} did not succeed")
 
 
 def _key_by_position(keys: pa.Table, place: int) -> pa.Table:

@@ -189,11 +189,10 @@ def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
 
 def columns(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
     """Columns of a table with their types; none when there is no table."""
-    rows = db.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? AND NOT internal",
-        [schema, table],
-    ).fetchall()
-    return dict(rows)
+    if not exists(db, schema, table):
+        return {}
+    qualified = f"{sql.quote(schema)}.{sql.quote(table)}"
+    return dict(db.execute("SELECT name, type FROM pragma_table_info(?)", [qualified]).fetchall())
 
 
 def exists(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
