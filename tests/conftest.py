@@ -10,6 +10,22 @@ from google.cloud import storage
 from lake.store import Lake, open_lake
 from tests.servers import server
 
+FIRST = "test_make_run.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give a file's tests to one process, and all those of the one stack, begun first as they take longest.
+
+    Among them those come first that make the state which the others go on with.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("stack" if _uses_the_stack(item) else str(item.path)))
+    items.sort(key=lambda item: (0 if item.path.name == FIRST else 1) if _uses_the_stack(item) else 2)
+
+
+def _uses_the_stack(item: pytest.Item) -> bool:
+    return item.path.parent.name == "e2e"
+
 
 @pytest.fixture(scope="session")
 def storage_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:

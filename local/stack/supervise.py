@@ -78,7 +78,7 @@ def bring_up(place: Place, supervisor: Supervisor) -> None:
 
 def run_step(place: Place, what: str, command: tuple[str, ...]) -> None:
     """Run one of the platform's own commands, as an administrator would."""
-    log = place.state / "logs" / f"register-{what.replace(' ', '-')}.log"
+    log = place.state / "logs" / f"register-{what.replace(',', '').replace(' ', '-')}.log"
     with log.open("wb") as output:
         done = subprocess.run(
             [*place.launcher, *command], cwd=ROOT, env=place.environment(), stdin=subprocess.DEVNULL,

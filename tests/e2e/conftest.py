@@ -10,13 +10,6 @@ from local.demo.day import take_day
 from local.demo.say import Say
 from tests.e2e.stack import Stack, local
 
-FIRST = "test_make_run.py"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the end-to-end tests last, and among them those first that make the state which the others go on with."""
-    items.sort(key=lambda item: 0 if "/e2e/" not in str(item.path) else 1 if item.path.name == FIRST else 2)
-
 
 @pytest.fixture(scope="session")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
