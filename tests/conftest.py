@@ -13,6 +13,7 @@ from tests.servers import server
 FIRST = "test_make_run.py"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give a file's tests to one process, and all those of the one stack, begun first as they take longest.
 
