@@ -121,9 +121,9 @@ class Supervisor:
         return f"{service.name} {what} ({service.health}); its log {log} ends with:\n{tail}"
 
 
-def die_with_parent() -> None:
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     """Ask Linux to end this process when its parent dies, so that a killed supervisor leaves nothing behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def answers(address: str) -> bool:

@@ -12,9 +12,8 @@ import httpx
 from contracts import names
 from local.stack.place import BUCKET
 from local.stack.supervise import is_held
-from local.stack.supervisor import runs_ours
 from tests.e2e.landing import LSN, airline, land, parquet
-from tests.e2e.stack import Stack, local, now
+from tests.e2e.stack import Stack, local, now, processes_of
 from tests.servers import ROOT, wait_until
 
 
@@ -25,7 +24,7 @@ def test_a_killed_supervisor_takes_its_processes_along_and_the_next_start_is_who
     jobs = httpx.get(place.http("airbyte")).text
     pids = stack.pids()
     os.kill(pids["supervisor"], signal.SIGKILL)
-    wait_until(lambda: not any(runs_ours(p) for p in pids.values()), "all processes of the stack have ended", 30)
+    wait_until(lambda: processes_of(stack.state) == [], "all processes of the stack have ended", 30)
     assert not is_held(stack.state)
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

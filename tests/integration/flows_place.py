@@ -2,13 +2,14 @@
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -16,7 +17,7 @@ from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -25,7 +26,6 @@ from prefect.settings import (
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
-from prefect.states import State
 from prefect.testing.utilities import prefect_test_harness
 
 from beam_job.batches import pending
@@ -81,11 +81,11 @@ class FlowsPlace:
     source: SourceContract
     pubsub: PubSub
     began: datetime
-    subscriptions: dict[str, str] = field(default_factory=dict)
+    subscriptions: dict[str, tuple[str, list[Json]]]
 
     def run(self, flow: Flow[..., Any], **parameters: Any) -> Ran:
         """Run a flow here and to its end, whatever that is."""
-        state = flow(**parameters, return_state=True)
+        state = cast(Any, flow)(**parameters, return_state=True)  # Prefect's overloads take Any for NoReturn
         run_id = str(state.state_details.flow_run_id)
         return Ran(run_id, state, self.api.artifacts(run_id))
 
@@ -93,14 +93,17 @@ class FlowsPlace:
         """Ids of all runs of flows until now."""
         return [run.id for run in self.api.runs(self.began)]
 
-    def tasks(self, run_id: str) -> list[TaskRun]:
-        wanted = FlowRunFilter.model_validate({"id": {"any_": [run_id]}})
+    def result_keys(self, ran: Ran) -> dict[str, str]:
+        """Where the result of each task of a run would be, by the task's function."""
+        wanted = FlowRunFilter.model_validate({"id": {"any_": [ran.id]}})
         with get_client(sync_client=True) as client:
-            return client.read_task_runs(flow_run_filter=wanted)
+            found = client.read_task_runs(flow_run_filter=wanted)
+        states = {run.task_key.rsplit(".", 1)[-1].split("-")[0]: run.state for run in found}
+        return {task: str(state.data.storage_key) for task, state in states.items() if state and state.data}
 
     def change(self, sql: str, *values: Any) -> None:
         """Change the operations database, as the airport would."""
-        with closing(replay._open(self.place.database)) as db:
+        with closing(sqlite3.connect(self.place.database)) as db, db:
             db.execute(sql, values)
 
     def jobs(self) -> list[int]:
@@ -131,12 +134,12 @@ class FlowsPlace:
         return _query(self.place.marts, sql)
 
     def messages(self, topic: str) -> list[Json]:
-        """What was published on a topic since the last look."""
-        subscription = self.subscriptions[topic]
-        received = self.pubsub.due(subscription)
-        if received:
+        """All that was published on a topic until now."""
+        subscription, heard = self.subscriptions[topic]
+        while received := self.pubsub.due(subscription):
             self.pubsub.ack(subscription, received)
-        return [json.loads(r.message.data) for r in received]
+            heard += [json.loads(r.message.data) for r in received]
+        return heard
 
     def slot(self, name: str) -> int:
         """How often a slot is taken."""
@@ -179,7 +182,12 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in (place.settings() | {"MILLRACE_AIRBYTE__POLL_S": "0.1"}).items():
             patch.setenv(name, value)
-        quiet = {PREFECT_HOME: folder / "prefect", PREFECT_LOGGING_TO_API_ENABLED: False, PREFECT_SERVER_ANALYTICS_ENABLED: False, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        quiet = {
+            PREFECT_HOME: folder / "prefect",
+            PREFECT_LOGGING_TO_API_ENABLED: False,
+            PREFECT_SERVER_ANALYTICS_ENABLED: False,
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        }
         stack.enter_context(temporary_settings(quiet))
         with ThreadPoolExecutor(1) as meanwhile:
             started = meanwhile.submit(_start_servers, stack, place, credentials)
@@ -203,7 +211,7 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
             sources[SOURCE],
             pubsub,
             datetime.now(UTC),
-            {topic: pubsub.subscription(f"projects/{PROJECT}/topics/{topic}") for topic in names.TOPICS},
+            {topic: (pubsub.subscription(f"projects/{PROJECT}/topics/{topic}"), []) for topic in names.TOPICS},
         )
 
 
