@@ -6,11 +6,12 @@ Secrets are sent as references (`secret_coordinate::<name>`), which Airbyte reso
 
 import argparse
 import sys
-from typing import Any, cast
+from typing import Any
 
 from blocks import MillraceAirbyte
 from blocks import names as block_names
 from blocks.airbyte_client import AirbyteClient
+from blocks.load import registered
 from contracts.errors import MillraceError
 from contracts.names import RAW
 from contracts.source import SecretReference, SourceContract, find_source, load_sources
@@ -112,7 +113,7 @@ def main() -> int:
     try:
         sources = load_sources(ROOT / "sources")
         wanted = [find_source(sources, name) for name in arguments.source] or list(sources.values())
-        with cast(MillraceAirbyte, MillraceAirbyte.load(block_names.AIRBYTE)).open() as client:
+        with registered(MillraceAirbyte, block_names.AIRBYTE).open() as client:
             for source in wanted:
                 done = apply(client, source, load_settings().lake.url)
                 print(f"{source.source}: {done}")  # noqa: T201

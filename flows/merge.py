@@ -29,7 +29,7 @@ def merge(source: str, stream: str) -> int:
             if not acquired:
                 break
             while batch := open_batch(source, stream):
-                balance = commit_batch(batch, stage_batch(batch))
-                announce_merge(batch, balance)
-                batches += 1
+                if balance := commit_batch(batch, stage_batch(batch)):  # else another committer was first
+                    announce_merge(batch, balance)
+                    batches += 1
     return batches

@@ -1,15 +1,20 @@
 """The adapter for Cloud Storage, through the official client."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
-from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.api_core.exceptions import NotFound, PreconditionFailed, RetryError, ServerError, TooManyRequests
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from requests.exceptions import ConnectionError as NotConnected
+from requests.exceptions import Timeout
 
+from contracts.errors import ServiceUnavailable
 from lake.store import ObjectExists, ObjectInfo, ObjectMissing
 
 RANGE_BYTES = 1 << 20
+UNREACHABLE = (ServerError, TooManyRequests, RetryError, NotConnected, Timeout)
 
 
 class GcsLake:
@@ -28,14 +33,17 @@ class GcsLake:
     def read(self, name: str, generation: int | None = None) -> bytes:
         """Bytes of an object. Raises ObjectMissing."""
         try:
-            return bytes(self._bucket.blob(name, generation=generation).download_as_bytes())
+            with self._reaching(name):
+                return bytes(self._bucket.blob(name, generation=generation).download_as_bytes())
         except NotFound as error:
             raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there") from error
 
     def open(self, name: str, generation: int | None = None) -> BinaryIO:
         """A seekable reader that fetches ranges. Raises ObjectMissing."""
         blob = self._bucket.blob(name, generation=generation)
-        if not blob.exists():
+        with self._reaching(name):
+            there = blob.exists()
+        if not there:
             raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there")
         return cast(BinaryIO, blob.open("rb", chunk_size=RANGE_BYTES))
 
@@ -52,31 +60,44 @@ class GcsLake:
 
     def _upload(self, name: str, data: bytes, content_type: str, if_generation_match: int | None) -> int:
         blob = self._bucket.blob(name)
-        blob.upload_from_string(data, content_type=content_type, if_generation_match=if_generation_match)
+        with self._reaching(name):
+            blob.upload_from_string(data, content_type=content_type, if_generation_match=if_generation_match)
         return int(blob.generation)
 
     def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
         """Write a local file as an object; returns its generation."""
         blob = self._bucket.blob(name)
-        blob.upload_from_filename(path, content_type=content_type)
+        with self._reaching(name):
+            blob.upload_from_filename(path, content_type=content_type)
         return int(blob.generation)
 
     def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
         """Objects whose names have the prefix, in order, from `start` on."""
-        for blob in self._client.list_blobs(self._name, prefix=prefix, start_offset=start):
-            yield _info(blob)
+        with self._reaching(prefix):
+            for blob in self._client.list_blobs(self._name, prefix=prefix, start_offset=start):
+                yield _info(blob)
 
     def stat(self, name: str) -> ObjectInfo | None:
         """What the store knows of an object, None when there is none."""
-        blob = self._bucket.get_blob(name)
+        with self._reaching(name):
+            blob = self._bucket.get_blob(name)
         return None if blob is None else _info(blob)
 
     def delete(self, name: str, generation: int | None = None) -> None:
         """Delete an object; nothing happens when it, or that generation, is gone."""
         try:
-            self._bucket.blob(name).delete(if_generation_match=generation)
+            with self._reaching(name):
+                self._bucket.blob(name).delete(if_generation_match=generation)
         except (NotFound, PreconditionFailed):
             return
+
+    @contextmanager
+    def _reaching(self, name: str) -> Iterator[None]:
+        """Name what can't be reached, once the client itself has given up trying again."""
+        try:
+            yield
+        except UNREACHABLE as error:
+            raise ServiceUnavailable(f"Cloud Storage did not serve {self.url}/{name}: {error}") from error
 
 
 def _info(blob: storage.Blob) -> ObjectInfo:

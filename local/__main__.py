@@ -1,7 +1,8 @@
-"""The platform on one machine: `python -m local up|down|status|run`."""
+"""The platform on one machine: `python -m local up|down|status|env|run`."""
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="start the stack and leave it running")
     commands.add_parser("down", help="end the stack; its data stays")
     commands.add_parser("status", help="say what runs, and where")
+    commands.add_parser("env", help='print what a terminal needs for the platform\'s commands: eval "$(… env)"')
     return made
 
 
@@ -49,6 +51,15 @@ def status(state: Path, say: Say) -> int:
     return 0
 
 
+def environment(state: Path, say: Say) -> int:
+    """Print the stack's addresses as a shell takes them."""
+    place = load_place(state)
+    servers = {"PUBSUB_EMULATOR_HOST": place.grpc("pubsub"), "STORAGE_EMULATOR_HOST": place.http("storage")}
+    for name, value in (place.settings() | place.prefect() | servers).items():
+        say(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
 def main() -> int:
     """Entry point."""
     options, say = parser().parse_args(), Say()
@@ -66,6 +77,8 @@ def main() -> int:
         if options.command == "down":
             say("the stack is down" if down(state) else "no stack was running")
             return 0
+        if options.command == "env":
+            return environment(state, say)
         return status(state, say)
     except (StackError, MillraceError) as error:
         say.error(str(error))

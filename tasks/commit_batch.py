@@ -1,5 +1,6 @@
 """Merges a staged batch into the warehouse, in one transaction with head and ledger."""
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,29 +11,28 @@ from prefect.events import emit_event
 from beam_job.commit import commit_batch as commit_staged
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
+from contracts.errors import HeadMoved
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import stream_contract
 
+log = logging.getLogger(__name__)
+
 
 @task(task_run_name="commit {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
-def commit_batch(batch: Batch, staged: Staged) -> Balance:
-    """Commit a batch; the same batch again gives the same balance.
+def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
+    """Commit a batch; the same batch again gives the same balance. None when another committer won the stream.
 
     Raises:
-        HeadMoved: another batch was committed meanwhile.
         BalanceError: rows do not add up; nothing was committed.
     """
-    balance = commit_staged(
-        open_lake(),
-        open_warehouse(),
-        stream_contract(batch.source, batch.stream),
-        batch,
-        staged,
-        run_id=run_id(),
-        at=datetime.now(UTC),
-    )
+    contract, at = stream_contract(batch.source, batch.stream), datetime.now(UTC)
+    try:
+        balance = commit_staged(open_lake(), open_warehouse(), contract, batch, staged, run_id=run_id(), at=at)
+    except HeadMoved as error:
+        log.warning("merge.lost", extra={"event": "merge.lost", "fields": {"batch_id": batch.id, "why": str(error)}})
+        return None
     create_table_artifact(
         [{"files": len(batch.objects)} | balance.model_dump()],
         key=f"merged-{batch.source}-{batch.stream}".replace("_", "-"),

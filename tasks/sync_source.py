@@ -91,7 +91,11 @@ def watch_sync(started: StartedSync) -> Sync:
     """
     airbyte = airbyte_block()
     with airbyte.open() as client:
-        job = _poll(client, started, airbyte.poll_s, time.monotonic() + airbyte.sync_timeout_s, time.sleep)
+        try:
+            job = _poll(client, started, airbyte.poll_s, time.monotonic() + airbyte.sync_timeout_s, time.sleep)
+        except SyncTimeout:
+            forget_sync(open_lake(), run_id())
+            raise
     sync = Sync(
         source=started.source,
         connection_id=started.connection_id,

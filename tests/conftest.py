@@ -2,13 +2,34 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from xdist.scheduler import LoadScopeScheduling
 
 from lake.store import Lake, open_lake
 from tests.servers import server
+
+STACK, FIRST = "tests/e2e/", "test_make_run.py"
+
+
+class OneStack(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a file's tests to one process, and to one process all those of the whole stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return STACK if nodeid.startswith(STACK) else nodeid.split("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
+    """Decide which process runs which tests."""
+    return OneStack(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests of the stack, which take longest: first those that make the state the others go on with."""
+    items.sort(key=lambda item: (0 if item.path.name == FIRST else 1) if item.nodeid.startswith(STACK) else 2)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,7 @@ def slack_app(state: Path, tokens: list[str]) -> Starlette:
         return JSONResponse(messages())
 
     async def inbox(_: Request) -> HTMLResponse:
-        shown = "".join(_article(m) for m in messages()[-500:]) or "<p class=empty>Nothing was posted yet.</p>"
+        shown = "".join(_article(m) for m in messages()[:-501:-1]) or "<p class=empty>Nothing was posted yet.</p>"
         return HTMLResponse(PAGE.replace("{{messages}}", shown))
 
     return Starlette(

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,15 +40,13 @@ def supervise(state: Path) -> None:
     with held(state):
         ready = state / "ready.json"
         ready.unlink(missing_ok=True)
-        place = load_place(state)
+        began, place = time.monotonic(), load_place(state)
         end_leftovers(place, say)
-        moved = move_taken_ports(place)
-        for name, port in moved.ports.items():
-            if port != place.ports[name]:
-                say(f"port {place.ports[name]} of {name} is taken by another program; using {port}")
-        supervisor = Supervisor(moved, say)
+        supervisor = Supervisor(place, say)
         try:
-            bring_up(moved, supervisor)
+            with one_start_at_a_time():
+                start_servers(supervisor, began)
+            bring_up(supervisor, began)
             write_atomically(ready, json.dumps({"pid": os.getpid()}))
             while True:
                 time.sleep(TEND_S)
@@ -59,14 +58,31 @@ def supervise(state: Path) -> None:
             supervisor.stop()
 
 
-def bring_up(place: Place, supervisor: Supervisor) -> None:
-    """Servers, then what stands on them, then the workers."""
-    began = time.monotonic()
-    credentials = load_credentials(place)
+@contextmanager
+def one_start_at_a_time() -> Iterator[None]:
+    """Let no other stack of this machine look for free ports while ours are not taken yet."""
+    file = Path(tempfile.gettempdir()) / f"millrace-start-{os.getuid()}.lock"
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def start_servers(supervisor: Supervisor, began: float) -> None:
+    """Start all servers, on other ports where those of last time are taken."""
+    before = supervisor.place
+    place = supervisor.place = move_taken_ports(before)
+    for name, port in place.ports.items():
+        if port != before.ports[name]:
+            say(f"port {before.ports[name]} of {name} is taken by another program; using {port}")
     (place.state / "warehouse").mkdir(parents=True, exist_ok=True)
     say("starting Prefect, Pub/Sub, Cloud Storage, Secret Manager, Airbyte and the Slack inbox")
-    supervisor.start(servers(place, os.getpid(), credentials))
+    supervisor.start(servers(place, os.getpid(), load_credentials(place)))
     say(f"servers answer ({time.monotonic() - began:.0f} s)")
+
+
+def bring_up(supervisor: Supervisor, began: float) -> None:
+    """What stands on the servers, then the workers."""
+    place = supervisor.place
     run_step(place, "bucket, topics and secrets", ("local.stack.provision",))
     say(f"bucket, topics, secrets and the demo's database are there ({time.monotonic() - began:.0f} s)")
     for what, command in REGISTER:
@@ -78,7 +94,7 @@ def bring_up(place: Place, supervisor: Supervisor) -> None:
 
 def run_step(place: Place, what: str, command: tuple[str, ...]) -> None:
     """Run one of the platform's own commands, as an administrator would."""
-    log = place.state / "logs" / f"register-{what.replace(' ', '-')}.log"
+    log = place.state / "logs" / f"register-{what.replace(',', '').replace(' ', '-')}.log"
     with log.open("wb") as output:
         done = subprocess.run(
             [*place.launcher, *command], cwd=ROOT, env=place.environment(), stdin=subprocess.DEVNULL,

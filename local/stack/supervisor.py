@@ -47,6 +47,9 @@ class Supervisor:
             self._spawn(service)
         for service in started:
             self._wait_healthy(service)
+        for service in started:  # the address may have been answered by a program that was quicker to take it
+            if self._processes[service.name].poll() is not None:
+                raise StackError(self._why(service, "ended at once"))
 
     def pids(self) -> dict[str, int]:
         """Process id of every running part."""
@@ -106,17 +109,21 @@ class Supervisor:
         deadline = time.monotonic() + service.patience_s
         while service.health and not answers(service.health):
             process = self._processes[service.name]
-            if process.poll() is not None or time.monotonic() > deadline:
-                log = self.log_file(service.name)
-                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-                why = "ended at once" if process.poll() is not None else f"did not answer in {service.patience_s:.0f} s"
-                raise StackError(f"{service.name} {why} ({service.health}); its log {log} ends with:\n{tail}")
+            if process.poll() is not None:
+                raise StackError(self._why(service, "ended at once"))
+            if time.monotonic() > deadline:
+                raise StackError(self._why(service, f"did not answer in {service.patience_s:.0f} s"))
             time.sleep(0.1)
 
+    def _why(self, service: Service, what: str) -> str:
+        log = self.log_file(service.name)
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        return f"{service.name} {what} ({service.health}); its log {log} ends with:\n{tail}"
 
-def die_with_parent() -> None:
+
+def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     """Ask Linux to end this process when its parent dies, so that a killed supervisor leaves nothing behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def answers(address: str) -> bool:

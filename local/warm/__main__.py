@@ -10,12 +10,14 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 
 from local.serving import parent_watch
 from local.stack.supervisor import die_with_parent
 
+GRACE_S = 3.0
 # Threads do not survive a fork, so that none may run yet: not OpenBLAS's, nor the allocator's.
 QUIET = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -72,6 +74,12 @@ class Warm:
             self._reap()
         for child in self._children:
             _kill(child, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_S
+        while self._children and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.05)
+        for child in self._children:
+            _kill(child, signal.SIGKILL)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -106,7 +114,7 @@ class Warm:
                 os.close(descriptor)
             os.setsid()
             if sys.platform == "linux":
-                die_with_parent()
+                die_with_parent(signal.SIGKILL)  # a run would try for minutes to reach a server that has ended too
             code = run_module(request)
         except BaseException:
             traceback.print_exc()

@@ -1,5 +1,6 @@
 """One stack for all end-to-end tests: the files, servers and processes that `make run` uses, in a state of its own."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,20 +9,17 @@ import pytest
 from local.airport_ops.replay import day
 from local.demo.day import take_day
 from local.demo.say import Say
+from local.stack.place import PREFERRED_PORTS
 from tests.e2e.stack import Stack, local
-
-FIRST = "test_make_run.py"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the end-to-end tests last, and among them those first that make the state which the others go on with."""
-    items.sort(key=lambda item: 0 if "/e2e/" not in str(item.path) else 1 if item.path.name == FIRST else 2)
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="session")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the stack keeps its state."""
-    return tmp_path_factory.mktemp("millrace")
+    """Where the stack keeps its state; its ports are none that other tests, or Prefect's harness, prefer."""
+    made = tmp_path_factory.mktemp("millrace")
+    (made / "ports.json").write_text(json.dumps({service: free_port() for service in PREFERRED_PORTS}))
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any
 
 import grpc
 import httpx
+import psutil
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
@@ -30,6 +31,16 @@ def local(state: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
     """Run `python -m local` as a person would; returns what it printed."""
     command = [sys.executable, "-m", "local", "--state", str(state), *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, capture_output=True, text=True)
+
+
+def processes_of(state: Path) -> list[str]:
+    """Command lines of all processes, flow runs included, that have to do with a state."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "pid"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if str(state) in line and process.info["pid"] != os.getpid():
+            found.append(line)
+    return found
 
 
 @dataclass

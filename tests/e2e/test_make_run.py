@@ -1,6 +1,5 @@
 """`make run` as a person meets it: interrupted, run again, and what it says at its end."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,9 +11,8 @@ import pytest
 from local.airport_ops.check import compare
 from local.airport_ops.replay import day
 from local.stack.place import load_place
-from local.stack.supervisor import runs_ours
-from tests.e2e.stack import local
-from tests.servers import ROOT
+from tests.e2e.stack import local, processes_of
+from tests.servers import ROOT, wait_until
 
 LIMIT_S = 400
 
@@ -32,8 +30,7 @@ def test_an_interrupted_run_ends_its_processes_and_says_that_it_can_go_on(state:
         rest, _ = run.communicate(timeout=120)
     assert run.returncode == 130, seen + rest
     assert "`make run` goes on where this stopped" in rest
-    left = [name for name, pid in json.loads((state / "pids.json").read_text()).items() if runs_ours(pid)]
-    assert left == []
+    wait_until(lambda: processes_of(state) == [], f"nothing of {state} runs any more: {processes_of(state)}", 20)
 
 
 @pytest.mark.timeout(LIMIT_S)

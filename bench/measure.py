@@ -1,0 +1,66 @@
+"""Runs a command and measures it whole: wall time, CPU time and peak memory of it and all processes it started."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+SAMPLE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a command took: seconds of wall and CPU time, peak memory in bytes, and what it printed."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    output: str
+    code: int
+
+
+def measure(command: Sequence[str], cwd: Path) -> Measured:
+    """Run a command to its end.
+
+    Memory is the sum of proportional set sizes where the system tells them (forks share pages), else of resident sizes.
+    CPU time is what its processes had used when they were last seen, at most a second before their end.
+    """
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        sampler = _Sampler(process.pid)
+        sampler.start()
+        output, _ = process.communicate()
+        sampler.ended.set()
+        sampler.join()
+    return Measured(time.monotonic() - began, sum(sampler.cpu.values()), sampler.peak, output, process.returncode)
+
+
+class _Sampler(threading.Thread):
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._root, self.ended = psutil.Process(pid), threading.Event()
+        self.cpu: dict[tuple[int, float], float] = {}
+        self.peak = 0
+
+    def run(self) -> None:
+        """Look at all processes every second."""
+        while not self.ended.wait(SAMPLE_S):
+            try:
+                processes = [self._root, *self._root.children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            self.peak = max(self.peak, sum(self._look(process) for process in processes))
+
+    def _look(self, process: psutil.Process) -> int:
+        try:
+            with process.oneshot():
+                times = process.cpu_times()
+                self.cpu[process.pid, process.create_time()] = times.user + times.system
+                memory = process.memory_full_info()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            return 0
+        return int(getattr(memory, "pss", 0) or memory.rss)

@@ -1,0 +1,91 @@
+"""A day's way through the platform, by events alone: what each step left where a person would look for it."""
+
+import re
+
+import httpx
+import pytest
+
+from contracts import names
+from local.airport_ops.check import compare
+from local.airport_ops.replay import day
+from local.demo.day import DayResult, take_day
+from local.demo.prefect import ACTION_FAILED
+from local.demo.say import Say
+from local.stack.place import BUCKET
+from tests.e2e.stack import Stack, now
+
+
+@pytest.fixture(scope="module")
+def taken(stack: Stack) -> DayResult:
+    """One more day."""
+    return take_day(stack.platform, day(stack.place.database) + 1, Say())
+
+
+def test_every_flow_ran_by_an_event_and_completed(stack: Stack, taken: DayResult) -> None:
+    flows = {run.flow: run for run in taken.runs}
+    assert set(flows) >= {"ingest", "merge", "model"}
+    assert [run for run in taken.runs if run.bad] == []
+    for flow in ("merge", "model"):
+        found = stack.http.get(f"/flow_runs/{flows[flow].id}").raise_for_status().json()
+        assert found["created_by"]["type"] == "AUTOMATION"
+    assert taken.reconciles == 0
+
+
+def test_all_rows_that_landed_are_accounted_for(stack: Stack, taken: DayResult) -> None:
+    rows = taken.rows
+    assert rows["landed"] > 0
+    assert rows["landed"] == rows["rows_in"]
+    assert rows["rows_in"] == rows["merged"] + rows["superseded"] + rows["stale"] + rows["quarantined"]
+
+
+def test_the_ledger_knows_that_each_batch_was_merged_announced_and_published(stack: Stack, taken: DayResult) -> None:
+    ledger = stack.platform.warehouse.ledger()
+    merged = {entry.batch_id for entry in ledger if entry.kind == "merged"}
+    assert merged
+    for kind in ("announced", "published"):
+        assert merged <= {entry.batch_id for entry in ledger if entry.kind == kind}
+
+
+def test_readers_find_marts_whose_every_figure_is_right(stack: Stack, taken: DayResult) -> None:
+    assert compare(stack.place.marts, taken.day).differences == ()
+
+
+def test_slack_tells_which_marts_were_published_with_the_runs_link(stack: Stack, taken: DayResult) -> None:
+    said = stack.messages(taken.runs[0].started or now())[-1]
+    assert "Marts published from" in said
+    assert re.search(r"fct_flights [\d,]+", said)
+    assert f"<{stack.place.http('prefect')}/runs/flow-run/" in said
+
+
+def test_pages_are_in_the_lake_and_ask_no_other_server_for_anything(stack: Stack, taken: DayResult) -> None:
+    site = f"{stack.place.http('storage')}/{BUCKET}/{names.SITE}"
+    quality = httpx.get(f"{site}quality/index.html").raise_for_status().text
+    assert "29 of 29 expectations on 7 marts hold" in quality
+    first = re.search(r'href="(validations/[^"]+)"', quality)
+    assert first
+    page = httpx.get(f"{site}quality/{first[1]}").raise_for_status().text
+    for html in (quality, page):
+        assert not re.search(r"<(script|img|link)[^>]+(src|href)=[\"'](https?:)?//", html)
+    assert "dim_airline" in httpx.get(f"{site}dbt/index.html").raise_for_status().text
+
+
+def test_no_automation_failed_to_act(stack: Stack, taken: DayResult) -> None:
+    failed = stack.platform.api.events(ACTION_FAILED, taken.runs[0].started or now())
+    assert [e["payload"] for e in failed if e["payload"].get("action_type") != "change-flow-run-state"] == []
+
+
+def test_deployments_are_described_typed_and_tagged_for_people(stack: Stack) -> None:
+    for name in ("ingest", "merge", "model", "reconcile"):
+        found = stack.http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
+        assert found["description"]
+        assert found["tags"] == ["millrace", name]
+        assert found["enforce_parameter_schema"]
+        for parameter in found["parameter_openapi_schema"]["properties"].values():
+            assert parameter["description"]
+
+
+def test_a_parameter_of_the_wrong_type_is_refused_before_a_run_exists(stack: Stack) -> None:
+    found = stack.http.get("/deployments/name/merge/merge").raise_for_status().json()
+    answer = stack.http.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": {"source": 5}})
+    assert answer.status_code in (409, 422)
+    assert "5" in answer.text or "stream" in answer.text

@@ -1,0 +1,272 @@
+"""The four flows, run in this process against real servers: what they land, merge, publish, announce and find."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from prefect import Flow
+from prefect.concurrency.sync import concurrency
+
+from blocks.airbyte_client import TERMINAL
+from contracts import names
+from contracts.errors import QualityFailed, SettingsError, UnknownStream
+from contracts.model import unannounced
+from flows.ingest import ingest
+from flows.merge import merge
+from flows.model import model
+from flows.reconcile import reconcile
+from tasks.publish_marts import published_entry
+from tests.e2e.landing import airline, land, parquet
+from tests.integration.airbyte_place import query, rows
+from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
+from tests.servers import wait_until
+
+STREAMS = ("flights", "weather", "planes", "airlines", "airports")
+NOWHERE = "XXX"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowsPlace]:
+    with flows_place(tmp_path_factory.mktemp("flows")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def ingested(place: FlowsPlace) -> Ran:
+    """The first ingest."""
+    return place.run(ingest, source=SOURCE)
+
+
+@pytest.fixture(scope="module")
+def merged(place: FlowsPlace, ingested: Ran) -> dict[str, Ran]:
+    """The first merge of each stream."""
+    assert ingested.state.is_completed()
+    return {stream: place.run(merge, source=SOURCE, stream=stream) for stream in STREAMS}
+
+
+@pytest.fixture(scope="module")
+def published(place: FlowsPlace, merged: dict[str, Ran]) -> Ran:
+    """The first run of the model."""
+    assert all(ran.state.is_completed() for ran in merged.values())
+    return place.run(model)
+
+
+@pytest.mark.parametrize(
+    ("flow", "given", "says"),
+    [
+        (ingest, {"source": "shop"}, f"no source 'shop' in sources/; there are {SOURCE}"),
+        (ingest, {"source": SOURCE, "streams": ["flights", "trains"]},
+         f"source '{SOURCE}' has no stream 'trains'; it has {', '.join(STREAMS)}"),
+        (merge, {"source": "shop", "stream": "flights"}, f"no source 'shop' in sources/; there are {SOURCE}"),
+        (merge, {"source": SOURCE, "stream": "trains"},
+         f"source '{SOURCE}' has no stream 'trains'; it has {', '.join(STREAMS)}"),
+    ],
+    ids=["ingest, source", "ingest, stream", "merge, source", "merge, stream"],
+)  # fmt: skip
+def test_what_is_unknown_is_refused_with_what_there_is(
+    place: FlowsPlace, flow: Flow[..., Any], given: dict[str, Any], says: str
+) -> None:
+    before = place.jobs()
+    with pytest.raises(UnknownStream) as refused:
+        flow(**given)
+    assert str(refused.value) == says
+    assert place.jobs() == before
+
+
+def test_ingest_lands_a_manifest_per_stream_with_the_rows_of_the_source(place: FlowsPlace, ingested: Ran) -> None:
+    table = {row["stream"]: row for row in ingested.tables["landed-airport-ops"]}
+    assert set(table) == set(STREAMS)
+    for stream in STREAMS:
+        ((there,),) = query(place.place.database, f"SELECT count(*) FROM {stream}")
+        assert there == table[stream]["rows"] > 0
+        assert table[stream]["manifest"] == place.manifests(stream)[0]
+        key = place.source.stream(stream).key[0]
+        landed = sorted(str(row[key]) for name in [table[stream]["manifest"]] for row in place.landed(name))
+        assert landed == sorted(str(k) for (k,) in query(place.place.database, f"SELECT {key} FROM {stream}"))
+
+
+def test_merge_takes_all_that_is_pending_and_the_second_finds_nothing(
+    place: FlowsPlace, merged: dict[str, Ran]
+) -> None:
+    assert {stream: ran.result for stream, ran in merged.items()} == dict.fromkeys(STREAMS, 1)
+    for stream, ran in merged.items():
+        (row,) = ran.tables[f"merged-airport-ops-{stream}"]
+        assert row["rows_in"] == row["merged"] + row["superseded"] + row["stale"] + row["quarantined"]
+        ((live,),) = place.query(f"SELECT count(*) FROM raw_{SOURCE}.{stream}_live")
+        assert live == row["merged"] == len(rows(place.lake, SOURCE, stream))
+        assert place.pending(stream) == []
+    again = place.run(merge, source=SOURCE, stream="airports")
+    assert (again.result, again.tables) == (0, {})
+
+
+def test_every_merge_is_announced_once(place: FlowsPlace, merged: dict[str, Ran]) -> None:
+    runs = {ran.id for ran in merged.values()}
+    batches = sorted(e.batch_id for e in place.ledger("merged") if e.run_id in runs)
+    assert len(batches) == len(STREAMS)
+    assert sorted(m["batch_id"] for m in place.messages(names.WAREHOUSE_MERGED) if m["batch_id"] in batches) == batches
+
+
+def test_model_builds_validates_and_publishes_and_the_second_run_has_nothing_to_do(
+    place: FlowsPlace, published: Ran
+) -> None:
+    assert published.result == len(STREAMS)
+    marts = {row["mart"]: row["rows"] for row in published.tables["published-marts"]}
+    assert marts == place.warehouse.marts()
+    ((flights,),) = query(place.place.database, "SELECT count(*) FROM flights")
+    assert marts["fct_flights"] == flights
+    assert {row["success"] for row in published.tables["quality"]} == {"True"}
+    assert {row["suite"] for row in published.tables["quality"]} == set(marts)
+    before = place.snapshot()
+    again = place.run(model)
+    assert (again.result, again.tables) == (0, {})
+    assert place.snapshot() == before
+
+
+def test_marts_are_announced_once(place: FlowsPlace, published: Ran) -> None:
+    assert place.run(model).result == 0
+    (message,) = [m for m in place.messages(names.MARTS_PUBLISHED) if m["run_id"] == published.id]
+    assert message["marts"] == {row["mart"]: row["rows"] for row in published.tables["published-marts"]}
+    assert message["batches"] == len(STREAMS)
+    (candidate,) = {e.detail for e in place.ledger("published") if e.run_id == published.id}
+    assert [e.batch_id for e in place.ledger("announced")].count(candidate) == 1
+
+
+def test_marts_whose_run_died_before_it_announced_them_are_announced_by_the_next(
+    place: FlowsPlace, published: Ran
+) -> None:
+    batch = place.ledger("merged")[0].batch_id
+    place.warehouse.append(published_entry(batch, "candidate_of_the_dead", "the-dead", datetime.now(UTC)))
+    assert place.run(model).result == 0
+    (message,) = [m for m in place.messages(names.MARTS_PUBLISHED) if m["run_id"] == "the-dead"]
+    assert message["batches"] == 1
+    assert unannounced(place.ledger()) is None
+    assert [e.batch_id for e in place.ledger("announced")].count("candidate_of_the_dead") == 1
+
+
+def test_results_are_kept_in_the_lake_but_for_what_must_be_asked_anew(
+    place: FlowsPlace, ingested: Ran, merged: dict[str, Ran], published: Ran
+) -> None:
+    for ran, kept, asked_anew in (
+        (ingested, {"watch_sync", "await_landing"}, {"start_sync"}),
+        (merged["flights"], {"stage_batch", "commit_batch", "announce_merge"}, {"has_pending", "open_batch"}),
+        (published, {"build_candidates", "validate_candidates", "publish_marts"}, {"find_merges", "announce_marts"}),
+    ):
+        keys = place.result_keys(ran)
+        there = {task for task, key in keys.items() if place.lake.stat(names.RESULTS + key)}
+        assert kept <= there
+        assert asked_anew & there == set()
+        assert asked_anew <= set(keys)
+
+
+def test_reconcile_frees_a_slot_that_is_taken_although_no_run_runs(place: FlowsPlace, published: Ran) -> None:
+    place.settle()
+    slot = names.merge_slot(SOURCE, "weather")
+    place.leak(slot)
+    ran = place.run(reconcile)
+    assert ran.result == 1
+    assert ran.tables["reconcile"] == [{"found": "slot that no run holds", "where": slot, "count": 1}]
+    assert place.slot(slot) == 0
+    again = place.run(reconcile)
+    assert (again.result, again.tables["reconcile"]) == (0, [])
+
+
+@pytest.fixture(scope="module")
+def lacking(place: FlowsPlace, published: Ran) -> list[dict[str, Any]]:
+    """A platform where every kind of thing is missing, each once; as reconcile should tell it."""
+    place.settle()
+    slot = names.merge_slot(SOURCE, "weather")
+    place.leak(slot)
+    land(place.lake, parquet([airline("ZX", "merged, not published")]))
+    assert merge(SOURCE, "airlines") == 1
+    land(place.lake, parquet([airline("ZY", "landed, not merged")]))
+    job = place.airbyte.start_job(place.airbyte.connection(SOURCE)["connectionId"])
+    wait_until(lambda: place.airbyte.job(job)["status"] in TERMINAL, f"job {job} ends")
+    return [
+        {"found": "slot that no run holds", "where": slot, "count": 1},
+        {"found": "sync without a manifest", "where": f"{SOURCE} job {job}", "count": 1},
+        {"found": "landing not merged", "where": f"{SOURCE}.airlines", "count": 1},
+        {"found": "merge not published", "where": "marts", "count": 1},
+    ]
+
+
+def test_reconcile_only_reports_when_it_runs_dry(place: FlowsPlace, lacking: list[dict[str, Any]]) -> None:
+    before, runs = place.snapshot(), place.runs()
+    ran = place.run(reconcile, dry_run=True)
+    assert ran.result == len(lacking)
+    assert ran.tables["reconcile"] == lacking
+    assert place.snapshot() == before
+    assert place.runs() == [*runs, ran.id]
+
+
+def test_reconcile_lands_and_frees_before_it_names_a_flow_that_is_not_deployed(
+    place: FlowsPlace, lacking: list[dict[str, Any]]
+) -> None:
+    ran = place.run(reconcile)
+    with pytest.raises(SettingsError, match=r"^no deployment merge/merge; run `python -m blocks.deploy`$"):
+        assert ran.result
+    assert place.slot(names.merge_slot(SOURCE, "weather")) == 0
+    left = place.run(reconcile, dry_run=True).tables["reconcile"]
+    assert left == [row for row in lacking if row["found"] in ("landing not merged", "merge not published")]
+
+
+def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
+    place.change("UPDATE airlines SET name = 'Renamed' WHERE carrier = 'AA'")
+    place.change("DELETE FROM airports WHERE faa = '04G'")
+    ran = place.run(ingest, source=SOURCE)
+    table = {row["stream"]: row for row in ran.tables["landed-airport-ops"]}
+    assert {stream: row["rows"] for stream, row in table.items()} == dict.fromkeys(STREAMS, 0) | {
+        "airlines": 1, "airports": 1,
+    }  # fmt: skip
+    (renamed,) = place.landed(table["airlines"]["manifest"])
+    assert (renamed["carrier"], renamed["name"]) == ("AA", "Renamed")
+    (deleted,) = place.landed(table["airports"]["manifest"])
+    assert deleted["faa"] == "04G"
+    assert deleted["_ab_cdc_deleted_at"]
+    assert table["flights"]["manifest"] in place.manifests("flights", empty=True)
+
+
+def test_a_merge_that_gets_no_slot_hands_over(place: FlowsPlace, merged: dict[str, Ran]) -> None:
+    land(place.lake, parquet([airline("ZZ", "handed over")]))
+    waiting = place.pending("airlines")
+    with concurrency(names.merge_slot(SOURCE, "airlines"), occupy=1, strict=True):
+        assert place.run(merge, source=SOURCE, stream="airlines").result == 0
+        assert place.pending("airlines") == waiting
+    assert place.run(merge, source=SOURCE, stream="airlines").result == 1
+    assert place.pending("airlines") == []
+    assert place.query(f"SELECT name FROM raw_{SOURCE}.airlines_live WHERE carrier = 'ZZ'") == [("handed over",)]
+
+
+def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, published: Ran) -> None:
+    before, readers_see = place.marts("SELECT * FROM marts.fct_flights ORDER BY 1"), place.place.marts.stat()
+    place.change(
+        "INSERT INTO flights (flight_date, carrier, flight, origin, dest, distance, scheduled_departure, status)"
+        " VALUES ('2013-01-02', 'UA', 9999, ?, 'ORD', 700, '2013-01-02T15:00:00Z', 'scheduled')", NOWHERE,
+    )  # fmt: skip
+    _take_flights(place)
+    known = len(place.ledger("published"))
+    refused = place.run(model)
+    with pytest.raises(QualityFailed, match=r"fct_flights\.origin: expect_column_values_to_be_in_set, saw 1 of"):
+        assert refused.result
+    (failed,) = [row for row in refused.tables["quality"] if row["success"] == "False" and row["severity"] == "stop"]
+    assert (failed["suite"], failed["column"], failed["sample"]) == ("fct_flights", "origin", f"('{NOWHERE}',)")
+    assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
+    assert place.place.marts.stat() == readers_see
+    assert len(place.ledger("published")) == known
+
+    place.change("DELETE FROM flights WHERE origin = ?", NOWHERE)
+    _take_flights(place)
+    mended = place.run(model)
+    assert mended.result >= 2
+    assert len(place.ledger("published")) == known + mended.result
+    assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
+    wait_until(lambda: place.api.events(names.QUALITY_FAILED, place.began), "the failure is an event")
+    (event,) = place.api.events(names.QUALITY_FAILED, place.began)
+    assert event["payload"]["run_id"] == refused.id
+    assert "fct_flights.origin" in event["payload"]["failed"]
+
+
+def _take_flights(place: FlowsPlace) -> None:
+    """Ingest, and merge what changed of the flights."""
+    ingest(SOURCE)
+    assert merge(SOURCE, "flights") == 1
