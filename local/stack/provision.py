@@ -76,16 +76,25 @@ def add_topics(place: Place) -> None:
         for name in (topic, dead):
             with contextlib.suppress(AlreadyExists):
                 publisher.create_topic(name=_topic(name))
-        with contextlib.suppress(AlreadyExists):
-            keep = {"name": _subscription(names.dead_letter_subscription(topic)), "topic": _topic(dead)}
-            subscriber.create_subscription(request=keep)
-        push = push_subscription(place, topic)
-        try:
-            subscriber.create_subscription(request=push)
-        except AlreadyExists:
-            mask = FieldMask(paths=["push_config", "dead_letter_policy", "retry_policy", "ack_deadline_seconds"])
-            subscriber.update_subscription(subscription=push, update_mask=mask)
+        keep = Subscription(name=_subscription(names.dead_letter_subscription(topic)), topic=_topic(dead))
+        for wanted in (keep, push_subscription(place, topic)):
+            add_subscription(subscriber, wanted)
     channel.close()
+
+
+def add_subscription(subscriber: SubscriberClient, wanted: Subscription) -> None:
+    """Make a subscription, or bring it to what is wanted; one of a topic that was deleted hears nothing any more."""
+    try:
+        there = subscriber.get_subscription(subscription=wanted.name)
+    except NotFound:
+        subscriber.create_subscription(request=wanted)
+        return
+    if there.topic != wanted.topic:
+        subscriber.delete_subscription(subscription=wanted.name)
+        subscriber.create_subscription(request=wanted)
+    elif wanted.push_config.push_endpoint:
+        mask = FieldMask(paths=["push_config", "dead_letter_policy", "retry_policy", "ack_deadline_seconds"])
+        subscriber.update_subscription(subscription=wanted, update_mask=mask)
 
 
 def push_subscription(place: Place, topic: str) -> Subscription:

@@ -100,7 +100,7 @@ class Stack:
         def found() -> list[str]:
             return [text for text in self.messages(since) if all(word in text for word in words)]
 
-        wait_until(found, f"a Slack message with {words}", 60)
+        wait_until(found, f"a Slack message with {words}", PATIENCE_S)
         return found()[0]
 
     @contextmanager

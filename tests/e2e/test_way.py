@@ -51,8 +51,7 @@ def test_readers_find_marts_whose_every_figure_is_right(stack: Stack, taken: Day
 
 
 def test_slack_tells_which_marts_were_published_with_the_runs_link(stack: Stack, taken: DayResult) -> None:
-    said = stack.messages(taken.runs[0].started or now())[-1]
-    assert "Marts published from" in said
+    said = stack.wait_for_message("Marts published from", since=taken.runs[0].started or now())
     assert re.search(r"fct_flights [\d,]+", said)
     assert f"<{stack.place.http('prefect')}/runs/flow-run/" in said
 
