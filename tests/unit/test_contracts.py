@@ -213,8 +213,14 @@ def test_values_never_change() -> None:
         Balance(rows_in=0, merged=0, superseded=0, stale=0, quarantined=0).merged = 1  # type: ignore[misc]
 
 
-@given(source=NAME, stream=NAME, job=st.integers(0, 10**13), day=st.datetimes(datetime(1970, 1, 1)), connection=st.uuids(),
-       empty=st.booleans())  # fmt: skip
+@given(
+    source=NAME,
+    stream=NAME,
+    job=st.integers(0, 10**13),
+    day=st.datetimes(datetime(1970, 1, 1)),
+    connection=st.uuids(),
+    empty=st.booleans(),
+)
 def test_a_manifests_path_tells_its_source_stream_and_job(
     source: str, stream: str, job: int, day: datetime, connection: object, empty: bool
 ) -> None:
