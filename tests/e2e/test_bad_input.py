@@ -65,4 +65,4 @@ def test_a_wrong_slack_url_can_not_be_told_in_slack_so_the_run_tells_it(stack: S
 
         wait_until(lambda: any("send-notification" in text for text in told()), "the failed message is an event", 60)
     stack.administer("blocks.register")
-    assert stack.messages(since) == []
+    assert not [message for message in stack.messages(since) if "nope" in message]
