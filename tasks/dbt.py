@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 from settings.tree import ROOT
 
 PROJECT = ROOT / "dbt_project"
+REPORT_S = 60.0
 
 
 def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
@@ -33,11 +36,23 @@ def project_digest(project: Path) -> str:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Give dbt's `env_var` these values for a while."""
-    before = dict(os.environ)
+    """Give dbt's `env_var` these values until the last node's task run has ended."""
+    before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _await_nodes()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _await_nodes() -> None:
+    """Wait for prefect-dbt's threads: each reports one node, and the last go on after dbt has ended."""
+    until = time.monotonic() + REPORT_S
+    for thread in threading.enumerate():
+        if thread.name.endswith("(run_task)"):
+            thread.join(max(0.0, until - time.monotonic()))

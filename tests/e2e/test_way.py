@@ -13,6 +13,7 @@ from local.demo.prefect import ACTION_FAILED
 from local.demo.say import Say
 from local.stack.place import BUCKET
 from tests.e2e.stack import Stack, now
+from tests.servers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,13 @@ def test_a_parameter_of_the_wrong_type_is_refused_before_a_run_exists(stack: Sta
     answer = stack.http.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": {"source": 5}})
     assert answer.status_code in (409, 422)
     assert "5" in answer.text or "stream" in answer.text
+
+
+def test_the_schedule_plans_runs_of_reconcile_and_none_of_ingest(stack: Stack) -> None:
+    def planned(flow: str) -> list[dict[str, object]]:
+        asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": [flow]}}}
+        runs = stack.http.post("/flow_runs/filter", json=asked).raise_for_status().json()
+        return [run for run in runs if run["auto_scheduled"]]
+
+    wait_until(lambda: len(planned("reconcile")) >= 2, "Prefect plans the next runs of reconcile", 120)
+    assert planned("ingest") == []
