@@ -41,7 +41,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         PYTHON, "-m", "local.warm", "--socket", str(place.warm_socket), "--parent", str(supervisor_pid),
     )  # fmt: skip
     prefect = (
-        PYTHON, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(place.ports["prefect"]),
+        PYTHON, "-m", "local.stack.prefect_server", "--host", "127.0.0.1", "--port", str(place.ports["prefect"]),
     )  # fmt: skip
     return [
         Service("prefect", prefect, f"{place.prefect_api}/health", patience_s=240),
