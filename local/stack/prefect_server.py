@@ -1,16 +1,26 @@
-"""`prefect server start`, which does not hang when SQLite was busy: `python -m local.stack.prefect_server --port 4200`.
+"""`prefect server start`, at ease with SQLite: `python -m local.stack.prefect_server --port 4200`.
 
-Where two transactions wrote at once, one fails with "database is locked", and the server goes on. But its connection
-went back to the pool with the failed cursor unfinished; when Python frees that cursor while another task waits for
-the lock on the same connection, the server's one loop waits with it, for up to a minute, and so does whoever holds
-the lock. Giving up the connection with the error leaves nothing to wait for. Prefect on PostgreSQL has no such errors.
+Prefect begins most transactions as DEFERRED. One that reads and then writes fails with "database is locked" when
+another wrote in between, and the event it was about is lost after four attempts: here they are begun as IMMEDIATE, so
+that they wait for each other instead. Should one fail nevertheless, its connection is closed: with the failed cursor
+unfinished it would go back to the pool, and when Python frees that cursor while another task waits for the lock on the
+same connection, the server's one loop waits with it, for up to a minute. Prefect on PostgreSQL needs neither.
 """
 
 import sqlite3
 import sys
+from typing import Any
 
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def begin_to_write(
+    connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> tuple[str, Any]:
+    """Take the lock at the beginning, where waiting for it is possible."""
+    return ("BEGIN IMMEDIATE" if statement == "BEGIN DEFERRED" else statement), parameters
 
 
 @event.listens_for(Engine, "handle_error")
