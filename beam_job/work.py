@@ -19,6 +19,8 @@ from contracts.batch import Batch
 from contracts.stream import StreamContract
 from lake.store import Lake
 
+Rows = npt.NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Work:

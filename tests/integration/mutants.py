@@ -41,7 +41,7 @@ def tie_break() -> list[Any]:
 
 def delete_register() -> list[Any]:
     """A delete is an upsert of an empty row: one register."""
-    kinds = mock.patch("beam_job.staging.row_kinds", lambda table, contract: np.zeros(table.num_rows, np.int8))
+    kinds = mock.patch("beam_job.read.row_kinds", lambda table, contract: np.zeros(table.num_rows, np.int8))
     return [kinds]
 
 
