@@ -16,7 +16,7 @@ from contracts.errors import BalanceError
 from tests.integration import in_process
 from tests.integration.in_process import InProcess
 from tests.integration.merging import contract, delete, parquet, upsert
-from warehouse import duckdb_sql as sql
+from warehouse import duckdb_merge_sql as sql
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def staged(change: Callable[[Staged], dict[str, Any]]) -> Any:
 def counted(function: str) -> Any:
     """A count of the warehouse that is one too high."""
     original = getattr(sql, function)
-    return mock.patch.object(sql, function, lambda *given: f"SELECT 1 + ({original(*given)})")
+    return mock.patch.object(sql, function, lambda *given, **more: f"SELECT 1 + ({original(*given, **more)})")
 
 
 FALSE: dict[str, Callable[[], Any]] = {
