@@ -29,7 +29,7 @@ class Limits:
 
     max_bytes: int = 4 << 30
     max_files: int = 10_000
-    plain_max_bytes: int = 64 << 20
+    plain_max_bytes: int = 4 << 30
     in_process_max_bytes: int = 4 << 30
 
     def engine(self, size: int) -> Engine:
