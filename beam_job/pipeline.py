@@ -37,10 +37,6 @@ class Step(beam.DoFn):  # type: ignore[misc]
         contract, batch = StreamContract.model_validate_json(self._contract), Batch.model_validate_json(self._batch)
         self.work = Work(open_lake(*self._lake), contract, batch)
 
-    def fetch(self, parcels: Iterable[bytes]) -> Iterator[bytes]:
-        """What an earlier step gave."""
-        return (fetch(parcel, self.folder) for parcel in parcels)
-
 
 class ReadKeys(Step):
     """Unit's number → (shard, keys)."""
@@ -56,7 +52,7 @@ class PickWinners(Step):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         """One shard."""
-        for unit, rows in pick_winners(self.work, element[0], self.fetch(element[1])):
+        for unit, rows in pick_winners(self.work, element[0], fetch(element[1], self.folder)):
             yield unit, park(rows, self.folder)
 
 
@@ -65,7 +61,7 @@ class WriteWinners(Step):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> None:
         """One unit."""
-        write_winners(self.work, self.work.units[element[0]], self.fetch(element[1]))
+        write_winners(self.work, self.work.units[element[0]], fetch(element[1], self.folder))
 
 
 def run_pipeline(

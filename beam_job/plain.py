@@ -18,7 +18,7 @@ def run_steps(work: Work, shards: int, rejected: dict[int, str]) -> None:
             for shard, keys in read_keys(work, unit, shards, rejected):
                 by_shard[shard].append(park(keys, folder))
         for shard, parcels in sorted(by_shard.items()):
-            for number, rows in pick_winners(work, shard, (fetch(parcel, folder) for parcel in parcels)):
+            for number, rows in pick_winners(work, shard, fetch(parcels, folder)):
                 by_unit[number].append(park(rows, folder))
         for number, parcels in sorted(by_unit.items()):
-            write_winners(work, work.units[number], (fetch(parcel, folder) for parcel in parcels))
+            write_winners(work, work.units[number], fetch(parcels, folder))

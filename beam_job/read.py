@@ -30,7 +30,7 @@ from beam_job.rows import (
 )
 from beam_job.units import Unit
 from beam_job.versions import encode_versions
-from beam_job.work import ParquetFile, Work, parquet_files, to_ipc
+from beam_job.work import ParquetFile, Work, parquet_files
 from contracts.batch import BatchObject
 from contracts.errors import FileRejected, FileVanished
 from contracts.stream import StreamContract
@@ -47,7 +47,7 @@ class Reading:
     broken: dict[int, str] = field(default_factory=dict)
 
 
-def read_keys(work: Work, unit: Unit, shards: int, rejected: Mapping[int, str]) -> Iterator[tuple[int, bytes]]:
+def read_keys(work: Work, unit: Unit, shards: int, rejected: Mapping[int, str]) -> Iterator[tuple[int, pa.Table]]:
     """(shard, keys) of a unit's good rows; `rejected` names objects, by place, that are refused whole, and why."""
     reading, waiting, rows = Reading(), [], 0
     for place, what in unit.places():
@@ -191,9 +191,9 @@ def _with_place(keys: pa.Table, place: int, *, keyed: bool) -> pa.Table:
     return keys.append_column("place", pa.array(np.full(keys.num_rows, place, np.int32)))
 
 
-def _by_shard(keys: pa.Table, shards: int) -> Iterator[tuple[int, bytes]]:
+def _by_shard(keys: pa.Table, shards: int) -> Iterator[tuple[int, pa.Table]]:
     shard = keys.column("hash").to_numpy() % np.uint64(shards)
     for number in range(shards):
         part = keys.filter(pa.array(shard == number)) if shards > 1 else keys
         if part.num_rows:
-            yield number, to_ipc(part)
+            yield number, part

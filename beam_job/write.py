@@ -12,15 +12,15 @@ from beam_job.read import DELETE, UPSERT
 from beam_job.rows import DELETED_AT, Mask, arrow_type, column_types, conform_column, extracted_at
 from beam_job.units import Unit
 from beam_job.versions import encode_versions
-from beam_job.work import ParquetFile, Rows, Work, from_ipc, parquet_files
+from beam_job.work import ParquetFile, Rows, Work, parquet_files
 from contracts.batch import BatchObject
 from contracts.errors import FileRejected
 from contracts.stream import StreamContract
 
 
-def write_winners(work: Work, unit: Unit, parts: Iterable[bytes]) -> None:
+def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
     """Write a unit's winners; reports an object that it can't read, and writes nothing then."""
-    winners = pa.concat_tables([from_ipc(part) for part in parts])
+    winners = pa.concat_tables(parts)
     places, rows, kinds = (winners.column(name).to_numpy() for name in ("place", "row", "kind"))
     paths = [work.path(kind, unit.number, ".parquet") for kind in ("upserts", "deletes")]
     name = ""
@@ -92,7 +92,7 @@ def _instants(texts: pa.Array) -> pa.Array:
 def _provenance(table: pa.Table, what: BatchObject, rows: Rows) -> dict[str, pa.Array]:
     count = table.num_rows
     return {
-        "_object": pa.array([what.name]).take(pa.array(np.zeros(count, np.int64))),
+        "_object": pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([what.name])),
         "_row": pa.array(rows),
         "_extracted_at": extracted_at(table),
         "_epoch": pa.array(np.full(count, what.epoch, np.int64)),
