@@ -25,6 +25,7 @@ def merge(place: Place) -> None:
     run_pipeline(place, str(picked / "part"))
     with duckdb.connect(place.database) as db:
         db.execute(f"CREATE TEMP TABLE picked AS FROM {raw.files(str(p) for p in sorted(picked.iterdir()))}")
+        db.execute(raw.TUNED)
         db.execute(raw.merge_picked(place.key))
 
 

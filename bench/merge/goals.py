@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bench.merge.peers import DLT, ELEMENT, OURS, RAW, TITLES
+from bench.merge.peers import DEFAULT, DLT, ELEMENT, OURS, RAW, TITLES
 from bench.merge.results import Result
 
 Figures = Mapping[tuple[str, str], Result]
@@ -41,6 +41,8 @@ def _beside(scenario: str, peer: str, at_most: float | None = None, at_least: fl
 RATIOS = (
     _beside("1M-into-10M", RAW, at_most=1.3),
     _beside("10M-into-10M", RAW, at_most=1.3),
+    _beside("1M-into-10M", DEFAULT, at_most=1.3),
+    _beside("10M-into-10M", DEFAULT, at_most=1.3),
     _beside("1M-into-10M", DLT, at_least=1.6),
     _beside("10M-into-10M", DLT, at_least=1.6),
     _beside("1M-into-10M", ELEMENT, at_least=20),

@@ -11,8 +11,14 @@ from bench.merge.table import RELATION
 from contracts import names
 
 ROOT = Path(__file__).resolve().parents[2]
-OURS, RAW, DLT, ELEMENT = "ours", "raw", "dlt", "element"
-TITLES = {OURS: "ours", RAW: "raw DuckDB", DLT: "dlt", ELEMENT: "element-wise Beam"}
+OURS, RAW, DEFAULT, DLT, ELEMENT = "ours", "raw", "default", "dlt", "element"
+TITLES = {
+    OURS: "ours",
+    RAW: "raw DuckDB, tuned",
+    DEFAULT: "raw DuckDB, default settings",
+    DLT: "dlt",
+    ELEMENT: "element-wise Beam",
+}
 LIVE = f"{names.raw_schema(SOURCE)}.{names.live_view(STREAM)}"
 
 
@@ -49,6 +55,7 @@ RUNNERS = {
     OURS: Runner(OURS, "bench.merge.ours", LIVE, OURS,
                  _sources("beam_job/*.py", "contracts/*.py", "warehouse/*.py", "bench/merge/ours.py")),
     RAW: Runner(RAW, "bench.merge.raw", RELATION, RAW, _sources("bench/merge/raw.py")),
+    DEFAULT: Runner(DEFAULT, "bench.merge.raw_default", RELATION, RAW, _sources("bench/merge/raw.py")),
     DLT: Runner(DLT, "bench.merge.dlt_peer", RELATION, DLT,
                 _sources("bench/merge/dlt_peer.py", "bench/merge/environment.py")),
     ELEMENT: Runner(ELEMENT, "bench.merge.elementwise", RELATION, RAW, _sources("bench/merge/raw.py")),

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from math import ceil, floor, log10
 
 from bench.merge.goals import Figures
-from bench.merge.peers import DLT, ELEMENT, OURS, RAW, TITLES
+from bench.merge.peers import DEFAULT, DLT, ELEMENT, OURS, RAW, TITLES
 from bench.merge.scenarios import SCENARIOS, short
 
 SHOWN = ("100k-into-10M", "1M-into-10M", "10M-into-10M")
-COLOURS = {OURS: "#0b6e4f", RAW: "#444444", DLT: "#c1502e", ELEMENT: "#6b4fa0"}
+COLOURS = {OURS: "#0b6e4f", RAW: "#444444", DEFAULT: "#999999", DLT: "#c1502e", ELEMENT: "#6b4fa0"}
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 70, 140, 30, 50
 LABEL = 15
 STYLE = 'font-family="sans-serif" font-size="12" fill="#222222"'

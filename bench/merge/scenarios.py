@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from bench.merge.peers import DLT, ELEMENT, OURS, RAW
+from bench.merge.peers import DEFAULT, DLT, ELEMENT, OURS, RAW
 from bench.merge.table import BY_DAY, BY_ID
 from bench.merge.workload import Batch
 
-TWO, THREE, ALL = (OURS, RAW), (OURS, RAW, DLT), (OURS, RAW, DLT, ELEMENT)
+TWO, THREE, ALL = (OURS, RAW), (OURS, RAW, DEFAULT, DLT), (OURS, RAW, DEFAULT, DLT, ELEMENT)
 K, M = 1_000, 1_000_000
 QUICK = "quick"
 

@@ -281,8 +281,8 @@ def test_the_scenario_with_the_highest_peak_decides_on_memory() -> None:
 def test_the_report_tells_what_was_measured_and_nothing_else() -> None:
     text = report(figures(result("1M-into-10M", OURS, 9.0), result("1M-into-10M", RAW, 5.0)))
     assert "| **1M-into-10M**: 1M rows in 10 files of Parquet into 10M | ours | 9.00 | 9.00 | 12.0 | 13.0 |" in text
-    assert "|  | raw DuckDB | 5.00 |" in text
-    assert "1.3 times that of raw DuckDB: 1.80, **not met**" in text
+    assert "|  | raw DuckDB, tuned | 5.00 |" in text
+    assert "1.3 times that of raw DuckDB, tuned: 1.80, **not met**" in text
     assert "`python -m bench.merge` on 2026-01-01; 2 cores; duckdb 2; medians of 3 interleaved runs" in text
     assert "| dlt |" not in text
     assert "10M-into-10M" not in text
@@ -313,7 +313,7 @@ def test_the_plot_has_a_line_for_each_peer_and_more_work_is_higher() -> None:
                         result("1M-into-10M", ELEMENT, 150.0)))  # fmt: skip
     svg = ET.fromstring(text)
     told = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
-    assert {title for title in told if title in peers.TITLES.values()} == {"ours", "raw DuckDB", "element-wise Beam"}
+    assert {title for title in told if title in peers.TITLES.values()} == {"ours", "raw DuckDB, tuned", "element-wise Beam"}
     marks = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in svg.iter("{http://www.w3.org/2000/svg}circle")]
     assert len(marks) == 7
     assert marks[0][0] < marks[1][0] < marks[2][0]
