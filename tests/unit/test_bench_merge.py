@@ -313,7 +313,11 @@ def test_the_plot_has_a_line_for_each_peer_and_more_work_is_higher() -> None:
                         result("1M-into-10M", ELEMENT, 150.0)))  # fmt: skip
     svg = ET.fromstring(text)
     told = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
-    assert {title for title in told if title in peers.TITLES.values()} == {"ours", "raw DuckDB, tuned", "element-wise Beam"}
+    assert {title for title in told if title in peers.TITLES.values()} == {
+        "ours",
+        "raw DuckDB, tuned",
+        "element-wise Beam",
+    }
     marks = [(float(c.get("cx", 0)), float(c.get("cy", 0))) for c in svg.iter("{http://www.w3.org/2000/svg}circle")]
     assert len(marks) == 7
     assert marks[0][0] < marks[1][0] < marks[2][0]
