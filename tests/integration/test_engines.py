@@ -1,7 +1,8 @@
 """The same batch by every engine: without Beam, by Beam in process, and by Beam in worker processes of their own."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -52,6 +53,16 @@ def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
     return run
 
 
+@contextmanager
+def small_memory() -> Iterator[None]:
+    """Bounds so low that every file is read in parts, and every shard thinned out as it comes."""
+    with ExitStack() as stack:
+        for name, bound in (("files.CHUNK_ROWS", 7), ("read.CHUNK_ROWS", 11), ("files.WHOLE_BYTES", 500),
+                            ("units.UNIT_BYTES", 1), ("winners.HELD_ROWS", 5)):  # fmt: skip
+            stack.enter_context(mock.patch(f"beam_job.{name}", bound))
+        yield
+
+
 @pytest.fixture
 def merging(lake: Lake, tmp_path: Path) -> Merging:
     """Updates, deletes, late and equal rows, bad rows and a broken file, in Parquet and Avro, over several syncs."""
@@ -85,6 +96,28 @@ def test_every_engine_gives_the_same_table(merging: Merging, tmp_path: Path) -> 
     assert (staged.rows_in, len(staged.quarantined)) == (731, 2)
     for engine in (in_process, worker_processes):
         assert table_by(merging, tmp_path / engine.__name__, engine) == (staged, rows), engine.__name__
+
+
+def test_low_bounds_of_memory_change_nothing_but_the_number_of_files(merging: Merging, tmp_path: Path) -> None:
+    staged, rows = table_by(merging, tmp_path / "whole", plain)
+    with small_memory():
+        parts, found = table_by(merging, tmp_path / "parts", plain)
+    assert found == rows
+    assert len(parts.upserts) > len(staged.upserts) == 1
+    same = ("rows_in", "superseded", "quarantined", "drift", "columns")
+    assert [getattr(parts, name) for name in same] == [getattr(staged, name) for name in same]
+
+
+def test_a_file_of_bad_rows_is_refused_whole_and_its_good_rows_wait(lake: Lake, tmp_path: Path) -> None:
+    merging = Merging(lake, tmp_path, limits=Limits())
+    merging.land(rows=[upsert(1, 1), upsert(2, 1)])
+    merging.land(rows=[upsert(1, 5), *(upsert(None, 6) for _ in range(4))])
+    with mock.patch("beam_job.read.MOST_REFUSED", 3):
+        assert [(b.merged, b.quarantined) for b in merging.merge()] == [(2, 5)]
+    assert merging.live() == {1: "v1", 2: "v1"}
+    ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
+    assert reason == "file.rows"
+    assert "more than 3 rows are bad; first key.null" in detail
 
 
 @pytest.mark.parametrize(
