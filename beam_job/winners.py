@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.keys import sort_words
-from beam_job.work import Work
+from beam_job.rows import Mask
+from beam_job.work import Rows, Work
 
 HELD_ROWS = 2_000_000
 
@@ -22,41 +23,41 @@ def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[
         rows += part.num_rows
         held += part.num_rows
         if held > HELD_ROWS and len(kept) > 1:
-            kept = [newest(pa.concat_tables(kept))]
+            keys = pa.concat_tables(kept)
+            kept = [keys.filter(pa.array(newest(keys)))]
             held = max(kept[0].num_rows - HELD_ROWS, 0)
-    winners = newest(pa.concat_tables(kept)).select(["place", "row", "kind"])
+    keys = pa.concat_tables(kept)
+    winners = keys.select(["place", "row", "kind"]).filter(pa.array(newest(keys)))
     work.report("shard", shard, {"rows": rows, "winners": winners.num_rows})
     unit = work.unit_of[winners.column("place").to_numpy()]
     for number in np.unique(unit):
         yield int(number), winners.filter(pa.array(unit == number))
 
 
-def newest(keys: pa.Table) -> pa.Table:
-    """The last row of each register in the order of versions; most keys have one, and only the others are sorted."""
-    keys = keys.combine_chunks()
-    order = np.argsort(keys.column("hash").to_numpy())
-    hashes = keys.column("hash").to_numpy()[order]
-    same = hashes[1:] == hashes[:-1]
-    several = np.append(same, False) | np.insert(same, 0, False)
-    winners = np.zeros(keys.num_rows, np.bool_)
-    winners[order[~several]] = True
+def newest(keys: pa.Table) -> Mask:
+    """Which row is the last of its register in the order of versions; only keys that have several are sorted."""
+    hashes = keys.column("hash").to_numpy()
+    order = np.argsort(hashes)
+    ordered = hashes[order]
+    same = ordered[1:] == ordered[:-1]
+    several = np.zeros(keys.num_rows, np.bool_)
+    several[order[np.append(same, False) | np.insert(same, 0, False)]] = True
+    winners: Mask = ~several
     if several.any():
-        places = np.sort(order[several])
-        winners[places[_last_of_each(keys.take(pa.array(places)))]] = True
-    return keys.filter(pa.array(winners))
+        winners[np.flatnonzero(several)[_last_of_each(keys.filter(pa.array(several)))]] = True
+    return winners
 
 
-def _last_of_each(keys: pa.Table) -> npt.NDArray[np.int64]:
+def _last_of_each(keys: pa.Table) -> Rows:
     """Positions of the last row of each register."""
-    keys = keys.combine_chunks()
     groups = _groups(keys)
     order = np.lexsort((*reversed(sort_words(keys.column("version").combine_chunks())), *groups[::-1]))
     same = np.ones(len(order) - 1, np.bool_)
     for column in groups:
         ordered = column[order]
         same &= ordered[1:] == ordered[:-1]
-    found: npt.NDArray[np.int64] = order[np.append(~same, True)]
-    return found
+    last: Rows = order[np.append(~same, True)]
+    return last
 
 
 def _groups(keys: pa.Table) -> list[npt.NDArray[np.generic]]:
