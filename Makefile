@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 ARGS ?=
+MERGE_ARGS ?=
 
 # Take uv's index and certificates from pip's configuration where uv has none of its own.
 PIP_INDEX = $(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null || $(BIN)/python -m pip config get install.index-url 2>/dev/null)
@@ -13,10 +14,10 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test chaos check format bench lock clean
+.PHONY: help setup run up down status test chaos check format bench bench-merge lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## install everything into .venv (done by the other targets when needed)
 
@@ -59,8 +60,12 @@ format: $(VENV)/ready ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(VENV)/ready ## measure the platform beside the plain script; ARGS="--days 7"
+bench: $(VENV)/ready ## measure the platform beside the plain script, then the merge; ARGS="--days 7" MERGE_ARGS=--quick
 	@$(BIN)/python -m bench.days $(ARGS)
+	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
+
+bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and element-wise Beam; MERGE_ARGS=--quick
+	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt

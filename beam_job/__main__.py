@@ -45,6 +45,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
     made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
+    made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
+                      help="up to so many bytes a batch is merged without Beam; 0: always by Beam")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
     made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
@@ -67,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"{contract.id}: {name} was tried {options.max_attempts} times; mend it, or raise --max-attempts")
         return
     bus = EventBus(options.project, options.events_endpoint) if options.project else None
-    limits = Limits(options.max_bytes, options.max_files, in_process_max_bytes=options.max_bytes)
+    limits = Limits(options.max_bytes, options.max_files, options.plain_max_bytes, options.max_bytes)
     balances = merge_stream(
         lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC)
     )

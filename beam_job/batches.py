@@ -4,8 +4,10 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Literal
 
 from contracts import names
 from contracts.batch import Batch, BatchObject
@@ -17,6 +19,24 @@ from lake.store import Lake, ObjectExists, ObjectMissing
 from warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
+
+Engine = Literal["plain", "in-process", "dataflow"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps of one batch in bytes and files, and up to which size it is merged without Beam, and by Beam in process."""
+
+    max_bytes: int = 4 << 30
+    max_files: int = 10_000
+    plain_max_bytes: int = 4 << 30
+    in_process_max_bytes: int = 4 << 30
+
+    def engine(self, size: int) -> Engine:
+        """What a batch of so many bytes is deduplicated by; all give the same result."""
+        if size <= self.plain_max_bytes:
+            return "plain"
+        return "in-process" if size <= self.in_process_max_bytes else "dataflow"
 
 
 def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[str]:
@@ -94,9 +114,7 @@ def open_batch(
     warehouse: Warehouse,
     contract: StreamContract,
     *,
-    max_bytes: int,
-    max_files: int,
-    in_process_max_bytes: int,
+    limits: Limits,
     now: datetime,
 ) -> Batch | None:
     """The batch under way, or a new one of all that is pending up to the caps; None when nothing is.
@@ -117,7 +135,7 @@ def open_batch(
     waiting = _pending(lake, warehouse, contract, head)
     if not waiting:
         return None
-    batch = cut(contract, head, waiting, max_bytes, max_files, in_process_max_bytes, now)
+    batch = cut(contract, head, waiting, limits, now)
     batch = batch.model_copy(update={"learned": warehouse.learned(contract)})
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
@@ -132,9 +150,7 @@ def cut(
     contract: StreamContract,
     head: Head,
     waiting: dict[str, list[BatchObject]],
-    max_bytes: int,
-    max_files: int,
-    in_process_max_bytes: int,
+    limits: Limits,
     now: datetime,
 ) -> Batch:
     """The oldest manifests up to the caps, at least one; each object once."""
@@ -143,7 +159,7 @@ def cut(
     for path in sorted(waiting):
         more = {(o.name, o.generation): o for o in waiting[path]}
         size = sum(o.size for o in (objects | more).values())
-        if manifests and (size > max_bytes or len(objects | more) > max_files):
+        if manifests and (size > limits.max_bytes or len(objects | more) > limits.max_files):
             break
         manifests.append(path)
         objects = more | objects  # an object that two manifests name is the older one's, in one batch or in two
@@ -153,7 +169,7 @@ def cut(
         id=f"{contract.source}-{contract.stream}-{hashlib.sha256(identity).hexdigest()[:12]}",
         source=contract.source,
         stream=contract.stream,
-        engine="in-process" if size <= in_process_max_bytes else "dataflow",
+        engine=limits.engine(size),
         manifests=tuple(manifests),
         objects=tuple(objects[key] for key in sorted(objects)),
         head_epoch=head.epoch,

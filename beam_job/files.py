@@ -1,6 +1,8 @@
-"""Data files of the lake in, Arrow tables out."""
+"""Data files of the lake in, Arrow tables out, a bounded number of rows at a time."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import polars as pl
@@ -9,10 +11,14 @@ import pyarrow.parquet as pq
 
 from contracts.batch import BatchObject
 from contracts.errors import FileRejected, FileVanished
+from lake.avro import avro_parts
 from lake.footers import is_avro
 from lake.store import Lake, ObjectMissing
 
-WHOLE_BYTES = 64 << 20
+WHOLE_BYTES = 64 << 20  # larger ones are not held in memory as they are
+CHUNK_ROWS = 1 << 18
+BUFFER_BYTES = 1 << 20
+UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, EOFError, IndexError)
 
 
 class DataFile:
@@ -24,48 +30,64 @@ class DataFile:
 
     def __init__(self, lake: Lake, what: BatchObject) -> None:
         self.name = what.name
-        self._table: pa.Table | None = None
-        self._parquet: pq.ParquetFile | None = None
-        try:
+        self._avro = is_avro(what.name)
+        with _rejecting(self.name):
             source = self._source(lake, what)
-            if is_avro(what.name):
-                self._table = _narrow(pl.read_avro(source).to_arrow())
-                self.schema = self._table.schema
+            if self._avro:
+                self._parts = avro_parts(source, WHOLE_BYTES)
+                self._first: pa.Table | None = _read_avro(next(self._parts))
+                self.schema = self._first.schema
             else:
-                self._parquet = pq.ParquetFile(source)
+                self._parquet = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
                 self.schema = self._parquet.schema_arrow
-        except ObjectMissing as error:
-            raise FileVanished(f"file.missing: {error}") from error
-        except (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError) as error:
-            raise FileRejected(f"file.unreadable: {what.name}: {error}") from error
-        except pl.exceptions.PanicException as error:  # how polars refuses some broken Avro
-            raise FileRejected(f"file.unreadable: {what.name}: {error}") from None
 
     @staticmethod
     def _source(lake: Lake, what: BatchObject) -> BinaryIO:
-        if what.size <= WHOLE_BYTES or is_avro(what.name):
+        if what.size <= WHOLE_BYTES:
             return io.BytesIO(lake.read(what.name, what.generation))
         return lake.open(what.name, what.generation)
 
-    @property
-    def rows(self) -> int:
-        """Rows, by the footer or the block headers."""
-        return int(self._parquet.metadata.num_rows if self._parquet else self._table.num_rows)  # type: ignore[union-attr]
-
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Some or all columns; those that the file lacks are left out."""
+    def chunks(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
+        """All rows in order, once, as (position of the first, table); columns that the file lacks are left out."""
         wanted = None if columns is None else [c for c in columns if self.schema.get_field_index(c) >= 0]
-        if self._parquet is None:
-            assert self._table is not None  # noqa: S101  one of the two is there
-            return self._table if wanted is None else self._table.select(wanted)
-        try:
-            return self._parquet.read(columns=wanted)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise FileRejected(f"file.unreadable: {self.name}: {error}") from error
+        with _rejecting(self.name):
+            first = 0
+            for table in self._avro_tables(wanted) if self._avro else self._parquet_tables(wanted):
+                yield first, table
+                first += table.num_rows
+
+    def _parquet_tables(self, wanted: list[str] | None) -> Iterator[pa.Table]:
+        if self._parquet.metadata.num_rows <= CHUNK_ROWS:
+            yield self._parquet.read(columns=wanted)
+            return
+        for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=wanted):
+            yield pa.Table.from_batches([batch])
+
+    def _avro_tables(self, wanted: list[str] | None) -> Iterator[pa.Table]:
+        table, self._first = self._first, None
+        while table is not None:
+            for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
+                part = table.slice(start, CHUNK_ROWS)
+                yield part if wanted is None else part.select(wanted)
+            table = next((_read_avro(part) for part in self._parts), None)
 
 
-def _narrow(table: pa.Table) -> pa.Table:
-    """Polars' large and view types as the plain ones."""
+@contextmanager
+def _rejecting(name: str) -> Iterator[None]:
+    """Say of what can't be read which file it is of, and why."""
+    try:
+        yield
+    except ObjectMissing as error:
+        raise FileVanished(f"file.missing: {error}") from error
+    except UNREADABLE as error:
+        raise FileRejected(f"file.unreadable: {name}: {error}") from error
+    except pl.exceptions.PanicException as error:  # how polars refuses some broken Avro
+        raise FileRejected(f"file.unreadable: {name}: {error}") from None
+
+
+def _read_avro(part: bytes) -> pa.Table:
+    """Avro as Arrow, with the plain types in place of polars' large and view ones."""
+    table = pl.read_avro(io.BytesIO(part)).to_arrow()
     fields = []
     for field in table.schema:
         kind = field.type

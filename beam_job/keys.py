@@ -22,6 +22,7 @@ Words = npt.NDArray[np.uint64]
 Bytes2D = npt.NDArray[np.uint8]
 
 SIGN = np.uint64(1 << 63)
+EPOCH_BYTES = 4
 NULL, VALUE = b"\x00", b"\x01"
 TEXT_END, TEXT_ZERO = b"\x00\x00", b"\x00\xff"
 PART = re.compile(r"(\d+)\.(?:parquet|avro)(?:-\d+)?$")
@@ -57,7 +58,11 @@ class Origin:
 
 
 def encode_version(
-    origin: Origin, order: Sequence[pa.Array], extracted_at: pa.Array, rows: npt.NDArray[np.int64]
+    origin: Origin,
+    order: Sequence[pa.Array],
+    extracted_at: pa.Array,
+    rows: npt.NDArray[np.int64],
+    generations: npt.NDArray[np.int64] | None = None,
 ) -> pa.Array:
     """`_version` of each row, as `binary`.
 
@@ -66,17 +71,18 @@ def encode_version(
         order: the contract's order columns, of contract types.
         extracted_at: when Airbyte extracted each row, `timestamp[us, UTC]`.
         rows: position of each row in its object, from 0.
+        generations: Airbyte's generation of each row, where they are not all the origin's.
     """
     count = len(rows)
     extracted = pc.fill_null(extracted_at.cast(pa.int64()), 0)
     end = [_constant(origin.tail, count), _words_to_bytes(rows.astype(np.uint64))]
     after = [_words_to_bytes(_signed(extracted)), *end]
+    head = _constant(origin.head, count)
+    if generations is not None:
+        head = np.concatenate([head[:, :EPOCH_BYTES], _words_to_bytes(generations.astype(np.uint64))], axis=1)
     if all(_is_fixed(column.type) for column in order):
-        parts = [_constant(origin.head, count), *(_fixed(column) for column in order), *after]
-        return _from_matrix(np.concatenate(parts, axis=1))
-    return _join(
-        [_constant_array(origin.head, count), *(_any(c) for c in order), _from_matrix(np.concatenate(after, 1))]
-    )
+        return _from_matrix(np.concatenate([head, *(_fixed(column) for column in order), *after], axis=1))
+    return _join([_from_matrix(head), *(_any(c) for c in order), _from_matrix(np.concatenate(after, 1))])
 
 
 def sort_words(versions: pa.Array) -> list[Words]:
@@ -184,10 +190,6 @@ def _words_to_bytes(words: Words) -> Bytes2D:
 
 def _constant(value: bytes, count: int) -> Bytes2D:
     return np.broadcast_to(np.frombuffer(value, np.uint8), (count, len(value)))
-
-
-def _constant_array(value: bytes, count: int) -> pa.Array:
-    return pa.array([value], pa.binary()).take(pa.array(np.zeros(count, np.int64)))
 
 
 def _from_matrix(matrix: Bytes2D) -> pa.Array:

@@ -1,28 +1,20 @@
 """The whole merge of a stream without an orchestrator: open, stage, commit, announce, close, until nothing waits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from beam_job.announce import announce
+from beam_job.batches import Limits as Limits
 from beam_job.batches import close_batch, open_batch
 from beam_job.commit import commit_batch
 from beam_job.options import pipeline_options
+from beam_job.stage import stage_batch
 from contracts.batch import Balance
 from contracts.stream import StreamContract
 from events.bus import EventBus
 from lake.store import Lake
 from warehouse.port import Warehouse
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Caps of one batch in bytes and files, and the size up to which it is merged in process."""
-
-    max_bytes: int = 4 << 30
-    max_files: int = 10_000
-    in_process_max_bytes: int = 4 << 30
 
 
 def merge_stream(
@@ -43,15 +35,10 @@ def merge_stream(
         HeadMoved: another process merges this stream.
         BalanceError: a batch does not add up; it was not committed.
     """
-    from beam_job.pipeline import stage_batch
-
     balances = []
-    while batch := open_batch(
-        lake, warehouse, contract, max_bytes=limits.max_bytes, max_files=limits.max_files,
-        in_process_max_bytes=limits.in_process_max_bytes, now=clock(),
-    ):  # fmt: skip
+    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock()):
         options = pipeline_options(batch, dataflow or {}, project)
-        staged = stage_batch(lake.url, lake.endpoint, contract, batch, options)
+        staged = stage_batch(lake, contract, batch, options)
         balance = commit_batch(lake, warehouse, contract, batch, staged, run_id=run_id, at=clock())
         if bus:
             announce(bus, warehouse, contract, batch, balance, run_id=run_id, at=clock())

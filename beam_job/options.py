@@ -10,15 +10,15 @@ NEEDED = ("region", "temp_location", "sdk_container_image")
 
 
 def pipeline_options(batch: Batch, dataflow: dict[str, Any], project: str) -> Any:
-    """Beam's options for a batch; the job's name is the batch's, so that a second submission is refused.
+    """Beam's options for a batch on Dataflow, else None; its job has the batch's name, so that a second is refused.
 
     Raises:
         SettingsError: the batch is for Dataflow and a setting is missing.
     """
+    if batch.engine != "dataflow":
+        return None
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    if batch.engine == "in-process":
-        return PipelineOptions([])
     missing = [f"beam.dataflow.{key}" for key in NEEDED if not dataflow.get(key)]
     if missing:
         raise SettingsError(

@@ -1,6 +1,6 @@
 """The Beam job: wiring only. Keys are shuffled, not rows; the winners' rows are read again from their files.
 
-objects → read keys → GroupByKey by shard → pick winners → GroupByKey by object → write winners' rows as Parquet
+units of objects → read keys → GroupByKey by shard → pick winners → GroupByKey by unit → write rows as Parquet
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,83 +10,80 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from beam_job.reports import stage
-from beam_job.staging import pick_winners, read_keys, write_winners
+from beam_job.read import read_keys
+from beam_job.spill import fetch, park
+from beam_job.winners import pick_winners
 from beam_job.work import Work
-from contracts.batch import Batch, Staged
+from beam_job.write import write_winners
+from contracts.batch import Batch
 from contracts.stream import StreamContract
 from lake.store import open_lake
 
-SHARD_ROWS = 2_000_000
+Place = tuple[str, str]
 
 
 class Step(beam.DoFn):  # type: ignore[misc]
-    """A function of the work at hand; each worker opens the lake once."""
+    """A function of the work at hand; each worker opens the lake once.
 
-    def __init__(self, lake_url: str, lake_endpoint: str, contract: StreamContract, batch: Batch) -> None:
-        self._place = (lake_url, lake_endpoint)
+    `folder` is on the machine of all workers, for what goes from step to step, or "" where there are several.
+    """
+
+    def __init__(self, lake: Place, contract: StreamContract, batch: Batch, folder: str) -> None:
+        self._lake, self.folder = lake, folder
         self._contract, self._batch = contract.model_dump_json(), batch.model_dump_json()
 
     def setup(self) -> None:
         """Open the lake."""
         contract, batch = StreamContract.model_validate_json(self._contract), Batch.model_validate_json(self._batch)
-        self.work = Work(open_lake(*self._place), contract, batch)
+        self.work = Work(open_lake(*self._lake), contract, batch)
 
 
 class ReadKeys(Step):
-    """Object's place → (shard, keys)."""
+    """Unit's number → (shard, keys)."""
 
-    def process(self, place: int, shards: int, rejected: dict[int, str]) -> Iterator[tuple[int, bytes]]:
-        """One object."""
-        yield from read_keys(self.work, place, shards, rejected)
+    def process(self, unit: int, shards: int, rejected: dict[int, str]) -> Iterator[tuple[int, bytes]]:
+        """One unit."""
+        for shard, keys in read_keys(self.work, self.work.units[unit], shards, rejected):
+            yield shard, park(keys, self.folder)
 
 
 class PickWinners(Step):
-    """(shard, keys) → (object's place, winning rows)."""
+    """(shard, keys) → (unit's number, winning rows)."""
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
         """One shard."""
-        yield from pick_winners(self.work, *element)
+        for unit, rows in pick_winners(self.work, element[0], fetch(element[1], self.folder)):
+            yield unit, park(rows, self.folder)
 
 
 class WriteWinners(Step):
-    """(object's place, winning rows) → staging files."""
+    """(unit's number, winning rows) → staging files."""
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> None:
-        """One object."""
-        write_winners(self.work, *element)
+        """One unit."""
+        write_winners(self.work, self.work.units[element[0]], fetch(element[1], self.folder))
 
 
-def stage_batch(
-    lake_url: str, lake_endpoint: str, contract: StreamContract, batch: Batch, options: PipelineOptions | None = None
-) -> Staged:
-    """Deduplicate a batch into staging files; a repeat overwrites the same files.
-
-    Raises:
-        ObjectMissing: the lake lost a report; stage again.
-    """
-
-    def run_steps(known: StreamContract, rejected: dict[int, str]) -> None:
-        run((lake_url, lake_endpoint, known, batch), options, rejected)
-
-    return stage(open_lake(lake_url, lake_endpoint), contract, batch, run_steps)
-
-
-def run(
-    place: tuple[str, str, StreamContract, Batch], options: PipelineOptions | None, rejected: dict[int, str]
+def run_pipeline(
+    lake: Place,
+    work: Work,
+    shards: int,
+    rejected: dict[int, str],
+    *,
+    runner: Any = None,
+    options: PipelineOptions | None = None,
+    folder: str = "",
 ) -> None:
-    """Run the pipeline once."""
-    batch = place[3]
-    shards = max(1, sum(o.rows or 0 for o in batch.objects) // SHARD_ROWS)
-    runner: Any = "DataflowRunner" if batch.engine == "dataflow" else FnApiRunner()
-    with beam.Pipeline(runner=runner, options=options or PipelineOptions([])) as pipeline:
+    """Run the steps once, in process unless a runner is given."""
+    place = (lake, work.contract, work.batch, folder)
+    with beam.Pipeline(runner=runner or FnApiRunner(), options=options or PipelineOptions([])) as pipeline:
         _ = (
             pipeline
-            | "objects" >> beam.Create(list(range(len(batch.objects))))
-            | "spread objects" >> beam.Reshuffle()
+            | "units" >> beam.Create(list(range(len(work.units))))
+            | "spread units" >> beam.Reshuffle()
             | "read keys" >> beam.ParDo(ReadKeys(*place), shards, rejected)
             | "by shard" >> beam.GroupByKey()
             | "pick winners" >> beam.ParDo(PickWinners(*place))
-            | "by object" >> beam.GroupByKey()
+            | "by unit" >> beam.GroupByKey()
             | "write winners" >> beam.ParDo(WriteWinners(*place))
         )

@@ -1,53 +1,66 @@
 """Refused files and rows: kept beside the lake's data as they came, and told to the driver."""
 
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 import pyarrow as pa
 
 from beam_job.files import DataFile
 from beam_job.rows import Mask, Refused
-from beam_job.work import Work, write_parquet
-from contracts import names
+from beam_job.work import Work, parquet_files
 from contracts.batch import BatchObject, QuarantinedRow
+from contracts.stream import StreamContract
+
+if TYPE_CHECKING:
+    from beam_job.read import Reading
 
 
-def quarantine_file(work: Work, place: int, what: BatchObject, why: str, drift: dict[str, str] | None = None) -> None:
-    """Refuse a whole object; it counts its manifest's rows, or one when no one knows."""
+def quarantine_file(
+    work: Work, place: int, what: BatchObject, why: str, drift: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Refuse a whole object; it counts its manifest's rows, or one when no one knows. Returns its report."""
     code, _, detail = why.partition(": ")
     count = 1 if what.rows is None else what.rows
     refusal = QuarantinedRow(
         reason=code, object=what.name, generation=what.generation, row=None, rows=count, detail=detail
     )
     kept = pa.Table.from_pylist([{f"_quarantine_{name}": value for name, value in refusal.model_dump().items()}])
-    prefix = names.quarantine_prefix(work.contract.source, work.contract.stream, work.batch.id)
-    write_parquet(work, f"{prefix}files-{place:05d}.parquet", kept)
-    body = {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()], "drift": drift or {}}
-    work.report("read", place, body)
+    with parquet_files(work.lake, work.refused_path("files", place)) as (file,):
+        file.add(kept)
+    return {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()], "drift": drift or {}}
 
 
-def report_vanished(work: Work, place: int, what: BatchObject, why: str) -> None:
+def report_vanished(work: Work, place: int, what: BatchObject, why: str, reading: "Reading") -> None:
     """An object that a newer snapshot replaced is superseded; any other that is gone spoils its manifest."""
     if what.floor < work.batch.newest_snapshot:
         count = what.rows or 0
-        work.report("read", place, {"rows": count, "ignored": count, "quarantined": [], "drift": {}})
+        reading.objects[place] = {"rows": count, "ignored": count, "quarantined": [], "drift": {}}
     else:
-        work.report("broken", place, {"why": why})
+        reading.broken[place] = why
 
 
-def quarantine_rows(work: Work, place: int, what: BatchObject, file: DataFile, refused: Refused) -> None:
+def quarantine_rows(work: Work, place: int, what: BatchObject, refused: Refused) -> None:
     """Keep refused rows, as they came, beside the lake's data."""
     if not refused.reasons:
         return
-    bad = sorted(refused.reasons)
-    table = file.read().take(pa.array(bad))
+    bad = np.array(sorted(refused.reasons), np.int64)
+    with parquet_files(work.lake, work.refused_path("rows", place)) as (file,):
+        for first, table in DataFile(work.lake, what).chunks():
+            rows = bad[(bad >= first) & (bad < first + table.num_rows)]
+            if len(rows):
+                file.add(_with_reasons(table.take(pa.array(rows - first)), what, rows, refused))
+
+
+def _with_reasons(table: pa.Table, what: BatchObject, rows: Any, refused: Refused) -> pa.Table:
     for name, values in (
-        ("_quarantine_reason", [refused.reasons[row][0] for row in bad]),
-        ("_quarantine_detail", [refused.reasons[row][1] for row in bad]),
-        ("_quarantine_object", [what.name] * len(bad)),
-        ("_quarantine_generation", [what.generation] * len(bad)),
-        ("_quarantine_row", bad),
+        ("_quarantine_reason", pa.array([refused.reasons[int(row)][0] for row in rows])),
+        ("_quarantine_detail", pa.array([refused.reasons[int(row)][1] for row in rows])),
+        ("_quarantine_object", pa.array([what.name] * len(rows))),
+        ("_quarantine_generation", pa.array([what.generation] * len(rows))),
+        ("_quarantine_row", pa.array(rows)),
     ):
-        table = table.append_column(name, pa.array(values))
-    prefix = names.quarantine_prefix(work.contract.source, work.contract.stream, work.batch.id)
-    write_parquet(work, f"{prefix}rows-{place:05d}.parquet", table)
+        table = table.append_column(name, values)
+    return table
 
 
 def refusal(what: BatchObject, row: int, why: tuple[str, str]) -> QuarantinedRow:
@@ -55,12 +68,12 @@ def refusal(what: BatchObject, row: int, why: tuple[str, str]) -> QuarantinedRow
     return QuarantinedRow(reason=why[0], object=what.name, generation=what.generation, row=row, detail=why[1])
 
 
-def keep_keys(work: Work, place: int, keys: pa.Table, refused: Mask) -> int:
-    """Leave the keys of refused rows of a snapshot, as they are not absent; returns how many rows have no key."""
-    columns = {name: keys.column(f"key_{i}") for i, name in enumerate(work.contract.key)}
+def split_keys(keys: pa.Table, contract: StreamContract, refused: Mask) -> tuple[pa.Table, int]:
+    """Of a snapshot's refused rows: the keys that can be read, by the contract's names, and how many can't."""
+    columns = {name: keys.column(f"key_{i}") for i, name in enumerate(contract.key)}
     readable = refused.copy()
     for column in columns.values():
         readable &= column.is_valid().to_numpy()
-    if columns and readable.any():
-        write_parquet(work, work.path("keep", place, ".parquet"), pa.table(columns).filter(pa.array(readable)))
-    return int((refused & ~readable).sum())
+    if not columns:
+        return pa.table({}), int((refused & ~readable).sum())
+    return pa.table(columns).filter(pa.array(readable)), int((refused & ~readable).sum())

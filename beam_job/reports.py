@@ -31,7 +31,7 @@ def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run) -> Stage
         _clear(lake, batch)
         run(known, rejected)
         broken = find_broken(lake, batch)
-        reads = read_reports(lake, batch, "read")
+        reads = object_reports(lake, batch)
         grown = evolve(known, [r["drift"] for r in reads.values()])
         if not broken and grown == known:
             break
@@ -51,16 +51,21 @@ def _clear(lake: Lake, batch: Batch) -> None:
             lake.delete(leftover.name)
 
 
-def read_reports(lake: Lake, batch: Batch, kind: str) -> dict[int, dict[str, Any]]:
-    """Reports of one kind, by place."""
+def read_reports(lake: Lake, batch: Batch, kind: str) -> list[dict[str, Any]]:
+    """Reports of one kind, of all units or shards."""
     prefix = f"{names.staging_prefix(batch.id)}{kind}-"
-    found = [info.name for info in lake.list(prefix) if info.name.endswith(".json")]
-    return {int(n.removeprefix(prefix).removesuffix(".json")): json.loads(lake.read(n)) for n in found}
+    return [json.loads(lake.read(info.name)) for info in lake.list(prefix) if info.name.endswith(".json")]
+
+
+def object_reports(lake: Lake, batch: Batch) -> dict[int, dict[str, Any]]:
+    """What was read of each object, by place."""
+    return {int(n): found for r in read_reports(lake, batch, "read") for n, found in sorted(r["objects"].items())}
 
 
 def find_broken(lake: Lake, batch: Batch) -> dict[int, str]:
     """Objects whose rows could not be read, by place, with the reason."""
-    broken = {place: report["why"] for place, report in read_reports(lake, batch, "broken").items()}
+    reports = read_reports(lake, batch, "read") + read_reports(lake, batch, "broken")
+    broken = {int(place): str(why) for report in reports for place, why in report["broken"].items()}
     return _spoiled(batch, broken) | broken
 
 
@@ -79,7 +84,7 @@ def collect(lake: Lake, contract: StreamContract, known: StreamContract, batch: 
     """What the steps left, out of their files and reports."""
     found = [info.name for info in lake.list(names.staging_prefix(batch.id)) if info.name.endswith(".parquet")]
     kind = {n: n.rsplit("/", 1)[1].split("-")[0] for n in found}
-    reads, shards = read_reports(lake, batch, "read"), read_reports(lake, batch, "shard")
+    reads, shards = object_reports(lake, batch), read_reports(lake, batch, "shard")
     blocked = find_blocked(batch, reads)
     quarantined = [QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]]
     for refusal in quarantined[:QUARANTINE_SAMPLE]:
@@ -96,7 +101,7 @@ def collect(lake: Lake, contract: StreamContract, known: StreamContract, batch: 
         upserts=tuple(n for n in found if kind[n] == "upserts"),
         deletes=tuple(n for n in found if kind[n] == "deletes"),
         rows_in=sum(r["rows"] for r in reads.values()),
-        superseded=sum(r["ignored"] for r in reads.values()) + sum(r["rows"] - r["winners"] for r in shards.values()),
+        superseded=sum(r["ignored"] for r in reads.values()) + sum(r["rows"] - r["winners"] for r in shards),
         quarantined=tuple(quarantined),
         columns={n: c for n, c in known.columns.items() if contract.columns.get(n) != c},
         drift=tuple(drift),

@@ -48,17 +48,10 @@ class Refused:
     reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
     columns: set[str] = field(default_factory=set)
 
-    def add(self, bad: Mask, reason: str, detail: str) -> None:
-        """Refuse the rows where `bad` is true; the first reason stays."""
+    def add(self, bad: Mask, reason: str, detail: str, first: int = 0) -> None:
+        """Refuse the rows where `bad` is true, of which the first is at `first`; a row's first reason stays."""
         for row in np.flatnonzero(bad):
-            self.reasons.setdefault(int(row), (reason, detail))
-
-    def mask(self, count: int) -> Mask:
-        """True where a row is refused."""
-        found = np.zeros(count, np.bool_)
-        if self.reasons:
-            found[np.fromiter(self.reasons, np.int64)] = True
-        return found
+            self.reasons.setdefault(first + int(row), (reason, detail))
 
 
 def column_types(contract: StreamContract) -> dict[str, str]:

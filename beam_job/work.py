@@ -1,16 +1,25 @@
-"""The work at hand of a staging step, where it leaves files and reports, and tables as bytes."""
+"""The work at hand of a staging step, and where it leaves files and reports."""
 
-import io
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_job.units import Unit, units
 from contracts import names
 from contracts.batch import Batch
 from contracts.stream import StreamContract
 from lake.store import Lake
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -21,30 +30,60 @@ class Work:
     contract: StreamContract
     batch: Batch
 
-    def path(self, kind: str, place: int, ending: str) -> str:
-        """Name of a file that a step leaves for one object or shard."""
-        return f"{names.staging_prefix(self.batch.id)}{kind}-{place:05d}{ending}"
+    @cached_property
+    def units(self) -> list[Unit]:
+        """The batch's objects in groups."""
+        return units(self.batch)
 
-    def report(self, kind: str, place: int, body: dict[str, object]) -> None:
+    @cached_property
+    def unit_of(self) -> npt.NDArray[np.int32]:
+        """Number of the unit of the object at each place."""
+        return np.repeat(np.arange(len(self.units), dtype=np.int32), [len(unit.objects) for unit in self.units])
+
+    def path(self, kind: str, number: int, ending: str) -> str:
+        """Name of a file that a step leaves for one unit or shard."""
+        return f"{names.staging_prefix(self.batch.id)}{kind}-{number:05d}{ending}"
+
+    def refused_path(self, kind: str, place: int) -> str:
+        """Name of the file that keeps one object's refused rows, or the object's refusal."""
+        prefix = names.quarantine_prefix(self.contract.source, self.contract.stream, self.batch.id)
+        return f"{prefix}{kind}-{place:05d}.parquet"
+
+    def report(self, kind: str, number: int, body: dict[str, object]) -> None:
         """Leave counts for the driver."""
-        self.lake.write(self.path(kind, place, ".json"), json.dumps(body).encode(), "application/json")
+        self.lake.write(self.path(kind, number, ".json"), json.dumps(body).encode(), "application/json")
 
 
-def write_parquet(work: Work, path: str, table: pa.Table) -> None:
-    """Write one staging or quarantine file; without dictionaries it is smaller and twice as quick."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="snappy", use_dictionary=False)
-    work.lake.write(path, buffer.getvalue())
+class ParquetFile:
+    """A Parquet object of the lake in the making: tables go to a local file, which is uploaded whole in the end."""
+
+    def __init__(self, lake: Lake, name: str, folder: Path) -> None:
+        self._lake, self._name = lake, name
+        self._path = folder / name.replace("/", "_")
+        self._writer: pq.ParquetWriter | None = None
+
+    def add(self, table: pa.Table) -> None:
+        """Append rows; without dictionaries, but for what is one already, it is smaller and twice as quick to write."""
+        if self._writer is None:
+            coded = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
+            self._writer = pq.ParquetWriter(
+                self._path, table.schema, compression="snappy", use_dictionary=coded or False
+            )
+        self._writer.write_table(table)
+
+    def finish(self) -> None:
+        """Write the object, if there are rows."""
+        if self._writer is not None:
+            self._writer.close()
+            self._lake.upload(self._name, str(self._path))
+            self._path.unlink()
 
 
-def to_ipc(table: pa.Table) -> bytes:
-    """A table as bytes to shuffle."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return bytes(sink.getvalue())
-
-
-def from_ipc(data: bytes) -> pa.Table:
-    """The table again."""
-    return pa.ipc.open_stream(data).read_all()
+@contextmanager
+def parquet_files(lake: Lake, *paths: str) -> Iterator[list[ParquetFile]]:
+    """Objects in the making; none is written when the block fails."""
+    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
+        files = [ParquetFile(lake, path, Path(folder)) for path in paths]
+        yield files
+        for file in files:
+            file.finish()

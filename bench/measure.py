@@ -1,5 +1,6 @@
 """Runs a command and measures it whole: wall time, CPU time and peak memory of it and all processes it started."""
 
+import resource
 import subprocess
 import threading
 import time
@@ -23,32 +24,40 @@ class Measured:
     code: int
 
 
-def measure(command: Sequence[str], cwd: Path) -> Measured:
-    """Run a command to its end.
+def measure(command: Sequence[str], cwd: Path, sample_s: float = SAMPLE_S) -> Measured:
+    """Run a command to its end, and look at its processes every `sample_s` seconds.
 
     Memory is the sum of proportional set sizes where the system tells them (forks share pages), else of resident sizes.
-    CPU time is what its processes had used when they were last seen, at most a second before their end.
+    CPU time is what its processes had used when they were last seen, or what the system tells of those that it waited
+    for, whichever is more: the one misses the last moments of each, the other what went on by itself.
     """
-    began = time.monotonic()
+    began, cpu_before = time.monotonic(), _children_cpu_s()
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        sampler = _Sampler(process.pid)
+        sampler = _Sampler(process.pid, sample_s)
         sampler.start()
         output, _ = process.communicate()
         sampler.ended.set()
         sampler.join()
-    return Measured(time.monotonic() - began, sum(sampler.cpu.values()), sampler.peak, output, process.returncode)
+    cpu_s = max(sum(sampler.cpu.values()), _children_cpu_s() - cpu_before)
+    return Measured(time.monotonic() - began, cpu_s, sampler.peak, output, process.returncode)
+
+
+def _children_cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class _Sampler(threading.Thread):
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, sample_s: float) -> None:
         super().__init__(daemon=True)
+        self._sample_s = sample_s
         self._root, self.ended = psutil.Process(pid), threading.Event()
         self.cpu: dict[tuple[int, float], float] = {}
         self.peak = 0
 
     def run(self) -> None:
-        """Look at all processes every second."""
-        while not self.ended.wait(SAMPLE_S):
+        """Look at all processes again and again."""
+        while not self.ended.wait(self._sample_s):
             try:
                 processes = [self._root, *self._root.children(recursive=True)]
             except psutil.NoSuchProcess:

@@ -43,7 +43,7 @@ class Batch(Frozen):
     id: str
     source: Name
     stream: Name
-    engine: Literal["in-process", "dataflow"]
+    engine: Literal["plain", "in-process", "dataflow"]
     manifests: tuple[str, ...]
     objects: tuple[BatchObject, ...]
     head_epoch: Count

@@ -30,11 +30,16 @@ class Connector(Frozen):
 
 
 class SourceContract(Frozen):
-    """A source and its streams."""
+    """A source and its streams.
+
+    `epoch` comes before all else in the order of rows: raise it by one after the source was restored from a backup, or
+    its connection made anew, so that its restarted log does not look older than the table.
+    """
 
     source: Name
     description: str = ""
     owner: str = ""
+    epoch: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     connector: Connector
     streams: dict[Name, StreamContract]
 

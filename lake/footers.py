@@ -2,10 +2,10 @@
 
 from typing import BinaryIO
 
-import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lake.avro import read_blocks
 from lake.store import Lake
 
 DATA_ENDINGS = (".parquet", ".avro")
@@ -31,4 +31,4 @@ def count_rows(lake: Lake, name: str) -> int | None:
 
 
 def _avro_rows(file: BinaryIO) -> int:
-    return sum(block.num_records for block in fastavro.block_reader(file))
+    return sum(block.rows for block in read_blocks(file)[1])

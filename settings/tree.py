@@ -94,8 +94,9 @@ class DataflowSettings(Section):
 
 
 class BeamSettings(Section):
-    """Caps of one batch, and the size up to which it is merged in process."""
+    """Caps of one batch, and up to which size it is merged without Beam (0: never), and by Beam in process."""
 
+    plain_max_bytes: Annotated[int, Field(ge=0)] = 1 << 30
     in_process_max_bytes: Bytes = 1 << 30
     batch_max_bytes: Bytes = 4 << 30
     batch_max_files: Annotated[int, Field(ge=1)] = 10_000

@@ -36,9 +36,10 @@ def await_landing(sync: Sync) -> list[Landing]:
     """
     lake = open_lake()
     timeout_s = airbyte_block().landing_timeout_s
-    contracts = [s for s in source_contract(sync.source).streams.values() if _lands(s, sync)]
+    source = source_contract(sync.source)
+    contracts = [s for s in source.streams.values() if _lands(s, sync)]
     objects = _wait_for_rows(lake, sync, contracts, timeout_s)
-    return [land_stream(lake, sync, s, objects[s.stream], datetime.now(UTC)) for s in contracts]
+    return [land_stream(lake, sync, s, objects[s.stream], source.epoch, datetime.now(UTC)) for s in contracts]
 
 
 def _lands(contract: StreamContract, sync: Sync) -> bool:
@@ -46,7 +47,7 @@ def _lands(contract: StreamContract, sync: Sync) -> bool:
 
 
 def land_stream(
-    lake: Lake, sync: Sync, contract: StreamContract, found: dict[LandedObject, int], now: datetime
+    lake: Lake, sync: Sync, contract: StreamContract, found: dict[LandedObject, int], epoch: int, now: datetime
 ) -> Landing:
     """Write one stream's manifest, or adopt the one that an earlier try wrote."""
     objects = tuple(found)
@@ -59,6 +60,7 @@ def land_stream(
         outcome=sync.outcome,
         sync_mode=contract.mode,
         generation_id=max(found.values(), default=0),
+        epoch=epoch,
         objects=objects,
         landed_at=now,
     )
@@ -86,8 +88,8 @@ def _create_once(lake: Lake, path: str, manifest: LandingManifest) -> None:
         if not there.same_sync(manifest):
             raise ManifestConflict(
                 f"{lake.url}/{path} names other objects than sync {manifest.job_id} of {manifest.source}."
-                f"{manifest.stream} has; was Airbyte re-installed with its job ids starting over? Raise the"
-                " connection's epoch, or remove the wrong manifest"
+                f"{manifest.stream} has; was Airbyte re-installed with its job ids starting over? Raise"
+                f" `epoch` in sources/{manifest.source}.yaml and remove the manifest of the sync before"
             ) from None
 
 

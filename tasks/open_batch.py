@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from beam_job.batches import Limits
 from beam_job.batches import open_batch as open_next_batch
 from contracts.batch import Batch
 from settings import load_settings
@@ -26,8 +27,6 @@ def open_batch(source: str, stream: str) -> Batch | None:
         open_lake(),
         open_warehouse(),
         stream_contract(source, stream),
-        max_bytes=beam.batch_max_bytes,
-        max_files=beam.batch_max_files,
-        in_process_max_bytes=beam.in_process_max_bytes,
+        limits=Limits(beam.batch_max_bytes, beam.batch_max_files, beam.plain_max_bytes, beam.in_process_max_bytes),
         now=datetime.now(UTC),
     )

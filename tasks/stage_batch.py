@@ -3,6 +3,7 @@
 from prefect import task
 
 from beam_job.options import pipeline_options
+from beam_job.stage import stage_batch as run_steps
 from contracts.batch import Batch, Staged
 from settings import load_settings
 from tasks.place import open_lake
@@ -13,8 +14,5 @@ from tasks.source import stream_contract
 @task(task_run_name="stage {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
 def stage_batch(batch: Batch) -> Staged:
     """Keep one winner per key and register of a batch, as Parquet; a repeat overwrites the same files."""
-    from beam_job.pipeline import stage_batch as run_pipeline  # imports Beam, which most runs do not need
-
-    lake = open_lake()
     options = pipeline_options(batch, load_settings().beam.dataflow.model_dump(), load_settings().events.project)
-    return run_pipeline(lake.url, lake.endpoint, stream_contract(batch.source, batch.stream), batch, options)
+    return run_steps(open_lake(), stream_contract(batch.source, batch.stream), batch, options)

@@ -1,5 +1,6 @@
 """One transaction of the DuckDB warehouse: head, merge, balance, ledger and quarantine; and what reads them."""
 
+import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,11 @@ from contracts.errors import HeadMoved
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import StreamContract
 from lake.store import Lake
+from warehouse import duckdb_merge_sql as merging
 from warehouse import duckdb_sql as sql
 
 LOOK_BACK = timedelta(days=7)
+COPY_BYTES = 8 << 20
 BALANCE = tuple(Balance.model_fields)
 
 
@@ -28,7 +31,6 @@ def commit(
     at: datetime,
 ) -> Balance:
     """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError."""
-    db.execute(sql.stage(contract, *files[:2]) + sql.keep(contract, files[2]))
     db.execute("BEGIN")
     try:
         if done := balance(db, batch.id):
@@ -36,6 +38,7 @@ def commit(
             return done
         floor = _advance_head(db, contract, batch, staged)
         _refuse_merged(db, contract, batch)
+        db.execute(merging.stage(contract, *files[:2], floor) + merging.keep(contract, files[2]))
         made = _merge(db, contract, batch, staged, floor, at)
         append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
                                run_id=run_id, at=at, **made.model_dump()))  # fmt: skip
@@ -51,13 +54,23 @@ def commit(
 def _merge(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, floor: str, at: datetime
 ) -> Balance:
-    stale = number(db, sql.drop_replaced(contract, floor)) if floor else 0
     again = any(merges for merges, _ in _merges(db, contract, [(o.name, o.generation) for o in batch.objects]).values())
-    stale += number(db, sql.count_stale(contract, again))
-    db.execute(sql.merge(contract, batch.id, again))
-    merged = number(db, sql.count_merged(contract, batch.id))
+    stale = number(db, f"SELECT count(*) FROM staged WHERE NOT {merging.not_replaced(floor)}")  # noqa: S608
+    where = _touched(db, contract)
+    if contract.key:
+        db.execute(merging.match_bodies(contract, where))
+    stale += number(db, merging.count_stale(contract, again))
+    if contract.key:
+        db.execute(merging.merge_bodies(contract, batch.id))
+    else:
+        db.execute(merging.append(contract, batch.id, again))
+    if staged.deletes:
+        db.execute(merging.match_deletes(contract, where))
+        stale += number(db, merging.count_stale_deletes())
+        db.execute(merging.merge_deletes(contract, batch.id, where))
+    merged = number(db, merging.count_merged(contract, batch.id, where))
     replaces = staged.floor and staged.floor == floor
-    absent = db.execute(sql.bury_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
+    absent = db.execute(merging.bury_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
     made = Balance(
         rows_in=staged.rows_in,
         merged=merged,
@@ -68,6 +81,14 @@ def _merge(
     )
     made.check(batch.id)
     return made
+
+
+def _touched(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> str:
+    """Condition on the table's rows that a batch can touch."""
+    if not merging.prunes(contract):
+        return "true"
+    count, values, low, high = db.execute(merging.touched(contract)).fetchone() or (0, [], "", "")
+    return merging.within(contract, count, values, low, high) if count else "true"
 
 
 def _rollback(db: duckdb.DuckDBPyConnection) -> None:
@@ -119,32 +140,30 @@ def append(db: duckdb.DuckDBPyConnection, entry: LedgerEntry) -> None:
 
 
 def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    rows = [(batch.id, batch.source, batch.stream, o.name, o.generation, o.job_id, o.rows) for o in batch.objects]
-    db.executemany("INSERT INTO ops.ledger_objects VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    objects = batch.objects
+    db.execute(
+        """INSERT INTO ops.ledger_objects SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::BIGINT[]),
+        unnest($6::BIGINT[]), unnest($7::BIGINT[])""",
+        [batch.id, batch.source, batch.stream, [o.name for o in objects], [o.generation for o in objects],
+         [o.job_id for o in objects], [o.rows for o in objects]],
+    )  # fmt: skip
 
 
 def _append_quarantine(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, at: datetime
 ) -> None:
-    attempts = _merges(db, contract, [(q.object, q.generation) for q in staged.quarantined])
-    rows = [
-        (
-            batch.id,
-            batch.source,
-            batch.stream,
-            q.reason,
-            q.object,
-            q.generation,
-            q.row,
-            q.rows,
-            q.detail,
-            attempts[q.object, q.generation][0],
-            at,
-        )
-        for q in staged.quarantined
-    ]
-    if rows:
-        db.executemany("INSERT INTO ops.quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    refused = staged.quarantined
+    if not refused:
+        return
+    attempts = _merges(db, contract, [(q.object, q.generation) for q in refused])
+    db.execute(
+        """INSERT INTO ops.quarantine SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),
+        unnest($6::BIGINT[]), unnest($7::BIGINT[]), unnest($8::BIGINT[]), unnest($9::VARCHAR[]), unnest($10::BIGINT[]),
+        $11""",
+        [batch.id, batch.source, batch.stream, [q.reason for q in refused], [q.object for q in refused],
+         [q.generation for q in refused], [q.row for q in refused], [q.rows for q in refused],
+         [q.detail for q in refused], [attempts[q.object, q.generation][0] for q in refused], at],
+    )  # fmt: skip
 
 
 def head(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> Head:
@@ -212,6 +231,7 @@ def download(lake: Lake, files: Sequence[str], folder: Path) -> list[str]:
     paths = []
     for name in files:
         path = folder / name.rsplit("/", 1)[1]
-        path.write_bytes(lake.read(name))
+        with lake.open(name) as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, COPY_BYTES)
         paths.append(str(path))
     return paths

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,8 +12,8 @@ import duckdb
 
 from beam_job.batches import close_batch, open_batch
 from beam_job.commit import commit_batch
+from beam_job.plain import run_steps
 from beam_job.reports import stage
-from beam_job.staging import pick_winners, read_keys, write_winners
 from beam_job.work import Work
 from contracts.batch import Balance, Batch, Staged
 from contracts.stream import StreamContract
@@ -102,21 +101,8 @@ class MemoryWarehouse(DuckDBWarehouse):
 
 
 def stage_plainly(lake: Lake, contract: StreamContract, batch: Batch, shards: int = 2) -> Staged:
-    """The pipeline's steps in its order, as loops in place of Beam."""
-
-    def run(known: StreamContract, rejected: dict[int, str]) -> None:
-        work = Work(lake, known, batch)
-        by_shard, by_place = defaultdict(list), defaultdict(list)
-        for place in range(len(batch.objects)):
-            for shard, keys in read_keys(work, place, shards, rejected):
-                by_shard[shard].append(keys)
-        for shard, parts in by_shard.items():
-            for place, rows in pick_winners(work, shard, parts):
-                by_place[place].append(rows)
-        for place, parts in by_place.items():
-            write_winners(work, place, parts)
-
-    return stage(lake, contract, batch, run)
+    """The steps without Beam, on more shards than such small batches need."""
+    return stage(lake, contract, batch, lambda known, rejected: run_steps(Work(lake, known, batch), shards, rejected))
 
 
 class InProcess(Merging):
@@ -128,10 +114,7 @@ class InProcess(Merging):
 
     def merge(self) -> list[Balance]:
         balances = []
-        while batch := open_batch(
-            self.lake, self.warehouse, self.contract, max_bytes=self.limits.max_bytes,
-            max_files=self.limits.max_files, in_process_max_bytes=self.limits.max_bytes, now=NOON,
-        ):  # fmt: skip
+        while batch := open_batch(self.lake, self.warehouse, self.contract, limits=self.limits, now=NOON):
             staged = stage_plainly(self.lake, self.contract, batch)
             balances.append(
                 commit_batch(self.lake, self.warehouse, self.contract, batch, staged, run_id="test", at=NOON)

@@ -81,7 +81,7 @@ class Merging:
     lake: Lake
     folder: Path
     contract: StreamContract = field(default_factory=contract)
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(plain_max_bytes=0))
     jobs: int = 0
 
     def __post_init__(self) -> None:

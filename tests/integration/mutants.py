@@ -10,28 +10,29 @@ import numpy as np
 import pyarrow as pa
 
 from beam_job.keys import Origin
+from warehouse import duckdb_merge_sql as merging
 from warehouse import duckdb_sql as sql
 
 
 def _text(function: str, *swaps: tuple[str, str]) -> Any:
     """A function of SQL with parts of its text exchanged."""
-    original: Callable[..., str] = getattr(sql, function)
+    module = sql if hasattr(sql, function) else merging
+    original: Callable[..., str] = getattr(module, function)
 
     @wraps(original)
     def mutated(*given: Any) -> str:
         text = original(*given)
         for old, new in swaps:
-            assert old in text or function == "merge", f"{function} has no {old!r}"
+            assert old in text, f"{function} has no {old!r}"
             text = text.replace(old, new)
         return text
 
-    return mock.patch.object(sql, function, mutated)
+    return mock.patch.object(module, function, mutated)
 
 
 def guard() -> list[Any]:
     """The last to come wins, whatever its version."""
-    never_stale = mock.patch.object(sql, "count_stale", return_value="SELECT 0")
-    return [_text("merge", ("u._version > t._version", "true")), never_stale]
+    return [_text("match_bodies", ("t._version < u._version", "true"))]
 
 
 def tie_break() -> list[Any]:
@@ -41,7 +42,7 @@ def tie_break() -> list[Any]:
 
 def delete_register() -> list[Any]:
     """A delete is an upsert of an empty row: one register."""
-    kinds = mock.patch("beam_job.staging.row_kinds", lambda table, contract: np.zeros(table.num_rows, np.int8))
+    kinds = mock.patch("beam_job.read.row_kinds", lambda table, contract: np.zeros(table.num_rows, np.int8))
     return [kinds]
 
 
@@ -67,7 +68,7 @@ def absence() -> list[Any]:
 
 def floor() -> list[Any]:
     """Rows of a generation that was replaced are merged when they come late."""
-    return [_text("drop_replaced", ("WHERE", "WHERE false AND"))]
+    return [mock.patch.object(merging, "not_replaced", return_value="true")]
 
 
 def null_order() -> list[Any]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 
 from beam_job import batches
-from beam_job.batches import close_batch, cut, open_batch
+from beam_job.batches import Limits, close_batch, cut, open_batch
 from beam_job.commit import commit_batch
 from beam_job.redrive import redrive
 from contracts import names
@@ -96,10 +96,8 @@ class Place:
     def merge(self, crash: str | None) -> None:
         """All that is pending, as `merge_stream` does it, up to the crash."""
         for _ in range(MOST_BATCHES):
-            batch = open_batch(
-                self.lake, self.warehouse, self.stream.contract, max_bytes=CAP, max_files=self.max_files,
-                in_process_max_bytes=CAP, now=EARLY,
-            )  # fmt: skip
+            limits = Limits(CAP, self.max_files, plain_max_bytes=0)
+            batch = open_batch(self.lake, self.warehouse, self.stream.contract, limits=limits, now=EARLY)
             if batch is None:
                 return
             die(crash, "opened")
@@ -112,7 +110,7 @@ class Place:
         raise AssertionError(f"more than {MOST_BATCHES} batches: what is merged is merged again")
 
     def stage(self, batch: Batch, crash: str | None = None) -> Staged:
-        with dying("tests.integration.in_process", "write_winners", crash == "half staged"):
+        with dying("beam_job.plain", "write_winners", crash == "half staged"):
             return stage_plainly(self.lake, self.stream.contract, batch)
 
     def commit(self, batch: Batch, staged: Staged, crash: str | None = None) -> None:
@@ -130,7 +128,7 @@ class Place:
         self.warehouse.ensure(contract)
         head = self.warehouse.head(contract)
         waiting = batches._pending(self.lake, self.warehouse, contract, head)
-        rivals = [cut(contract, head, {path: waiting[path]}, CAP, CAP, CAP, EARLY) for path in sorted(waiting)[:2]]
+        rivals = [cut(contract, head, {path: waiting[path]}, Limits(CAP, CAP), EARLY) for path in sorted(waiting)[:2]]
         staged = [(batch, self.stage(batch)) for batch in rivals]
         for winner in staged[:1]:
             self.commit(*winner)

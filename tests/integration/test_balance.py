@@ -7,13 +7,16 @@ from unittest import mock
 
 import pytest
 
+from beam_job import plain
 from beam_job.batches import pending
+from beam_job.units import Unit
+from beam_job.write import write_winners
 from contracts.batch import Balance, Staged
 from contracts.errors import BalanceError
 from tests.integration import in_process
 from tests.integration.in_process import InProcess
 from tests.integration.merging import contract, delete, parquet, upsert
-from warehouse import duckdb_sql as sql
+from warehouse import duckdb_merge_sql as sql
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def staged(change: Callable[[Staged], dict[str, Any]]) -> Any:
 def counted(function: str) -> Any:
     """A count of the warehouse that is one too high."""
     original = getattr(sql, function)
-    return mock.patch.object(sql, function, lambda *given: f"SELECT 1 + ({original(*given)})")
+    return mock.patch.object(sql, function, lambda *given, **more: f"SELECT 1 + ({original(*given, **more)})")
 
 
 FALSE: dict[str, Callable[[], Any]] = {
@@ -52,17 +55,15 @@ FALSE: dict[str, Callable[[], Any]] = {
     "quarantined": lambda: staged(lambda s: {"quarantined": s.quarantined[:-1]}),
     "a winner is not written": lambda: staged(lambda s: {"upserts": ()}),
     "a delete is not written": lambda: staged(lambda s: {"deletes": ()}),
-    "a file is loaded twice": lambda: mock.patch.object(in_process, "write_winners", write_twice),
+    "a file is loaded twice": lambda: mock.patch.object(plain, "write_winners", write_twice),
     "stale": lambda: counted("count_stale"),
     "merged": lambda: counted("count_merged"),
 }
 
 
-def write_twice(work: Any, place: int, parts: Any) -> None:
-    from beam_job.staging import write_winners
-
-    write_winners(work, place, parts)
-    path = work.path("upserts", place, ".parquet")
+def write_twice(work: Any, unit: Unit, parts: Any) -> None:
+    write_winners(work, unit, parts)
+    path = work.path("upserts", unit.number, ".parquet")
     work.lake.write(path.replace("upserts-", "upserts-9"), work.lake.read(path))
 
 

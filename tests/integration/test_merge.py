@@ -14,7 +14,7 @@ import pytest
 from beam_job.batches import close_batch, open_batch, pending
 from beam_job.commit import commit_batch
 from beam_job.merge import Limits
-from beam_job.pipeline import stage_batch
+from beam_job.stage import stage_batch
 from contracts import names
 from contracts.batch import Balance, Batch
 from contracts.errors import HeadMoved, WarehouseBusy
@@ -32,15 +32,14 @@ def merging(lake: Lake, tmp_path: Path) -> Merging:
 
 def opened(merging: Merging) -> Batch:
     batch = open_batch(
-        merging.lake, merging.warehouse, merging.contract, max_bytes=1 << 30, max_files=100,
-        in_process_max_bytes=1 << 30, now=NOON,
-    )  # fmt: skip
+        merging.lake, merging.warehouse, merging.contract, limits=Limits(max_files=100, plain_max_bytes=0), now=NOON
+    )
     assert batch is not None
     return batch
 
 
 def committed(merging: Merging, batch: Batch) -> Balance:
-    staged = stage_batch(merging.lake.url, merging.lake.endpoint, merging.contract, batch)
+    staged = stage_batch(merging.lake, merging.contract, batch)
     return commit_batch(
         merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON
     )  # fmt: skip
@@ -234,7 +233,7 @@ def test_a_restarted_log_takes_effect_in_a_new_epoch_and_is_stale_without(mergin
 
 
 def test_batches_are_cut_at_the_cap_of_files(lake: Lake, tmp_path: Path) -> None:
-    merging = Merging(lake, tmp_path, limits=Limits(max_files=2))
+    merging = Merging(lake, tmp_path, limits=Limits(max_files=2, plain_max_bytes=0))
     for lsn in range(5):
         merging.land(rows=[upsert(1, lsn)])
     assert [b.rows_in for b in merging.merge()] == [2, 2, 1]

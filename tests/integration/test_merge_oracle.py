@@ -10,7 +10,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from beam_job.pipeline import stage_batch
+from beam_job.stage import stage_batch
 from contracts.batch import Batch, Staged
 from contracts.errors import MillraceError
 from lake.store import Lake, open_lake
@@ -37,7 +37,7 @@ class PipelinePlace(Place):
     """A place whose batches go through Beam."""
 
     def stage(self, batch: Batch, crash: str | None = None) -> Staged:
-        return stage_batch(self.lake.url, self.lake.endpoint, self.stream.contract, batch)
+        return stage_batch(self.lake, self.stream.contract, batch)
 
 
 @pytest.mark.parametrize("name", ["changes by two keys and two log columns", "no key"])

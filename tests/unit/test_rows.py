@@ -190,8 +190,8 @@ def test_the_first_reason_of_a_row_stays() -> None:
     refused.add(np.array([False, True, False]), "row.type", "amount")
     refused.add(np.array([True, True, False]), "key.null", "id")
     assert refused.reasons == {0: ("key.null", "id"), 1: ("row.type", "amount")}
-    assert list(refused.mask(3)) == [True, True, False]
-    assert not Refused().mask(2).any()
+    refused.add(np.array([True]), "row.type", "amount", 7)
+    assert refused.reasons[7] == ("row.type", "amount")
 
 
 @pytest.mark.parametrize(

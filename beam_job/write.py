@@ -1,0 +1,99 @@
+"""Third step: the winners' rows, read again from their files, as staging Parquet; bodies and deletes apart."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_job.files import DataFile
+from beam_job.read import DELETE, UPSERT
+from beam_job.rows import DELETED_AT, Mask, arrow_type, column_types, conform_column, extracted_at
+from beam_job.units import Unit
+from beam_job.versions import encode_versions
+from beam_job.work import ParquetFile, Rows, Work, parquet_files
+from contracts.batch import BatchObject
+from contracts.errors import FileRejected
+from contracts.stream import StreamContract
+
+
+def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
+    """Write a unit's winners; reports an object that it can't read, and writes nothing then."""
+    winners = pa.concat_tables(parts)
+    places, rows, kinds = (winners.column(name).to_numpy() for name in ("place", "row", "kind"))
+    paths = [work.path(kind, unit.number, ".parquet") for kind in ("upserts", "deletes")]
+    name = ""
+    try:
+        with parquet_files(work.lake, *paths) as files:
+            for place, what in unit.places():
+                name = what.name
+                mine = places == place
+                if mine.any():
+                    chosen = [np.sort(rows[mine & (kinds == kind)]) for kind in (UPSERT, DELETE)]
+                    _write_object(work, what, chosen, files)
+    except (FileRejected, pa.ArrowException) as error:
+        why = str(error) if isinstance(error, FileRejected) else f"file.unreadable: {name}: {error}"
+        work.report("broken", unit.number, {"broken": {place: why}})
+        return
+    counts = {"upserts": int((kinds == UPSERT).sum()), "deletes": int((kinds == DELETE).sum())}
+    work.report("staged", unit.number, dict(counts))
+
+
+def _write_object(work: Work, what: BatchObject, chosen: list[Rows], files: list[ParquetFile]) -> None:
+    for first, table in DataFile(work.lake, what).chunks():
+        for rows, file, staged in zip(chosen, files, (stage_upserts, stage_deletes), strict=True):
+            low, high = np.searchsorted(rows, [first, first + table.num_rows])
+            if high > low:
+                positions = rows[low:high]
+                mask: Mask = np.zeros(table.num_rows, np.bool_)
+                mask[positions - first] = True
+                part = table if high - low == table.num_rows else table.filter(pa.array(mask))
+                file.add(staged(part, work.contract, what, positions))
+
+
+def stage_upserts(table: pa.Table, contract: StreamContract, what: BatchObject, rows: Rows) -> pa.Table:
+    """Rows with a body, as the warehouse keeps them."""
+    columns = {}
+    for name, declared in column_types(contract).items():
+        if name in table.column_names:
+            columns[name], _ = conform_column(table.column(name).combine_chunks(), declared)
+        else:
+            columns[name] = pa.nulls(table.num_rows, arrow_type(declared))
+    version = encode_versions(table, contract, what, columns, rows)
+    return pa.table(columns | {"_version": version} | _provenance(table, what, rows))
+
+
+def stage_deletes(table: pa.Table, contract: StreamContract, what: BatchObject, rows: Rows) -> pa.Table:
+    """Rows that tell that a key is gone: the key and when."""
+    types = column_types(contract)
+    needed = dict.fromkeys([*contract.key, *contract.order])
+    columns = {name: conform_column(table.column(name).combine_chunks(), types[name])[0] for name in needed}
+    version = encode_versions(table, contract, what, columns, rows)
+    keys = {name: columns[name] for name in contract.key}
+    deleted = pc.cast(_instants(table.column(DELETED_AT).combine_chunks()), arrow_type("timestamp"))
+    own = {"_delete_version": version, "_deleted_at": pc.coalesce(deleted, extracted_at(table))}
+    return pa.table(keys | own | _provenance(table, what, rows))
+
+
+def _instants(texts: pa.Array) -> pa.Array:
+    """ISO texts as instants; text that is none is NULL, as a delete is one whatever its time says."""
+
+    def parse(text: str | None) -> datetime | None:
+        try:
+            found = datetime.fromisoformat(str(text))
+        except ValueError:
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    return pa.array([parse(text) for text in texts.to_pylist()], arrow_type("timestamp"))
+
+
+def _provenance(table: pa.Table, what: BatchObject, rows: Rows) -> dict[str, pa.Array]:
+    count = table.num_rows
+    return {
+        "_object": pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([what.name])),
+        "_row": pa.array(rows),
+        "_extracted_at": extracted_at(table),
+        "_epoch": pa.array(np.full(count, what.epoch, np.int64)),
+    }

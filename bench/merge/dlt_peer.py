@@ -1,0 +1,57 @@
+"""Peer: dlt in an environment of its own, with what makes it fastest: Arrow tables in, Parquet to load, delete-insert.
+
+Slower were: importing the files as they are, and small buffers. `upsert` is no choice: it keeps duplicates of a batch.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.merge.job import Place
+from bench.merge.table import COLUMNS, ORDER, RELATION
+
+DATASET, TABLE = RELATION.split(".")
+SETTINGS = {
+    "DATA_WRITER__BUFFER_MAX_ITEMS": "1000000",
+    "RUNTIME__DLTHUB_TELEMETRY": "false",
+    "RUNTIME__LOG_LEVEL": "ERROR",
+}
+
+
+def prepare(place: Place) -> None:
+    """Load the table; its keys are unique."""
+    _run(place, "replace")
+
+
+def merge(place: Place) -> None:
+    """Merge by key, the row with the highest position first."""
+    _run(place, {"disposition": "merge", "strategy": "delete-insert"})
+
+
+def _run(place: Place, disposition: Any) -> None:
+    os.environ.update(SETTINGS)
+    resource = dlt.resource(
+        _tables(place), name=TABLE, primary_key=place.key, write_disposition=disposition,
+        columns={ORDER: {"dedup_sort": "desc"}},
+    )  # fmt: skip
+    pipeline = dlt.pipeline(
+        "bench", pipelines_dir=str(Path(place.folder) / "pipelines"), dataset_name=DATASET,
+        destination=dlt.destinations.duckdb(place.database),
+    )  # fmt: skip
+    pipeline.run(resource, loader_file_format="parquet").raise_on_failed_jobs()
+
+
+def _tables(place: Place) -> Iterator[pa.Table]:
+    for file in place.files:
+        yield _read_avro(file) if place.avro else pq.read_table(file, columns=list(COLUMNS))
+
+
+def _read_avro(file: str) -> pa.Table:
+    import polars as pl
+
+    return pl.read_avro(file, columns=list(COLUMNS)).to_arrow()

@@ -1,0 +1,11 @@
+"""Peer: the same SQL by hand in DuckDB with its settings as they come."""
+
+from bench.merge import raw
+from bench.merge.job import Place
+
+prepare = raw.prepare
+
+
+def merge(place: Place) -> None:
+    """Take the newest row of each key, and merge those."""
+    raw.merge(place, settings="")

@@ -1,0 +1,127 @@
+"""The same batch by every engine: without Beam, by Beam in process, and by Beam in worker processes of their own."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import duckdb
+import pytest
+
+from beam_job.batches import Limits, open_batch
+from beam_job.commit import commit_batch
+from beam_job.pipeline import run_pipeline
+from beam_job.plain import run_steps
+from beam_job.reports import Run, stage
+from beam_job.work import Work
+from contracts.batch import Batch, Staged
+from contracts.stream import StreamContract
+from lake.store import Lake
+from tests.integration.merging import NOON, Merging, avro, delete, parquet, upsert
+from warehouse.duckdb import DuckDBWarehouse, file_of
+
+SHARDS = 3
+WORKER = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
+
+
+def plain(lake: Lake, batch: Batch, folder: Path) -> Run:
+    return lambda known, rejected: run_steps(Work(lake, known, batch), SHARDS, rejected)
+
+
+def in_process(lake: Lake, batch: Batch, folder: Path) -> Run:
+    def run(known: StreamContract, rejected: dict[int, str]) -> None:
+        run_pipeline((lake.url, lake.endpoint), Work(lake, known, batch), SHARDS, rejected, folder=str(folder))
+
+    return run
+
+
+def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
+    """As Dataflow does: what goes to the workers and between them is bytes."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+    def run(known: StreamContract, rejected: dict[int, str]) -> None:
+        runner = FnApiRunner(default_environment=SubprocessSDKEnvironment(command_string=WORKER))
+        options = PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
+        work = Work(lake, known, batch)
+        with mock.patch("beam_job.pipeline.read_keys", side_effect=AssertionError("this is not a worker's process")):
+            run_pipeline((lake.url, lake.endpoint), work, SHARDS, rejected, runner=runner, options=options)
+
+    return run
+
+
+@contextmanager
+def small_memory() -> Iterator[None]:
+    """Bounds so low that every file is read in parts, and every shard thinned out as it comes."""
+    with ExitStack() as stack:
+        for name, bound in (("files.CHUNK_ROWS", 7), ("read.CHUNK_ROWS", 11), ("files.WHOLE_BYTES", 500),
+                            ("units.UNIT_BYTES", 1), ("winners.HELD_ROWS", 5)):  # fmt: skip
+            stack.enter_context(mock.patch(f"beam_job.{name}", bound))
+        yield
+
+
+@pytest.fixture
+def merging(lake: Lake, tmp_path: Path) -> Merging:
+    """Updates, deletes, late and equal rows, bad rows and a broken file, in Parquet and Avro, over several syncs."""
+    merging = Merging(lake, tmp_path)
+    merging.land(rows=[upsert(key, 100 + key) for key in range(200)])
+    merging.land(
+        merging.put(parquet([upsert(key % 50, 300 + key) for key in range(400)]), part=0),
+        merging.put(avro([delete(key, 350 + key) for key in range(0, 200, 3)]), "avro", part=1),
+        merging.put(parquet([upsert(7, 20), upsert(None, 30), delete(400, 1)]), part=2),
+        merging.put(b"no Parquet", part=3),
+    )
+    merging.land(rows=[upsert(key, 350, "late") for key in range(60)])
+    return merging
+
+
+def table_by(merging: Merging, folder: Path, engine: Callable[[Lake, Batch, Path], Run]) -> tuple[Staged, list[Any]]:
+    """What an engine staged, and every row and register of the table that it led to."""
+    warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
+    batch = open_batch(merging.lake, warehouse, merging.contract, limits=Limits(), now=NOON)
+    assert batch is not None
+    (folder / "spill").mkdir(parents=True)
+    staged = stage(merging.lake, merging.contract, batch, engine(merging.lake, batch, folder / "spill"))
+    commit_batch(merging.lake, warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
+    with duckdb.connect(str(file_of(warehouse.url)), read_only=True) as db:
+        return staged, db.execute("FROM raw_shop.orders ORDER BY ALL").fetchall()
+
+
+def test_every_engine_gives_the_same_table(merging: Merging, tmp_path: Path) -> None:
+    staged, rows = table_by(merging, tmp_path / "plain", plain)
+    assert len(rows) == 201
+    assert (staged.rows_in, len(staged.quarantined)) == (731, 2)
+    for engine in (in_process, worker_processes):
+        assert table_by(merging, tmp_path / engine.__name__, engine) == (staged, rows), engine.__name__
+
+
+def test_low_bounds_of_memory_change_nothing_but_the_number_of_files(merging: Merging, tmp_path: Path) -> None:
+    staged, rows = table_by(merging, tmp_path / "whole", plain)
+    with small_memory():
+        parts, found = table_by(merging, tmp_path / "parts", plain)
+    assert found == rows
+    assert len(parts.upserts) > len(staged.upserts) == 1
+    same = ("rows_in", "superseded", "quarantined", "drift", "columns")
+    assert [getattr(parts, name) for name in same] == [getattr(staged, name) for name in same]
+
+
+def test_a_file_of_bad_rows_is_refused_whole_and_its_good_rows_wait(lake: Lake, tmp_path: Path) -> None:
+    merging = Merging(lake, tmp_path, limits=Limits())
+    merging.land(rows=[upsert(1, 1), upsert(2, 1)])
+    merging.land(rows=[upsert(1, 5), *(upsert(None, 6) for _ in range(4))])
+    with mock.patch("beam_job.read.MOST_REFUSED", 3):
+        assert [(b.merged, b.quarantined) for b in merging.merge()] == [(2, 5)]
+    assert merging.live() == {1: "v1", 2: "v1"}
+    ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
+    assert reason == "file.rows"
+    assert "more than 3 rows are bad; first key.null" in detail
+
+
+@pytest.mark.parametrize(
+    ("size", "engine"), [(0, "plain"), (10, "plain"), (11, "in-process"), (20, "in-process"), (21, "dataflow")]
+)
+def test_size_decides_the_engine(size: int, engine: str) -> None:
+    assert Limits(plain_max_bytes=10, in_process_max_bytes=20).engine(size) == engine

@@ -1,0 +1,43 @@
+"""A batch's objects in groups of bounded size."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_job.units import UNIT_BYTES, UNIT_FILES, units
+from beam_job.work import Work
+from contracts.batch import Batch, BatchObject
+from tests.integration.in_process import MemoryLake
+from tests.integration.merging import contract
+
+
+def batch(sizes: list[int]) -> Batch:
+    objects = tuple(
+        BatchObject(name=f"raw/{i}.parquet", generation=1, size=size, rows=1, job_id=1, epoch=0, generation_id=0)
+        for i, size in enumerate(sizes)
+    )
+    return Batch(id="b", source="shop", stream="orders", engine="plain", manifests=(), objects=objects, head_epoch=0,
+                 opened_at=datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+
+
+@given(sizes=st.lists(st.integers(0, 2 * UNIT_BYTES), max_size=60))
+def test_each_object_is_in_one_unit_in_order_and_only_one_alone_may_be_too_large(sizes: list[int]) -> None:
+    made = batch(sizes)
+    found = units(made)
+    assert [(place, o) for unit in found for place, o in unit.places()] == list(enumerate(made.objects))
+    assert [unit.number for unit in found] == list(range(len(found)))
+    for unit in found:
+        assert unit.objects
+        assert len(unit.objects) == 1 or sum(o.size for o in unit.objects) <= UNIT_BYTES
+
+
+def test_ten_thousand_small_files_are_a_few_units() -> None:
+    found = units(batch([10] * 10_000))
+    assert len(found) == -(-10_000 // UNIT_FILES)
+
+
+def test_the_unit_of_each_place_is_known() -> None:
+    work = Work(MemoryLake(), contract(), batch([UNIT_BYTES, 1, 1, UNIT_BYTES]))
+    assert np.array_equal(work.unit_of, [0, 1, 1, 2])
