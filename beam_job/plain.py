@@ -1,4 +1,4 @@
-"""The steps in their order without Beam: for batches so small that Beam's start would cost more than the work."""
+"""The steps in their order without Beam: for batches that fit one machine, where Beam would only cost time."""
 
 import tempfile
 from collections import defaultdict
