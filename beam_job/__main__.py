@@ -8,8 +8,8 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from beam_job.batches import pending
-from beam_job.merge import Limits, merge_stream
+from beam_job.batches import Limits, pending
+from beam_job.merge import merge_stream
 from beam_job.redrive import MAX_ATTEMPTS, redrive
 from contracts.errors import MillraceError
 from contracts.source import find_source, load_sources

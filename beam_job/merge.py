@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from beam_job.announce import announce
-from beam_job.batches import Limits as Limits
-from beam_job.batches import close_batch, open_batch
+from beam_job.batches import Limits, close_batch, open_batch
 from beam_job.commit import commit_batch
 from beam_job.options import pipeline_options
 from beam_job.stage import stage_batch

@@ -22,7 +22,7 @@ from lake.store import open_lake
 Place = tuple[str, str]
 
 
-class Step(beam.DoFn):  # type: ignore[misc]
+class Step(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     """A function of the work at hand; each worker opens the lake once.
 
     `folder` is on the machine of all workers, for what goes from step to step, or "" where there are several.

@@ -78,7 +78,7 @@ def _read_object(work: Work, place: int, what: BatchObject, why: str | None, rea
         reading.objects[place] = quarantine_file(work, place, what, str(error), drift)
         return
     try:
-        yield from _read_rows(work, place, what, file, reading)
+        yield from _read_rows(work, place, what, file, drift, reading)
     except FileVanished:
         raise  # it went while it was read: a repeat finds it gone
     except FileRejected as error:
@@ -105,7 +105,9 @@ def refuse_unknown_types(file: DataFile, contract: StreamContract) -> None:
         raise FileRejected(f"file.type: {file.name}: {EXTRACTED_AT} is missing; is this Airbyte's output?")
 
 
-def _read_rows(work: Work, place: int, what: BatchObject, file: DataFile, reading: Reading) -> Iterator[pa.Table]:
+def _read_rows(
+    work: Work, place: int, what: BatchObject, file: DataFile, drift: dict[str, str], reading: Reading
+) -> Iterator[pa.Table]:
     contract, refused = work.contract, Refused()
     rows = ignored = unkeyed = 0
     with parquet_files(work.lake, work.path("keep", place, ".parquet")) as (kept,):
@@ -120,7 +122,6 @@ def _read_rows(work: Work, place: int, what: BatchObject, file: DataFile, readin
                 unkeyed += _keep(kept, keys, contract, bad)
             yield _with_place(keys, place, keyed=bool(contract.key)).filter(pa.array(~bad & ~gone))
     quarantine_rows(work, place, what, refused)
-    drift = differences(file.schema, contract)
     drift |= {n: kind for n in refused.columns if (kind := natural(file.schema.field(n).type))}
     reading.objects[place] = {
         "rows": rows, "ignored": ignored, "unkeyed": unkeyed, "drift": drift, "lost": missing(file.schema, contract),

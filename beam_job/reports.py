@@ -30,14 +30,15 @@ def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run) -> Stage
     while True:
         _clear(lake, batch)
         run(known, rejected)
-        broken = find_broken(lake, batch)
-        reads = object_reports(lake, batch)
+        units = read_reports(lake, batch, "read")
+        broken = find_broken(batch, units + read_reports(lake, batch, "broken"))
+        reads = {int(place): found for unit in units for place, found in unit["objects"].items()}
         grown = evolve(known, [r["drift"] for r in reads.values()])
         if not broken and grown == known:
             break
         rejected |= broken  # its rows took part in choosing winners: choose again without them
         known = grown
-    staged = collect(lake, contract, known, batch)
+    staged = collect(lake, contract, known, batch, reads)
     fields = {"batch_id": batch.id, "rows_in": staged.rows_in, "superseded": staged.superseded,
               "quarantined": sum(q.rows for q in staged.quarantined), "files": len(batch.objects)}  # fmt: skip
     log.info("merge.staged", extra={"event": "merge.staged", "fields": fields})
@@ -57,14 +58,8 @@ def read_reports(lake: Lake, batch: Batch, kind: str) -> list[dict[str, Any]]:
     return [json.loads(lake.read(info.name)) for info in lake.list(prefix) if info.name.endswith(".json")]
 
 
-def object_reports(lake: Lake, batch: Batch) -> dict[int, dict[str, Any]]:
-    """What was read of each object, by place."""
-    return {int(n): found for r in read_reports(lake, batch, "read") for n, found in sorted(r["objects"].items())}
-
-
-def find_broken(lake: Lake, batch: Batch) -> dict[int, str]:
+def find_broken(batch: Batch, reports: list[dict[str, Any]]) -> dict[int, str]:
     """Objects whose rows could not be read, by place, with the reason."""
-    reports = read_reports(lake, batch, "read") + read_reports(lake, batch, "broken")
     broken = {int(place): str(why) for report in reports for place, why in report["broken"].items()}
     return _spoiled(batch, broken) | broken
 
@@ -80,11 +75,13 @@ def _spoiled(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
     }
 
 
-def collect(lake: Lake, contract: StreamContract, known: StreamContract, batch: Batch) -> Staged:
-    """What the steps left, out of their files and reports."""
+def collect(
+    lake: Lake, contract: StreamContract, known: StreamContract, batch: Batch, reads: dict[int, dict[str, Any]]
+) -> Staged:
+    """What the steps left, out of their files and reports; `reads` is what was read of each object, by place."""
     found = [info.name for info in lake.list(names.staging_prefix(batch.id)) if info.name.endswith(".parquet")]
     kind = {n: n.rsplit("/", 1)[1].split("-")[0] for n in found}
-    reads, shards = object_reports(lake, batch), read_reports(lake, batch, "shard")
+    shards = read_reports(lake, batch, "shard")
     blocked = find_blocked(batch, reads)
     quarantined = [QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]]
     for refusal in quarantined[:QUARANTINE_SAMPLE]:

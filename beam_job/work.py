@@ -3,10 +3,9 @@
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -57,33 +56,38 @@ class Work:
 class ParquetFile:
     """A Parquet object of the lake in the making: tables go to a local file, which is uploaded whole in the end."""
 
-    def __init__(self, lake: Lake, name: str, folder: Path) -> None:
+    def __init__(self, lake: Lake, name: str) -> None:
         self._lake, self._name = lake, name
-        self._path = folder / name.replace("/", "_")
+        self._written = ExitStack()
+        self._path = ""
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, table: pa.Table) -> None:
         """Append rows; without dictionaries, but for what is one already, it is smaller and twice as quick to write."""
         if self._writer is None:
+            folder = self._written.enter_context(tempfile.TemporaryDirectory(prefix="millrace-"))
+            self._path = f"{folder}/rows.parquet"
             coded = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-            self._writer = pq.ParquetWriter(
-                self._path, table.schema, compression="snappy", use_dictionary=coded or False
-            )
+            writer = pq.ParquetWriter(self._path, table.schema, compression="snappy", use_dictionary=coded or False)
+            self._writer = self._written.enter_context(writer)
         self._writer.write_table(table)
 
     def finish(self) -> None:
         """Write the object, if there are rows."""
         if self._writer is not None:
             self._writer.close()
-            self._lake.upload(self._name, str(self._path))
-            self._path.unlink()
+            self._lake.upload(self._name, self._path)
+
+    def close(self) -> None:
+        """Delete what is on this machine."""
+        self._written.close()
 
 
 @contextmanager
 def parquet_files(lake: Lake, *paths: str) -> Iterator[list[ParquetFile]]:
     """Objects in the making; none is written when the block fails."""
-    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-        files = [ParquetFile(lake, path, Path(folder)) for path in paths]
+    with ExitStack() as open_files:
+        files = [open_files.enter_context(closing(ParquetFile(lake, path))) for path in paths]
         yield files
         for file in files:
             file.finish()

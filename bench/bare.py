@@ -19,7 +19,8 @@ from dbt.cli.main import dbtRunner
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from beam_job.merge import Limits, merge_stream
+from beam_job.batches import Limits
+from beam_job.merge import merge_stream
 from contracts import names
 from contracts.landing import LandedObject, LandingManifest
 from contracts.ledger import LedgerEntry

@@ -116,9 +116,9 @@ def main() -> int:
         with registered(MillraceAirbyte, block_names.AIRBYTE).open() as client:
             for source in wanted:
                 done = apply(client, source, load_settings().lake.url)
-                print(f"{source.source}: {done}")  # noqa: T201
+                print(f"{source.source}: {done}")
     except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
 

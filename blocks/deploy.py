@@ -52,10 +52,10 @@ def main() -> int:
         with get_client(sync_client=True) as client:
             check_pools(client, settings)
     except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | variables(settings), check=False).returncode  # noqa: S603
+    return subprocess.run(command, cwd=ROOT, env=os.environ | variables(settings), check=False).returncode  # noqa: S603  a command of our own
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class MillraceResults(WritableFileSystem):
         await asyncio.to_thread(self._write, path, content)
 
     @async_dispatch(awrite_path)
-    def write_path(self, path: str, content: bytes) -> None:  # type: ignore[override]
+    def write_path(self, path: str, content: bytes) -> None:  # type: ignore[override]  # as read_path
         """Keep one result."""
         self._write(path, content)
 

@@ -97,9 +97,9 @@ def main() -> int:
         with get_client(sync_client=True) as client:
             limits = register_limits(client, sources.values())
     except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    print(f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits")  # noqa: T201
+    print(f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits")
     return 0
 
 

@@ -61,7 +61,7 @@ def owned(state: Path) -> Iterator[Path]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise SystemExit(f"{state} belongs to another running server; end it first") from None
-                time.sleep(0.05)
+                time.sleep(0.05)  # a lock on a file tells no one when it is free
         yield state
 
 
@@ -130,7 +130,7 @@ def serve_http(name: str, application: Application, options: Options) -> None:
     )  # fmt: skip
     server = uvicorn.Server(config)
     # Our own handlers end the server without uvicorn's re-raised signal, which would make the exit code -15.
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # as said
 
     async def run() -> None:
         serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -55,7 +55,7 @@ def _merge(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, floor: str, at: datetime
 ) -> Balance:
     again = any(merges for merges, _ in _merges(db, contract, [(o.name, o.generation) for o in batch.objects]).values())
-    stale = number(db, f"SELECT count(*) FROM staged WHERE NOT {merging.not_replaced(floor)}")  # noqa: S608
+    stale = number(db, merging.count_replaced(floor))
     where = _touched(db, contract)
     if contract.key:
         db.execute(merging.match_bodies(contract, where))

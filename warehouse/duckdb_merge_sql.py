@@ -65,10 +65,11 @@ def bury_absent(contract: StreamContract, batch_id: str, floor: str) -> str:
 
 
 def touched(contract: StreamContract) -> str:
-    """How many values the partition column has in the batch, all of them, and their bounds."""
+    """How many values the partition column has in the batch, as many of them as are listed, and their bounds."""
     column = quote(str(contract.partition and contract.partition.column))
-    return f"""SELECT count(DISTINCT p), list(DISTINCT p::VARCHAR ORDER BY p::VARCHAR), min(p)::VARCHAR, max(p)::VARCHAR
-FROM (SELECT {column} AS p FROM up UNION ALL SELECT {column} FROM del)"""
+    return f"""WITH found AS (SELECT {column} AS p FROM up UNION SELECT {column} FROM del)
+SELECT count(*), (SELECT list(p::VARCHAR) FROM (SELECT p FROM found LIMIT {MOST_LISTED})), min(p)::VARCHAR,
+  max(p)::VARCHAR FROM found"""
 
 
 def prunes(contract: StreamContract) -> bool:
@@ -104,6 +105,11 @@ SELECT d.*, t.{first} IS NOT NULL AS _known, t._version IS NULL AS _bare,
   coalesce(t._delete_version < d._delete_version, true) AS _newer
 FROM del d LEFT JOIN (SELECT * FROM {table(contract)} t WHERE {where}) t ON {keys_equal(contract, "d", "t")};
 """
+
+
+def count_replaced(floor: str) -> str:
+    """Staged bodies of generations that a snapshot has replaced."""
+    return f"SELECT count(*) FROM staged WHERE NOT {not_replaced(floor)}"
 
 
 def count_stale(contract: StreamContract, again: bool) -> str:

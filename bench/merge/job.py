@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.merge.table import DATABASE
 
@@ -48,8 +48,8 @@ def read_job(path: str) -> Job:
     return Job(body["module"], _place(body["place"]), _place(body["warm_up"]) if body["warm_up"] else None)
 
 
-def _place(body: dict[str, object]) -> Place:
-    return Place(str(body["folder"]), tuple(body["files"]), tuple(body["key"]))  # type: ignore[arg-type]
+def _place(body: dict[str, Any]) -> Place:
+    return Place(str(body["folder"]), tuple(body["files"]), tuple(body["key"]))
 
 
 class Peer(Protocol):

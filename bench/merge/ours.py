@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from beam_job.merge import Limits, merge_stream
+from beam_job.batches import Limits
+from beam_job.merge import merge_stream
 from bench.merge.folder_lake import teach_open_lake
 from bench.merge.job import Place
 from bench.merge.landing import contract, lake_in

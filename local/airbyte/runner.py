@@ -76,7 +76,7 @@ class Runner:
             self._syncs.sync(job, writers, log, cancel)
         except (SyncFailed, SecretMissing) as error:
             return str(error)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the job ends as failed, as Airbyte's do
             log(traceback.format_exc())
             return f"{type(error).__name__}: {error}"
         return ""

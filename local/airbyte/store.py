@@ -78,7 +78,7 @@ class Store:
         """Jobs, newest first."""
         with self._lock:
             where, values = ("WHERE connection = ?", (connection,)) if connection else ("", ())
-            rows = self._db.execute(f"SELECT body FROM jobs {where} ORDER BY id DESC", values).fetchall()  # noqa: S608
+            rows = self._db.execute(f"SELECT body FROM jobs {where} ORDER BY id DESC", values).fetchall()
         return [json.loads(body) for (body,) in rows]
 
     def change_job(self, number: int, **changes: Any) -> None:

@@ -101,7 +101,7 @@ def _same(expected: Any, found: Any) -> bool:
 
 
 def _rows(db: duckdb.DuckDBPyConnection, mart: str) -> list[Row]:
-    cursor = db.execute(f"SELECT * FROM marts.{mart}")  # noqa: S608  our own names
+    cursor = db.execute(f"SELECT * FROM marts.{mart}")
     names = [column[0] for column in cursor.description or ()]
     return [{n: _instant(v) for n, v in zip(names, row, strict=True)} for row in cursor.fetchall()]
 

@@ -157,16 +157,16 @@ def flight_changes(row: Row) -> Iterator[Change]:
 
 def _insert(table: str) -> str:
     names = list(columns(table))
-    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(':' + n for n in names)})"  # noqa: S608
+    return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(':' + n for n in names)})"
 
 
 def _update(table: str, changed: dict[str, Any]) -> str:
     assignments = ", ".join(f"{name} = :{name}" for name in [*changed, "updated_at"])
-    return f"UPDATE {table} SET {assignments} WHERE {_where(table)}"  # noqa: S608
+    return f"UPDATE {table} SET {assignments} WHERE {_where(table)}"
 
 
 def _delete(table: str) -> str:
-    return f"DELETE FROM {table} WHERE {_where(table)}"  # noqa: S608
+    return f"DELETE FROM {table} WHERE {_where(table)}"
 
 
 def _where(table: str) -> str:

@@ -95,7 +95,7 @@ def watch(platform: Platform, since: datetime, result: DayResult, say: Say, *, i
             _reconcile(platform, result, runs, say)
         if time.monotonic() > deadline:
             raise DayFailed(f"day {result.day} is not in the marts after {DAY_LIMIT_S:.0f} s; see the runs in Prefect")
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # looks on as a user would: Prefect's API is asked, nothing is told
 
 
 def _reconcile(platform: Platform, result: DayResult, runs: list[Run], say: Say) -> None:

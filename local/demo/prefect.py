@@ -50,7 +50,7 @@ class Patient(httpx.BaseTransport):
             if response.status_code != 503:
                 return response
             response.read()
-            time.sleep(wait_s)
+            time.sleep(wait_s)  # longer each time
         return self._inner.handle_request(request)
 
 

@@ -35,7 +35,7 @@ def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
         if not leave:
             say("The stack stays up; press Ctrl-C to end it.", "bold")
             while True:
-                time.sleep(3600)
+                time.sleep(3600)  # until Ctrl-C
         return code
     except KeyboardInterrupt:
         say(f"\n{'the stack stays up' if was_up else 'ending the stack'}; `make run` goes on where this stopped")
@@ -104,7 +104,7 @@ def posted(place: Place, since: datetime) -> bool:
         messages = httpx.get(f"{place.http('slack')}/messages.json", timeout=10).raise_for_status().json()
         if any(datetime.fromisoformat(m["at"]) >= since for m in messages):
             return True
-        time.sleep(0.5)
+        time.sleep(0.5)  # the inbox is asked again
     return False
 
 

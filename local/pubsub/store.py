@@ -100,7 +100,7 @@ class Store:
         """Give out messages that are due; of an ordering key only the oldest."""
         now = time.time()
         query = (
-            "SELECT d.message, d.attempts, m.body FROM deliveries d JOIN messages m ON m.id = d.message"  # noqa: S608
+            "SELECT d.message, d.attempts, m.body FROM deliveries d JOIN messages m ON m.id = d.message"
             f" WHERE d.subscription = ? AND d.due <= ? {_order(subscription)}"
             " ORDER BY d.message LIMIT ?"
         )
@@ -140,7 +140,7 @@ class Store:
 
     def next_due(self, subscription: Proto) -> float | None:
         """Seconds until the next delivery is due; None when nothing waits."""
-        query = f"SELECT min(due) FROM deliveries d WHERE subscription = ? {_order(subscription)}"  # noqa: S608
+        query = f"SELECT min(due) FROM deliveries d WHERE subscription = ? {_order(subscription)}"
         (due,) = self._db.execute(query, (subscription.name,)).fetchone()
         return None if due is None else max(0.0, due - time.time())
 

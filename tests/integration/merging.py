@@ -11,7 +11,8 @@ import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from beam_job.merge import Limits, merge_stream
+from beam_job.batches import Limits
+from beam_job.merge import merge_stream
 from contracts import names
 from contracts.batch import Balance
 from contracts.landing import LandedObject, LandingManifest

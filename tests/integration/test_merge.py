@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from beam_job.batches import close_batch, open_batch, pending
+from beam_job.batches import Limits, close_batch, open_batch, pending
 from beam_job.commit import commit_batch
-from beam_job.merge import Limits
 from beam_job.stage import stage_batch
 from contracts import names
 from contracts.batch import Balance, Batch
