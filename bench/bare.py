@@ -32,6 +32,7 @@ from local.airbyte.destination import StreamWriter
 from local.airport_ops.check import compare
 from local.airport_ops.replay import advance, create
 from quality.gate import validate
+from quality.suites import load_suites
 from tests.servers import server
 from warehouse.port import Warehouse, open_warehouse
 
@@ -108,12 +109,13 @@ def model(warehouse: Warehouse, state: Path) -> None:
     candidate = f"bare_{uuid.uuid4().hex[:12]}"
     os.environ |= warehouse.dbt_environment(candidate) | {"DBT_TARGET_PATH": str(state / "dbt")}
     project = str(ROOT / "dbt_project")
+    warehouse.begin(candidate, empty=True)
     with warehouse.reader("dbt"):
         built = dbtRunner().invoke(["--quiet", "build", "--project-dir", project, "--profiles-dir", project,
                                     "--log-path", str(state / "dbt")])  # fmt: skip
     if not built.success:
         raise SystemExit(f"dbt failed: {built.exception or 'see above'}")
-    report = validate(warehouse.candidate_url(candidate), ROOT / "expectations", state / "quality")
+    report = validate(warehouse.candidate_url(candidate), load_suites(ROOT / "expectations"), state / "quality")
     if not report.passed:
         raise SystemExit(f"the gate refused: {[str(r) for r in report.failed('stop')]}")
     warehouse.publish(candidate)

@@ -43,7 +43,10 @@ def register_blocks(settings: Settings) -> list[str]:
         (
             names.WAREHOUSE,
             MillraceWarehouse(
-                url=warehouse.url, marts_url=warehouse.marts_url, lock_timeout_s=warehouse.lock_timeout_s
+                url=warehouse.url,
+                marts_url=warehouse.marts_url,
+                lock_timeout_s=warehouse.lock_timeout_s,
+                keep_candidates_days=warehouse.keep_candidates_days,
             ),
         ),
         (names.EVENT_BUS, MillraceEventBus(project=events.project, endpoint=events.endpoint)),

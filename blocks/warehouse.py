@@ -17,9 +17,11 @@ class MillraceWarehouse(Block):
     marts_url: str = Field(description="Where readers find the published marts.")
     lock_timeout_s: float = Field(default=120, description="How long to wait for another writer, in seconds.")
 
+    keep_candidates_days: float = Field(default=3, description="How long candidates that did not pass are kept.")
+
     def open(self) -> Warehouse:
         """A client of the warehouse."""
-        return open_warehouse(self.url, self.marts_url, self.lock_timeout_s)
+        return open_warehouse(self.url, self.marts_url, self.lock_timeout_s, self.keep_candidates_days)
 
 
 class MillraceEventBus(Block):

@@ -6,11 +6,14 @@ from typing import Literal
 from contracts.landing import Count
 from contracts.stream import Frozen
 
-Kind = Literal["landed", "merged", "announced", "published", "quarantined", "redriven", "reverted"]
+Kind = Literal["landed", "merged", "announced", "published", "modelled", "quarantined", "redriven", "reverted"]
 
 
 class LedgerEntry(Frozen):
-    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate."""
+    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
+
+    A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it.
+    """
 
     kind: Kind
     batch_id: str

@@ -18,6 +18,9 @@ EVENT_OF_TOPIC = {
     SECRET_ROTATED: "secret.rotated",
 }
 QUALITY_FAILED = "quality.failed"
+QUALITY_RECOVERED = "quality.recovered"
+QUALITY_QUARANTINED = "quality.quarantined"
+QUALITY_WARNED = "quality.warned"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"

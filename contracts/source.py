@@ -32,11 +32,13 @@ class Connector(Frozen):
 class SourceContract(Frozen):
     """A source and its streams.
 
+    `version` goes up with a change that breaks what readers of its tables rely on; `make check` refuses one without.
     `epoch` comes before all else in the order of rows: raise it by one after the source was restored from a backup, or
     its connection made anew, so that its restarted log does not look older than the table.
     """
 
     source: Name
+    version: Annotated[int, Field(ge=1)] = 1
     description: str = ""
     owner: str = ""
     epoch: Annotated[int, Field(ge=0, lt=1 << 32)] = 0

@@ -43,13 +43,17 @@ class LakeSettings(Section):
 
 
 class WarehouseSettings(Section):
-    """Where tables and marts are; `max_bytes_billed` bounds one query on BigQuery (0: no bound)."""
+    """Where tables and marts are; `max_bytes_billed` bounds one query on BigQuery (0: no bound).
+
+    Candidates that were not published are kept for `keep_candidates_days`, to be looked at.
+    """
 
     url: str
     marts_url: str
     writers: Annotated[int, Field(ge=1)] = 1
     lock_timeout_s: Seconds = 120
     max_bytes_billed: Annotated[int, Field(ge=0)] = 0
+    keep_candidates_days: Annotated[float, Field(gt=0)] = 3
 
 
 class EventSettings(Section):

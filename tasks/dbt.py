@@ -1,14 +1,13 @@
 """Runs dbt through prefect-dbt: one task run per node, logs and failures in the run."""
 
 import hashlib
+import json
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 
 from settings.tree import ROOT
 
@@ -18,11 +17,21 @@ REPORT_S = 60.0
 
 def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
     """Run one dbt command; raises with dbt's own message when a node fails. Artifacts go to `target`."""
+    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings  # imports dbt, which only this process needs
+
     settings = PrefectDbtSettings(
         project_dir=PROJECT, profiles_dir=PROJECT, target_path=target.absolute(), log_level="warn"
     )
     with _environment({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
         PrefectDbtRunner(settings=settings).invoke(arguments)
+
+
+def built_marts(target: Path) -> tuple[str, ...]:
+    """Marts that the last command built, by the artifacts it left."""
+    results = json.loads((target / "run_results.json").read_text())["results"]
+    nodes = json.loads((target / "manifest.json").read_text())["nodes"]
+    built = (nodes[r["unique_id"]] for r in results if r["unique_id"] in nodes)
+    return tuple(sorted(n["name"] for n in built if n["resource_type"] == "model" and "marts" in n["fqn"]))
 
 
 def project_digest(project: Path) -> str:

@@ -1,0 +1,12 @@
+"""How a run ends whose candidates did not pass the gate."""
+
+from typing import Any
+
+from prefect.states import Failed, State
+
+from contracts.errors import QualityFailed
+
+
+def refused(why: QualityFailed) -> State[Any]:
+    """A failed state of its own name: the gate has told people already, so the alert on failed runs must not."""
+    return Failed(name="Refused", message=str(why), data=why)
