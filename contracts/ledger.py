@@ -38,3 +38,13 @@ class Head(Frozen):
     connection_epoch: Count = 0
     oldest_pending_day: str = ""
     floor: str = ""
+
+
+def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that a merged batch is in the marts."""
+    return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)
+
+
+def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that the marts come from this state of the dbt project."""
+    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)

@@ -1,7 +1,6 @@
 """Builds candidates of the marts with dbt, where no reader looks."""
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +12,7 @@ from contracts.model import KINDS, Built, ModelWork, unpublished
 from contracts.source import load_sources
 from contracts.stream import StreamContract
 from tasks.check_merges import check_merges
-from tasks.dbt import PROJECT, built_marts, invoke_dbt, project_digest
+from tasks.dbt import PROJECT, build_arguments, built_marts, invoke_dbt, project_digest
 from tasks.place import open_warehouse
 from tasks.quality_results import keep_results
 from tasks.retries import DELAYS_S, is_transient
@@ -63,21 +62,6 @@ def _build(
     with tempfile.TemporaryDirectory() as target:
         invoke_dbt(arguments, environment, Path(target))
         return built_marts(Path(target))
-
-
-def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> list[str]:
-    """Arguments that make dbt build everything from nothing, or what is downstream of the changed streams.
-
-    `changed` gives, by stream, the days in which its rows changed, None when they are not known. Nothing changed:
-    nothing to run. Unit tests need no data: they are run when the project changed, with everything else.
-    """
-    if whole:
-        return ["build", "--full-refresh"]
-    if not changed:
-        return []
-    select = [f"source:{stream}+" for stream in sorted(changed)]
-    return ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps({"changed": dict(changed)}),
-            "--select", *select]  # fmt: skip
 
 
 def candidate_name(run: str, work: ModelWork, project: str) -> str:

@@ -26,6 +26,21 @@ def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Pat
         PrefectDbtRunner(settings=settings).invoke(arguments)
 
 
+def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> list[str]:
+    """Arguments that make dbt build everything from nothing, or what is downstream of the changed streams.
+
+    `changed` gives, by stream, the days in which its rows changed, None when they are not known. Nothing changed:
+    nothing to run. Unit tests need no data: they are run when the project changed, with everything else.
+    """
+    if whole:
+        return ["build", "--full-refresh"]
+    if not changed:
+        return []
+    select = [f"source:{stream}+" for stream in sorted(changed)]
+    return ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps({"changed": dict(changed)}),
+            "--select", *select]  # fmt: skip
+
+
 def built_marts(target: Path) -> tuple[str, ...]:
     """Marts that the last command built, by the artifacts it left."""
     results = json.loads((target / "run_results.json").read_text())["results"]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from contracts.ledger import LedgerEntry
+from contracts.ledger import modelled_entry, published_entry
 from contracts.model import Built
 from tasks.dbt import PROJECT, project_digest
 from tasks.place import open_warehouse
@@ -28,13 +28,3 @@ def publish_marts(built: Built) -> dict[str, int]:
         description=f"Published from {len(work.batches)} merged batches of {', '.join(work.streams)}",
     )
     return marts
-
-
-def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
-    """The fact that a merged batch is in the marts."""
-    return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)
-
-
-def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
-    """The fact that the marts come from this state of the dbt project."""
-    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)

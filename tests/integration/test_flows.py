@@ -11,12 +11,12 @@ from prefect.concurrency.sync import concurrency
 from blocks.airbyte_client import TERMINAL
 from contracts import names
 from contracts.errors import QualityFailed, SettingsError, UnknownStream
+from contracts.ledger import published_entry
 from contracts.model import unannounced
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.reconcile import reconcile
-from tasks.publish_marts import published_entry
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.airbyte_place import query, rows
 from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
@@ -263,7 +263,7 @@ def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, pub
     wait_until(lambda: place.api.events(names.QUALITY_FAILED, place.began), "the failure is an event")
     (event,) = place.api.events(names.QUALITY_FAILED, place.began)
     assert event["payload"]["run_id"] == refused.id
-    assert "fct_flights.origin" in event["payload"]["failed"]
+    assert "fct_flights.origin" in event["payload"]["expectations"]
 
 
 def _take_flights(place: FlowsPlace) -> None:
