@@ -18,6 +18,7 @@ from warehouse.duckdb import DuckDBWarehouse
 from warehouse.lock import held
 
 Row = dict[str, Any]
+LOOK_S = 0.02
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SOURCE = load_sources(ROOT / "sources")["airport_ops"]
 AIRLINES = [{"carrier": "UA", "name": "United"}, {"carrier": "AA", "name": "American"}]
@@ -45,6 +46,7 @@ class Modelling:
         for stream in SOURCE.streams.values():
             self.warehouse.ensure(stream)
         self._numbers = itertools.count(1)
+        self.seen: list[tuple[Any, ...]] = []
 
     def run(self, **options: Any) -> ModelRun | None:
         """Publish what is pending; raises QualityFailed."""
@@ -96,7 +98,7 @@ class Poller(threading.Thread):
 
     def run(self) -> None:
         """Look until the end."""
-        while not self._ended.is_set():
+        while not self._ended.wait(LOOK_S):
             try:
                 with duckdb.connect(str(self._file), read_only=True) as db:
                     found: Any = db.execute(self._sql).fetchall()
