@@ -14,7 +14,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test chaos check format bench bench-merge lock clean
+.PHONY: help setup run up down status test chaos check format bench bench-merge bench-model contracts lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,11 +50,12 @@ chaos: $(VENV)/ready ## merge thousands of random schedules with crashes; SEED=â
 	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
 		tests/integration/test_merge_oracle.py $(ARGS)
 
-check: $(VENV)/ready ## lint, types, import rules
+check: $(VENV)/ready ## lint, types, import rules, what follows from the contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m contracts check
 
 format: $(VENV)/ready ## format the code
 	@$(BIN)/ruff check --fix .
@@ -66,6 +67,12 @@ bench: $(VENV)/ready ## measure the platform beside the plain script, then the m
 
 bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and element-wise Beam; MERGE_ARGS=--quick
 	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
+
+bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run; ARGS="--flights 100000"
+	@$(BIN)/python -m bench.model $(ARGS)
+
+contracts: $(VENV)/ready ## write what follows from sources/*.yaml: dbt sources, suites, schema, docs
+	@$(BIN)/python -m contracts write
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt

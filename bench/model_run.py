@@ -30,7 +30,7 @@ class ModelRun:
     candidate: str
     work: ModelWork
     marts: tuple[str, ...] = ()
-    merged_rows: QualityReport = QualityReport(())
+    merged_rows: QualityReport = field(default_factory=lambda: QualityReport(()))
     rows: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -52,7 +52,9 @@ def run_model(warehouse: Warehouse, state: Path, *, full: bool = False, project:
         return None
     run = ModelRun(f"candidate_{uuid.uuid4().hex[:12]}", work)
     clock = _Clock(run.seconds)
-    streams = {stream.id: stream for source in load_sources(ROOT / "sources").values() for stream in source.streams.values()}
+    streams = {
+        stream.id: stream for source in load_sources(ROOT / "sources").values() for stream in source.streams.values()
+    }
     with warehouse.reader(f"dbt build for {run.candidate}") as as_of:
         queries = {s: warehouse.merged_rows(streams[s], work.batches, as_of) for s in work.streams}
         run.merged_rows = validate_rows(warehouse.raw_url(), load_suites(SUITES / "raw"), queries)

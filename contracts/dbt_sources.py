@@ -12,6 +12,7 @@ from contracts.source import SourceContract
 from contracts.stream import DURATION, StreamContract
 
 PERIODS = {"m": "minute", "h": "hour", "d": "day"}
+TABLE = "All keys ever seen, deleted ones included; macro live_rows gives live rows."
 DATABASE = "{{ 'warehouse' if target.type == 'duckdb' else target.project }}"
 
 
@@ -34,7 +35,7 @@ def _source(source: SourceContract) -> dict[str, Any]:
 def _table(stream: StreamContract) -> dict[str, Any]:
     return {
         "name": stream.stream,
-        "description": f"{stream.description} All keys ever seen, deleted ones included; macro live_rows gives live rows.",
+        "description": f"{stream.description} {TABLE}",
         "config": {"freshness": _freshness(stream), "meta": {"owner": stream.owner}},
         "columns": [{"name": n, "description": c.description} for n, c in stream.columns.items()],
     }
@@ -46,7 +47,7 @@ def _freshness(stream: StreamContract) -> dict[str, Any] | None:
 
 
 def good_rows_macro(sources: Iterable[SourceContract]) -> str:
-    """The macro `good_rows`: a condition that is true for rows that no expectation of severity `quarantine` leaves out."""
+    """The macro `good_rows`: true for rows that no expectation of severity `quarantine` leaves out."""
     lines = ["{# True for rows that keep the expectations of severity `quarantine` in the contract of their stream. #}",
              "{% macro good_rows(source_name, stream) %}"]  # fmt: skip
     for stream in (stream for source in sources for stream in source.streams.values()):

@@ -52,7 +52,7 @@ def unpublished(ledger: Iterable[LedgerEntry], *, full: bool = False, project: s
 
 
 class Built(Frozen):
-    """A candidate: the work that is in it, and the marts that were built anew; the others are as they were published."""
+    """A candidate: the work that is in it, and the marts that were built anew; others are as they were published."""
 
     candidate: str
     work: ModelWork

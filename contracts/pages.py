@@ -10,7 +10,10 @@ NOTE = "<!-- Made from sources/{source}.yaml by `python -m contracts write`; cha
 def source_page(source: SourceContract) -> str:
     """A source and its streams in Markdown: what a row is, its key, its columns, what is expected of it."""
     parts = [NOTE.format(source=source.source), f"# {source.source}", "", source.description, ""]
-    parts += [f"Version {source.version} of the contract, `sources/{source.source}.yaml`. Owner: {source.owner or '–'}.", ""]
+    parts += [
+        f"Version {source.version} of the contract, `sources/{source.source}.yaml`. Owner: {source.owner or '–'}.",
+        "",
+    ]
     return "\n".join(parts) + "\n" + "\n".join(_stream(stream) for stream in source.streams.values())
 
 
@@ -28,11 +31,15 @@ def _stream(stream: StreamContract) -> str:
     lines = [f"## {stream.stream}", "", stream.description, "", "| | |", "|---|---|"]
     lines += [f"| {name} | {fact} |" for name, fact in facts.items() if fact]
     lines += ["", "| column | type | may be null | |", "|---|---|---|---|"]
-    lines += [f"| `{name}` | {c.type}{', any type' if c.any_type else ''} | {'yes' if c.nullable else 'no'} | {_cell(c.description)} |"
-              for name, c in stream.columns.items()]  # fmt: skip
+    for name, c in stream.columns.items():
+        kind, null = f"{c.type}, any type" if c.any_type else c.type, "yes" if c.nullable else "no"
+        lines.append(f"| `{name}` | {kind} | {null} | {_cell(c.description)} |")
     if stream.expectations:
         lines += ["", "| expected | of | when not |", "|---|---|---|"]
-        lines += [f"| {_words(e.type)} {_cell(_rest(e.args))} | {_code(e.columns)} | {e.severity} |" for e in stream.expectations]
+        lines += [
+            f"| {_words(e.type)} {_cell(_rest(e.args))} | {_code(e.columns)} | {e.severity} |"
+            for e in stream.expectations
+        ]
     return "\n".join([*lines, ""])
 
 

@@ -9,7 +9,7 @@ from contracts.stream import StreamContract
 
 
 def raw_suite(stream: StreamContract) -> str | None:
-    """The suite of a stream as YAML: what the contract promises, then its own expectations; None when there are none."""
+    """The suite of a stream as YAML: what the contract promises, then its own expectations; None without any."""
     made = [*_promised(stream), *(_plain(expected) for expected in stream.expectations)]
     if not made:
         return None

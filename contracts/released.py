@@ -30,7 +30,9 @@ def snapshot(source: SourceContract) -> str:
 
 def _promise(stream: StreamContract) -> dict[str, Any]:
     kept = stream.model_dump(mode="json", include={*PROMISES, "columns"}, exclude_defaults=True)
-    kept["columns"] = {n: c.model_dump(exclude={"description"}, exclude_defaults=True) for n, c in stream.columns.items()}
+    kept["columns"] = {
+        n: c.model_dump(exclude={"description"}, exclude_defaults=True) for n, c in stream.columns.items()
+    }
     return kept | ({} if stream.key else {"key": "position"})
 
 

@@ -21,7 +21,9 @@ def row_rule(expected: Expected) -> str | None:
         return None
     make, known = found
     if unknown := sorted(set(expected.args) - {"column", *known}):
-        raise ValueError(f"{expected.type} can't quarantine rows with {', '.join(unknown)}; it may have {', '.join(known)}")
+        raise ValueError(
+            f"{expected.type} can't quarantine rows with {', '.join(unknown)}; it may have {', '.join(known)}"
+        )
     return make(expected.args)
 
 

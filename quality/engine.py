@@ -16,6 +16,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from contracts.errors import Fatal
+
 DUCKDB = "duckdb:///"
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from prefect.states import Failed, State
+from prefect import State
+from prefect.states import Failed
 
 from contracts.errors import QualityFailed
 

@@ -185,7 +185,7 @@ class DuckDBWarehouse:
         return f"{SCHEME}{self._file}"
 
     def record_quality(self, facts: Sequence[QualityFact]) -> None:
-        """Keep results of the gate; the same run's on the same candidate are kept once."""
+        """Keep results of the gate, all or none."""
         with self._writing("keep what the gate found") as db:
             model.record(db, facts)
 

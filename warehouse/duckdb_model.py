@@ -42,18 +42,16 @@ def merged_rows(contract: StreamContract, batches: Sequence[str]) -> str:
 
 
 def record(db: duckdb.DuckDBPyConnection, facts: Sequence[QualityFact]) -> None:
-    """Keep results; the same run's on the same candidate are kept once."""
+    """Keep results, all or none."""
+    rows = [
+        [fact.at, fact.by, fact.run_id, fact.candidate, *(getattr(fact.result, field) for field in FIELDS[:-1]),
+         list(fact.result.sample)]
+        for fact in facts
+    ]  # fmt: skip
     db.execute("BEGIN")
     db.execute(QUALITY)
-    for fact in facts:
-        result = fact.result
-        row = [fact.at, fact.by, fact.run_id, fact.candidate, *result.key, result.success, result.observed]
-        db.execute(
-            "INSERT INTO ops.quality SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (FROM ops.quality"
-            ' WHERE (run_id, candidate, suite, expectation, "column", severity, success, observed)'
-            " = ($3, $4, $5, $6, $7, $8, $9, $10))",
-            [*row, list(result.sample)],
-        )
+    if rows:
+        db.executemany("INSERT INTO ops.quality VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", rows)
     db.execute("COMMIT")
 
 

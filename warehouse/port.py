@@ -94,7 +94,7 @@ class Warehouse(Protocol):
         ...
 
     def record_quality(self, facts: Sequence[QualityFact]) -> None:
-        """Keep results of the gate; the same run's on the same candidate are kept once."""
+        """Keep results of the gate, all or none."""
         ...
 
     def newest_quality(self) -> list[QualityFact]:

@@ -62,7 +62,10 @@ class Modelling:
                 match = " AND ".join(f"{name} = ?" for name in contract.key)
                 key = [row[name] for name in contract.key]
                 if row in deletes:
-                    db.execute(f"UPDATE {table} SET _delete_version = ?, _delete_batch_id = ? WHERE {match}", [version, batch, *key])
+                    db.execute(
+                        f"UPDATE {table} SET _delete_version = ?, _delete_batch_id = ? WHERE {match}",
+                        [version, batch, *key],
+                    )
                     continue
                 db.execute(f"DELETE FROM {table} WHERE {match}", key)
                 own = row | {"_version": version, "_batch_id": batch, "_extracted_at": NOON}
@@ -70,7 +73,9 @@ class Modelling:
                 db.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", list(own.values()))
         merged = len(rows) + len(deletes) if counted else 0
         self.warehouse.append(
-            LedgerEntry(kind="merged", batch_id=batch, source=SOURCE.source, stream=stream, run_id="r", at=NOON, merged=merged)
+            LedgerEntry(
+                kind="merged", batch_id=batch, source=SOURCE.source, stream=stream, run_id="r", at=NOON, merged=merged
+            )
         )
         return batch
 

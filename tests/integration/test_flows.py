@@ -117,6 +117,9 @@ def test_model_builds_validates_and_publishes_and_the_second_run_has_nothing_to_
     assert marts["fct_flights"] == flights
     assert {row["success"] for row in published.tables["quality"]} == {"True"}
     assert {row["suite"] for row in published.tables["quality"]} == set(marts)
+    streams = {f"{SOURCE}.{stream}" for stream in STREAMS}
+    assert {row["suite"] for row in published.tables["quality-of-merged-rows"]} == streams
+    assert {row["success"] for row in published.tables["quality-of-merged-rows"]} == {"True"}
     before = place.snapshot()
     again = place.run(model)
     assert (again.result, again.tables) == (0, {})
@@ -254,6 +257,9 @@ def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, pub
     assert place.place.marts.stat() == readers_see
     assert len(place.ledger("published")) == known
 
+    again = place.run(model)  # as reconcile does, every quarter of an hour
+    assert (again.state.name, again.state.is_failed()) == ("Refused", True)
+
     place.change("DELETE FROM flights WHERE origin = ?", NOWHERE)
     _take_flights(place)
     mended = place.run(model)
@@ -262,7 +268,25 @@ def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, pub
     assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
     wait_until(lambda: place.api.events(names.QUALITY_FAILED, place.began), "the failure is an event")
     (event,) = place.api.events(names.QUALITY_FAILED, place.began)
-    assert event["payload"]["run_id"] == refused.id
+    assert event["payload"]["run_id"] == refused.id  # and not the second one: it is told once
+    assert "fct_flights.origin" in event["payload"]["expectations"]
+
+
+def test_the_history_of_the_gate_says_who_saw_what_and_when_it_was_right_again(place: FlowsPlace) -> None:
+    """After the test above."""
+    asked = "suite = 'fct_flights' AND \"column\" = 'origin'"
+    history = place.query(
+        f'SELECT success, observed, sample, severity, "by", run_id FROM ops.quality WHERE {asked} ORDER BY "at"'
+    )
+    newest = history[-3:]
+    assert [row[0] for row in newest] == [False, False, True]
+    _, observed, sample, severity, by, _ = newest[0]
+    assert (sample, severity, by) == ([NOWHERE], "stop", "model")
+    assert observed.startswith("1 of ")
+    assert len({row[5] for row in newest}) == 3
+    wait_until(lambda: place.api.events(names.QUALITY_RECOVERED, place.began), "the recovery is an event")
+    (event,) = place.api.events(names.QUALITY_RECOVERED, place.began)
+    assert event["payload"]["run_id"] == newest[2][5]
     assert "fct_flights.origin" in event["payload"]["expectations"]
 
 

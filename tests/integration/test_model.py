@@ -1,6 +1,5 @@
-"""Model runs on a small warehouse, with the real dbt and Great Expectations: what is built, what readers see meanwhile."""
+"""Model runs with the real dbt and Great Expectations: what is built, and what readers see meanwhile."""
 
-from collections.abc import Iterator
 from datetime import date
 
 import duckdb
@@ -20,7 +19,7 @@ EVERYWHERE = """SELECT
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modelling]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Modelling:
     """A warehouse whose marts have flights of two days."""
     place = Modelling(tmp_path_factory.mktemp("model"))
     place.merge("airlines", *AIRLINES)
@@ -30,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Modelling]:
     first = place.run()
     assert first is not None
     assert set(first.marts) == DIMENSIONS | FLIGHTS
-    yield place
+    return place
 
 
 def test_nothing_merged_means_nothing_built(place: Modelling) -> None:

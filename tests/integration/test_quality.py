@@ -44,7 +44,9 @@ def suite(folder: Path, *expectations: dict[str, Any], mart: str = "shops") -> P
 @pytest.fixture
 def gate(candidate: Path, tmp_path: Path) -> Gate:
     def run(*expectations: dict[str, Any], mart: str = "shops", docs: Path | None = None) -> QualityReport:
-        return validate(f"duckdb:///{candidate}", load_suites(suite(tmp_path / "suites", *expectations, mart=mart)), docs)
+        return validate(
+            f"duckdb:///{candidate}", load_suites(suite(tmp_path / "suites", *expectations, mart=mart)), docs
+        )
 
     return run
 
