@@ -44,7 +44,6 @@ DIMENSIONS = """
 INSERT INTO raw_airport_ops.airlines BY NAME SELECT unnest(['UA', 'AA', 'B6', 'DL']) AS carrier, carrier AS name,
   'a'::BLOB AS _version, 'dimensions' AS _batch_id, now() AS _extracted_at;
 INSERT INTO raw_airport_ops.airports BY NAME SELECT
-INSERT INTO raw_airport_ops.airports BY NAME SELECT
   unnest(['JFK', 'EWR', 'LGA', 'ORD', 'LAX', 'BOS', 'MIA', 'SFO']) AS faa, faa AS name, 40.0 AS lat, -74.0 AS lon,
   'a'::BLOB AS _version, 'dimensions' AS _batch_id, now() AS _extracted_at;
 INSERT INTO raw_airport_ops.planes BY NAME SELECT 'N' || i AS tailnum, 2000 AS year, 'a'::BLOB AS _version,
