@@ -56,7 +56,7 @@ class Platform:
 
     def __init__(self, folder: Path, per_day: int) -> None:
         self.folder, self._per_day = folder, per_day
-        self.warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/marts.duckdb")
+        self.warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
         for contract in SOURCE.streams.values():
             self.warehouse.ensure(contract)
         with duckdb.connect(str(folder / "warehouse.duckdb")) as db:

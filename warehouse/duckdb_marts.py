@@ -7,12 +7,13 @@ from pathlib import Path
 
 import duckdb
 
-from contracts.errors import Fatal, MartsMoved
+from contracts.errors import Fatal, MartsMoved, SettingsError
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_commit import number
 from warehouse.lock import held
 
 MARK = "ops.millrace_candidate"
+SCHEMAS = ("marts", "ops")
 DAY_S = 24 * 3600
 
 
@@ -20,6 +21,11 @@ class Marts:
     """Candidates beside the warehouse's file; publishing replaces the marts' file whole."""
 
     def __init__(self, warehouse: Path, marts: Path, keep_days: float, lock_timeout_s: float) -> None:
+        if marts.stem in SCHEMAS:
+            raise SettingsError(
+                f"warehouse.marts_url: DuckDB can't tell the schema {marts.stem} from a file {marts.name};"
+                " name the file otherwise, published.duckdb say"
+            )
         self._file, self._marts = warehouse, marts
         self._keep_s, self._timeout_s = keep_days * DAY_S, lock_timeout_s
         self._lock = marts.with_name(marts.name + ".lock")

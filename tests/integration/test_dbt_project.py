@@ -39,7 +39,7 @@ UNIQUE = {"unique": "column_name", "unique_together": "columns"}
 
 def dbt(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     """Run dbt in a process of its own on a warehouse that has every stream and no row."""
-    warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/marts.duckdb")
+    warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
     for source in load_sources(ROOT / "sources").values():
         for stream in source.streams.values():
             warehouse.ensure(stream)

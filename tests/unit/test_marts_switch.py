@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contracts.errors import Fatal, MartsMoved
+from contracts.errors import Fatal, MartsMoved, SettingsError
 from warehouse.duckdb_marts import Marts
 
 DAYS = 2.0
@@ -88,3 +88,8 @@ def test_candidates_that_were_not_published_are_kept_for_days(published: Marts) 
     published.begin("next", empty=False)
     assert published.candidate("young").exists()
     assert not published.candidate("old").exists()
+
+
+def test_a_file_that_has_the_name_of_a_schema_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"can't tell the schema marts from a file marts.duckdb"):
+        Marts(tmp_path / "warehouse.duckdb", tmp_path / "marts.duckdb", DAYS, 5)
