@@ -1,0 +1,146 @@
+"""Serves `local-bigquery` on 127.0.0.1, mended where it differs from BigQuery in what Millrace needs.
+
+It runs in the environment of `requirements.txt` beside it, by file name; nothing here imports Millrace.
+"""
+
+import argparse
+import re
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import duckdb_extensions
+from local_bigquery.catalog import tables
+from local_bigquery.engine import database
+from local_bigquery.errors import STATUSES, BigQueryError
+from local_bigquery.grpc import server
+from local_bigquery.jobs import load, merge, query
+from local_bigquery.settings import settings
+from local_bigquery.sql import script
+
+EXTENSIONS = ("ducklake", "icu")
+TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.I)
+
+
+def name_new_tables() -> None:
+    """A job that creates a table from a query names it as its destination; dbt and clients read its rows there."""
+    original = query.execute
+
+    def execute(*given: Any, **named: Any) -> Any:
+        statistics, children, destination = original(*given, **named)
+        if destination is None and statistics.statementType == "CREATE_TABLE_AS_SELECT":
+            destination = statistics.ddlTargetTable
+        return statistics, children, destination
+
+    query.execute = execute
+
+
+class Nested:
+    """A cursor within a transaction, which refuses to begin another one without ending the one there is."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, *given: Any) -> Any:
+        """Run a statement."""
+        if sql == "BEGIN":
+            raise duckdb.TransactionException("a transaction is open")
+        return self._cursor.execute(sql, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+def merge_within_transactions() -> None:
+    """A MERGE may be part of a script's transaction; the emulator tries to begin one, which ends DuckDB 1.5's."""
+    run_merge, run_sql = merge.run, script.Interpreter.sql
+
+    def sql(self: Any, statement: Any) -> None:
+        run_sql(self, statement)
+        if found := TRANSACTION.match(statement.text):
+            self.context.system["transaction"] = found[1].upper() == "BEGIN"
+
+    def run(cursor: Any, tree: Any, context: Any) -> Any:
+        return run_merge(Nested(cursor) if context.system.get("transaction") else cursor, tree, context)
+
+    script.Interpreter.sql, merge.run = sql, run
+
+
+def read_lake(endpoint: str) -> None:
+    """Load jobs read `gs://` from a Cloud Storage server at `endpoint`."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-bigquery-"))
+
+    def paths(_: Any, uri: str) -> list[str]:
+        bucket, _slash, name = uri.removeprefix("gs://").partition("/")
+        address = f"{endpoint}/storage/v1/b/{bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media"
+        target = folder / urllib.parse.quote(uri, safe="")
+        try:
+            urllib.request.urlretrieve(address, target)  # noqa: S310  the endpoint is this machine's
+        except urllib.error.HTTPError as error:
+            raise BigQueryError("notFound", f"Not found: URI {uri}") from error
+        return [str(target)]
+
+    load.paths = paths
+
+
+def count_bytes() -> None:
+    """Dry runs tell the bytes of the tables that a statement reads, and `maximumBytesBilled` is kept to."""
+    STATUSES["bytesBilledLimitExceeded"] = (400, "INVALID_ARGUMENT")
+    original = query.execute
+
+    def execute(cur: Any, project: str, job: Any, config: Any, dry_run: bool = False, **named: Any) -> Any:
+        if not dry_run and config.maximumBytesBilled:
+            dry, _, _ = original(cur, project, None, config, dry_run=True)
+            refuse_above(int(config.maximumBytesBilled), read_bytes(dry))
+        statistics, *rest = original(cur, project, job, config, dry_run=dry_run, **named)
+        return statistics.replace(totalBytesProcessed=str(read_bytes(statistics))), *rest
+
+    query.execute = execute
+
+
+def refuse_above(most: int, found: int) -> None:
+    """Fail as BigQuery does."""
+    if found > most:
+        message = f"Query exceeded limit for bytes billed: {most}. {found} or higher required."
+        raise BigQueryError("bytesBilledLimitExceeded", message)
+
+
+def read_bytes(statistics: Any) -> int:
+    """Bytes of whole tables, as the emulator counts them: it knows no columns and no partitions."""
+    found = 0
+    for reference in statistics.referencedTables or []:
+        found += int(tables.load(*tables.reference(reference)).numBytes or 0)
+    return found
+
+
+def main() -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--lake", default="", help="address of a Cloud Storage server")
+    given = parser.parse_args()
+    for name in EXTENSIONS:
+        duckdb_extensions.import_extension(name)
+    settings.data_dir, settings.default_project_id = given.state, "local"
+    database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]  # needs another extension
+    name_new_tables()
+    merge_within_transactions()
+    count_bytes()
+    if given.lake:
+        read_lake(given.lake)
+    import uvicorn
+    from local_bigquery import app
+
+    storage, _ = server.start("127.0.0.1", given.grpc_port)
+    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning")
+    storage.stop(None)
+
+
+if __name__ == "__main__":
+    main()
