@@ -43,7 +43,11 @@ def register_blocks(settings: Settings) -> list[str]:
         (
             names.WAREHOUSE,
             MillraceWarehouse(
-                url=warehouse.url, marts_url=warehouse.marts_url, lock_timeout_s=warehouse.lock_timeout_s
+                url=warehouse.url,
+                marts_url=warehouse.marts_url,
+                endpoint=warehouse.endpoint,
+                max_bytes_billed=warehouse.max_bytes_billed,
+                lock_timeout_s=warehouse.lock_timeout_s,
             ),
         ),
         (names.EVENT_BUS, MillraceEventBus(project=events.project, endpoint=events.endpoint)),

@@ -16,6 +16,8 @@ MillraceError
 │   ├── ManifestConflict      two different manifests claim one sync
 │   ├── EventRefused          a message or an event's parameters make no sense
 │   ├── AlertFailed           Slack refused a message
+│   ├── BudgetExceeded        a batch would cost more than is allowed; it stays pending
+│   ├── WarehouseRefused      the warehouse refused a statement: rights, a missing table, its syntax
 │   └── BalanceError          a merge does not balance: rows were lost or doubled
 └── DataQuality               the data is wrong, the platform works
     ├── FileRejected          a file can't be read, or contradicts its contract
@@ -86,6 +88,14 @@ class EventRefused(Fatal):
 
 class AlertFailed(Fatal):
     """Slack refused a message."""
+
+
+class BudgetExceeded(Fatal):
+    """A batch would read more bytes, or change a table more often, than is allowed; it stays pending."""
+
+
+class WarehouseRefused(Fatal):
+    """The warehouse refused a statement: rights, a missing table, its syntax; the message has its own words."""
 
 
 class BalanceError(Fatal):

@@ -117,6 +117,12 @@ def advance_head(contract: StreamContract) -> str:
     )
 
 
+def audit(contract: StreamContract) -> str:
+    """How many keys stand in two rows of the table."""
+    keys = ", ".join(quote(n) for n in contract.key)
+    return f"SELECT count(*) FROM (SELECT 1 FROM {table(contract)} GROUP BY {keys} HAVING count(*) > 1)"
+
+
 def create_view(contract: StreamContract, learned: Iterable[str] = ()) -> str:
     """The view of live rows; `learned` are columns beyond the contract."""
     view = f"{quote(names.raw_schema(contract.source))}.{quote(names.live_view(contract.stream))}"

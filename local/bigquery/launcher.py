@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import duckdb_extensions
 from local_bigquery.catalog import tables
-from local_bigquery.engine import database
+from local_bigquery.engine import database, types
 from local_bigquery.errors import STATUSES, BigQueryError
 from local_bigquery.grpc import server
 from local_bigquery.jobs import load, merge, query
@@ -87,6 +87,19 @@ def read_lake(endpoint: str) -> None:
     load.paths = paths
 
 
+def load_bytes() -> None:
+    """Bytes in Parquet are bytes; the emulator takes those of a declared column for base64 text."""
+    original = load._projection
+
+    def projection(config: Any, fields: Any, columns: Any) -> Any:
+        if config.sourceFormat == "PARQUET" and fields:
+            named = [(database.quote(field.name), types.duckdb_type(field)) for field in fields]
+            return ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in named), "false"
+        return original(config, fields, columns)
+
+    load._projection = projection
+
+
 def count_bytes() -> None:
     """Dry runs tell the bytes of the tables that a statement reads, and `maximumBytesBilled` is kept to."""
     STATUSES["bytesBilledLimitExceeded"] = (400, "INVALID_ARGUMENT")
@@ -132,6 +145,7 @@ def main() -> None:
     name_new_tables()
     merge_within_transactions()
     count_bytes()
+    load_bytes()
     if given.lake:
         read_lake(given.lake)
     import uvicorn
