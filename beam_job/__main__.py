@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
     made.add_argument("--max-bytes-billed", type=int,
                       default=os.environ.get("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "0"),
-                      help="most bytes one commit reads on BigQuery; 0: any [MILLRACE_WAREHOUSE__MAX_BYTES_BILLED]")  # fmt: skip
+                      help="most bytes a commit reads; 0: any [MILLRACE_WAREHOUSE__MAX_BYTES_BILLED]")  # fmt: skip
     made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
     made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,

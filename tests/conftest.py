@@ -10,6 +10,7 @@ from google.cloud import storage
 from xdist.scheduler import LoadScopeScheduling
 
 from lake.store import Lake, open_lake
+from tests.bigquery import BigQuery, any_bigquery
 from tests.servers import server
 
 STACK = "tests/e2e/"
@@ -49,3 +50,10 @@ def lake(storage_port: int) -> Lake:
     client = storage.Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})
     client.bucket(bucket).create()
     return open_lake(f"gs://{bucket}", endpoint)
+
+
+@pytest.fixture(scope="session")
+def bigquery(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
+    """A BigQuery for the whole session: the emulator, or Google's; skips where there is none."""
+    with any_bigquery(tmp_path_factory.mktemp("bigquery") / "state", f"http://127.0.0.1:{storage_port}") as found:
+        yield found

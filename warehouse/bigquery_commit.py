@@ -17,7 +17,7 @@ from google.cloud import bigquery
 
 from contracts import names
 from contracts.batch import Balance, Batch, QuarantinedRow, Staged
-from contracts.errors import BudgetExceeded, MillraceError, SettingsError, WarehouseBusy, WarehouseRefused
+from contracts.errors import BalanceError, BudgetExceeded, MillraceError, SettingsError, WarehouseBusy, WarehouseRefused
 from contracts.ledger import Head
 from contracts.stream import StreamContract
 from lake.store import Lake
@@ -58,27 +58,22 @@ class Commit:
     def run(self) -> Balance:
         """Commit, or give the balance the batch was committed with; raises HeadMoved, BalanceError, BudgetExceeded."""
         for _ in range(TRIES):
-            if done := self._ledger.balance(self._batch.id):
-                return done
-            seen = self._seen()
-            merge = self._plan(seen)
+            seen, commits = self._ledger.head_and_commits(self._contract, self._at - DAY)
+            if seen.epoch != self._batch.head_epoch:
+                if done := self._ledger.balance(self._batch.id):
+                    return done
+                raise heads.moved(self._batch, seen)
+            self._refuse_many(commits)
             try:
-                self._commit(merge, seen)
+                self._commit(self._plan(seen), seen)
             except WarehouseRefused as error:
                 self._explain(error)
-        if done := self._ledger.balance(self._batch.id):
-            return done
+            if done := self._ledger.balance(self._batch.id):
+                return done
         raise WarehouseBusy(
             f"batch {self._batch.id} of {self._contract.id}: {TRIES} transactions were aborted by others; two commits"
             " of one stream should not run at a time, look for the second one"
         )
-
-    def _seen(self) -> Head:
-        """The head, where the batch can still be committed."""
-        seen = self._ledger.head(self._contract)
-        if seen.epoch != self._batch.head_epoch:
-            raise heads.moved(self._batch, seen)
-        return seen
 
     def _plan(self, seen: Head) -> Merge:
         """What is to be merged, staged and bounded."""
@@ -110,8 +105,8 @@ class Commit:
         loaded = sum(rows for kind, (_, rows) in tables.items() if kind in ("upserts", "deletes"))
         expected = staged.rows_in - staged.superseded - sum(q.rows for q in staged.quarantined)
         if loaded != expected:
-            raise WarehouseRefused(
-                f"batch {self._batch.id}: {loaded} rows were loaded of {expected} that are staged; stage it again"
+            raise BalanceError(
+                f"batch {self._batch.id}: {loaded} rows were loaded of {expected} that are staged; nothing was committed"
             )
         return StagedTables(**{kind: table for kind, (table, _) in tables.items()})
 
@@ -165,20 +160,23 @@ class Commit:
         }  # fmt: skip
 
     def _stay_within(self, merge: Merge, given: dict[str, Any]) -> None:
-        """Refuse what would read more bytes than one batch may, or change the table more often than a day allows."""
+        """Refuse what would read more bytes than one batch may; a dry run tells, and costs nothing."""
         most = self._jobs.max_bytes_billed
-        if most:
-            statements = [*merging.count_stale(merge), merging.count_merged(merge)]
-            statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
-            statements += [merging.bury_absent(merge)] if merge.replaces else []
-            found = sum(self._jobs.estimate(statement, given, "commit") for statement in statements)
-            if found > most:
-                raise BudgetExceeded(
-                    f"batch {self._batch.id} of {self._contract.id} would read {found:,} bytes, more than"
-                    f" warehouse.max_bytes_billed = {most:,}; it stays pending. Raise that, or partition the stream by"
-                    " its key so that a merge reads less"
-                )
-        done = self._ledger.commits_since(self._contract, self._at - DAY)
+        if not most:
+            return
+        statements = [*merging.count_stale(merge), merging.count_merged(merge)]
+        statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
+        statements += [merging.bury_absent(merge)] if merge.replaces else []
+        found = sum(self._jobs.estimate(statement, given, "commit") for statement in statements)
+        if found > most:
+            raise BudgetExceeded(
+                f"batch {self._batch.id} of {self._contract.id} would read {found:,} bytes, more than"
+                f" warehouse.max_bytes_billed = {most:,}; it stays pending. Raise that, or partition the stream by"
+                " its key so that a merge reads less"
+            )
+
+    def _refuse_many(self, done: int) -> None:
+        """Refuse to change the table more often than a day allows."""
         if done >= MOST_MODIFICATIONS:
             raise BudgetExceeded(
                 f"{self._contract.id} was changed {done} times within a day, and a table may be changed"

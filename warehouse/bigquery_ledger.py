@@ -14,6 +14,7 @@ from contracts.stream import StreamContract
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_sql import LEDGER_COLUMNS, LEDGER_FIELDS, quote
 
+HEAD = ", ".join(quote(field) for field in Head.model_fields)
 BALANCE = tuple(Balance.model_fields)
 MOST_ASKED = 5_000  # a request has at most 10 MB: https://cloud.google.com/bigquery/quotas#query_jobs
 REFUSED = """
@@ -74,11 +75,19 @@ class Ledger:
         return True
 
     def head(self, contract: StreamContract) -> Head:
-        """How far a stream is; a fresh Head when nothing was merged."""
-        fields = tuple(Head.model_fields)
-        query = f"SELECT {', '.join(quote(f) for f in fields)} FROM {self._place.head(contract)}"  # noqa: S608
-        (row,) = self._jobs.rows(query, step="head", contract=contract)
-        return Head.model_validate(dict(zip(fields, row, strict=True)))
+        """How far a stream that was prepared is."""
+        (row,) = self._jobs.rows(f"SELECT {HEAD} FROM {self._place.head(contract)}", step="head", contract=contract)  # noqa: S608
+        return Head.model_validate(dict(zip(Head.model_fields, row, strict=True)))
+
+    def head_and_commits(self, contract: StreamContract, since: datetime) -> tuple[Head, int]:
+        """How far a stream is, and how often its table was changed since then."""
+        query = (
+            f"SELECT {HEAD}, (SELECT COUNT(*) FROM {{ledger}} WHERE kind = 'merged' AND source = @source"  # noqa: S608
+            f" AND stream = @stream AND `at` > @since) FROM {self._place.head(contract)}"
+        )
+        given = _stream(contract) | {"since": since}
+        ((*row, commits),) = self._jobs.rows(self._sql(query), given, step="head", contract=contract)
+        return Head.model_validate(dict(zip(Head.model_fields, row, strict=True))), int(commits)
 
     def balance(self, batch_id: str) -> Balance | None:
         """The balance of a committed batch, None when it was not committed."""
@@ -98,17 +107,6 @@ class Ledger:
             )
             found |= {(str(o), int(g)): (int(merges), int(again)) for o, g, merges, again in rows}
         return found
-
-    def commits_since(self, contract: StreamContract, since: datetime) -> int:
-        """How often a stream's table was changed."""
-        query = (
-            "SELECT COUNT(*) FROM {ledger} WHERE kind = 'merged' AND source = @source AND stream = @stream"
-            " AND `at` > @since"
-        )
-        ((found,),) = self._jobs.rows(
-            self._sql(query), _stream(contract) | {"since": since}, step="quota", contract=contract
-        )
-        return int(found)
 
     def merged_objects(self, contract: StreamContract, asked: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
         """Those of the (object, generation) pairs that the ledger has more often than they were let in again."""
