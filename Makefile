@@ -48,7 +48,7 @@ test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MILLRACE_TEST_BIGQUERY_PROJECT), write docs/engines.md
 	@if [ ! -e $(BIGQUERY_ENV)/ready ] || [ $(BIGQUERY_LOCK) -nt $(BIGQUERY_ENV)/ready ]; then \
 		$(UV_ENV) scripts/make_bigquery_env $(BIGQUERY_ENV) $(BIN)/uv $(BIGQUERY_LOCK); fi
-	@$(BIN)/python -m pytest -m "bigquery or engines" --engines docs/engines.md $(ARGS)
+	@MILLRACE_TEST_BIGQUERY=yes $(BIN)/python -m pytest -m "bigquery or engines" --engines docs/engines.md $(ARGS)
 
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000

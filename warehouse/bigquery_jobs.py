@@ -153,7 +153,9 @@ class Jobs:
         try:
             job.result(retry=self._retry, **({"job_retry": None} if job.job_type == "query" else {}))
         except (exceptions.GoogleAPICallError, *UNREACHABLE, GoogleAuthError) as error:
-            if getattr(job, "error_result", None):
+            with self.answering(step):
+                job.reload(retry=self._retry)
+            if job.error_result:
                 return error
             raise translated(error, step) from error
         return None

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS {quarantine} (
   attempts INT64 NOT NULL, `at` TIMESTAMP NOT NULL) CLUSTER BY source, stream;
 CREATE TABLE IF NOT EXISTS {publications} (
   candidate STRING NOT NULL, mart STRING NOT NULL, place INT64 NOT NULL, step STRING NOT NULL,
-  `rows` INT64 NOT NULL, written_at TIMESTAMP NOT NULL);
+  written_at TIMESTAMP NOT NULL);
 CREATE TABLE IF NOT EXISTS {redrives} (
   source STRING NOT NULL, stream STRING NOT NULL, object STRING NOT NULL, generation INT64 NOT NULL,
   attempt INT64 NOT NULL, manifest STRING NOT NULL, run_id STRING NOT NULL, `at` TIMESTAMP NOT NULL)

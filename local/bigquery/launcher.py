@@ -14,16 +14,24 @@ from typing import Any
 
 import duckdb
 import duckdb_extensions
-from local_bigquery.catalog import tables
+from local_bigquery import errors
+from local_bigquery.catalog import ddl, names, tables
 from local_bigquery.engine import database, types
 from local_bigquery.errors import STATUSES, BigQueryError
 from local_bigquery.grpc import server
 from local_bigquery.jobs import load, merge, query
 from local_bigquery.settings import settings
 from local_bigquery.sql import script
+from sqlglot import exp
 
 EXTENSIONS = ("ducklake", "icu")
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.I)
+
+
+def name_conflicts() -> None:
+    """A transaction that lost to another says so in BigQuery's words."""
+    said = "Transaction is aborted due to concurrent update against table; {name}"
+    errors.DUCKDB_ERRORS.insert(0, (re.compile(r"(?P<name>Failed to commit DuckLake)"), "invalidQuery", said))
 
 
 def name_new_tables() -> None:
@@ -68,6 +76,26 @@ def merge_within_transactions() -> None:
         return run_merge(Nested(cursor) if context.system.get("transaction") else cursor, tree, context)
 
     script.Interpreter.sql, merge.run = sql, run
+
+
+def remember_digits() -> None:
+    """A column that was made a longer decimal is described as one."""
+    original = ddl.apply
+
+    def apply(tree: Any, project: str, dataset: str, *given: Any) -> None:
+        original(tree, project, dataset, *given)
+        for action in tree.find_all(exp.AlterColumn):
+            digits = [part.name for part in action.args["dtype"].expressions] if action.args.get("dtype") else []
+            if len(digits) == 2:
+                reference = names.reference(tree.find(exp.Table), project, dataset)
+                table = tables.load(*reference)
+                fields = [
+                    field.replace(precision=digits[0], scale=digits[1]) if field.name == action.name else field
+                    for field in tables.fields(table)
+                ]
+                tables.record(*reference, table.replace(schema={"fields": fields}))
+
+    ddl.apply = apply
 
 
 def read_lake(endpoint: str) -> None:
@@ -142,8 +170,10 @@ def main() -> None:
         duckdb_extensions.import_extension(name)
     settings.data_dir, settings.default_project_id = given.state, "local"
     database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]  # needs another extension
+    name_conflicts()
     name_new_tables()
     merge_within_transactions()
+    remember_digits()
     count_bytes()
     load_bytes()
     if given.lake:
