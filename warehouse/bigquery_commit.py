@@ -106,7 +106,7 @@ class Commit:
         expected = staged.rows_in - staged.superseded - sum(q.rows for q in staged.quarantined)
         if loaded != expected:
             raise BalanceError(
-                f"batch {self._batch.id}: {loaded} rows were loaded of {expected} that are staged; nothing was committed"
+                f"batch {self._batch.id}: {loaded} rows were loaded of {expected} staged ones; nothing was committed"
             )
         return StagedTables(**{kind: table for kind, (table, _) in tables.items()})
 

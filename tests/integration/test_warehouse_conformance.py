@@ -161,7 +161,9 @@ def test_a_new_column_is_added_and_known_from_then_on(merging: OnEngine) -> None
 WIDENINGS = {
     "int64 to float64": ("int64", "float64", pa.int64(), pa.float64(), 1, 0.5),
     "int64 to decimal": ("int64", "decimal(22,2)", pa.int64(), pa.decimal128(22, 2), 1, "0.50"),
-    "decimal to a longer one": ("decimal(5,2)", "decimal(8,3)", pa.decimal128(5, 2), pa.decimal128(8, 3), "1.25", "2.125"),
+    "decimal to a longer one": (
+        "decimal(5,2)", "decimal(8,3)", pa.decimal128(5, 2), pa.decimal128(8, 3), "1.25", "2.125",
+    ),
 }  # fmt: skip
 
 
@@ -224,7 +226,7 @@ def test_a_batch_that_was_overtaken_or_holds_merged_objects_is_refused(merging: 
     late = merging.opened()
     merging.merge()
     other = late.model_copy(update={"id": "shop-orders-other"})
-    with pytest.raises(HeadMoved, match="opened at epoch 0 of shop.orders, but the head is at 1"):
+    with pytest.raises(HeadMoved, match=r"opened at epoch 0 of shop\.orders, but the head is at 1"):
         merging.commit(other)
     with pytest.raises(HeadMoved, match="1 of its objects are merged already"):
         merging.commit(other.model_copy(update={"head_epoch": 1}))
