@@ -206,7 +206,9 @@ class Commit:
             name = f"{self._batch.id}-{self._digest}-{kind}".replace("-", "_")
             try:
                 with self._jobs.answering("drop staging"):
-                    self._jobs.client.delete_table(self._place.id("staging", name), not_found_ok=True)
+                    self._jobs.client.delete_table(
+                        self._place.id("staging", name), not_found_ok=True, retry=self._jobs.retry
+                    )
             except MillraceError:
                 return
 

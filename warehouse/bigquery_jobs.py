@@ -43,7 +43,7 @@ class Jobs:
     def __init__(self, place: Place, endpoint: str = "", max_bytes_billed: int = 0, retry_s: float = 600.0) -> None:
         self.place, self.max_bytes_billed = place, max_bytes_billed
         self._endpoint = endpoint
-        self._retry = Retry(predicate=is_transient, initial=FIRST_DELAY_S, maximum=MOST_DELAY_S, timeout=retry_s)
+        self.retry = Retry(predicate=is_transient, initial=FIRST_DELAY_S, maximum=MOST_DELAY_S, timeout=retry_s)
         self._delay_s = min(FIRST_DELAY_S, retry_s / 10)
         self._client: Any = None
 
@@ -70,7 +70,7 @@ class Jobs:
         """Rows of a query, or of the last statement of a script."""
         job = self.query(f"{step}-{uuid.uuid4().hex}", sql, given, step=step, contract=contract)
         with self.answering(step):
-            return [tuple(row.values()) for row in job.result(retry=self._retry, job_retry=None)]
+            return [tuple(row.values()) for row in job.result(retry=self.retry, job_retry=None)]
 
     def query(
         self, name: str, sql: str, given: Parameters | None = None, *, step: str,
@@ -83,7 +83,7 @@ class Jobs:
         config = bigquery.QueryJobConfig(**options)
 
         def start(job_id: str) -> Any:
-            return self.client.query(sql, job_id=job_id, job_config=config, retry=self._retry, job_retry=None)
+            return self.client.query(sql, job_id=job_id, job_config=config, retry=self.retry, job_retry=None)
 
         return self.run(name, start, step=step, holds=holds)
 
@@ -98,12 +98,12 @@ class Jobs:
 
         def start(job_id: str) -> Any:
             return self.client.load_table_from_uri(
-                list(uris), table, job_id=job_id, job_config=config, retry=self._retry
+                list(uris), table, job_id=job_id, job_config=config, retry=self.retry
             )
 
         def holds(job: Any) -> bool:
             try:
-                return bool(self.client.get_table(table, retry=self._retry).num_rows == job.output_rows)
+                return bool(self.client.get_table(table, retry=self.retry).num_rows == job.output_rows)
             except exceptions.NotFound:
                 return False  # it expired, or was deleted
 
@@ -146,15 +146,15 @@ class Jobs:
                 return start(job_id), False
             except exceptions.Conflict:
                 log.info("bigquery.job_adopted", extra={"event": "bigquery.job_adopted", "fields": {"job": job_id}})
-                return self.client.get_job(job_id, retry=self._retry), True
+                return self.client.get_job(job_id, retry=self.retry), True
 
     def _wait(self, job: Any, step: str) -> Exception | None:
         """Wait for a job's end; its error when it failed. Raises when its end can't be learned."""
         try:
-            job.result(retry=self._retry, **({"job_retry": None} if job.job_type == "query" else {}))
+            job.result(retry=self.retry, **({"job_retry": None} if job.job_type == "query" else {}))
         except (exceptions.GoogleAPICallError, *UNREACHABLE, GoogleAuthError) as error:
             with self.answering(step):
-                job.reload(retry=self._retry)
+                job.reload(retry=self.retry)
             if job.error_result:
                 return error
             raise translated(error, step) from error
@@ -166,7 +166,7 @@ class Jobs:
             dry_run=True, use_query_cache=False, query_parameters=parameters(given), labels={"millrace_step": step}
         )
         with self.answering(step):
-            return int(self.client.query(sql, job_config=config, retry=self._retry).total_bytes_processed or 0)
+            return int(self.client.query(sql, job_config=config, retry=self.retry).total_bytes_processed or 0)
 
     @contextmanager
     def answering(self, what: str) -> Iterator[None]:
@@ -189,8 +189,13 @@ def reasons(error: Exception) -> set[str]:
 
 
 def is_transient(error: Exception) -> bool:
-    """Whether BigQuery's documentation says to try again."""
-    return bool(reasons(error) & TRANSIENT) or isinstance(error, UNREACHABLE)
+    """Whether BigQuery's documentation says to try again.
+
+    The client makes a 500 of each reason of a failed job that it does not know; only an answer's own status counts.
+    """
+    told = reasons(error)
+    answered = not told or getattr(error, "response", None) is not None
+    return bool(told & TRANSIENT) or (answered and isinstance(error, UNREACHABLE))
 
 
 def translated(error: Exception, what: str) -> MillraceError:

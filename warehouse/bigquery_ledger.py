@@ -69,7 +69,7 @@ class Ledger:
         """Whether its tables are there; `redrives` is made last."""
         with self._jobs.answering("look for the ledger"):
             try:
-                self._jobs.client.get_table(self._place.id("ops", "redrives"))
+                self._jobs.client.get_table(self._place.id("ops", "redrives"), retry=self._jobs.retry)
             except exceptions.NotFound:
                 return False
         return True

@@ -82,10 +82,10 @@ class Marts:
     def _keep(self, name: str) -> None:
         """A mart does not expire, though its candidate does."""
         with self._jobs.answering(f"publish {name}"):
-            table = self._jobs.client.get_table(self._place.id(self._marts, name))
+            table = self._jobs.client.get_table(self._place.id(self._marts, name), retry=self._jobs.retry)
             if table.expires is not None:
                 table.expires = None
-                self._jobs.client.update_table(table, ["expires"])
+                self._jobs.client.update_table(table, ["expires"], retry=self._jobs.retry)
 
     def _drop_others(self, candidate: str, planned: list[str]) -> None:
         for name in set(self._tables(self._marts)) - set(planned):
@@ -96,14 +96,16 @@ class Marts:
         """Tables of a dataset, oldest first: dbt builds what others depend on before those."""
         with self._jobs.answering(f"list {dataset}"):
             try:
-                listed = list(self._jobs.client.list_tables(f"{self._place.project}.{self._place.dataset(dataset)}"))
+                named = f"{self._place.project}.{self._place.dataset(dataset)}"
+                listed = list(self._jobs.client.list_tables(named, retry=self._jobs.retry))
             except exceptions.NotFound:
                 return []
         return [t.table_id for t in sorted(listed, key=lambda t: (t.created, t.table_id)) if t.table_type == "TABLE"]
 
     def _count(self, dataset: str, name: str) -> int:
         with self._jobs.answering(f"count {name}"):
-            return int(self._jobs.client.get_table(f"{self._place.project}.{dataset}.{name}").num_rows)
+            table = self._jobs.client.get_table(f"{self._place.project}.{dataset}.{name}", retry=self._jobs.retry)
+            return int(table.num_rows)
 
     def _journal(self, candidate: str) -> dict[str, list[str]]:
         """What was noted of a publication, by step."""

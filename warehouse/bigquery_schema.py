@@ -55,7 +55,7 @@ class Schema:
     def fields(self, schema: str, table: str) -> list[Any]:
         """Columns of a table, as the API describes them; none when there is no table."""
         try:
-            return list(self._jobs.client.get_table(self._place.id(schema, table)).schema)
+            return list(self._jobs.client.get_table(self._place.id(schema, table), retry=self._jobs.retry).schema)
         except exceptions.NotFound:
             return []
 
@@ -65,7 +65,7 @@ class Schema:
         dataset.location = self._place.location
         dataset.default_table_expiration_ms = expiration_ms
         with self._jobs.answering(f"make dataset {dataset.dataset_id}"):
-            self._jobs.client.create_dataset(dataset, exists_ok=True)
+            self._jobs.client.create_dataset(dataset, exists_ok=True, retry=self._jobs.retry)
 
     def _make(self, contract: StreamContract) -> None:
         self.make_dataset(names.raw_schema(contract.source))

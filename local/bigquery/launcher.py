@@ -6,6 +6,7 @@ It runs in the environment of `requirements.txt` beside it, by file name; nothin
 import argparse
 import re
 import tempfile
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,13 +20,39 @@ from local_bigquery.catalog import ddl, names, tables
 from local_bigquery.engine import database, types
 from local_bigquery.errors import STATUSES, BigQueryError
 from local_bigquery.grpc import server
-from local_bigquery.jobs import load, merge, query
+from local_bigquery.jobs import load, merge, query, runner
+from local_bigquery.models import JobStatistics2
 from local_bigquery.settings import settings
 from local_bigquery.sql import script
+from local_bigquery.sql.translate import translate
 from sqlglot import exp
 
 EXTENSIONS = ("ducklake", "icu")
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.I)
+
+
+def submit_one_by_one() -> None:
+    """Of two jobs of one id that come at a time, one is refused."""
+    original, lock = runner.submit, threading.Lock()
+
+    def submit(*given: Any, **named: Any) -> Any:
+        with lock:
+            return original(*given, **named)
+
+    runner.submit = submit
+
+
+def try_merges_dry() -> None:
+    """A dry run of a MERGE names its tables; the emulator's engine can't explain one with several clauses."""
+    original = query._run
+
+    def run(cursor: Any, tree: Any, context: Any, destination: Any, config: Any, dry_run: bool, isolated: bool) -> Any:
+        if dry_run and isinstance(tree, exp.Merge):
+            translate(tree, context)
+            return JobStatistics2(statementType="MERGE")
+        return original(cursor, tree, context, destination, config, dry_run, isolated)
+
+    query._run = run
 
 
 def name_conflicts() -> None:
@@ -170,6 +197,8 @@ def main() -> None:
         duckdb_extensions.import_extension(name)
     settings.data_dir, settings.default_project_id = given.state, "local"
     database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]  # needs another extension
+    submit_one_by_one()
+    try_merges_dry()
     name_conflicts()
     name_new_tables()
     merge_within_transactions()
