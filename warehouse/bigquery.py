@@ -31,6 +31,10 @@ class BigQueryWarehouse:
         self._schema, self._ledger = Schema(self._jobs), Ledger(self._jobs)
         self._marts = Marts(self._jobs, marts_url, endpoint, max_bytes_billed)
 
+    def session(self, purpose: str) -> AbstractContextManager[None]:
+        """Nothing: a client keeps its connections anyway."""
+        return nullcontext()
+
     def ensure(self, contract: StreamContract) -> None:
         """Create what a stream needs (table, live view, head) and the ledger; add what the contract gained.
 
