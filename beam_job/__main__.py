@@ -38,11 +38,15 @@ def parser() -> argparse.ArgumentParser:
         ("--lake-url", "MILLRACE_LAKE__URL", "gs://<bucket>"),
         ("--lake-endpoint", "MILLRACE_LAKE__ENDPOINT", "address of a Cloud Storage server other than Google's"),
         ("--warehouse-url", "MILLRACE_WAREHOUSE__URL", "duckdb:///<file> or bigquery://<project>/<location>"),
+        ("--warehouse-endpoint", "MILLRACE_WAREHOUSE__ENDPOINT", "address of a BigQuery other than Google's"),
         ("--marts-url", "MILLRACE_WAREHOUSE__MARTS_URL", "where the published marts are"),
         ("--project", "MILLRACE_EVENTS__PROJECT", "project of the topics; without it nothing is announced"),
         ("--events-endpoint", "MILLRACE_EVENTS__ENDPOINT", "address of a Pub/Sub server other than Google's"),
     ):
         made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
+    made.add_argument("--max-bytes-billed", type=int,
+                      default=os.environ.get("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "0"),
+                      help="most bytes a commit reads; 0: any [MILLRACE_WAREHOUSE__MAX_BYTES_BILLED]")  # fmt: skip
     made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
     made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
@@ -56,7 +60,10 @@ def run(options: argparse.Namespace) -> None:
     """Do what was asked; raises MillraceError."""
     contract = find_source(load_sources(options.sources), options.source).stream(options.stream)
     lake = open_lake(options.lake_url, options.lake_endpoint)
-    warehouse = open_warehouse(options.warehouse_url, options.marts_url)
+    warehouse = open_warehouse(
+        options.warehouse_url, options.marts_url, endpoint=options.warehouse_endpoint,
+        max_bytes_billed=options.max_bytes_billed,
+    )  # fmt: skip
     if options.command == "pending":
         waiting = pending(lake, warehouse, contract)
         print("\n".join(waiting) or f"{contract.id}: nothing is pending")

@@ -45,6 +45,8 @@ def register_blocks(settings: Settings) -> list[str]:
             MillraceWarehouse(
                 url=warehouse.url,
                 marts_url=warehouse.marts_url,
+                endpoint=warehouse.endpoint,
+                max_bytes_billed=warehouse.max_bytes_billed,
                 lock_timeout_s=warehouse.lock_timeout_s,
                 keep_candidates_days=warehouse.keep_candidates_days,
             ),

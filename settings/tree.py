@@ -43,13 +43,15 @@ class LakeSettings(Section):
 
 
 class WarehouseSettings(Section):
-    """Where tables and marts are; `max_bytes_billed` bounds one query on BigQuery (0: no bound).
+    """Where tables and marts are; `max_bytes_billed` bounds one commit or query on BigQuery (0: no bound).
 
-    Candidates that were not published are kept for `keep_candidates_days`, to be looked at.
+    `endpoint` is the address of a BigQuery other than Google's. Candidates that were not published are kept for
+    `keep_candidates_days`, to be looked at.
     """
 
     url: str
     marts_url: str
+    endpoint: str = ""
     writers: Annotated[int, Field(ge=1)] = 1
     lock_timeout_s: Seconds = 120
     max_bytes_billed: Annotated[int, Field(ge=0)] = 0

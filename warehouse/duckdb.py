@@ -170,6 +170,12 @@ class DuckDBWarehouse:
             rows = db.execute(query, [since, list(kinds)]).fetchall()
         return [LedgerEntry.model_validate(dict(zip(sql.LEDGER_FIELDS, row, strict=True))) for row in rows]
 
+    def audit(self, contract: StreamContract) -> int:
+        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
+        with self._reading(f"audit {contract.id}") as db:
+            there = db and contract.key and transaction.exists(db, names.raw_schema(contract.source), contract.stream)
+            return transaction.number(db, sql.audit(contract)) if db and there else 0
+
     @contextmanager
     def reader(self, purpose: str) -> Iterator[None]:
         """Hold off writers while other programs (dbt, Great Expectations) read the tables. Raises WarehouseBusy."""

@@ -109,6 +109,10 @@ class Warehouse(Protocol):
         """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
         ...
 
+    def audit(self, contract: StreamContract) -> int:
+        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
+        ...
+
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Variables that make dbt read this warehouse and build into a candidate."""
         ...
@@ -135,9 +139,23 @@ class Warehouse(Protocol):
 
 
 def open_warehouse(
-    url: str, marts_url: str, lock_timeout_s: float = 120.0, keep_candidates_days: float = 3.0
+    url: str,
+    marts_url: str,
+    lock_timeout_s: float = 120.0,
+    keep_candidates_days: float = 3.0,
+    *,
+    endpoint: str = "",
+    max_bytes_billed: int = 0,
 ) -> Warehouse:
-    """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>`.
+    """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>[/<prefix of its datasets>]`.
+
+    Args:
+        url: where merged tables and ledger are.
+        marts_url: where the published marts are, `duckdb:///<file>` or `bigquery://<project>/<dataset>`.
+        lock_timeout_s: how long to wait for another process that holds a DuckDB file.
+        keep_candidates_days: how long candidates that did not pass are kept.
+        endpoint: address of a server other than Google's that speaks BigQuery's protocol.
+        max_bytes_billed: most bytes that one commit or query may read on BigQuery; 0: no bound.
 
     Raises:
         SettingsError: the URL's scheme is not known.
@@ -147,5 +165,7 @@ def open_warehouse(
 
         return DuckDBWarehouse(url, marts_url, lock_timeout_s, keep_candidates_days=keep_candidates_days)
     if url.startswith("bigquery://"):
-        raise SettingsError("warehouse.url: the adapter for BigQuery is not part of this version; use duckdb:///<file>")
+        from warehouse.bigquery import BigQueryWarehouse
+
+        return BigQueryWarehouse(url, marts_url, endpoint=endpoint, max_bytes_billed=max_bytes_billed)
     raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")
