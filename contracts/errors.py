@@ -16,6 +16,7 @@ MillraceError
 │   ├── ManifestConflict      two different manifests claim one sync
 │   ├── EventRefused          a message or an event's parameters make no sense
 │   ├── AlertFailed           Slack refused a message
+│   ├── ReconcileIncomplete   reconcile could not look at, or start, everything
 │   └── BalanceError          a merge does not balance: rows were lost or doubled
 └── DataQuality               the data is wrong, the platform works
     ├── FileRejected          a file can't be read, or contradicts its contract
@@ -86,6 +87,10 @@ class EventRefused(Fatal):
 
 class AlertFailed(Fatal):
     """Slack refused a message."""
+
+
+class ReconcileIncomplete(Fatal):
+    """Reconcile could not look at, or start, everything; the message has every reason."""
 
 
 class BalanceError(Fatal):

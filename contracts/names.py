@@ -22,13 +22,19 @@ ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
+RECONCILE_FOUND = "reconcile.found"
+DEAD_LETTERS_FOUND = "dead_letters.found"
+
 WAREHOUSE_RESOURCE = "millrace.warehouse"
+RECONCILE_RESOURCE = "millrace.reconcile"
 
 RAW = "raw/"
 MANIFESTS = "_manifests/"
 EMPTY_MANIFESTS = "_manifests_empty/"
 RESULTS = "_results/"
 SITE = "_site/"
+
+AUDITED = "_batches/audited"
 
 MODEL_SLOT = "model"
 MERGE_SLOTS = "merge."

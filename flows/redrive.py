@@ -4,7 +4,7 @@ from prefect import flow
 
 from blocks.names import RESULT_STORAGE
 from tasks.redrive_quarantine import redrive_quarantine
-from tasks.start_flows import start_flows
+from tasks.start_flows import start_merges
 
 
 @flow(flow_run_name="redrive {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE)
@@ -20,5 +20,5 @@ def redrive(source: str, stream: str, objects: list[str] | None = None) -> int:
     """
     admitted = redrive_quarantine(source, stream, objects)
     if admitted:
-        start_flows({f"{source}.{stream}": admitted}, {})
+        start_merges([f"{source}.{stream}"])
     return admitted

@@ -110,6 +110,14 @@ class TriggerSettings(Section):
     merged_window_s: Annotated[int, Field(ge=1)] = 60
 
 
+class ReconcileSettings(Section):
+    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited."""
+
+    orphan_after_h: Annotated[float, Field(ge=0)] = 24
+    audit_every_h: Annotated[float, Field(gt=0)] = 168
+    wait_s: Seconds = 600
+
+
 class GatewaySettings(Section):
     """Who may push, and the certificates that prove it."""
 
@@ -144,6 +152,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     beam: BeamSettings = BeamSettings()
     triggers: TriggerSettings = TriggerSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     gateway: GatewaySettings
     pools: PoolSettings
 
