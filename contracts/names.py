@@ -17,6 +17,8 @@ EVENT_OF_TOPIC = {
     INGEST_REQUESTED: "source.requested",
     SECRET_ROTATED: "secret.rotated",
 }
+ORIGIN_ATTRIBUTE = "millrace-origin-id"
+
 QUALITY_FAILED = "quality.failed"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"

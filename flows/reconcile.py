@@ -6,6 +6,7 @@ from blocks.names import RESULT_STORAGE
 from tasks.announce_merges import announce_merges
 from tasks.attempt import Attempts
 from tasks.audit import is_audit_due, note_audit
+from tasks.count_dead_letters import count_dead_letters
 from tasks.find_orphans import find_orphans
 from tasks.find_under_way import find_under_way
 from tasks.find_unlanded import find_unlanded
@@ -39,7 +40,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     unmerged = [f for stream in streams for f in attempt(find_unmerged, stream.source, stream.stream, audit)]
     found += syncs + unmerged + attempt(announce_merges, source, under_way, dry_run)
     unpublished = [] if under_way.model else attempt(find_unpublished)
-    found += unpublished + attempt(find_orphans, source)
+    found += unpublished + attempt(find_orphans, source) + attempt(count_dead_letters)
     if not dry_run:
         landed = [stream for sync in syncs for stream in attempt(land_sync, sync.source, sync.job_id)]
         runs = attempt(start_merges, [*streams_of(unmerged), *landed], audit)

@@ -85,7 +85,8 @@ def parse_push(body: bytes) -> PushedMessage:
 def translate(topic: str, message: PushedMessage) -> Event | None:
     """The event of a message; None when the message means nothing to the platform.
 
-    The event's id follows from the message's, so that a message that is pushed twice is one event.
+    The event's id follows from the message's, so that a message that is pushed twice is one event; that of a dead
+    letter which is published again follows from the letter's.
 
     Raises:
         EventRefused: the message makes no sense on its topic.
@@ -97,8 +98,9 @@ def translate(topic: str, message: PushedMessage) -> Event | None:
     if meaning is None:
         return None
     resource, related, payload = meaning
+    origin = message.attributes.get(names.ORIGIN_ATTRIBUTE)
     return Event(
-        id=str(uuid.uuid5(EVENT_IDS, f"{topic}/{message.message_id}")),
+        id=str(uuid.uuid5(EVENT_IDS, f"{topic}/{message.message_id}" if not origin else f"dead/{topic}/{origin}")),
         name=names.EVENT_OF_TOPIC[topic],
         occurred=message.publish_time,
         resource={"prefect.resource.id": resource},
