@@ -5,11 +5,12 @@ import json
 import logging
 import sys
 
+from contracts.dead_letters import Sorted
 from contracts.errors import MillraceError
 from contracts.names import TOPICS
 from events.dead_letters import DeadLetters
 from events.reasons import why_refused
-from events.sort import Sorted, sort
+from events.sort import sort
 from settings import load_settings
 
 EXAMPLES = """examples:

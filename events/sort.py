@@ -2,31 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
 
+from contracts.dead_letters import Action, Done, Sorted
 from contracts.errors import EventRefused
 from contracts.names import TOPICS
-from contracts.stream import Frozen
 from events.dead_letters import DeadLetter, DeadLetters
 
 log = logging.getLogger(__name__)
 
-Action = Literal["list", "redrive", "drop"]
 Why = Callable[[DeadLetter], str]
 SHOWN = 2000
-
-
-class Sorted(Frozen):
-    """What became of a dead letter; `why` is the reason for which it would be refused now."""
-
-    topic: str
-    id: str
-    done: Literal["kept", "redriven", "dropped", "would be redriven", "would be dropped"]
-    published: str
-    attempts: int
-    why: str
-    attributes: dict[str, str]
-    data: str
 
 
 def sort(
@@ -56,7 +41,7 @@ def _chosen(letters: Iterable[DeadLetter], ids: Sequence[str]) -> Iterable[DeadL
 
 
 def _one(dead: DeadLetters, letter: DeadLetter, action: Action, why: Why, reason: str, dry_run: bool) -> Sorted:
-    done: Literal["kept", "redriven", "dropped", "would be redriven", "would be dropped"] = "kept"
+    done: Done = "kept"
     if action == "redrive":
         done = "would be redriven" if dry_run else "redriven"
     elif action == "drop":

@@ -1,16 +1,17 @@
 """Deals with messages that could not be delivered."""
 
-from typing import Literal
-
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
+from contracts.dead_letters import Action
 from tasks.sort_dead_letters import sort_dead_letters
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="dead letters: {action}", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="dead letters: {action}", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def dead_letters(
-    action: Literal["list", "redrive", "drop"] = "list",
+    action: Action = "list",
     topic: str | None = None,
     ids: list[str] | None = None,
     reason: str = "",

@@ -10,9 +10,11 @@ from tasks.find_pending import has_pending
 from tasks.open_batch import open_batch
 from tasks.slots import slot
 from tasks.stage_batch import stage_batch
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="merge {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="merge {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def merge(source: str, stream: str, audit: bool = False) -> int:
     """Merge everything that is pending of one stream; returns the number of batches.
 

@@ -13,12 +13,15 @@ from tasks.find_unlanded import find_unlanded
 from tasks.find_work import find_unmerged, find_unpublished
 from tasks.free_slots import free_slots
 from tasks.land_sync import land_sync
+from tasks.refresh_slack import refresh_slack
 from tasks.report_reconcile import raise_failures, report_reconcile
 from tasks.source import wanted_sources
 from tasks.start_flows import await_runs, start_merges, start_model, streams_of
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = False) -> int:
     """Compare Airbyte, lake, ledger and marts, and start what is missing; returns how much was found.
 
@@ -41,6 +44,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     found += syncs + unmerged + attempt(announce_merges, source, under_way, dry_run)
     unpublished = [] if under_way.model else attempt(find_unpublished)
     found += unpublished + attempt(find_orphans, source) + attempt(count_dead_letters)
+    found += attempt(refresh_slack, dry_run)
     if not dry_run:
         landed = [stream for sync in syncs for stream in attempt(land_sync, sync.source, sync.job_id)]
         runs = attempt(start_merges, [*streams_of(unmerged), *landed], audit)

@@ -5,9 +5,11 @@ from prefect import flow
 from blocks.names import RESULT_STORAGE
 from tasks.redrive_quarantine import redrive_quarantine
 from tasks.start_flows import start_merges
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="redrive {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="redrive {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def redrive(source: str, stream: str, objects: list[str] | None = None) -> int:
     """Let quarantined objects in again and start the merge; returns how many.
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts import names
+from contracts.airbyte import SOURCE_NAME, AirbyteCompleted
 from contracts.errors import EventRefused
 from contracts.events import IngestRequested, MartsPublished, WarehouseMerged
 from contracts.stream import Frozen
@@ -148,10 +149,21 @@ def _rotated(message: PushedMessage) -> Meaning:
     return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attributes.get("eventType", "")}
 
 
+def _completed(message: PushedMessage) -> Meaning | None:
+    """Airbyte's webhook, as it is: https://docs.airbyte.com/platform/using-airbyte/workspaces/notifications"""
+    done = AirbyteCompleted.model_validate(message.body())
+    source = done.data.connection.name
+    if not SOURCE_NAME.fullmatch(source):
+        return None  # a connection that is not ours: ours are named after their sources
+    payload = {"source": source, "job_id": done.data.job_id, "succeeded": done.data.success, "error": done.data.error}
+    return f"millrace.source.{source}", (), payload
+
+
 MEANINGS: dict[str, Callable[[PushedMessage], Meaning | None]] = {
     names.LAKE_LANDED: _landed,
     names.WAREHOUSE_MERGED: _merged,
     names.MARTS_PUBLISHED: _published,
     names.INGEST_REQUESTED: _requested,
     names.SECRET_ROTATED: _rotated,
+    names.AIRBYTE_COMPLETED: _completed,
 }

@@ -77,9 +77,11 @@ class AirbyteSettings(Section):
 
 
 class SlackSettings(Section):
-    """Name of the secret that holds the webhook's URL."""
+    """Secret of the webhook's URL, address of the runbook, seconds in which publications are told once (0: each)."""
 
     url_secret: str = "slack-webhook-url"
+    runbook: str = "docs/operations.md"
+    published_every_s: Annotated[int, Field(ge=0)] = 86400
 
 
 class DataflowSettings(Section):

@@ -34,6 +34,13 @@ def open_dead_letters() -> DeadLetters:
     return registered(MillraceEventBus, block_names.EVENT_BUS).open_dead_letters()
 
 
+def open_secret(name: str) -> str:
+    """Newest value of a secret in Secret Manager. Raises SecretError, ServiceUnavailable."""
+    from blocks.secrets import MillraceCredentials, read_secret  # imports Google's integration, as below
+
+    return read_secret(registered(MillraceCredentials, block_names.CREDENTIALS), name)
+
+
 def airbyte_block() -> "MillraceAirbyte":
     """Airbyte's address, credentials and limits."""
     from blocks import MillraceAirbyte  # imports Google's integration, which most runs do not need

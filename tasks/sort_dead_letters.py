@@ -4,9 +4,10 @@ from prefect import task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from contracts.dead_letters import Action, Sorted
 from events.dead_letters import DeadLetters
 from events.reasons import why_refused
-from events.sort import Action, Sorted, sort
+from events.sort import sort
 from tasks.place import open_dead_letters
 from tasks.retries import DELAYS_S, is_transient
 

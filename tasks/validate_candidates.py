@@ -17,6 +17,7 @@ from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.site import upload_site
 
+REASON = 500
 SUITES = ROOT / "expectations"
 
 
@@ -48,9 +49,10 @@ def row(result: object) -> dict[str, object]:
 
 def _refuse(candidate: str, report: QualityReport) -> None:
     failed = [str(result) for result in report.failed("stop")]
+    broken = sorted(f"{r.suite}.{r.column}: {r.expectation}" for r in report.failed("stop"))
     emit_event(
         names.QUALITY_FAILED,
-        resource={"prefect.resource.id": names.WAREHOUSE_RESOURCE},
+        resource={"prefect.resource.id": names.WAREHOUSE_RESOURCE, "millrace.reason": "; ".join(broken)[:REASON]},
         payload={"v": 1, "candidate": candidate, "failed": "; ".join(failed), "run_id": str(flow_run.id)},
     )
     raise QualityFailed(

@@ -13,10 +13,11 @@ import pytest
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
 from contracts import names
+from contracts.dead_letters import Sorted
 from contracts.errors import EventRefused, ServiceUnavailable, SettingsError
 from events.dead_letters import DeadLetters
 from events.reasons import MEANINGLESS, TAKEN, why_refused
-from events.sort import Sorted, sort
+from events.sort import sort
 from tests.integration.clients import PubSub, retry
 from tests.servers import ROOT, free_port, server, wait_until
 
