@@ -61,6 +61,8 @@ CASES: list[tuple[str, PushedMessage, str, str, dict[str, Any], list[str]]] = [
      {"source": "shop", "streams": None, "reason": ""}, []),
     (names.SECRET_ROTATED, message(secretId="projects/1/secrets/slack-url", eventType="SECRET_VERSION_ADD"),
      "secret.rotated", "millrace.secret.slack-url", {"secret": "slack-url", "change": "SECRET_VERSION_ADD"}, []),
+    (names.AIRBYTE_COMPLETED, message(WEBHOOK), "sync.completed", "millrace.source.shop",
+     {"source": "shop", "job_id": 42, "succeeded": True, "error": None}, []),
 ]  # fmt: skip
 
 
