@@ -45,7 +45,8 @@ def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, audit
     Manifests are listed from the head's `oldest_pending_day` on; with `audit` all are, however late one came.
     """
     batch = under_way(lake, contract)
-    found = _pending(lake, warehouse, contract, warehouse.head(contract), audit=audit)
+    with warehouse.session(f"look for what is pending of {contract.id}"):
+        found = _pending(lake, warehouse, contract, warehouse.head(contract), audit=audit)
     return list(dict.fromkeys([*(batch.manifests if batch else ()), *found]))
 
 
@@ -135,26 +136,35 @@ def open_batch(
     then announced and closed.
     """
     warehouse.ensure(contract)
+    with warehouse.session(f"look for what is pending of {contract.id}"):
+        batch, opened = _open_batch(lake, warehouse, contract, limits, now, audit=audit)
+    if batch:
+        _log("merge.opened" if opened else "merge.resumed", batch)
+    return batch
+
+
+def _open_batch(
+    lake: Lake, warehouse: Warehouse, contract: StreamContract, limits: Limits, now: datetime, *, audit: bool
+) -> tuple[Batch | None, bool]:
+    """The batch, and whether it is a new one."""
     head = warehouse.head(contract)
     there = _read_open(lake, contract)
     if there:
         batch, generation = there
         if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
-            _log("merge.resumed", batch)
-            return batch
+            return batch, False
         _clear_staging(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
     waiting = _pending(lake, warehouse, contract, head, audit=audit)
     if not waiting:
-        return None
+        return None, False
     batch = cut(contract, head, waiting, limits, now)
     batch = batch.model_copy(update={"learned": warehouse.learned(contract)})
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
     except ObjectExists:
-        return under_way(lake, contract)
-    _log("merge.opened", batch)
-    return batch
+        return under_way(lake, contract), False
+    return batch, True
 
 
 def cut(

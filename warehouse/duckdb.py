@@ -52,6 +52,20 @@ class DuckDBWarehouse:
         self._published = Marts(self._file, file_of(marts_url))
         self._lock = self._file.with_name(self._file.name + ".lock")
         self._timeout_s, self._memory_bytes = lock_timeout_s, memory_bytes
+        self._shared: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def session(self, purpose: str) -> Iterator[None]:
+        """Let a block's reads share one connection; nothing may be written in it, and no other process writes.
+
+        Raises:
+            WarehouseBusy: another process writes.
+        """
+        with self._reading(purpose) as self._shared:
+            try:
+                yield
+            finally:
+                self._shared = None
 
     def ensure(self, contract: StreamContract) -> None:
         """Create what a stream needs (table, live view, head) and the ledger; add what the contract gained.
@@ -112,12 +126,13 @@ class DuckDBWarehouse:
             HeadMoved: another batch was committed since this one was opened.
             BalanceError: the rows do not add up; nothing was committed.
         """
-        self.ensure(contract)
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
             upserts = transaction.download(lake, staged.upserts, Path(folder))
             deletes = transaction.download(lake, staged.deletes, Path(folder))
             kept = transaction.download(lake, staged.kept, Path(folder))
             with self._writing(f"commit {batch.id}") as db:
+                if not schema.is_prepared(db, contract):
+                    schema.prepare(db, contract)
                 return transaction.commit(db, contract, batch, staged, (upserts, deletes, kept), run_id, at)
 
     def balance(self, batch_id: str) -> Balance | None:
@@ -179,6 +194,9 @@ class DuckDBWarehouse:
 
     @contextmanager
     def _reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        if self._shared is not None:
+            yield self._shared
+            return
         with held(self._lock, purpose, self._timeout_s, shared=True):
             if not self._file.exists():
                 yield None
