@@ -5,6 +5,7 @@ import re
 OUTAGES = ("ServiceUnavailable", "WarehouseBusy")
 TOLD_APART = ("QualityFailed",)
 EXCEPTION = re.compile(r"exception:? (\w+): ")
+HINT = re.compile(r"\s*For further information visit https://errors\.pydantic\.dev/[\w./]*\w")
 OTHER = "Failure"
 CRASHED = "Crashed"
 
@@ -13,6 +14,12 @@ def kind(message: str) -> str:
     """Name of the error in the message of a failed run."""
     found = EXCEPTION.search(message)
     return found[1] if found else OTHER
+
+
+def tidy(message: str) -> str:
+    """A run's message without what Prefect and pydantic put around an error, on one line."""
+    found = EXCEPTION.search(message)
+    return " ".join(HINT.sub("", message[found.end() :] if found else message).split())
 
 
 def cause(run_name: str, kind: str) -> str:

@@ -40,6 +40,8 @@ def verdict(day: Day) -> str:
     """Whether somebody must look."""
     looks = [bool(day.silent), bool(day.dead_letters), any(b.failing for b in day.bad), bool(day.refusals)]
     looks += [any(e.quarantined for e in day.merged), bool(day.made_up_for)]
+    if not any(looks) and not day.merged and not day.completed:
+        return "nothing was done"
     if not sum(looks):
         return "all is well"
     return "one thing to look at" if sum(looks) == 1 else f"{sum(looks)} things to look at"
@@ -93,7 +95,7 @@ def _published(day: Day) -> str:
 
 
 def _runs(day: Day) -> str:
-    done = f"*Runs* {_many(day.completed, 'run')} completed"
+    done = f"*Runs* {day.completed:,} completed"
     if not day.bad:
         return f"{done}, none failed"
     told = [f"{b.name} {b.failed} x ({'still failing' if b.failing else 'well again'})" for b in day.bad]

@@ -4,6 +4,7 @@ import base64
 
 from pydantic import ValidationError
 
+from contracts.alerts import tidy
 from contracts.errors import EventRefused
 from events.dead_letters import DeadLetter
 from gateway.translate import PushedMessage, translate
@@ -21,4 +22,4 @@ def why_refused(letter: DeadLetter) -> str:
         )  # fmt: skip
         return TAKEN if translate(letter.topic, message) else MEANINGLESS
     except (EventRefused, ValidationError) as error:
-        return str(error)
+        return tidy(str(error))

@@ -3,6 +3,7 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
+from contracts.names import TOPICS
 from tasks.announce_merges import announce_merges
 from tasks.attempt import Attempts
 from tasks.audit import is_audit_due, note_audit
@@ -43,7 +44,8 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     unmerged = [f for stream in streams for f in attempt(find_unmerged, stream.source, stream.stream, audit)]
     found += syncs + unmerged + attempt(announce_merges, source, under_way, dry_run)
     unpublished = [] if under_way.model else attempt(find_unpublished)
-    found += unpublished + attempt(find_orphans, source) + attempt(count_dead_letters)
+    found += unpublished + attempt(find_orphans, source)
+    found += [letters for topic in TOPICS for letters in attempt(count_dead_letters, topic)]
     found += attempt(refresh_slack, dry_run)
     if not dry_run:
         landed = [stream for sync in syncs for stream in attempt(land_sync, sync.source, sync.job_id)]

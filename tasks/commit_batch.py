@@ -1,6 +1,7 @@
 """Merges a staged batch into the warehouse, in one transaction with head and ledger."""
 
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from beam_job.commit import commit_batch as commit_staged
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
 from contracts.errors import HeadMoved
+from contracts.ledger import LedgerEntry
 from contracts.stream import StreamContract
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
@@ -55,14 +57,18 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
 def _emit_merged(contract: StreamContract, batch: Batch, balance: Balance, at: datetime) -> None:
     """Tell that a stream has new data, and whether it had none for longer than its contract allows."""
     recent = open_warehouse().ledger(at - timedelta(seconds=contract.freshness_s or 0), ("merged",))
-    fresh = any((e.source, e.stream) == (batch.source, batch.stream) and e.batch_id != batch.id for e in recent)
-    stale = batch.head_epoch > 0 and not fresh
     emit_event(
         names.STREAM_MERGED,
         resource={"prefect.resource.id": names.stream_resource(batch.source, batch.stream),
-                  "millrace.stale": "yes" if stale else "no"},
+                  "millrace.stale": "yes" if was_stale(recent, batch) else "no"},
         payload={"v": 1, "source": batch.source, "stream": batch.stream, "rows": balance.merged, "run_id": run_id()},
     )  # fmt: skip
+
+
+def was_stale(recent: Iterable[LedgerEntry], batch: Batch) -> bool:
+    """Whether a batch that is not its stream's first is the only merge of it among the recent ones."""
+    of_stream = (e for e in recent if (e.source, e.stream) == (batch.source, batch.stream))
+    return batch.head_epoch > 0 and all(e.batch_id == batch.id for e in of_stream)
 
 
 def to_report(batch: Batch, staged: Staged, balance: Balance) -> dict[str, dict[str, Any]]:

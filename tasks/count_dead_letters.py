@@ -17,19 +17,16 @@ from tasks.sort_dead_letters import reasons
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="count dead letters", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
+@task(task_run_name="count dead letters of {topic}", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
       cache_policy=NO_CACHE)  # fmt: skip
-def count_dead_letters() -> list[Found]:
-    """Dead letters of each topic (1,000 at most): a log line per topic, an event and a finding where there are some."""
-    dead, found = open_dead_letters(), []
-    for topic in names.TOPICS:
-        by_reason = Counter(reasons(dead, topic))
-        fields = {"topic": topic, "count": by_reason.total()}
-        log.info("dead_letters.counted", extra={"event": "dead_letters.counted", "fields": fields})
-        if by_reason:
-            why = "; ".join(f"{count} x {reason}" for reason, count in by_reason.most_common(3))
-            found.append(Found(kind="dead letter", where=topic, count=by_reason.total(), detail=why))
-            payload = {"v": 1, "why": why, "run_id": run_id()} | fields
-            resource = {"prefect.resource.id": f"millrace.topic.{topic}"}
-            emit_event(names.DEAD_LETTERS_FOUND, resource=resource, payload=payload)
-    return found
+def count_dead_letters(topic: str) -> list[Found]:
+    """Dead letters of a topic (1,000 at most): a log line, and an event and a finding when there are some."""
+    by_reason = Counter(reasons(open_dead_letters(), topic))
+    fields = {"topic": topic, "count": by_reason.total()}
+    log.info("dead_letters.counted", extra={"event": "dead_letters.counted", "fields": fields})
+    if not by_reason:
+        return []
+    why = "; ".join(f"{count} x {reason}" for reason, count in by_reason.most_common(3))
+    resource = {"prefect.resource.id": f"millrace.topic.{topic}"}
+    emit_event(names.DEAD_LETTERS_FOUND, resource=resource, payload={"v": 1, "why": why, "run_id": run_id()} | fields)
+    return [Found(kind="dead letter", where=topic, count=by_reason.total(), detail=why)]

@@ -22,6 +22,7 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.source import wanted_sources
 
 PAGE = 200
+EVENTS = 50  # the most that Prefect gives at once
 BAD = ("FAILED", "CRASHED")
 
 
@@ -92,7 +93,7 @@ def _runs(client: SyncPrefectClient, begin: datetime, end: datetime) -> Iterator
 def _payloads(client: SyncPrefectClient, name: str, begin: datetime, end: datetime) -> list[dict[str, Any]]:
     """What events of a name said, oldest first."""
     occurred = {"since": begin.isoformat(), "until": end.isoformat()}
-    page = client.read_events(EventFilter.model_validate({"event": {"name": [name]}, "occurred": occurred}), PAGE)
+    page = client.read_events(EventFilter.model_validate({"event": {"name": [name]}, "occurred": occurred}), EVENTS)
     events: list[Event] = list(page.events)
     while page.next_page:
         page = client.read_events_page(str(page.next_page))

@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 
-from contracts.alerts import CRASHED, TOLD_APART, cause, kind, slug
+from contracts.alerts import CRASHED, TOLD_APART, cause, kind, slug, tidy
 from contracts.names import RUN_FAILED, RUN_RECOVERED
 
 ENDED = ["COMPLETED", "FAILED", "CRASHED"]
@@ -25,7 +25,7 @@ def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     with get_client(sync_client=True) as client:
         before = failure_before(client, flow, flow_run)
     if kind(message) not in TOLD_APART and before != now:
-        _emit(RUN_FAILED, flow, flow_run, now, {"kind": kind(message), "message": message})
+        _emit(RUN_FAILED, flow, flow_run, now, {"kind": kind(message), "message": tidy(message)})
 
 
 def tell_recovery(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -33,7 +33,7 @@ def tell_recovery(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     with get_client(sync_client=True) as client:
         before = failure_before(client, flow, flow_run)
     if before:
-        _emit(RUN_RECOVERED, flow, flow_run, before, {})
+        _emit(RUN_RECOVERED, flow, flow_run, before, {"kind": before.rsplit(": ", 1)[-1]})
 
 
 def failure_before(client: SyncPrefectClient, flow: Flow[..., Any], flow_run: FlowRun) -> str:

@@ -88,7 +88,7 @@ def test_a_failure_is_told_once_and_its_end_once(stack: Stack, silent: datetime)
         assert [run.state for run in failed] == ["FAILED", "FAILED"]
         assert stack.run("merge/merge", **STREAM).state == "COMPLETED"
         well = stack.wait_for_message("Well again: merge airport_ops.airlines", since=since)
-    assert "(merge airport_ops.airlines: EventRefused)" in well
+    assert "It had failed the last time (EventRefused), and completed now" in well
     (told,) = [text for text in stack.messages(since) if "failed" in text.splitlines()[0]]
     assert told.startswith(":red_circle: merge failed: merge airport_ops.airlines (EventRefused)")
     assert "is no landing manifest" in told
@@ -105,7 +105,6 @@ def test_one_reconcile_brings_what_landed_into_the_marts_without_any_event(stack
         assert found == {"landing not merged": 1}
         (model,) = [r for r in stack.platform.api.runs(ran.started or now()) if r.flow == "model"]
         assert stack.ended(model.id).state == "COMPLETED"
-        assert stack.run("reconcile/reconcile").state == "COMPLETED"
     assert stack.platform.api.artifacts(ran.id)["reconcile"][0]["where"] == f"{SOURCE}.airlines"
 
 
@@ -141,7 +140,8 @@ def test_a_request_for_an_unknown_source_is_told_with_those_there_are(stack: Sta
     since = now()
     publish(stack, names.INGEST_REQUESTED, {"source": "shop"})
     said = stack.wait_for_message("ingest failed: ingest shop", since=since)
-    assert f"UnknownStream: no source 'shop' in sources/; there are {SOURCE}" in said
+    assert "(UnknownStream)" in said
+    assert f"no source 'shop' in sources/; there are {SOURCE}" in said
 
 
 def test_dead_letters_are_told_and_published_again(stack: Stack) -> None:
@@ -160,11 +160,9 @@ def test_dead_letters_are_told_and_published_again(stack: Stack) -> None:
     (good,) = [row["id"] for row in rows if row["why"].startswith("nothing any more")]
     assert stack.run("dead-letters/dead-letters", action="redrive", ids=[good]).state == "COMPLETED"
     wait_until(lambda: runs_of(stack, "ingest", since), "what was asked for is done", 120)
-    refused = stack.run("dead-letters/dead-letters", action="drop")
-    assert "give a reason" in refused.message
-    assert stack.run("dead-letters/dead-letters", action="drop", reason="a test").state == "COMPLETED"
-    left = stack.run("dead-letters/dead-letters", action="list")
-    assert stack.platform.api.artifacts(left.id)["dead-letters"] == []
+    dropped = stack.run("dead-letters/dead-letters", action="drop", reason="a test")
+    (row,) = stack.platform.api.artifacts(dropped.id)["dead-letters"]
+    assert (row["done"], row["id"] == good) == ("dropped", False)
 
 
 def test_a_rotated_slack_url_is_used_without_anyone_doing_anything(stack: Stack) -> None:
@@ -175,15 +173,12 @@ def test_a_rotated_slack_url_is_used_without_anyone_doing_anything(stack: Stack)
         wait_until(lambda: runs_of(stack, "refresh-secrets", since), "the block is refreshed", 60)
         (refreshed,) = runs_of(stack, "refresh-secrets", since)
         assert refreshed.state == "COMPLETED"
-        again = stack.run("refresh-secrets/refresh-secrets")
-        assert again.state == "COMPLETED"
     digest = stack.run("digest/digest", day=f"{now():%Y-%m-%d}")
     assert digest.state == "COMPLETED"
     said = stack.wait_for_message(":bar_chart: Millrace on", since=since)
     assert "*Merged*" in said
     assert "*Runs*" in said
     assert "merge airport_ops.airlines" in said
-    assert stack.run("refresh-secrets/refresh-secrets").state == "COMPLETED"
 
 
 def test_a_stream_without_new_data_is_told_once_and_when_it_comes(stack: Stack, silent: datetime) -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from contracts.alerts import cause, kind, slug
+from contracts.alerts import cause, kind, slug, tidy
 from contracts.digest import Day, RunsOfDay, body, subject, verdict
 from contracts.ledger import LedgerEntry
 
@@ -36,6 +36,15 @@ def test_the_error_of_a_failed_run_is_read_from_its_message(message: str, found:
     assert kind(message) == found
 
 
+def test_a_message_says_what_the_error_says_and_no_more() -> None:
+    hint = "\n    For further information visit https://errors.pydantic.dev/2.14/v/json_invalid; delete it"
+    assert (
+        tidy(f"{FAILED}EventRefused: x is none: 1 error\n  Invalid JSON{hint}")
+        == "x is none: 1 error Invalid JSON; delete it"
+    )
+    assert tidy("") == ""
+
+
 def test_an_outage_is_one_cause_whatever_it_hits_and_other_errors_are_one_each() -> None:
     runs = ("merge shop.orders", "merge shop.items", "ingest shop")
     assert {cause(run, "ServiceUnavailable") for run in runs} == {"ServiceUnavailable"}
@@ -49,9 +58,9 @@ def test_a_name_becomes_a_part_of_a_resource_id() -> None:
 
 
 def test_the_digest_of_a_day_on_which_nothing_happened_says_so() -> None:
-    assert subject(day()) == ":bar_chart: Millrace on Friday, 02 January 2026: all is well"
+    assert subject(day()) == ":bar_chart: Millrace on Friday, 02 January 2026: nothing was done"
     assert body(day(), "http://ui", "runbook").splitlines() == [
-        "*Merged* nothing", "*Quarantined* nothing", "*Published* 0 times", "*Runs* 0 runs completed, none failed",
+        "*Merged* nothing", "*Quarantined* nothing", "*Published* 0 times", "*Runs* 0 completed, none failed",
         "<http://ui/runs|Open Prefect>. Runbook: runbook",
     ]  # fmt: skip
 
@@ -69,7 +78,7 @@ def test_the_digest_counts_rows_per_stream_and_names_what_needs_a_look() -> None
         "• shop.items 1",
         ":warning: *Quarantined* 2 rows: shop.orders 2",
         ":warning: *Published* 1 time; the quality gate refused 2 times",
-        ":red_circle: *Runs* 40 runs completed, 5 failed: ingest shop 4 x (still failing), model 1 x (well again)",
+        ":red_circle: *Runs* 40 completed, 5 failed: ingest shop 4 x (still failing), model 1 x (well again)",
         ":warning: *No new data* of shop.crm",
         ":warning: *Reconcile* made up for 3 things that no event had started",
         ":warning: *Dead letters* on lake-landed (5)",
@@ -77,7 +86,7 @@ def test_the_digest_counts_rows_per_stream_and_names_what_needs_a_look() -> None
 
 
 def test_a_failure_that_is_well_again_needs_no_look() -> None:
-    assert verdict(day(bad=(RunsOfDay(name="model", failed=1, failing=False),))) == "all is well"
+    assert verdict(day(completed=1, bad=(RunsOfDay(name="model", failed=1, failing=False),))) == "all is well"
     assert verdict(day(merged=(merged("orders", 1, quarantined=1),))) == "one thing to look at"
 
 
