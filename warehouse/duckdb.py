@@ -5,6 +5,7 @@ names its holder, and readers of the marts have a file of their own, replaced wh
 """
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ import duckdb
 
 from contracts import names
 from contracts.batch import Balance, Batch, RefusedObject, Staged
-from contracts.errors import SettingsError
+from contracts.errors import SettingsError, WarehouseBusy
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
@@ -23,7 +24,7 @@ from warehouse import duckdb_redrive as redrives
 from warehouse import duckdb_schema as schema
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_marts import Marts
-from warehouse.lock import held
+from warehouse.lock import POLL_S, held
 
 SCHEME = "duckdb:///"
 MEMORY_BYTES = 1 << 30
@@ -189,7 +190,7 @@ class DuckDBWarehouse:
 
     @contextmanager
     def _writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with held(self._lock, purpose, self._timeout_s), self._connection(read_only=False) as db:
+        with held(self._lock, purpose, self._timeout_s), self._connection(purpose, read_only=False) as db:
             yield db
 
     @contextmanager
@@ -201,13 +202,13 @@ class DuckDBWarehouse:
             if not self._file.exists():
                 yield None
                 return
-            with self._connection(read_only=True) as db:
+            with self._connection(purpose, read_only=True) as db:
                 yield db
 
     @contextmanager
-    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connection(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        db = duckdb.connect(str(self._file), read_only=read_only)
+        db = _connect(self._file, purpose, self._timeout_s, read_only=read_only)
         try:
             db.execute("SET TimeZone = 'UTC'")
             db.execute(f"SET memory_limit = '{self._memory_bytes // 1024} KiB'")
@@ -216,6 +217,23 @@ class DuckDBWarehouse:
             yield db
         finally:
             db.close()
+
+
+def _connect(file: Path, purpose: str, timeout_s: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open a file, which a program that does not ask for our lock may have open: a shell, a notebook, dbt by hand."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise WarehouseBusy(
+                    f"{purpose}: waited {timeout_s:.0f} s for {file.name}, which another program has open: {error}."
+                    " Close it there; read the marts in the file of the marts"
+                ) from error
+        time.sleep(POLL_S)
 
 
 def _release_dbt() -> None:

@@ -251,6 +251,23 @@ def test_the_warehouse_names_the_process_that_holds_it(merging: Merging) -> None
         busy.ledger()
 
 
+def test_a_program_that_has_the_file_open_is_waited_for_and_named(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1)])
+    merging.merge()
+    file = merging.folder / "warehouse.duckdb"
+    code = f"import duckdb, sys; db = duckdb.connect({str(file)!r}); print('open', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    impatient = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as shell:  # type: ignore[call-overload]
+        assert shell.stdout.readline() == b"open\n"
+        with pytest.raises(WarehouseBusy, match=f"another program has open.*PID {shell.pid}"):
+            impatient.ledger()
+        closing = threading.Timer(0.5, shell.stdin.close)
+        closing.start()
+        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]  # it waits
+        closing.join()
+
+
 def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 1)])
     merging.merge()
