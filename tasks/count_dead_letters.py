@@ -17,8 +17,8 @@ from tasks.sort_dead_letters import reasons
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="count dead letters of {topic}", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(task_run_name="count dead letters of {topic}", retries=2, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
 def count_dead_letters(topic: str) -> list[Found]:
     """Dead letters of a topic (1,000 at most): a log line, and an event and a finding when there are some."""
     by_reason = Counter(reasons(open_dead_letters(), topic))
