@@ -51,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
     made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
                       help="up to so many bytes a batch is merged without Beam; 0: always by Beam")  # fmt: skip
+    made.add_argument("--audit", action="store_true",
+                      help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
     made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
         max_bytes_billed=options.max_bytes_billed,
     )  # fmt: skip
     if options.command == "pending":
-        waiting = pending(lake, warehouse, contract)
+        waiting = pending(lake, warehouse, contract, audit=options.audit)
         print("\n".join(waiting) or f"{contract.id}: nothing is pending")
         return
     if options.command == "redrive":
@@ -78,8 +80,9 @@ def run(options: argparse.Namespace) -> None:
     bus = EventBus(options.project, options.events_endpoint) if options.project else None
     limits = Limits(options.max_bytes, options.max_files, options.plain_max_bytes, options.max_bytes)
     balances = merge_stream(
-        lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC)
-    )
+        lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC),
+        audit=options.audit,
+    )  # fmt: skip
     for balance in balances:
         print(
             f"{contract.id}: {balance.rows_in:,} rows in = {balance.merged:,} merged"

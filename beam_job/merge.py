@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from beam_job.announce import announce
+from beam_job.announce import announce, merged
 from beam_job.batches import Limits, close_batch, open_batch
 from beam_job.commit import commit_batch
 from beam_job.options import pipeline_options
@@ -27,20 +27,21 @@ def merge_stream(
     clock: Callable[[], datetime],
     dataflow: dict[str, Any] | None = None,
     project: str = "",
+    audit: bool = False,
 ) -> list[Balance]:
-    """Merge all that is pending of one stream; without a bus nothing is announced.
+    """Merge all that is pending of one stream (with `audit`, however late); without a bus nothing is announced.
 
     Raises:
         HeadMoved: another process merges this stream.
         BalanceError: a batch does not add up; it was not committed.
     """
     balances = []
-    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock()):
+    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock(), audit=audit):
         options = pipeline_options(batch, dataflow or {}, project)
         staged = stage_batch(lake, contract, batch, options)
         balance = commit_batch(lake, warehouse, contract, batch, staged, run_id=run_id, at=clock())
         if bus:
-            announce(bus, warehouse, contract, batch, balance, run_id=run_id, at=clock())
+            announce(bus, warehouse, merged(batch, balance), run_id=run_id, at=clock())
         close_batch(lake, batch)
         balances.append(balance)
     return balances

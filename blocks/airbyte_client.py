@@ -1,7 +1,7 @@
 """A client of Airbyte's public API: connections and jobs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -70,6 +70,14 @@ class AirbyteClient:
         """Newest jobs of a connection, newest first."""
         query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "limit": limit, "jobType": "sync"}
         return list(self.call("GET", "/jobs", params=query).get("data", []))
+
+    def jobs_of(self, connection_id: str, limit: int = 100) -> Iterator[dict[str, Any]]:
+        """All jobs of a connection, newest first, page by page; a job that moves between pages comes twice or so."""
+        offset = 0
+        query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "jobType": "sync", "limit": limit}
+        while page := self.call("GET", "/jobs", params=query | {"offset": offset}).get("data", []):
+            yield from page
+            offset += len(page)
 
     def cancel_job(self, job_id: int) -> None:
         """Ask Airbyte to stop a job; nothing happens when it ended."""

@@ -4,6 +4,7 @@ from prefect.blocks.core import Block
 from pydantic import Field
 
 from events.bus import EventBus
+from events.dead_letters import DeadLetters
 from warehouse.port import Warehouse, open_warehouse
 
 
@@ -41,3 +42,7 @@ class MillraceEventBus(Block):
     def open(self) -> EventBus:
         """A publisher."""
         return EventBus(self.project, self.endpoint)
+
+    def open_dead_letters(self) -> DeadLetters:
+        """What could not be delivered."""
+        return DeadLetters(self.project, self.endpoint)

@@ -19,6 +19,7 @@ MillraceError
 │   ├── MartsMoved            other marts were published while this candidate was built
 │   ├── BudgetExceeded        a batch would cost more than is allowed; it stays pending
 │   ├── WarehouseRefused      the warehouse refused a statement: rights, a missing table, its syntax
+│   ├── ReconcileIncomplete   reconcile could not look at, or start, everything
 │   └── BalanceError          a merge does not balance: rows were lost or doubled
 └── DataQuality               the data is wrong, the platform works
     ├── FileRejected          a file can't be read, or contradicts its contract
@@ -93,12 +94,18 @@ class AlertFailed(Fatal):
 
 class MartsMoved(Fatal):
     """Other marts were published while this candidate was built; it would take back what is in there."""
+
+
 class BudgetExceeded(Fatal):
     """A batch would read more bytes, or change a table more often, than is allowed; it stays pending."""
 
 
 class WarehouseRefused(Fatal):
     """The warehouse refused a statement: rights, a missing table, its syntax; the message has its own words."""
+
+
+class ReconcileIncomplete(Fatal):
+    """Reconcile could not look at, or start, everything; the message has every reason."""
 
 
 class BalanceError(Fatal):

@@ -78,3 +78,10 @@ def unannounced(ledger: Iterable[LedgerEntry]) -> Publication | None:
         return None
     batches = sum(e.detail == newest.detail for e in published)
     return Publication(candidate=newest.detail, run_id=newest.run_id, batches=batches)
+
+
+def unannounced_merges(ledger: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+    """The merges that no `announced` entry names, oldest first."""
+    entries = list(ledger)
+    announced = {e.batch_id for e in entries if e.kind == "announced"}
+    return [e for e in entries if e.kind == "merged" and e.batch_id not in announced]

@@ -8,7 +8,8 @@ WAREHOUSE_MERGED = "warehouse-merged"
 MARTS_PUBLISHED = "marts-published"
 INGEST_REQUESTED = "ingest-requested"
 SECRET_ROTATED = "secret-rotated"
-TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED)
+AIRBYTE_COMPLETED = "airbyte-completed"
+TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED, AIRBYTE_COMPLETED)
 
 EVENT_OF_TOPIC = {
     LAKE_LANDED: "lake.landed",
@@ -16,7 +17,10 @@ EVENT_OF_TOPIC = {
     MARTS_PUBLISHED: "marts.published",
     INGEST_REQUESTED: "source.requested",
     SECRET_ROTATED: "secret.rotated",
+    AIRBYTE_COMPLETED: "sync.completed",
 }
+ORIGIN_ATTRIBUTE = "millrace-origin-id"
+
 QUALITY_FAILED = "quality.failed"
 QUALITY_RECOVERED = "quality.recovered"
 QUALITY_QUARANTINED = "quality.quarantined"
@@ -25,13 +29,22 @@ ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
+STREAM_MERGED = "stream.merged"
+RUN_FAILED = "run.failed"
+RUN_RECOVERED = "run.recovered"
+RECONCILE_FOUND = "reconcile.found"
+DEAD_LETTERS_FOUND = "dead_letters.found"
+
 WAREHOUSE_RESOURCE = "millrace.warehouse"
+RECONCILE_RESOURCE = "millrace.reconcile"
 
 RAW = "raw/"
 MANIFESTS = "_manifests/"
 EMPTY_MANIFESTS = "_manifests_empty/"
 RESULTS = "_results/"
 SITE = "_site/"
+
+AUDITED = "_batches/audited"
 
 MODEL_SLOT = "model"
 MERGE_SLOTS = "merge."

@@ -14,10 +14,12 @@ from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
 from tasks.refuse import refused
 from tasks.slots import slot
+from tasks.tell import tell_failure, tell_recovery
 from tasks.validate_candidates import validate_candidates
 
 
-@flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def model(full: bool = False) -> int | State[Any]:
     """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
 

@@ -83,9 +83,11 @@ class AirbyteSettings(Section):
 
 
 class SlackSettings(Section):
-    """Name of the secret that holds the webhook's URL."""
+    """Secret of the webhook's URL, address of the runbook, seconds in which publications are told once (0: each)."""
 
     url_secret: str = "slack-webhook-url"
+    runbook: str = "docs/operations.md"
+    published_every_s: Annotated[int, Field(ge=0)] = 86400
 
 
 class DataflowSettings(Section):
@@ -114,6 +116,14 @@ class TriggerSettings(Section):
 
     landed_window_s: Annotated[int, Field(ge=1)] = 60
     merged_window_s: Annotated[int, Field(ge=1)] = 60
+
+
+class ReconcileSettings(Section):
+    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited."""
+
+    orphan_after_h: Annotated[float, Field(ge=0)] = 24
+    audit_every_h: Annotated[float, Field(gt=0)] = 168
+    wait_s: Seconds = 600
 
 
 class GatewaySettings(Section):
@@ -150,6 +160,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     beam: BeamSettings = BeamSettings()
     triggers: TriggerSettings = TriggerSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     gateway: GatewaySettings
     pools: PoolSettings
 

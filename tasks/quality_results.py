@@ -15,6 +15,7 @@ from tasks.run_id import run_id
 from warehouse.port import Warehouse
 
 BY = "model"
+REASON = 500
 
 
 def keep_results(warehouse: Warehouse, report: QualityReport, candidate: str, artifact: str) -> None:
@@ -45,9 +46,10 @@ def keep_results(warehouse: Warehouse, report: QualityReport, candidate: str, ar
 
 
 def _tell(event: str, candidate: str, results: Sequence[QualityResult]) -> None:
+    reason = "; ".join(sorted(f"{r.suite}.{r.column}: {r.expectation}" for r in results))
     emit_event(
         event,
-        resource={"prefect.resource.id": names.WAREHOUSE_RESOURCE},
+        resource={"prefect.resource.id": names.WAREHOUSE_RESOURCE, "millrace.reason": reason[:REASON]},
         payload={
             "v": 1,
             "candidate": candidate,

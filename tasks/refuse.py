@@ -7,7 +7,9 @@ from prefect.states import Failed
 
 from contracts.errors import QualityFailed
 
+REFUSED = "Refused"
+
 
 def refused(why: QualityFailed) -> State[Any]:
     """A failed state of its own name: the gate has told people already, so the alert on failed runs must not."""
-    return Failed(name="Refused", message=str(why), data=why)
+    return Failed(name=REFUSED, message=str(why), data=why)

@@ -100,7 +100,7 @@ def watch_sync(started: StartedSync) -> Sync:
         source=started.source,
         connection_id=started.connection_id,
         job_id=started.job_id,
-        created_at=_created_at(job),
+        created_at=created_at(job),
         outcome=job["status"],
         rows=job.get("rowsSynced"),
         bytes=job.get("bytesSynced"),
@@ -126,7 +126,7 @@ def _poll(
     return job
 
 
-def _created_at(job: dict[str, Any]) -> datetime:
+def created_at(job: dict[str, Any]) -> datetime:
     """When Airbyte made the job: the public API tells its start, as a string or as seconds."""
     value = job.get("createdAt") or job.get("startTime")
     if isinstance(value, int | float):

@@ -184,7 +184,7 @@ CASES = [
     Case("reconcile/reconcile", "find_unlanded", lambda b: b.stack.secret_disabled("airbyte-client-secret"),
          "airbyte-client-secret"),
     Case("reconcile/reconcile", "find_unmerged", lambda b: b.foreign_manifest(), "is no landing manifest"),
-    Case("reconcile/reconcile", "start_flows", lambda b: b.deployment_deleted("merge/merge"), "merge/merge"),
+    Case("reconcile/reconcile", "start_merges", lambda b: b.deployment_deleted("merge/merge"), "merge/merge"),
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -9,14 +10,16 @@ import pytest
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from prefect.events import EventTrigger
 
-from automations.apply import load
+from automations.apply import load, load_streams
 from blocks.airbyte_client import AirbyteClient, AirbyteRefused
 from blocks.secrets import MillraceCredentials, MillraceSecret, read_secret
 from contracts import names
 from contracts.batch import Balance
 from contracts.errors import SecretError, ServiceUnavailable, SettingsError
 from contracts.events import IngestRequested, WarehouseMerged, attributes
+from contracts.source import load_sources
 from events import EventBus
 from tests.servers import ROOT, free_port, server
 
@@ -205,7 +208,7 @@ def test_while_pubsub_is_down_publishing_is_worth_a_retry_and_works_afterwards(t
 
 
 AUTOMATIONS = ROOT / "automations"
-VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200"}
+VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200", "runbook": "docs", "published_every_s": "0"}
 
 
 def test_every_automation_of_the_project_loads_with_its_values() -> None:
@@ -217,13 +220,24 @@ def test_every_automation_of_the_project_loads_with_its_values() -> None:
         assert "${" not in automation.model_dump_json()
 
 
+def test_each_stream_whose_contract_says_how_fresh_it_is_has_an_automation_of_its_own() -> None:
+    streams = load_sources(ROOT / "sources")["airport_ops"].streams.values()
+    made = load_streams(AUTOMATIONS / "streams", VALUES, streams)
+    assert [a.name for a in made] == [f"Millrace: no new data of airport_ops.{s}" for s in ("flights", "weather")]
+    for automation in made:
+        trigger = automation.trigger
+        assert isinstance(trigger, EventTrigger)
+        assert trigger.within == timedelta(hours=36)
+        assert "${" not in automation.model_dump_json()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("name: x", "trigger"),
         ("name: [", "while parsing"),
         ("", "valid dictionary"),
-        ("name: ${nothing}", r"no value for \${nothing}; there are slack, ui"),
+        ("name: ${nothing}", r"no value for \${nothing}; there are slack, ui, runbook, published_every_s"),
         ("name: costs $ 5", "Invalid placeholder"),
         ("name: x\ntrigger: {type: event, posture: Reactive, threshold: 1}\nactions: [{type: explode}]", "explode"),
     ],

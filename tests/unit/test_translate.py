@@ -37,6 +37,16 @@ def landed(path: str = MANIFEST, kind: str = "OBJECT_FINALIZE") -> PushedMessage
     return message(eventType=kind, objectId=path, objectGeneration="9", bucketId="lake")
 
 
+WEBHOOK = {
+    "text": "Your connection shop from Postgres to GCS succeeded",
+    "data": {
+        "workspace": {"id": "w", "name": "Millrace", "url": "https://airbyte.example/workspaces/w"},
+        "connection": {"id": "c", "name": "shop", "url": "https://airbyte.example/connections/c"},
+        "source": {"id": "s", "name": "shop"}, "destination": {"id": "d", "name": "millrace-lake"},
+        "jobId": 42, "startedAt": "2026-01-01T11:00:00Z", "finishedAt": "2026-01-01T11:01:00Z", "bytesEmitted": 1000,
+        "bytesCommitted": 1000, "recordsEmitted": 10, "recordsCommitted": 10, "durationInSeconds": 60, "success": True,
+    },
+}  # fmt: skip
 CASES: list[tuple[str, PushedMessage, str, str, dict[str, Any], list[str]]] = [
     (names.LAKE_LANDED, landed(), "lake.landed", "millrace.stream.shop.orders",
      {"source": "shop", "stream": "orders", "job_id": 42, "object": MANIFEST, "generation": "9"}, []),
@@ -51,6 +61,8 @@ CASES: list[tuple[str, PushedMessage, str, str, dict[str, Any], list[str]]] = [
      {"source": "shop", "streams": None, "reason": ""}, []),
     (names.SECRET_ROTATED, message(secretId="projects/1/secrets/slack-url", eventType="SECRET_VERSION_ADD"),
      "secret.rotated", "millrace.secret.slack-url", {"secret": "slack-url", "change": "SECRET_VERSION_ADD"}, []),
+    (names.AIRBYTE_COMPLETED, message(WEBHOOK), "sync.completed", "millrace.source.shop",
+     {"source": "shop", "job_id": 42, "succeeded": True, "error": None}, []),
 ]  # fmt: skip
 
 
@@ -157,3 +169,36 @@ def test_one_message_is_one_event_and_two_are_two(one: str, other: str) -> None:
     assert first == event_id(names.INGEST_REQUESTED, one, source="shop")
     assert (first == event_id(names.INGEST_REQUESTED, other, source="shop")) == (one == other)
     assert first != event_id(names.SECRET_ROTATED, one, secretId="s")
+
+
+def completed(**changes: object) -> PushedMessage:
+    return message({"text": "", "data": dict(WEBHOOK["data"]) | changes})  # type: ignore[call-overload]
+
+
+def test_the_webhook_of_a_connection_that_is_not_ours_means_nothing() -> None:
+    assert translate(names.AIRBYTE_COMPLETED, completed(connection={"name": "Postgres → BigQuery"})) is None
+
+
+def test_the_webhook_of_another_version_of_airbyte_is_understood() -> None:
+    data = {"connection": {"name": "shop"}, "jobId": 7, "isSuccess": False, "errorMessage": "no route to host"}
+    event = translate(names.AIRBYTE_COMPLETED, message({"data": data}))
+    assert event
+    assert (event.payload["succeeded"], event.payload["error"]) == (False, "no route to host")
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": {"connection": {"name": "shop"}, "success": True}}])
+def test_what_is_no_webhook_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(EventRefused, match="airbyte-completed"):
+        translate(names.AIRBYTE_COMPLETED, message(body))
+
+
+def test_a_dead_letter_published_twice_is_one_event_and_none_with_another_message() -> None:
+    def id_of(message_id: str, **attributes: str) -> str:
+        given = PushedMessage(message_id=message_id, publish_time=AT, attributes={"source": "shop"} | attributes)
+        event = translate(names.INGEST_REQUESTED, given)
+        assert event
+        return event.id
+
+    again = {id_of(number, **{names.ORIGIN_ATTRIBUTE: "7"}) for number in ("8", "9")}
+    assert len(again) == 1
+    assert again & {id_of("7"), id_of("8"), id_of("9")} == set()
