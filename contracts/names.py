@@ -94,6 +94,11 @@ def open_batch_path(source: str, stream: str) -> str:
     return f"_batches/{source}/{stream}/open.json"
 
 
+def requested_sync_path(run_id: str) -> str:
+    """The sync that a flow run is about to start."""
+    return f"{RESULTS}syncs/{run_id}.requested.json"
+
+
 def started_sync_path(run_id: str) -> str:
     """The sync that a flow run started and has not reported yet."""
     return f"{RESULTS}syncs/{run_id}.json"

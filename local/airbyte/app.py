@@ -167,7 +167,7 @@ class Api:
                 raise Refused(409, f"job {job['jobId']} has ended")
             await asyncio.to_thread(self._runner.cancel, job["jobId"])
             job = self._job(str(job["jobId"]))
-        return JSONResponse(job)
+        return JSONResponse(self._runner.as_it_stands(job))
 
     def _job(self, number: str) -> Json:
         if not (number.isascii() and number.isdigit()) or len(number) > 18:

@@ -95,7 +95,7 @@ class AirbytePlace:
         """A connection whose connector runs the code `read`; returns its id. `more` changes what is below."""
         given = {"streams": ORDERS, "mode": "incremental_append", "discover": None, "config": {}, "destination": {}}
         given |= more
-        name = f"scripted-{uuid.uuid4().hex[:8]}"
+        name = f"scripted_{uuid.uuid4().hex[:8]}"
         code = {"read": read} | ({"discover": given["discover"]} if given["discover"] else {})
         folder = self.folder / name
         folder.mkdir()
