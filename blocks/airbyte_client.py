@@ -72,6 +72,15 @@ class AirbyteClient:
             )
         return connection
 
+    def sync_modes(self, connection_id: str) -> dict[str, str]:
+        """Airbyte's sync mode of each stream that a connection reads; none when the connection is gone."""
+        try:
+            connection = self.call("GET", f"/connections/{connection_id}")
+        except AirbyteRefused:
+            return {}
+        streams = (connection.get("configurations") or {}).get("streams") or []
+        return {stream["name"]: stream.get("syncMode") or "" for stream in streams}
+
     def start_job(self, connection_id: str) -> int:
         """Start a sync; returns the job's id.
 

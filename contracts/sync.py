@@ -35,12 +35,16 @@ class StartedSync(Frozen):
 
 
 class Sync(Frozen):
-    """A job that ended; `rows` and `bytes` are what Airbyte reports, None when it does not."""
+    """A job that ended; `rows` and `bytes` are what Airbyte reports, None when it does not.
+
+    `sync_modes`: Airbyte's mode of each stream that the connection reads.
+    """
 
     source: Name
     connection_id: str
     job_id: int
     created_at: datetime
+    ended_at: datetime | None = None
     outcome: Outcome
     rows: Count | None = None
     bytes: Count | None = None

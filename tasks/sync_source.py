@@ -110,14 +110,17 @@ def watch_sync(started: StartedSync) -> Sync:
     deadline = (started.at or datetime.now(UTC)) + timedelta(seconds=airbyte.sync_timeout_s)
     with airbyte.open() as client:
         job = _poll(client, started, airbyte.poll_s, deadline)
+        modes = client.sync_modes(started.connection_id)
     sync = Sync(
         source=started.source,
         connection_id=started.connection_id,
         job_id=started.job_id,
         created_at=_created_at(job),
+        ended_at=_instant(job["lastUpdatedAt"]) if job.get("lastUpdatedAt") else None,
         outcome=job["status"],
         rows=job.get("rowsSynced"),
         bytes=job.get("bytesSynced"),
+        sync_modes=modes,
         error=str(job.get("errorMessage") or job.get("failureReason") or ""),
     )
     log.info("sync.ended", extra={"event": "sync.ended", "fields": sync.model_dump(mode="json")})
@@ -143,7 +146,10 @@ def _poll(client: AirbyteClient, started: StartedSync, poll_s: float, deadline: 
 
 def _created_at(job: dict[str, Any]) -> datetime:
     """When Airbyte made the job: the public API tells its start, as a string or as seconds."""
-    value = job.get("createdAt") or job.get("startTime")
+    return _instant(job.get("createdAt") or job.get("startTime"))
+
+
+def _instant(value: Any) -> datetime:
     if isinstance(value, int | float):
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
     return datetime.fromisoformat(str(value).replace("Z", "+00:00"))

@@ -1,6 +1,6 @@
 """Dies at a call: a lake and an Airbyte client whose user is killed at the Nth call, before or after it took effect."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -43,8 +43,7 @@ class MortalLake:
             return found
 
         def call(*given: Any, **named: Any) -> Any:
-            answer = self._fate.call(lambda: found(*given, **named))
-            return iter(list(answer)) if isinstance(answer, Iterator) else answer
+            return self._fate.call(lambda: found(*given, **named))
 
         return call
 
