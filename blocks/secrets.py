@@ -1,9 +1,12 @@
 """Secrets in Secret Manager as blocks: the document holds a reference, the value is read on use."""
 
+from collections.abc import Iterable
+
 import grpc
 from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound, RetryError
 from google.api_core.retry import Retry, if_transient_error
 from google.cloud.secretmanager import SecretManagerServiceClient
+from google.cloud.secretmanager_v1 import SecretVersion
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 from prefect_gcp.credentials import GcpCredentials
 from prefect_gcp.secret_manager import GcpSecret
@@ -81,3 +84,27 @@ def read_secret(
     if not value:
         raise SecretError(f"secret {name!r} is empty ({path}); {hint}")
     return value
+
+
+def unusable_secrets(
+    credentials: MillraceCredentials, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
+) -> dict[str, str]:
+    """Secrets whose newest version can't be read, with the reason; looks at no value.
+
+    Raises:
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    client, unusable = credentials.get_secret_manager_client(), {}
+    for name in names:
+        path = f"projects/{credentials.project}/secrets/{name}/versions/latest"
+        try:
+            retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+            version = client.get_secret_version(name=path, retry=retry, timeout=timeout_s)
+        except NotFound:
+            unusable[name] = "does not exist or has no version"
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+        else:
+            if version.state != SecretVersion.State.ENABLED:
+                unusable[name] = f"has its newest version {SecretVersion.State(version.state).name.lower()}"
+    return unusable

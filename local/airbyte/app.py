@@ -41,6 +41,7 @@ class Api:
         routes = [Route("/applications/token", self.token, methods=["POST"]), Route("/health", self.health)]
         routes.append(self._route("/workspaces", self.workspaces, "GET"))
         routes.append(self._route("/workspaces/{workspace}/definitions/sources", self.definitions, "GET", "POST"))
+        routes.append(self._route("/workspaces/{workspace}/definitions/sources/{id}", self.definition, "GET", "PUT"))
         for kind in IDS:
             routes.append(self._route(f"/{kind}", self._collection(kind), "GET", "POST"))
             routes.append(self._route(f"/{kind}/{{id}}", self._single(kind), "GET", "PATCH", "DELETE"))
@@ -80,13 +81,24 @@ class Api:
 
     async def definitions(self, request: Request) -> Response:
         """List or add source definitions: an image and its tag."""
-        if request.path_params["workspace"] != WORKSPACE:
-            raise Refused(404, f"no workspace {request.path_params['workspace']}")
+        _check_workspace(request)
         if request.method == "GET":
             return listing(request, self._store.items("definitions"))
         body = await body_of(request)
         body["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, text_of(body, "dockerRepository")))
         return JSONResponse(self._store.put("definitions", body["id"], body))
+
+    async def definition(self, request: Request) -> Response:
+        """One source definition; PUT gives it another name or tag."""
+        _check_workspace(request)
+        there = self._store.item("definitions", request.path_params["id"])
+        if there is None:
+            raise Refused(404, f"no definition {request.path_params['id']}")
+        if request.method == "PUT":
+            body = await body_of(request)
+            changed = {field: text_of(body, field) for field in ("name", "dockerImageTag")}
+            there = self._store.put("definitions", there["id"], there | changed)
+        return JSONResponse(there)
 
     def _collection(self, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
@@ -180,6 +192,11 @@ class Api:
     async def page(self, _: Request) -> Response:
         """Connections and their newest jobs, for people."""
         return HTMLResponse(jobs_page(self._store.items("connections"), self._store.jobs()[:100]))
+
+
+def _check_workspace(request: Request) -> None:
+    if request.path_params["workspace"] != WORKSPACE:
+        raise Refused(404, f"no workspace {request.path_params['workspace']}")
 
 
 def _check_connection(connection: Json) -> None:

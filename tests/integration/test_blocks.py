@@ -73,7 +73,7 @@ def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: st
 
 def test_what_airbyte_does_not_have_is_named(airbyte: str) -> None:
     with AirbyteClient(airbyte, *CLIENT) as client:
-        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.connections apply shop`"):
+        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.airbyte apply shop`"):
             client.connection("shop")
         with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*no connection nope"):
             client.start_job("nope")
