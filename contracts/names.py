@@ -20,6 +20,7 @@ EVENT_OF_TOPIC = {
 QUALITY_FAILED = "quality.failed"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
+SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
 WAREHOUSE_RESOURCE = "millrace.warehouse"
@@ -132,6 +133,11 @@ def live_view(stream: str) -> str:
 def stream_resource(source: str, stream: str) -> str:
     """Resource id of a stream in events."""
     return f"millrace.stream.{source}.{stream}"
+
+
+def secret_resource(secret: str) -> str:
+    """Resource id of a secret in events."""
+    return f"millrace.secret.{secret}"
 
 
 def merge_slot(source: str, stream: str) -> str:

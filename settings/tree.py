@@ -60,9 +60,10 @@ class EventSettings(Section):
 
 
 class SecretSettings(Section):
-    """Address of a Secret Manager other than Google's."""
+    """Address of a Secret Manager other than Google's; age from which an alert asks for a new value (0: never)."""
 
     endpoint: str = ""
+    max_age_days: Annotated[int, Field(ge=0)] = 90
 
 
 class AirbyteSettings(Section):

@@ -115,7 +115,7 @@ def watch_sync(started: StartedSync) -> Sync:
         source=started.source,
         connection_id=started.connection_id,
         job_id=started.job_id,
-        created_at=_created_at(job),
+        created_at=created_at(job),
         ended_at=_instant(job["lastUpdatedAt"]) if job.get("lastUpdatedAt") else None,
         outcome=job["status"],
         rows=job.get("rowsSynced"),
@@ -144,7 +144,7 @@ def _poll(client: AirbyteClient, started: StartedSync, poll_s: float, deadline: 
     return job
 
 
-def _created_at(job: dict[str, Any]) -> datetime:
+def created_at(job: dict[str, Any]) -> datetime:
     """When Airbyte made the job: the public API tells its start, as a string or as seconds."""
     return _instant(job.get("createdAt") or job.get("startTime"))
 

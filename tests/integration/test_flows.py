@@ -1,5 +1,6 @@
 """The four flows, run in this process against real servers: what they land, merge, publish, announce and find."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -7,18 +8,24 @@ from typing import Any
 import pytest
 from prefect import Flow
 from prefect.concurrency.sync import concurrency
+from prefect_slack import SlackWebhook
 
-from blocks.airbyte_client import TERMINAL
+from blocks import names as block_names
+from blocks.airbyte_client import TERMINAL, AirbyteRefused
+from blocks.load import registered
 from contracts import names
 from contracts.errors import QualityFailed, SettingsError, UnknownStream
 from contracts.model import unannounced
+from flows.connections import connections
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.reconcile import reconcile
+from flows.rotation import rotation
+from local.stack.place import PROJECT
 from tasks.publish_marts import published_entry
 from tests.e2e.landing import airline, land, parquet
-from tests.integration.airbyte_place import query, rows
+from tests.integration.airbyte_place import query, rows, secret_manager
 from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
 from tests.servers import wait_until
 
@@ -208,6 +215,50 @@ def test_reconcile_lands_and_frees_before_it_names_a_flow_that_is_not_deployed(
     assert place.slot(names.merge_slot(SOURCE, "weather")) == 0
     left = place.run(reconcile, dry_run=True).tables["reconcile"]
     assert left == [row for row in lacking if row["found"] in ("landing not merged", "merge not published")]
+
+
+def test_rotation_hands_prefect_the_newest_slack_url_and_tells_of_unusable_secrets(
+    place: FlowsPlace, published: Ran
+) -> None:
+    assert place.run(rotation).result == 0
+    parent = f"projects/{PROJECT}/secrets"
+    with secret_manager(place.place.ports["secrets"]) as manager:
+        slack = f"{parent}/slack-webhook-url"
+        old = manager.get_secret_version(name=f"{slack}/versions/latest").name
+        url = "http://127.0.0.1:9/services/rotated"
+        manager.add_secret_version(parent=slack, payload={"data": url.encode()})
+        manager.disable_secret_version(name=old)
+        unusable = manager.get_secret_version(name=f"{parent}/airbyte-hmac-id/versions/latest").name
+        manager.disable_secret_version(name=unusable)
+        try:
+            ran = place.run(rotation)
+        finally:
+            manager.enable_secret_version(name=unusable)
+    assert ran.result == 1
+    assert registered(SlackWebhook, block_names.SLACK).url.get_secret_value() == url
+    told = {row["secret"]: row["wants a new value"] for row in ran.tables["secrets"]}
+    assert {name: why for name, why in told.items() if why} == {"airbyte-hmac-id": "has its newest version disabled"}
+    assert set(told) >= {"airbyte-client-id", "airbyte-client-secret", "slack-webhook-url", "airport-ops-password"}
+
+
+def test_connections_agree_again_after_somebody_changed_one(place: FlowsPlace, published: Ran) -> None:
+    assert place.run(connections).result == "applied: 0 to create, 0 to change, 4 that agree, 0 to delete"
+    connection = place.airbyte.connection(SOURCE)["connectionId"]
+    place.airbyte.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
+    with pytest.raises(AirbyteRefused, match="is inactive, so it starts no sync"):
+        place.run(ingest, source=SOURCE).result  # noqa: B018  it raises what the flow raised
+    dry = place.run(connections, dry_run=True)
+    assert dry.result == "planned: 0 to create, 1 to change, 3 that agree, 0 to delete"
+    (row,) = [row for row in dry.tables["connections"] if row["action"] == "update"]
+    assert row["differs"] == 'status: "inactive" → "active"'
+    place.run(connections)
+    assert place.airbyte.connection(SOURCE)["status"] == "active"
+
+
+def test_a_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) -> None:
+    (text,) = place.progress(ingested)
+    assert re.fullmatch(r"Sync \d+ of airport_ops: succeeded, [\d,]+ rows, [\d.,]+ MB, [\d,]+ rows/s", text)
+    assert " 0 rows," not in text
 
 
 def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
