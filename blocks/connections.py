@@ -6,21 +6,30 @@ A definition, a source and a connection per file, and one destination: the lake.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from blocks.airbyte_client import ACTIVE, AirbyteClient
 from blocks.differences import Sent, differences, filled
 from contracts.errors import SettingsError
 from contracts.names import RAW
-from contracts.source import MANUAL, SecretReference, SourceContract
+from contracts.source import MANUAL, SecretReference, SourceContract, load_manifest
+from settings.tree import ROOT
 
 DESTINATION = "millrace-lake"
 PATH_FORMAT = RAW + "${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"
 SYNC_MODES = {"cdc": "incremental_append", "append": "incremental_append", "overwrite": "full_refresh_overwrite"}
 HMAC = ("airbyte-hmac-id", "airbyte-hmac-secret")
-IDS = {"definition": "id", "source": "sourceId", "destination": "destinationId", "connection": "connectionId"}
+IDS = {
+    "definition": "id",
+    "manifest": "id",
+    "source": "sourceId",
+    "destination": "destinationId",
+    "connection": "connectionId",
+}
 
 Json = dict[str, Any]
+Key = tuple[str, str]
 Action = Literal["create", "update", "keep", "delete"]
 SIGNS: dict[Action, str] = {"create": "+", "update": "~", "keep": "=", "delete": "-"}
 
@@ -48,11 +57,14 @@ class Change:
 class Connections:
     """Airbyte's definitions, sources, destinations and connections, beside what is wanted."""
 
-    def __init__(self, client: AirbyteClient, lake_url: str, sent: Sent = by_reference) -> None:
-        self._client, self._lake_url, self._sent = client, lake_url, sent
+    def __init__(
+        self, client: AirbyteClient, lake_url: str, sent: Sent = by_reference, folder: Path = ROOT / "sources"
+    ) -> None:
+        self._client, self._lake_url, self._sent, self._folder = client, lake_url, sent, folder
         self._workspace = client.call("GET", "/workspaces")["data"][0]["workspaceId"]
+        definitions = f"/workspaces/{self._workspace}/definitions"
         self._paths = {
-            "definition": f"/workspaces/{self._workspace}/definitions/sources",
+            "definition": f"{definitions}/sources", "manifest": f"{definitions}/declarative_sources",
             "source": "/sources", "destination": "/destinations", "connection": "/connections",
         }  # fmt: skip
 
@@ -67,7 +79,7 @@ class Connections:
         wanted = {("destination", DESTINATION): destination(self._lake_url)}
         for source in sources:
             _check_connector(there, source)
-            wanted["definition", source.connector.image] = definition(source)
+            wanted[definition_of(source)] = self._definition(source)
             wanted["source", source.source] = {"configuration": source.connector.config}
             wanted["connection", source.source] = connection(source)
         changes = [self._change(there[kind], kind, name, body, force) for (kind, name), body in wanted.items()]
@@ -76,26 +88,31 @@ class Connections:
     def apply(self, changes: Iterable[Change], sources: Iterable[SourceContract]) -> None:
         """Do what was planned; deletes too."""
         ids = {(change.kind, change.name): change.item_id for change in changes}
-        images = {source.source: source.connector.image for source in sources}
+        definitions = {source.source: definition_of(source) for source in sources}
         for change in changes:
             path, body = self._paths[change.kind], filled(change.body, self._sent)
             if change.action == "delete":
                 self._client.call("DELETE", f"{path}/{change.item_id}")
             elif change.action == "update":
-                method = "PUT" if change.kind == "definition" else "PATCH"
+                method = "PUT" if change.kind in ("definition", "manifest") else "PATCH"
                 self._client.call(method, f"{path}/{change.item_id}", json=body)
             elif change.action == "create":
-                named = {"name": change.name} | self._parents(change, ids, images) | body
+                named = {"name": change.name} | self._parents(change, ids, definitions) | body
                 made = self._client.call("POST", path, json=named)
                 ids[change.kind, change.name] = made[IDS[change.kind]]
 
-    def _parents(self, change: Change, ids: dict[tuple[str, str], str], images: dict[str, str]) -> Json:
+    def _definition(self, source: SourceContract) -> Json:
+        """A connector's image and tag, or the manifest that it is made of."""
+        if source.connector.manifest:
+            return {"manifest": load_manifest(self._folder, source)}
+        return {"dockerRepository": source.connector.image, "dockerImageTag": source.connector.version}
+
+    def _parents(self, change: Change, ids: dict[Key, str], definitions: dict[str, Key]) -> Json:
         """What an item refers to, of which some is only made now."""
         if change.kind == "connection":
             return {"sourceId": ids["source", change.name], "destinationId": ids["destination", DESTINATION]}
         if change.kind == "source":
-            definition_id = ids["definition", images[change.name]]
-            return {"workspaceId": self._workspace, "definitionId": definition_id}
+            return {"workspaceId": self._workspace, "definitionId": ids[definitions[change.name]]}
         return {"workspaceId": self._workspace} if change.kind == "destination" else {}
 
     def _change(self, there: list[Json], kind: str, name: str, wanted: Json, force: bool) -> Change:
@@ -104,6 +121,9 @@ class Connections:
             return Change(kind, name, "create", body=wanted)
         different = {key: list(differences(found.get(key), part, self._sent, key)) for key, part in wanted.items()}
         changed = {key: wanted[key] for key, lines in different.items() if lines or force}
+        if "manifest" in wanted and found["manifest"] != wanted["manifest"] and not different["manifest"]:
+            different["manifest"] = ["manifest: parts taken away"]
+            changed = wanted
         lines = tuple(line for lines in different.values() for line in lines)
         if kind == "definition" and changed:
             changed = {"name": found["name"]} | wanted  # is replaced whole
@@ -116,9 +136,9 @@ def _find(items: list[Json], kind: str, name: str) -> Json | None:
     return min(found, key=lambda item: item.get("status", ACTIVE) != ACTIVE, default=None)
 
 
-def definition(source: SourceContract) -> Json:
-    """A connector's image and tag."""
-    return {"dockerRepository": source.connector.image, "dockerImageTag": source.connector.version}
+def definition_of(source: SourceContract) -> Key:
+    """What a source's definition goes by: its image, or its own name when it has a manifest."""
+    return ("manifest", source.source) if source.connector.manifest else ("definition", source.connector.image)
 
 
 def destination(lake_url: str) -> Json:
@@ -159,12 +179,13 @@ def _stream(name: str, mode: str, order: tuple[str, ...], key: tuple[str, ...]) 
 
 def _check_connector(there: dict[str, list[Json]], source: SourceContract) -> None:
     found = _find(there["source"], "source", source.source)
-    images = {item["id"]: item["dockerRepository"] for item in there["definition"]}
-    image = images.get(found["definitionId"]) if found else None
-    if image not in (None, source.connector.image):
+    known = {item["id"]: ("definition", item["dockerRepository"]) for item in there["definition"]}
+    known |= {item["id"]: ("manifest", item["name"]) for item in there["manifest"]}
+    kind, name = known.get(found["definitionId"], ("", "")) if found else ("", "")
+    if kind and (kind, name) != definition_of(source):
         raise SettingsError(
-            f"Airbyte's source {source.source!r} has the connector {image!r}, sources/{source.source}.yaml names"
-            f" {source.connector.image!r}; a connector can't be exchanged: delete the source in Airbyte, apply again,"
+            f"Airbyte's source {source.source!r} has the connector {name!r}, sources/{source.source}.yaml names"
+            f" {definition_of(source)[1]!r}; a connector can't be exchanged: delete the source in Airbyte, apply again,"
             " and raise the source's `epoch`"
         )
 

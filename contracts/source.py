@@ -40,10 +40,15 @@ Config = TypeAliasType(
 
 
 class Connector(Frozen):
-    """The Airbyte connector of a source and its configuration, which may be nested; secrets by reference."""
+    """The Airbyte connector of a source and its configuration, which may be nested; secrets by reference.
+
+    `manifest`: file in `sources/` that describes a REST API to the image `airbyte/source-declarative-manifest`, as
+    Airbyte's connector builder exports it.
+    """
 
     image: str
     version: str
+    manifest: Annotated[str, Field(pattern=r"^(manifests/[a-z][a-z0-9_]*\.yaml)?$")] = ""
     config: dict[str, Config] = Field(default_factory=dict)
 
     @property
@@ -125,8 +130,26 @@ def load_sources(directory: Path) -> dict[str, SourceContract]:
         source = parse_source(_text(path), path.name)
         if source.source != path.stem:
             raise ContractError(f"{path.name}: declares source {source.source!r}; name the file {source.source}.yaml")
+        if source.connector.manifest:
+            load_manifest(directory, source)
         sources[source.source] = source
     return sources
+
+
+def load_manifest(directory: Path, source: SourceContract) -> dict[str, Any]:
+    """The manifest of a source that is read by `source-declarative-manifest`.
+
+    Raises:
+        ContractError: the file is missing, or no manifest.
+    """
+    name = source.connector.manifest
+    try:
+        manifest = yaml.safe_load((directory / name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ContractError(f"{source.source}.yaml: connector.manifest: {name}: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("type") != "DeclarativeSource":
+        raise ContractError(f"{source.source}.yaml: connector.manifest: {name} has no `type: DeclarativeSource`")
+    return manifest
 
 
 def _text(path: Path) -> str:

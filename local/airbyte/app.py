@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from local.airbyte.answers import Json, Refused, as_instant, body_of, instant_of, listing, refuse, text_of
+from local.airbyte.definitions import definition_handlers
 from local.airbyte.page import jobs_page
 from local.airbyte.runner import Runner
 from local.airbyte.store import TERMINAL, Store, new_id
@@ -20,10 +21,10 @@ from local.airbyte.store import TERMINAL, Store, new_id
 TOKEN_S = 900
 WORKSPACE = str(uuid.uuid5(uuid.NAMESPACE_DNS, "workspace.millrace.local"))
 IDS = {"sources": "sourceId", "destinations": "destinationId", "connections": "connectionId"}
-REFERENCES = {
-    "sources": {"definitionId": "definitions"},
+REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "sources": {"definitionId": ("definitions", "declaratives")},
     "destinations": {},
-    "connections": {"sourceId": "sources", "destinationId": "destinations"},
+    "connections": {"sourceId": ("sources",), "destinationId": ("destinations",)},
 }
 SYNC_MODES = ("full_refresh_overwrite", "full_refresh_append", "incremental_append")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -40,8 +41,12 @@ class Api:
         """The server."""
         routes = [Route("/applications/token", self.token, methods=["POST"]), Route("/health", self.health)]
         routes.append(self._route("/workspaces", self.workspaces, "GET"))
-        routes.append(self._route("/workspaces/{workspace}/definitions/sources", self.definitions, "GET", "POST"))
-        routes.append(self._route("/workspaces/{workspace}/definitions/sources/{id}", self.definition, "GET", "PUT"))
+        for name, (collection, single) in definition_handlers(self._store, WORKSPACE).items():
+            path = f"/workspaces/{{workspace}}/definitions/{name}"
+            routes += [
+                self._route(path, collection, "GET", "POST"),
+                self._route(f"{path}/{{id}}", single, "GET", "PUT"),
+            ]
         for kind in IDS:
             routes.append(self._route(f"/{kind}", self._collection(kind), "GET", "POST"))
             routes.append(self._route(f"/{kind}/{{id}}", self._single(kind), "GET", "PATCH", "DELETE"))
@@ -79,27 +84,6 @@ class Api:
         """The one workspace."""
         return JSONResponse({"data": [{"workspaceId": WORKSPACE, "name": "Millrace", "dataResidency": "local"}]})
 
-    async def definitions(self, request: Request) -> Response:
-        """List or add source definitions: an image and its tag."""
-        _check_workspace(request)
-        if request.method == "GET":
-            return listing(request, self._store.items("definitions"))
-        body = await body_of(request)
-        body["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, text_of(body, "dockerRepository")))
-        return JSONResponse(self._store.put("definitions", body["id"], body))
-
-    async def definition(self, request: Request) -> Response:
-        """One source definition; PUT gives it another name or tag."""
-        _check_workspace(request)
-        there = self._store.item("definitions", request.path_params["id"])
-        if there is None:
-            raise Refused(404, f"no definition {request.path_params['id']}")
-        if request.method == "PUT":
-            body = await body_of(request)
-            changed = {field: text_of(body, field) for field in ("name", "dockerImageTag")}
-            there = self._store.put("definitions", there["id"], there | changed)
-        return JSONResponse(there)
-
     def _collection(self, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
             if request.method == "GET":
@@ -134,8 +118,8 @@ class Api:
         """
         text_of(item, "name")
         for field, of in REFERENCES[kind].items():
-            if self._store.item(of, text_of(item, field)) is None:
-                raise Refused(404, f"no {of[:-1]} {item[field]}")
+            if all(self._store.item(kind, text_of(item, field)) is None for kind in of):
+                raise Refused(404, f"no {of[0][:-1]} {item[field]}")
         if not isinstance(item.get("configuration", {}), dict):
             raise Refused(400, "configuration is no object")
         if kind == "connections":
@@ -192,11 +176,6 @@ class Api:
     async def page(self, _: Request) -> Response:
         """Connections and their newest jobs, for people."""
         return HTMLResponse(jobs_page(self._store.items("connections"), self._store.jobs()[:100]))
-
-
-def _check_workspace(request: Request) -> None:
-    if request.path_params["workspace"] != WORKSPACE:
-        raise Refused(404, f"no workspace {request.path_params['workspace']}")
 
 
 def _check_connection(connection: Json) -> None:

@@ -1,13 +1,18 @@
 """The four flows, run in this process against real servers: what they land, merge, publish, announce and find."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prefect import Flow
 from prefect.concurrency.sync import concurrency
+from prefect.settings import PREFECT_API_URL
 from prefect_slack import SlackWebhook
 
 from blocks import names as block_names
@@ -25,9 +30,10 @@ from flows.rotation import rotation
 from local.stack.place import PROJECT
 from tasks.publish_marts import published_entry
 from tests.e2e.landing import airline, land, parquet
+from tests.integration.added_source import follow
 from tests.integration.airbyte_place import query, rows, secret_manager
 from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
-from tests.servers import wait_until
+from tests.servers import server, wait_until
 
 STREAMS = ("flights", "weather", "planes", "airlines", "airports")
 NOWHERE = "XXX"
@@ -259,6 +265,35 @@ def test_a_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) 
     (text,) = place.progress(ingested)
     assert re.fullmatch(r"Sync \d+ of airport_ops: succeeded, [\d,]+ rows, [\d.,]+ MB, [\d,]+ rows/s", text)
     assert " 0 rows," not in text
+
+
+@pytest.mark.connectors
+def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state(
+    place: FlowsPlace, published: Ran, tmp_path: Path
+) -> None:
+    with server("notices", tmp_path / "notices") as port:
+        said = {said.command: said.output for said in follow(tmp_path, port, path_environment())}
+        plan = said["python -m blocks.airbyte plan notices"]
+        assert re.findall(r"^\+ (\w+) notices$", plan, re.MULTILINE) == ["manifest", "source", "connection"]
+        assert "applied: 3 to create, 0 to change, 1 that agree" in said["python -m blocks.airbyte apply notices"]
+        assert place.query("SELECT count(*), max(updated_at) FROM raw_notices.notices_live") == [
+            (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
+        ]  # fmt: skip
+        stats = httpx.get(f"http://127.0.0.1:{port}/stats").json()
+        assert stats["refused"] > 0 or stats["answered"] < 5, "what was one request too many was asked again"
+        new = {"id": 7, "airport": "JFK", "text": "open again", "updated_at": "2013-02-01T00:00:00Z"}
+        httpx.post(f"http://127.0.0.1:{port}/notices", json=new, headers={"Authorization": "Bearer notices"})
+        job = place.airbyte.start_job(place.airbyte.connection("notices")["connectionId"])
+        wait_until(lambda: place.airbyte.job(job)["status"] in TERMINAL, "the second sync ends", 60)
+        assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["since"] == "2013-01-05T23:00:00Z"
+        ended = place.airbyte.job(job)
+        assert (ended["status"], ended["rowsSynced"]) == ("succeeded", 2), "the newest one again, and the new one"
+
+
+def path_environment() -> dict[str, str]:
+    """This process's environment, with its Python first and its Prefect server."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PREFECT_API_URL": PREFECT_API_URL.value()}
 
 
 def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
