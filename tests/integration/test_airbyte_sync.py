@@ -12,7 +12,7 @@ import pytest
 from blocks.connections import apply
 from contracts.source import SourceContract, load_sources
 from lake.store import Lake
-from local.airbyte.destination import META
+from local.airbyte.columns import META
 from local.airport_ops.replay import advance, create
 from tests.integration.airbyte_place import (
     IMAGE,
