@@ -6,6 +6,7 @@ For places without `gcloud`; makes the secret when it is missing. The value come
 import argparse
 import contextlib
 import sys
+from typing import Any
 
 from google.api_core.exceptions import AlreadyExists, GoogleAPICallError
 
@@ -27,7 +28,7 @@ def add_version(credentials: MillraceCredentials, name: str, value: bytes, *, di
     client = credentials.get_secret_manager_client()
     try:
         with contextlib.suppress(AlreadyExists):
-            made = {"replication": {"automatic": {}}}
+            made: dict[str, Any] = {"replication": {"automatic": {}}}
             client.create_secret(parent=parent, secret_id=name, secret=made, timeout=TIMEOUT_S)
         secret = f"{parent}/secrets/{name}"
         payload = {"data": value}

@@ -29,7 +29,8 @@ def notice(number: int) -> Json:
 def notices_app(file: Path) -> Starlette:
     """The server; what is added is kept in `file`."""
     notices = json.loads(file.read_text()) if file.exists() else [notice(number) for number in range(120)]
-    count, stats = itertools.count(1), {"answered": 0, "refused": 0, "since": ""}
+    count = itertools.count(1)
+    stats: Json = {"answered": 0, "refused": 0, "since": ""}
 
     async def listed(request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
