@@ -108,12 +108,14 @@ class AirbyteClient:
                 raise
 
     def pages(self, path: str, limit: int = 100) -> list[dict[str, Any]]:
-        """All items of a paged listing."""
+        """All items of a listing, in pages or, as Airbyte gives its definitions, whole whatever the limit."""
         items: list[dict[str, Any]] = []
         while True:
             page = self.call("GET", path, params={"limit": limit, "offset": len(items)}).get("data", [])
+            if page and page[0] in items:
+                return items
             items += page
-            if len(page) < limit:
+            if len(page) != limit:
                 return items
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Connections:
             return {"sourceId": ids["source", change.name], "destinationId": ids["destination", DESTINATION]}
         if change.kind == "source":
             return {"workspaceId": self._workspace, "definitionId": ids[definitions[change.name]]}
-        return {"workspaceId": self._workspace} if change.kind == "destination" else {}
+        return {"workspaceId": self._workspace} if change.kind in ("destination", "manifest") else {}
 
     def _change(self, there: list[Json], kind: str, name: str, wanted: Json, force: bool) -> Change:
         found = _find(there, kind, name)

@@ -20,6 +20,7 @@ EVENT_OF_TOPIC = {
 QUALITY_FAILED = "quality.failed"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
+SYNC_COMPLETED = "sync.completed"
 SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
@@ -133,6 +134,11 @@ def live_view(stream: str) -> str:
 def stream_resource(source: str, stream: str) -> str:
     """Resource id of a stream in events."""
     return f"millrace.stream.{source}.{stream}"
+
+
+def source_resource(source: str) -> str:
+    """Resource id of a source in events."""
+    return f"millrace.source.{source}"
 
 
 def secret_resource(secret: str) -> str:

@@ -17,6 +17,7 @@ from tasks.run_id import run_id
 from tasks.source import source_contract
 from tasks.started_syncs import forget_sync, recall_requested, recall_sync, remember_requested, remember_sync
 from tasks.sync_progress import SyncProgress
+from tasks.webhook_error import webhook_error
 
 log = logging.getLogger(__name__)
 
@@ -121,10 +122,18 @@ def watch_sync(started: StartedSync) -> Sync:
         rows=job.get("rowsSynced"),
         bytes=job.get("bytesSynced"),
         sync_modes=modes,
-        error=str(job.get("errorMessage") or job.get("failureReason") or ""),
+        error=_error(started, job),
     )
     log.info("sync.ended", extra={"event": "sync.ended", "fields": sync.model_dump(mode="json")})
     return sync
+
+
+def _error(started: StartedSync, job: dict[str, Any]) -> str:
+    """Why a job did not succeed: the API's own words where it has some, else the webhook's."""
+    told = job.get("errorMessage") or job.get("failureReason")
+    if told or job["status"] != "failed":
+        return str(told or "")
+    return webhook_error(started.source, started.job_id)
 
 
 def _poll(client: AirbyteClient, started: StartedSync, poll_s: float, deadline: datetime) -> dict[str, Any]:

@@ -90,6 +90,15 @@ def test_listings_are_read_to_their_end(airbyte: str) -> None:
         assert sorted(d["name"] for d in client.pages(path, limit=2)) == [f"s{n}" for n in range(5)]
 
 
+def test_a_listing_that_comes_whole_whatever_the_limit_is_read_once(
+    airbyte: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for items in ([{"id": n} for n in range(5)], [{"id": n} for n in range(2)]):
+        with AirbyteClient(airbyte, *CLIENT) as client:
+            monkeypatch.setattr(client, "call", lambda *_, items=items, **__: {"data": items})
+            assert client.pages("/workspaces/w/definitions/sources", limit=2) == items
+
+
 @pytest.fixture(scope="module")
 def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MillraceCredentials]:
     with server("secrets", tmp_path_factory.mktemp("secrets") / "state") as port:

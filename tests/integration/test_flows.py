@@ -12,6 +12,7 @@ import httpx
 import pytest
 from prefect import Flow
 from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 from prefect_slack import SlackWebhook
 
@@ -29,6 +30,7 @@ from flows.reconcile import reconcile
 from flows.rotation import rotation
 from local.stack.place import PROJECT
 from tasks.publish_marts import published_entry
+from tasks.webhook_error import webhook_error
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.added_source import follow
 from tests.integration.airbyte_place import query, rows, secret_manager
@@ -259,6 +261,14 @@ def test_connections_agree_again_after_somebody_changed_one(place: FlowsPlace, p
     assert row["differs"] == 'status: "inactive" → "active"'
     place.run(connections)
     assert place.airbyte.connection(SOURCE)["status"] == "active"
+
+
+def test_the_reason_that_airbytes_api_does_not_tell_is_the_webhooks(place: FlowsPlace, ingested: Ran) -> None:
+    resource = {"prefect.resource.id": f"millrace.source.{SOURCE}"}
+    payload = {"v": 1, "source": SOURCE, "job_id": 4242, "succeeded": False, "error": "no route to host"}
+    emit_event("sync.completed", resource=resource, payload=payload)
+    assert webhook_error(SOURCE, 4242, patience_s=30) == "no route to host"
+    assert webhook_error(SOURCE, 4243, patience_s=0) == ""
 
 
 def test_a_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) -> None:
