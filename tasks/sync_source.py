@@ -21,6 +21,8 @@ from tasks.webhook_error import webhook_error
 
 log = logging.getLogger(__name__)
 
+LATE = timedelta(minutes=5)  # after a job's end, its webhook is not waited for
+
 
 @task(task_run_name="start sync of {source}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
       cache_policy=NO_CACHE)  # fmt: skip
@@ -133,7 +135,8 @@ def _error(started: StartedSync, job: dict[str, Any]) -> str:
     told = job.get("errorMessage") or job.get("failureReason")
     if told or job["status"] != "failed":
         return str(told or "")
-    return webhook_error(started.source, started.job_id)
+    just_ended = bool(job.get("lastUpdatedAt")) and datetime.now(UTC) - _instant(job["lastUpdatedAt"]) < LATE
+    return webhook_error(started.source, started.job_id) if just_ended else ""
 
 
 def _poll(client: AirbyteClient, started: StartedSync, poll_s: float, deadline: datetime) -> dict[str, Any]:
