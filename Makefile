@@ -16,10 +16,11 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test test-bigquery chaos check format bench bench-merge bench-model contracts lock clean
+.PHONY: help setup run up down status test test-bigquery chaos check format bench bench-connector bench-merge bench-model \
+	contracts lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## install everything into .venv (done by the other targets when needed)
 
@@ -81,10 +82,14 @@ bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run;
 contracts: $(VENV)/ready ## write what follows from sources/*.yaml: dbt sources, suites, schema, docs
 	@$(BIN)/python -m contracts write
 
+bench-connector: $(VENV)/ready ## measure connector to lake beside the bare connector; ARGS=--record
+	@$(BIN)/python -m bench.connector $(ARGS)
+
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 local/bigquery/requirements.in -o $(BIGQUERY_LOCK)
+	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 local/airbyte/connectors.in -o local/airbyte/connectors.txt
 
 clean: ## end the stack and delete all of its data; the next run starts over
 	@if [ -x $(BIN)/python ] && [ -d .millrace ]; then $(BIN)/python -m local down; fi

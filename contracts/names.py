@@ -27,6 +27,8 @@ QUALITY_QUARANTINED = "quality.quarantined"
 QUALITY_WARNED = "quality.warned"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
+SYNC_COMPLETED = "sync.completed"
+SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
 STREAM_MERGED = "stream.merged"
@@ -110,6 +112,11 @@ def open_batch_path(source: str, stream: str) -> str:
     return f"_batches/{source}/{stream}/open.json"
 
 
+def requested_sync_path(run_id: str) -> str:
+    """The sync that a flow run is about to start."""
+    return f"{RESULTS}syncs/{run_id}.requested.json"
+
+
 def started_sync_path(run_id: str) -> str:
     """The sync that a flow run started and has not reported yet."""
     return f"{RESULTS}syncs/{run_id}.json"
@@ -143,6 +150,16 @@ def live_view(stream: str) -> str:
 def stream_resource(source: str, stream: str) -> str:
     """Resource id of a stream in events."""
     return f"millrace.stream.{source}.{stream}"
+
+
+def source_resource(source: str) -> str:
+    """Resource id of a source in events."""
+    return f"millrace.source.{source}"
+
+
+def secret_resource(secret: str) -> str:
+    """Resource id of a secret in events."""
+    return f"millrace.secret.{secret}"
 
 
 def merge_slot(source: str, stream: str) -> str:

@@ -66,17 +66,23 @@ class EventSettings(Section):
 
 
 class SecretSettings(Section):
-    """Address of a Secret Manager other than Google's."""
+    """Address of a Secret Manager other than Google's; age from which an alert asks for a new value (0: never)."""
 
     endpoint: str = ""
+    max_age_days: Annotated[int, Field(ge=0)] = 90
 
 
 class AirbyteSettings(Section):
-    """Airbyte's public API; the credentials are names of secrets."""
+    """Airbyte's public API; the credentials are names of secrets.
+
+    `send_secret_values`: `blocks.airbyte apply` sends the values of secrets in place of references to them, for an
+    Airbyte that does not resolve references.
+    """
 
     url: str
     client_id_secret: str = "airbyte-client-id"
     client_secret_secret: str = "airbyte-client-secret"
+    send_secret_values: bool = False
     poll_s: Seconds = 10
     sync_timeout_s: Seconds = 6 * 3600
     landing_timeout_s: Seconds = 600

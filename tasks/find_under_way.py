@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from contracts.findings import UnderWay
 from tasks.place import open_lake
 from tasks.retries import DELAYS_S, is_transient
-from tasks.sync_source import recall_sync
+from tasks.started_syncs import recall_sync
 
 PAGE = 200
 SOON = timedelta(minutes=10)

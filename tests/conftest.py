@@ -11,6 +11,7 @@ from google.cloud import storage
 from xdist.scheduler import LoadScopeScheduling
 
 from lake.store import Lake, open_lake
+from local.airbyte.environment import NotInstalled, installed
 from tests.bigquery import BigQuery, any_bigquery
 from tests.engines_page import EnginesPage
 from tests.servers import server
@@ -46,6 +47,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests of the stack, which take longest, and those among them whose state the others go on with."""
     order = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, 2) if item.nodeid.startswith(STACK) else 3)
+
+
+@pytest.fixture(autouse=True)
+def _connectors(request: pytest.FixtureRequest) -> None:
+    """Skip a test of Airbyte's own connectors where they can't be installed, and say why."""
+    if request.node.get_closest_marker("connectors"):
+        try:
+            installed("airbyte/source-faker")
+        except NotInstalled as error:
+            pytest.skip(f"Airbyte's connectors can't be installed: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -170,8 +170,8 @@ def test_a_rotated_slack_url_is_used_without_anyone_doing_anything(stack: Stack)
     token = load_credentials(stack.place)["slack-token"]
     with stack.secret_value(name, f"http://localhost:{stack.place.ports['slack']}/services/{token}"):
         publish(stack, names.SECRET_ROTATED, secretId=f"projects/1/secrets/{name}", eventType="SECRET_VERSION_ADD")
-        wait_until(lambda: runs_of(stack, "refresh-secrets", since), "the block is refreshed", 60)
-        (refreshed,) = runs_of(stack, "refresh-secrets", since)
+        wait_until(lambda: runs_of(stack, "rotation", since), "the block is refreshed", 60)
+        (refreshed,) = runs_of(stack, "rotation", since)
         assert refreshed.state == "COMPLETED"
     digest = stack.run("digest/digest", day=f"{now():%Y-%m-%d}")
     assert digest.state == "COMPLETED"

@@ -62,7 +62,7 @@ class Broken:
     @contextmanager
     def other_manifest(self) -> Iterator[None]:
         """Somebody else wrote the manifest of the next sync, and it names other objects."""
-        with self.airbyte_client() as client:
+        with self.stack.airbyte() as client:
             connection = client.connection("airport_ops")["connectionId"]
             job = client.newest_jobs(connection)[0]["jobId"] + 1
         there = land(self.lake, parquet([airline("ZZ", "elsewhere")]))
@@ -76,14 +76,6 @@ class Broken:
             yield
         finally:
             self.lake.delete(path)
-
-    def airbyte_client(self) -> Any:
-        from blocks.airbyte_client import AirbyteClient
-        from local.stack.credentials import load_credentials
-
-        secrets = load_credentials(self.stack.place)
-        url = self.stack.place.settings()["MILLRACE_AIRBYTE__URL"]
-        return AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"])
 
     @contextmanager
     def topic_deleted(self, topic: str) -> Iterator[None]:

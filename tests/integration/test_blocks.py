@@ -76,7 +76,7 @@ def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: st
 
 def test_what_airbyte_does_not_have_is_named(airbyte: str) -> None:
     with AirbyteClient(airbyte, *CLIENT) as client:
-        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.connections apply shop`"):
+        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.airbyte apply shop`"):
             client.connection("shop")
         with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*no connection nope"):
             client.start_job("nope")
@@ -91,6 +91,15 @@ def test_listings_are_read_to_their_end(airbyte: str) -> None:
         for number in range(5):
             client.call("POST", path, json={"name": f"s{number}", "dockerRepository": f"shop/s{number}"})
         assert sorted(d["name"] for d in client.pages(path, limit=2)) == [f"s{n}" for n in range(5)]
+
+
+def test_a_listing_that_comes_whole_whatever_the_limit_is_read_once(
+    airbyte: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for items in ([{"id": n} for n in range(5)], [{"id": n} for n in range(2)]):
+        with AirbyteClient(airbyte, *CLIENT) as client:
+            monkeypatch.setattr(client, "call", lambda *_, items=items, **__: {"data": items})
+            assert client.pages("/workspaces/w/definitions/sources", limit=2) == items
 
 
 @pytest.fixture(scope="module")

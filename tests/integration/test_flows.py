@@ -1,21 +1,28 @@
 """The four flows, run in this process against real servers: what they land, merge, publish, announce and find."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Crashed, Running
+from prefect_slack import SlackWebhook
 
 from beam_job.batches import Limits, open_batch
 from beam_job.merge import merge_stream
 from blocks import MillraceAirbyte
 from blocks import names as block_names
-from blocks.airbyte_client import TERMINAL
+from blocks.airbyte_client import TERMINAL, AirbyteRefused
 from blocks.load import registered
 from blocks.register import register_blocks
 from contracts import names
@@ -23,18 +30,23 @@ from contracts.batch import Batch
 from contracts.errors import QualityFailed, ReconcileIncomplete, UnknownStream
 from contracts.ledger import published_entry
 from contracts.model import unannounced
+from flows.connections import connections
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.reconcile import reconcile
+from flows.rotation import rotation
+from local.stack.place import PROJECT
 from settings import load_settings
 from tasks.commit_batch import was_stale
+from tasks.webhook_error import webhook_error
 from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import now
-from tests.integration.airbyte_place import query, rows
+from tests.integration.added_source import follow
+from tests.integration.airbyte_place import query, rows, secret_manager
 from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
 from tests.proxy import Proxy
-from tests.servers import wait_until
+from tests.servers import server, wait_until
 
 STREAMS = ("flights", "weather", "planes", "airlines", "airports")
 NOWHERE = "XXX"
@@ -329,6 +341,87 @@ def test_reconcile_lands_frees_and_announces_though_a_flow_is_not_deployed(
 def test_all_jobs_of_a_connection_are_found_page_by_page(place: FlowsPlace, ingested: Ran) -> None:
     connection = place.airbyte.connection(SOURCE)["connectionId"]
     assert [job["jobId"] for job in place.airbyte.jobs_of(connection, limit=1)] == place.jobs()
+
+
+def test_rotation_hands_prefect_the_newest_slack_url_and_tells_of_unusable_secrets(
+    place: FlowsPlace, published: Ran
+) -> None:
+    assert place.run(rotation).result == 0
+    parent = f"projects/{PROJECT}/secrets"
+    with secret_manager(place.place.ports["secrets"]) as manager:
+        slack = f"{parent}/slack-webhook-url"
+        old = manager.get_secret_version(name=f"{slack}/versions/latest").name
+        url = "http://127.0.0.1:9/services/rotated"
+        manager.add_secret_version(parent=slack, payload={"data": url.encode()})
+        manager.disable_secret_version(name=old)
+        unusable = manager.get_secret_version(name=f"{parent}/airbyte-hmac-id/versions/latest").name
+        manager.disable_secret_version(name=unusable)
+        try:
+            ran = place.run(rotation)
+        finally:
+            manager.enable_secret_version(name=unusable)
+    assert ran.result == 1
+    assert registered(SlackWebhook, block_names.SLACK).url.get_secret_value() == url
+    told = {row["secret"]: row["wants a new value"] for row in ran.tables["secrets"]}
+    assert {name: why for name, why in told.items() if why} == {"airbyte-hmac-id": "has its newest version disabled"}
+    assert set(told) >= {"airbyte-client-id", "airbyte-client-secret", "slack-webhook-url", "airport-ops-password"}
+
+
+def test_connections_agree_again_after_somebody_changed_one(place: FlowsPlace, published: Ran) -> None:
+    assert place.run(connections).result == "applied: 0 to create, 0 to change, 4 that agree, 0 to delete"
+    connection = place.airbyte.connection(SOURCE)["connectionId"]
+    place.airbyte.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
+    with pytest.raises(AirbyteRefused, match="is inactive, so it starts no sync"):
+        place.run(ingest, source=SOURCE).result  # noqa: B018  it raises what the flow raised
+    dry = place.run(connections, dry_run=True)
+    assert dry.result == "planned: 0 to create, 1 to change, 3 that agree, 0 to delete"
+    (row,) = [row for row in dry.tables["connections"] if row["action"] == "update"]
+    assert row["differs"] == 'status: "inactive" → "active"'
+    place.run(connections)
+    assert place.airbyte.connection(SOURCE)["status"] == "active"
+
+
+def test_the_reason_that_airbytes_api_does_not_tell_is_the_webhooks(place: FlowsPlace, ingested: Ran) -> None:
+    resource = {"prefect.resource.id": f"millrace.source.{SOURCE}"}
+    payload = {"v": 1, "source": SOURCE, "job_id": 4242, "succeeded": False, "error": "no route to host"}
+    emit_event("sync.completed", resource=resource, payload=payload)
+    assert webhook_error(SOURCE, 4242, patience_s=30) == "no route to host"
+    assert webhook_error(SOURCE, 4243, patience_s=0) == ""
+
+
+def test_a_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) -> None:
+    (text,) = place.progress(ingested)
+    assert re.fullmatch(r"Sync \d+ of airport_ops: succeeded, [\d,]+ rows, [\d.,]+ MB, [\d,]+ rows/s", text)
+    assert " 0 rows," not in text
+
+
+@pytest.mark.connectors
+def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state(
+    place: FlowsPlace, published: Ran, tmp_path: Path
+) -> None:
+    with server("notices", tmp_path / "notices") as port:
+        said = {said.command: said.output for said in follow(tmp_path, port, path_environment())}
+        plan = said["python -m blocks.airbyte plan notices"]
+        assert re.findall(r"^\+ (\w+) notices$", plan, re.MULTILINE) == ["manifest", "source", "connection"]
+        assert "applied: 3 to create, 0 to change, 1 that agree" in said["python -m blocks.airbyte apply notices"]
+        assert place.query("SELECT count(*), max(updated_at) FROM raw_notices.notices_live") == [
+            (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
+        ]  # fmt: skip
+        stats = httpx.get(f"http://127.0.0.1:{port}/stats").json()
+        assert stats["refused"] > 0 or stats["answered"] < 5, "what was one request too many was asked again"
+        new = {"id": 7, "airport": "JFK", "text": "open again", "updated_at": "2013-02-01T00:00:00Z"}
+        httpx.post(f"http://127.0.0.1:{port}/notices", json=new, headers={"Authorization": "Bearer notices"})
+        job = place.airbyte.start_job(place.airbyte.connection("notices")["connectionId"])
+        wait_until(lambda: place.airbyte.job(job)["status"] in TERMINAL, "the second sync ends", 60)
+        assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["since"] == "2013-01-05T23:00:00Z"
+        ended = place.airbyte.job(job)
+        assert (ended["status"], ended["rowsSynced"]) == ("succeeded", 2), "the newest one again, and the new one"
+
+
+def path_environment() -> dict[str, str]:
+    """This process's environment, with its Python first and its Prefect server."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PREFECT_API_URL": PREFECT_API_URL.value()}
 
 
 def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
