@@ -6,6 +6,7 @@ from blocks.names import RESULT_STORAGE
 from tasks.find_unlanded import find_unlanded
 from tasks.find_work import find_unmerged, find_unpublished
 from tasks.free_slots import free_slots
+from tasks.report_freshness import report_freshness
 from tasks.report_reconcile import report_reconcile
 from tasks.start_flows import start_flows
 
@@ -24,6 +25,7 @@ def reconcile(source: str | None = None, dry_run: bool = False) -> int:
     landed = find_unlanded(source, dry_run)
     unmerged = find_unmerged(source)
     unpublished = find_unpublished()
+    report_freshness(source)
     if not dry_run:
         start_flows(unmerged, unpublished)
     return report_reconcile(freed, landed, unmerged, unpublished, dry_run)
