@@ -83,14 +83,16 @@ class SlackSettings(Section):
 
 
 class DataflowSettings(Section):
-    """How large batches run on Dataflow."""
+    """How large batches run on Dataflow; `endpoint` is a server other than Google's."""
 
+    endpoint: str = ""
     region: str = ""
     temp_location: str = ""
     sdk_container_image: str = ""
     service_account_email: str = ""
     subnetwork: str = ""
     max_num_workers: Annotated[int, Field(ge=1)] = 10
+    poll_s: Annotated[float, Field(gt=0)] = 15
 
 
 class BeamSettings(Section):
