@@ -22,6 +22,7 @@ from settings import Settings, load_settings
 from settings.tree import ROOT, environment
 
 POOLS = ROOT / "k8s" / "pools"
+CHANGEABLE = ("description", "concurrency_limit", "base_job_template")
 Change = Literal["created", "updated", "unchanged"]
 Json = dict[str, Any]
 
@@ -80,7 +81,7 @@ def apply_pools(client: SyncPrefectClient, pools: dict[str, Json], *, dry_run: b
             )
         done[name] = "unchanged" if agrees(there, wanted) else "updated"
         if done[name] == "updated" and not dry_run:
-            update = {key: wanted[key] for key in ("description", "base_job_template")}
+            update = {key: wanted[key] for key in CHANGEABLE}
             client.update_work_pool(name, WorkPoolUpdate(**update))
     return done
 
@@ -95,7 +96,7 @@ def find_pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
 
 def agrees(there: WorkPool, wanted: Json) -> bool:
     """Whether a pool is what its file says."""
-    return all(getattr(there, key) == wanted[key] for key in ("type", "description", "base_job_template"))
+    return all(getattr(there, key) == wanted[key] for key in ("type", *CHANGEABLE))
 
 
 def main() -> int:

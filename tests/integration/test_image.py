@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ROOT, free_port, listens, wait_until
+from tests.slow import SWITCH
 
 UID = 10001
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -115,6 +116,7 @@ def test_the_gateway_serves_read_only(interpreter: str, image: Path, tmp: Path) 
         started.wait(15)
 
 
+@pytest.mark.skipif(not os.environ.get(SWITCH), reason="run by `make test-kubernetes`")
 def test_dbt_reads_its_project_and_writes_only_where_it_may(interpreter: str, image: Path, tmp: Path) -> None:
     arguments = ["parse", "--project-dir", "dbt_project", "--profiles-dir", "dbt_project"]
     program = f"from dbt.cli.main import dbtRunner; assert dbtRunner().invoke({arguments}).success"

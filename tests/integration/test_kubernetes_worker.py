@@ -27,12 +27,9 @@ from tests.integration.flows_place import SOURCE, FlowsPlace, flows_place
 from tests.integration.test_alerts import hits
 from tests.kubernetes_api import Cluster, cluster, container_environment
 from tests.servers import ROOT, free_port, process, wait_until
+from tests.slow import slow
 
-SWITCH = "MILLRACE_TEST_KUBERNETES"
-pytestmark = [
-    pytest.mark.skipif(not os.environ.get(SWITCH), reason="takes minutes; run by `make test-kubernetes`"),
-    pytest.mark.timeout(900),
-]
+pytestmark = slow()
 IMAGE = "registry.test/millrace/flows:1"
 AUTH = "admin:of-the-test"
 
@@ -134,7 +131,7 @@ def test_merge_and_model_complete_in_pods(at_work: Running) -> None:
     model = at_work.start(at_work.deploy("flows/model.py:model", "model"))
     at_work.ends(model, "Completed", "Failed", "Crashed", within=240)
     assert at_work.state(model) == "Completed"
-    assert at_work.flows.marts("SELECT count(*) FROM marts.dim_airline")[0][0] == 16
+    assert at_work.flows.marts("SELECT count(*) FROM marts.dim_airline")[0][0] == 17  # 16, and the unknown one
     lines = at_work.cluster.log()
     (merged,) = [line for line in lines if line.get("event") == "merge.committed"]
     assert merged["logging.googleapis.com/labels"]["flow_run_id"] == run
