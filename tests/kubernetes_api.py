@@ -3,9 +3,9 @@ Roles don't, and runs a container's command as a process of this machine.
 """
 
 import asyncio
+import contextlib
 import json
 import os
-import signal
 import sys
 import threading
 import uuid
@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from aiohttp import web
 
@@ -84,7 +85,7 @@ class Cluster:
         """Kill a run's container as the kernel does that lacks memory."""
         for name, pod in self.objects["pods"].items():
             if pod["metadata"]["labels"].get("prefect.io/flow-run-id") == flow_run_id and name in self.processes:
-                os.killpg(self.processes[name].pid, signal.SIGKILL)
+                kill_container(self.processes[name].pid)
 
     def jobs(self, flow_run_id: str) -> list[Json]:
         return [
@@ -174,7 +175,7 @@ class Cluster:
             try:
                 await asyncio.wait_for(process.wait(), GRACE_S)
             except TimeoutError:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_container(process.pid)
         if pod := self.objects["pods"].pop(pod_name, None):
             self.tell("pods", "DELETED", pod)
         self.tell("jobs", "DELETED", job)
@@ -183,7 +184,16 @@ class Cluster:
         """Kill whatever still runs."""
         for process in self.processes.values():
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill_container(process.pid)
+
+
+def kill_container(pid: int) -> None:
+    """Kill a process and all that it started, as happens when a container is killed."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        container = psutil.Process(pid)
+        for process in [*container.children(recursive=True), container]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def pod_of(job: Json) -> Json:

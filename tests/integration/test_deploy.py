@@ -40,9 +40,12 @@ FLOWS = ("ingest", "merge", "model", "reconcile", "redrive")
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
     home = {PREFECT_HOME: tmp_path_factory.mktemp("prefect"), PREFECT_SERVER_ANALYTICS_ENABLED: False}
-    with temporary_settings(home), prefect_test_harness(server_startup_timeout=180):
-        with get_client(sync_client=True) as client:
-            yield client
+    with (
+        temporary_settings(home),
+        prefect_test_harness(server_startup_timeout=180),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
 
 
 def run(module: str, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
