@@ -191,6 +191,7 @@ def kill_container(pid: int) -> None:
     """Kill a process and all that it started, as happens when a container is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         container = psutil.Process(pid)
+        container.suspend()  # else it sees its children die, and tells of them
         for process in [*container.children(recursive=True), container]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -231,6 +232,7 @@ def application(cluster: Cluster) -> web.Application:
         verb = {"POST": "create", "DELETE": "delete", "PATCH": "patch"}.get(request.method, "get" if name else "list")
         verb = "watch" if watch else verb
         user = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        with (cluster.folder / "requests.txt").open("a") as f: f.write(f"{now()} {user} {verb} {resource} {request.path_qs}\n")
         if not cluster.allows(user, verb, namespace, resource, group):
             cluster.refused.append(f"{user} {verb} {resource} in {namespace}")
             return failure(
