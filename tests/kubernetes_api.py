@@ -232,7 +232,6 @@ def application(cluster: Cluster) -> web.Application:
         verb = {"POST": "create", "DELETE": "delete", "PATCH": "patch"}.get(request.method, "get" if name else "list")
         verb = "watch" if watch else verb
         user = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        with (cluster.folder / "requests.txt").open("a") as f: f.write(f"{now()} {user} {verb} {resource} {request.path_qs}\n")
         if not cluster.allows(user, verb, namespace, resource, group):
             cluster.refused.append(f"{user} {verb} {resource} in {namespace}")
             return failure(

@@ -52,7 +52,7 @@ class Running:
         given = {e["name"]: e["value"] for e in container["env"]}
         env = given | {
             "KUBECONFIG": str(self.cluster.kubeconfig(user)), "PREFECT_API_URL": PREFECT_API_URL.value(),
-            "PREFECT_API_AUTH_STRING": AUTH, "PREFECT_HOME": str(self.folder / f"worker-{uuid.uuid4().hex[:6]}"),
+            "PREFECT_HOME": str(self.folder / f"worker-{uuid.uuid4().hex[:6]}"),
             "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
             "PREFECT_WORKER_WEBSERVER_PORT": str(free_port()),
             "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml"),
