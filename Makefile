@@ -16,8 +16,8 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test test-bigquery chaos check format bench bench-connector bench-merge bench-model \
-	contracts lock clean
+.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench \
+	bench-connector bench-merge bench-model contracts lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,19 @@ test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MIL
 	@if [ ! -e $(BIGQUERY_ENV)/ready ] || [ $(BIGQUERY_LOCK) -nt $(BIGQUERY_ENV)/ready ]; then \
 		$(UV_ENV) scripts/make_bigquery_env $(BIGQUERY_ENV) $(BIN)/uv $(BIGQUERY_LOCK); fi
 	@MILLRACE_TEST_BIGQUERY=yes $(BIN)/python -m pytest -m "bigquery or engines" --engines docs/engines.md $(ARGS)
+
+test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and images (about 10 minutes)
+	@MILLRACE_TEST_KUBERNETES=1 $(BIN)/python -m pytest -n 0 tests/integration/test_deploy.py \
+		tests/integration/test_cloud_run.py tests/integration/test_image.py tests/integration/test_kubernetes_worker.py $(ARGS)
+
+deploy: ENV ?= gcp
+deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
+	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m blocks.pools $(DRY) \
+		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m blocks.register; fi \
+		&& $(BIN)/python -m blocks.deploy $(DRY) && $(BIN)/python -m automations apply $(DRY)
+
+deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
+	@$(BIN)/python -m tests.deploy_check
 
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000

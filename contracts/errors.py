@@ -15,6 +15,7 @@ MillraceError
 │   ├── SyncTimeout           the sync ran past its deadline
 │   ├── ManifestConflict      two different manifests claim one sync
 │   ├── EventRefused          a message or an event's parameters make no sense
+│   ├── DataflowFailed        Dataflow refused a job, or it ended without success
 │   ├── AlertFailed           Slack refused a message
 │   ├── MartsMoved            other marts were published while this candidate was built
 │   ├── BudgetExceeded        a batch would cost more than is allowed; it stays pending
@@ -86,6 +87,10 @@ class ManifestConflict(Fatal):
 
 class EventRefused(Fatal):
     """A message, or an event's parameters, make no sense."""
+
+
+class DataflowFailed(Fatal):
+    """Dataflow refused a job, or it ended without success; the message has its errors and the console's link."""
 
 
 class AlertFailed(Fatal):

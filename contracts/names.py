@@ -122,6 +122,11 @@ def started_sync_path(run_id: str) -> str:
     return f"{RESULTS}syncs/{run_id}.json"
 
 
+def dataflow_job_path(source: str, stream: str) -> str:
+    """The Dataflow job of a stream's batch that was submitted last."""
+    return f"_batches/{source}/{stream}/dataflow.json"
+
+
 def staging_prefix(batch_id: str) -> str:
     """Folder of the files that a batch loads."""
     return f"_staging/{batch_id}/"

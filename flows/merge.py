@@ -5,6 +5,7 @@ from prefect import flow
 from blocks.names import RESULT_STORAGE
 from contracts import names
 from tasks.announce_merge import announce_merge
+from tasks.cancel_dataflow import cancel_dataflow
 from tasks.commit_batch import commit_batch
 from tasks.find_pending import has_pending
 from tasks.open_batch import open_batch
@@ -14,7 +15,7 @@ from tasks.tell import tell_failure, tell_recovery
 
 
 @flow(flow_run_name="merge {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+      on_failure=[tell_failure], on_completion=[tell_recovery], on_cancellation=[cancel_dataflow])  # fmt: skip
 def merge(source: str, stream: str, audit: bool = False) -> int:
     """Merge everything that is pending of one stream; returns the number of batches.
 

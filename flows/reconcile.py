@@ -15,6 +15,7 @@ from tasks.find_work import find_unmerged, find_unpublished
 from tasks.free_slots import free_slots
 from tasks.land_sync import land_sync
 from tasks.refresh_slack import refresh_slack
+from tasks.report_freshness import report_freshness
 from tasks.report_reconcile import raise_failures, report_reconcile
 from tasks.source import wanted_sources
 from tasks.start_flows import await_runs, start_merges, start_model, streams_of
@@ -47,6 +48,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     found += unpublished + attempt(find_orphans, source)
     found += [letters for topic in TOPICS for letters in attempt(count_dead_letters, topic)]
     found += attempt(refresh_slack, dry_run)
+    attempt(report_freshness, source)
     if not dry_run:
         landed = [stream for sync in syncs for stream in attempt(land_sync, sync.source, sync.job_id)]
         runs = attempt(start_merges, [*streams_of(unmerged), *landed], audit)

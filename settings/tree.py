@@ -97,14 +97,16 @@ class SlackSettings(Section):
 
 
 class DataflowSettings(Section):
-    """How large batches run on Dataflow."""
+    """How large batches run on Dataflow; `endpoint` is a server other than Google's."""
 
+    endpoint: str = ""
     region: str = ""
     temp_location: str = ""
     sdk_container_image: str = ""
     service_account_email: str = ""
     subnetwork: str = ""
     max_num_workers: Annotated[int, Field(ge=1)] = 10
+    poll_s: Annotated[float, Field(gt=0)] = 15
 
 
 class BeamSettings(Section):
@@ -141,10 +143,13 @@ class GatewaySettings(Section):
 
 
 class PoolSettings(Section):
-    """Work pools of the deployments."""
+    """Work pools of the deployments; image, and for Cloud Run region and VPC network, that a pool's runs have."""
 
     default: str
     dbt: str
+    image: str = ""
+    region: str = ""
+    network: str = ""
 
 
 class Settings(BaseSettings):
@@ -217,3 +222,19 @@ def _unknown_variables() -> list[str]:
     """Variables that name a section that does not exist; a key that does not exist is refused with the tree."""
     named = [name for name in os.environ if name.upper().startswith(PREFIX) and "__" in name]
     return [name for name in named if name[len(PREFIX) :].split("__")[0].lower() not in Settings.model_fields]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as variables, for a process that has no file of its own: they give the same tree there."""
+    found = {CONFIG_VARIABLE: config_file().stem}
+
+    def walk(section: BaseModel, prefix: str) -> None:
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if isinstance(value, BaseModel):
+                walk(value, f"{prefix}{name.upper()}__")
+            else:
+                found[prefix + name.upper()] = str(value)
+
+    walk(settings, PREFIX)
+    return found
