@@ -232,11 +232,11 @@ def test_a_prefect_that_is_gone_and_comes_back(fresh: Running) -> None:
     try:
         assert fresh.send(names.LAKE_LANDED, landed()) == 503
         assert fresh.last_line()["event"] == "gateway.unavailable"
-        assert httpx.get(f"{fresh.url}/health").status_code == 200
-        assert httpx.get(f"{fresh.url}/ready").status_code == 503
+        assert httpx.get(f"{fresh.url}/healthz").status_code == 200
+        assert httpx.get(f"{fresh.url}/readyz").status_code == 503
     finally:
         fresh.prefect.start()
-    assert httpx.get(f"{fresh.url}/ready").status_code == 200
+    assert httpx.get(f"{fresh.url}/readyz").status_code == 200
     assert fresh.send(names.LAKE_LANDED, landed()) == 204
     assert len(fresh.prefect.events) == 1
 
@@ -247,11 +247,11 @@ def test_without_certificates_nobody_gets_in_until_they_are_there(running: Runni
         other = Running(url, tmp_path / "gateway.log", running.identity, running.prefect)
         assert other.send(names.LAKE_LANDED, landed()) == 503
         assert "no certificates" in other.last_line()["why"]
-        assert httpx.get(f"{url}/ready").status_code == 503
+        assert httpx.get(f"{url}/readyz").status_code == 503
         identity = tmp_path / "identity"
         with server("identity", identity, port=certs):
             other.identity = identity
-            assert httpx.get(f"{url}/ready").status_code == 200
+            assert httpx.get(f"{url}/readyz").status_code == 200
             assert other.send(names.LAKE_LANDED, landed()) == 204
 
 
