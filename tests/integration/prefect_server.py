@@ -11,12 +11,17 @@ Json = dict[str, Any]
 
 
 class PrefectServer:
-    """The events endpoint on one port; `answer` is the status it gives."""
+    """The events endpoint on one port; `answer` is the status it gives, and `wrong` names events it calls wrong."""
 
     def __init__(self, port: int) -> None:
         self.port, self.answer = port, 204
+        self.asked = 0  # requests to take events
+        self.most_at_once = 0  # events in one request
+        self.hold = threading.Event()  # while cleared, requests to take events wait
+        self.hold.set()
         self.events: list[Json] = []
         self.headers: list[dict[str, str]] = []
+        self.wrong: set[str] = set()
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -51,9 +56,13 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            server.asked += 1
+            server.hold.wait(60)
             status = server.answer if self.path == "/api/events" else 404
+            status = 422 if server.wrong & {event["id"] for event in body} else status
             if status < 300:
                 server.events += body
+                server.most_at_once = max(server.most_at_once, len(body))
                 server.headers.append(dict(self.headers))
             self._end(status)
 
