@@ -9,7 +9,6 @@ import httpx
 from contracts.errors import EventRefused, ServiceUnavailable
 from gateway.translate import Event
 
-TIMEOUT_S = 10.0
 HEALTH_TIMEOUT_S = 5.0
 HEALS = (401, 403, 404, 408, 425, 429)  # a key being rotated, a server being deployed, too much at once
 
@@ -17,22 +16,23 @@ HEALS = (401, 403, 404, 408, 425, 429)  # a key being rotated, a server being de
 class PrefectEvents:
     """The events endpoint of a Prefect API."""
 
-    def __init__(self, api_url: str, headers: Mapping[str, str], http: httpx.AsyncClient) -> None:
+    def __init__(self, api_url: str, headers: Mapping[str, str], http: httpx.AsyncClient, timeout_s: float) -> None:
         self._url, self._headers, self._http = api_url.rstrip("/"), dict(headers), http
+        self._timeout_s = timeout_s
 
     async def post(self, events: Sequence[Event]) -> None:
         """Hand over events; returns once Prefect has taken them, all or none.
 
         Raises:
-            ServiceUnavailable: Prefect did not answer within `TIMEOUT_S`, or answered that it can't now.
+            ServiceUnavailable: Prefect did not answer in time, or answered that it can't now.
             EventRefused: Prefect says that one of the events is wrong.
         """
         body = [event.as_prefect() for event in events]
         try:
-            async with asyncio.timeout(TIMEOUT_S):  # httpx bounds each read, not the whole
+            async with asyncio.timeout(self._timeout_s):  # httpx bounds each read, not the whole
                 answer = await self._http.post(f"{self._url}/events", json=body, headers=self._headers)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise ServiceUnavailable(f"Prefect at {self._url}: {error or type(error).__name__}") from error
+            raise ServiceUnavailable(f"Prefect at {self._url}: {str(error) or type(error).__name__}") from error
         if answer.status_code >= 500 or answer.status_code in HEALS:
             raise ServiceUnavailable(f"Prefect at {self._url} answered {answer.status_code}")
         if not answer.is_success:

@@ -52,9 +52,7 @@ class Puller:
                 ThreadScheduler(ThreadPoolExecutor(AT_ONCE, f"pull-{topic}")),
                 await_callbacks_on_shutdown=True,
             )
-            stream.add_done_callback(
-                lambda ended, name=subscription: loop.call_soon_threadsafe(self._over, ended, name)
-            )
+            stream.add_done_callback(partial(loop.call_soon_threadsafe, self._over, subscription))
             self._streams.append(stream)
             tell("gateway.pulling", subscription=subscription)
 
@@ -112,7 +110,7 @@ def incoming(received: Received) -> Incoming:
     """A pulled message as a pushed one."""
     return Incoming(
         message_id=received.message_id,
-        publish_time=received.publish_time.rfc3339(),
+        publish_time=received.publish_time.isoformat().replace("+00:00", "Z"),
         attributes=dict(received.attributes),
         data=received.data,
         attempt=received.delivery_attempt or 0,

@@ -16,7 +16,6 @@ from gateway.prefect_events import PrefectEvents, api_headers
 from gateway.verify import Certificates, Verifier
 from settings import Settings
 
-GRACE_S = 25  # Kubernetes kills after 30
 KEEP_ALIVE_S = 75  # longer than what pushes wait between two messages, so that they meet no closing connection
 
 
@@ -28,8 +27,9 @@ class Server:
         if not url:
             raise SettingsError("PREFECT_API_URL is not set; it is the address of the Prefect API, …/api")
         self._settings = settings
-        self._http = httpx.AsyncClient(timeout=10)
-        self._prefect = PrefectEvents(url, api_headers(environment), self._http)
+        timeout_s = settings.gateway.prefect_timeout_s
+        self._http = httpx.AsyncClient(timeout=timeout_s)
+        self._prefect = PrefectEvents(url, api_headers(environment), self._http, timeout_s)
         self._outbox = Outbox(self._prefect, Circuit())
         self._web: uvicorn.Server | None = None
         self._failed = False
@@ -73,8 +73,8 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         config = uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_S,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            app, host=host, port=port, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=self._settings.gateway.grace_s,
         )  # fmt: skip
         self._web = uvicorn.Server(config)
         self._web.run()

@@ -57,13 +57,14 @@ class Certificates:
         return (missing or now - self._fetched > FRESH_S) and now - self._tried > patience
 
     async def _fetch(self) -> None:
-        self._tried = self._clock()
         try:
             async with asyncio.timeout(FETCH_TIMEOUT_S):
                 answer = (await self._http.get(self._url)).raise_for_status()
             self._certs, self._fetched = {str(k): str(v) for k, v in answer.json().items()}, self._clock()
         except (httpx.HTTPError, TimeoutError, ValueError, AttributeError) as error:
-            tell("gateway.certificates_away", why=f"{self._url}: {error or type(error).__name__}")
+            tell("gateway.certificates_away", why=f"{self._url}: {str(error) or type(error).__name__}")
+        finally:
+            self._tried = self._clock()  # not before: who comes meanwhile waits for this one
 
 
 class Verifier:

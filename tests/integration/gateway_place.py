@@ -19,6 +19,7 @@ from tests.pushes import FORMS
 from tests.servers import free_port, listens, process, wait_until
 
 AUDIENCE, ACCOUNT = "https://gateway.test/push", "push@millrace-test.iam.gserviceaccount.com"
+HTTP = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Running:
         """Push bytes."""
         if token != "":
             headers["Authorization"] = f"Bearer {self.token() if token is None else token}"
-        return httpx.post(f"{self.url}/push/{topic}", content=body, headers=headers, timeout=30)
+        return HTTP.post(f"{self.url}/push/{topic}", content=body, headers=headers)
 
     def send(self, topic: str, pushed: Incoming | bytes, token: str | None = None, form: str = "wrapped") -> int:
         """Push a message, or bytes in the place of a body; returns the status."""
@@ -63,14 +64,14 @@ class Running:
 
 @contextmanager
 def gateway(
-    folder: Path, prefect: PrefectServer, certs_port: int, identity: Path, *mode: str, **env: str
+    folder: Path, prefect: PrefectServer, certs_url: str, identity: Path, *mode: str, **env: str
 ) -> Iterator[Running]:
     """A gateway process that answers."""
     port, log = free_port(), folder / "gateway.log"
     env |= {
         "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE,
         "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
-        "MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{certs_port}/certs",
+        "MILLRACE_GATEWAY__CERTS_URL": certs_url,
         "PREFECT_API_URL": prefect.url,
         "PREFECT_API_KEY": "key",
     }

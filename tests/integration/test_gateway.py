@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,17 @@ from tests.servers import free_port, process, server, wait_until
 MIB = 1 << 20
 
 
+def certs_at(port: int) -> str:
+    return f"http://127.0.0.1:{port}/certs"
+
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("gateway")
     with (
         server("identity", folder / "identity") as certs,
         prefect_server(free_port()) as prefect,
-        gateway(folder, prefect, certs, folder / "identity") as made,
+        gateway(folder, prefect, certs_at(certs), folder / "identity") as made,
     ):
         yield made
 
@@ -80,27 +84,28 @@ def headed(token: str, **header: object) -> str:
     return f"{head}.{token.split('.')[1]}.{token.split('.')[2]}"
 
 
-def tokens(to: Running, folder: Path) -> dict[str, str]:
-    """Tokens that must not pass."""
-    return {
-        "missing": "",
-        "garbage": "let-me-in",
-        "no objects": "W10.W10.W10",
-        "long": "x" * 9000,
-        "forged": forged(to.token()),
-        "unsigned": headed(to.token(), alg="none", typ="JWT"),
-        "symmetric": headed(to.token(), alg="HS256", kid="x"),
-        "odd key": headed(to.token(), alg="RS256", kid=["x"]),
-        "stranger": sign_oidc(folder, "https://gateway.test/push", "push@millrace-test.iam", time.time()),
-        "expired": to.token(age_s=2 * 3600),
-        "early": to.token(age_s=-2 * 3600),
-        "endless": to.token_with(exp=None),
-        "issuer": to.token_with(iss="https://accounts.example.com"),
-        "audience": to.token(audience="https://other.test/push"),
-        "account": to.token(account="push@other.iam.gserviceaccount.com"),
-        "unverified": to.token_with(email_verified=False),
-        "nearly verified": to.token_with(email_verified="true"),
+def token_of(kind: str, to: Running, folder: Path) -> str:
+    """A token that must not pass."""
+    made: dict[str, Callable[[], str]] = {
+        "missing": lambda: "",
+        "garbage": lambda: "let-me-in",
+        "no objects": lambda: "W10.W10.W10",
+        "long": lambda: "x" * 9000,
+        "forged": lambda: forged(to.token()),
+        "unsigned": lambda: headed(to.token(), alg="none", typ="JWT"),
+        "symmetric": lambda: headed(to.token(), alg="HS256", kid="x"),
+        "odd key": lambda: headed(to.token(), alg="RS256", kid=["x"]),
+        "stranger": lambda: sign_oidc(folder, "https://gateway.test/push", "push@millrace-test.iam", time.time()),
+        "expired": lambda: to.token(age_s=2 * 3600),
+        "early": lambda: to.token(age_s=-2 * 3600),
+        "endless": lambda: to.token_with(exp=None),
+        "issuer": lambda: to.token_with(iss="https://accounts.example.com"),
+        "audience": lambda: to.token(audience="https://other.test/push"),
+        "account": lambda: to.token(account="push@other.iam.gserviceaccount.com"),
+        "unverified": lambda: to.token_with(email_verified=False),
+        "nearly verified": lambda: to.token_with(email_verified="true"),
     }
+    return made[kind]()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +118,7 @@ def tokens(to: Running, folder: Path) -> dict[str, str]:
      ("unverified", "verified: False"), ("nearly verified", "verified: 'true'")],
 )  # fmt: skip
 def test_whoever_is_not_the_push_account_is_turned_away(fresh: Running, tmp_path: Path, kind: str, why: str) -> None:
-    assert fresh.send(names.LAKE_LANDED, landed(), tokens(fresh, tmp_path)[kind]) == 401
+    assert fresh.send(names.LAKE_LANDED, landed(), token_of(kind, fresh, tmp_path)) == 401
     assert fresh.prefect.events == []
     line = fresh.last_line()
     assert (line["event"], line["status"], line["remote"]) == ("gateway.unauthenticated", 401, "127.0.0.1")
@@ -210,7 +215,7 @@ def test_a_prefect_that_is_gone_and_comes_back(fresh: Running) -> None:
 
 def test_without_certificates_nobody_gets_in_until_they_are_there(running: Running, tmp_path: Path) -> None:
     certs, identity = free_port(), tmp_path / "identity"
-    with gateway(tmp_path, running.prefect, certs, running.identity) as other:
+    with gateway(tmp_path, running.prefect, certs_at(certs), running.identity) as other:
         assert other.send(names.LAKE_LANDED, landed()) == 503
         assert "no certificates" in other.last_line()["why"]
         assert "gateway.certificates_away" in {line.get("event") for line in other.lines()}
