@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 ARGS ?=
 MERGE_ARGS ?=
+PUSH_ARGS ?=
 
 # Take uv's index and certificates from pip's configuration where uv has none of its own.
 PIP_INDEX = $(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null || $(BIN)/python -m pip config get install.index-url 2>/dev/null)
@@ -14,10 +15,10 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test chaos check format bench bench-merge lock clean
+.PHONY: help setup run up down status test chaos check format bench bench-merge bench-pushes lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## install everything into .venv (done by the other targets when needed)
 
@@ -45,10 +46,13 @@ test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000
-chaos: $(VENV)/ready ## merge thousands of random schedules with crashes; SEED=… repeats one, SCHEDULES=2000
+chaos: STRANGERS ?= 10000
+chaos: $(VENV)/ready ## thousands of random schedules with crashes, 10,000 forged pushes; SEED=… repeats one, SCHEDULES=2000
 	@mkdir -p .millrace && echo "MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES)" | tee -a .millrace/chaos.log
 	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
 		tests/integration/test_merge_oracle.py $(ARGS)
+	@MILLRACE_STRANGERS=$(STRANGERS) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 \
+		tests/integration/test_gateway_load.py -k strangers
 
 check: $(VENV)/ready ## lint, types, import rules
 	@$(BIN)/ruff check .
@@ -66,6 +70,9 @@ bench: $(VENV)/ready ## measure the platform beside the plain script, then the m
 
 bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and element-wise Beam; MERGE_ARGS=--quick
 	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
+
+bench-pushes: $(VENV)/ready ## push 200 events a second through gateway and Prefect, coalesced and not; PUSH_ARGS="--per-s 50"
+	@$(BIN)/python -m bench.pushes $(PUSH_ARGS)
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import grpc
@@ -52,7 +51,9 @@ class Puller:
                 ThreadScheduler(ThreadPoolExecutor(AT_ONCE, f"pull-{topic}")),
                 await_callbacks_on_shutdown=True,
             )
-            stream.add_done_callback(partial(loop.call_soon_threadsafe, self._over, subscription))
+            stream.add_done_callback(
+                lambda ended, name=subscription: loop.call_soon_threadsafe(self._over, name, ended)
+            )
             self._streams.append(stream)
             tell("gateway.pulling", subscription=subscription)
 
