@@ -22,7 +22,7 @@ class Met:
     """Answers by status (0: none), seconds to each first answer, and messages that were never taken."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    took_s: list[float] = field(default_factory=list)
+    took_s: list[float] = field(default_factory=list, repr=False)
     redelivered: int = 0
     given_up: list[str] = field(default_factory=list)
     seconds: float = 0

@@ -124,7 +124,7 @@ def under_load(
         if events_at is not None and time.monotonic() - since > QUIET_S:
             runs_at = max(0.0, since - ended)
             break
-        time.sleep(0.5)
+        time.sleep(1)
     found, runs = in_database(place)
     return Outcome(
         met, len(wanted), len(wanted & found), len(wanted - found), runs, events_at, runs_at,
@@ -175,7 +175,10 @@ def main() -> int:
     options = parser.parse_args()
     load = os.getloadavg()[0]
     given = (options.per_s, options.seconds, options.streams, options.window_s)
-    gathered, naive = measure(False, *given), measure(True, *given)
+    print("the deployed trigger", flush=True)
+    gathered = measure(False, *given)
+    print(f"{gathered}\na run for each event", flush=True)
+    naive = measure(True, *given)
     what = f"{options.per_s} pushes/s for {options.seconds} s of {options.streams} streams"
     made = report(gathered, naive, what, options.window_s, load)
     print(made)

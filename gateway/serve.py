@@ -1,6 +1,7 @@
 """Settings in, a gateway that serves until it is told to end out."""
 
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -69,9 +70,9 @@ class Server:
             self._web.should_exit = True
 
     def _serve(self, app: Starlette, host: str, port: int) -> bool:
-        # uvicorn ends gracefully at a signal, and raises it anew afterwards: this process has then done what it asks.
+        # uvicorn ends gracefully at a signal, and raises it anew afterwards: all is done then, and that is no failure.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, lambda *_: sys.exit(0))
         config = uvicorn.Config(
             app, host=host, port=port, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=self._settings.gateway.grace_s,

@@ -182,12 +182,12 @@ def test_while_prefect_is_away_it_is_asked_seldom_and_pushes_are_answered_at_onc
     fresh.prefect.answer = 503
     before, began = len(fresh.lines()), time.monotonic()
     asked = fresh.prefect.asked
-    while time.monotonic() < began + 2:
+    while time.monotonic() < began + 1.2:
         assert fresh.send(names.LAKE_LANDED, landed()) == 503
     told = [line["event"] for line in fresh.lines()[before:]]
     assert told.count("gateway.prefect_away") == 1
-    assert told.count("gateway.unavailable") > 20
-    assert fresh.prefect.asked - asked <= 3
+    assert told.count("gateway.unavailable") > 10
+    assert fresh.prefect.asked - asked <= 2
     fresh.prefect.answer = 204
     wait_until(lambda: fresh.send(names.LAKE_LANDED, landed()) == 204, "the gateway takes events again", 10)
     assert "gateway.prefect_back" in {line["event"] for line in fresh.lines()[before:]}
