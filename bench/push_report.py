@@ -41,6 +41,7 @@ def _both(figures: dict[str, float]) -> str:
 
 ROWS: dict[str, Callable[[Outcome], str]] = {
     "messages": lambda o: f"{o.messages:,}",
+    "messages/s that the machine had time to send": lambda o: f"{o.messages / o.met.seconds:.0f}",
     "answers by status": lambda o: ", ".join(f"{k or 'none'}: {v:,}" for k, v in sorted(o.met.statuses.items())),
     "first answer, p50 / p99, ms": lambda o: f"{o.met.quantile_ms(0.5):.0f} / {o.met.quantile_ms(0.99):.0f}",
     "redeliveries": lambda o: f"{o.met.redelivered:,}",

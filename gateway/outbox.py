@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from contracts.errors import EventRefused, ServiceUnavailable
+from gateway.backlog import Backlog
 from gateway.logs import tell
 from gateway.prefect_events import PrefectEvents
 from gateway.translate import Event
@@ -50,7 +51,7 @@ class Outbox:
     """Hands events to Prefect, as many in one request as there are, one request at a time."""
 
     def __init__(self, prefect: PrefectEvents, circuit: Circuit) -> None:
-        self._prefect, self._circuit = prefect, circuit
+        self._prefect, self._circuit, self._backlog = prefect, circuit, Backlog(prefect)
         self._waiting: deque[Waiting] = deque()
         self._news = asyncio.Event()
 
@@ -92,7 +93,10 @@ class Outbox:
         try:
             if self._circuit.pause_s:
                 raise ServiceUnavailable("Prefect is away")
-            await self._prefect.post([event for event, _ in batch])
+            events = [event for event, _ in batch]
+            await self._backlog.check()
+            await self._prefect.post(events)
+            self._backlog.took(events)
         except ServiceUnavailable as error:
             if not self._circuit.pause_s:
                 self._circuit.failed(str(error))

@@ -27,18 +27,30 @@ class PrefectEvents:
             ServiceUnavailable: Prefect did not answer in time, or answered that it can't now.
             EventRefused: Prefect says that one of the events is wrong.
         """
-        body = [event.as_prefect() for event in events]
-        try:
-            async with asyncio.timeout(self._timeout_s):  # httpx bounds each read, not the whole
-                answer = await self._http.post(f"{self._url}/events", json=body, headers=self._headers)
-        except (httpx.HTTPError, TimeoutError) as error:
-            raise ServiceUnavailable(f"Prefect at {self._url}: {str(error) or type(error).__name__}") from error
-        if answer.status_code >= 500 or answer.status_code in HEALS:
-            raise ServiceUnavailable(f"Prefect at {self._url} answered {answer.status_code}")
+        answer = await self._ask("/events", [event.as_prefect() for event in events])
         if not answer.is_success:
             raise EventRefused(
                 f"Prefect at {self._url} refused {events[0].name}: {answer.status_code} {answer.text[:300]}"
             )
+
+    async def stored(self, ids: Sequence[str]) -> set[str]:
+        """Which of at most 50 events are in Prefect's database; all, when it does not understand the question.
+
+        Raises:
+            ServiceUnavailable: Prefect did not answer in time, or answered that it can't now.
+        """
+        answer = await self._ask("/events/filter", {"filter": {"id": {"id": list(ids)}}, "limit": 50})
+        return {str(event["id"]) for event in answer.json()["events"]} if answer.is_success else set(ids)
+
+    async def _ask(self, path: str, body: object) -> httpx.Response:
+        try:
+            async with asyncio.timeout(self._timeout_s):  # httpx bounds each read, not the whole
+                answer = await self._http.post(f"{self._url}{path}", json=body, headers=self._headers)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise ServiceUnavailable(f"Prefect at {self._url}: {str(error) or type(error).__name__}") from error
+        if answer.status_code >= 500 or answer.status_code in HEALS:
+            raise ServiceUnavailable(f"Prefect at {self._url} answered {answer.status_code}")
+        return answer
 
     async def healthy(self) -> bool:
         """Whether the server answers."""
