@@ -8,6 +8,7 @@ BIGQUERY_ENV := .venv-bigquery
 BIGQUERY_LOCK := local/bigquery/requirements.txt
 ARGS ?=
 MERGE_ARGS ?=
+PUSH_ARGS ?=
 
 # Take uv's index and certificates from pip's configuration where uv has none of its own.
 PIP_INDEX = $(shell $(BIN)/python -m pip config get global.index-url 2>/dev/null || $(BIN)/python -m pip config get install.index-url 2>/dev/null)
@@ -17,7 +18,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench \
-	bench-connector bench-merge bench-model contracts lock clean
+	bench-connector bench-merge bench-model bench-pushes contracts lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +67,13 @@ deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes with
 
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000
-chaos: $(VENV)/ready ## merge thousands of random schedules with crashes; SEED=… repeats one, SCHEDULES=2000
+chaos: STRANGERS ?= 10000
+chaos: $(VENV)/ready ## thousands of random schedules with crashes, 10,000 forged pushes; SEED=… repeats one, SCHEDULES=2000
 	@mkdir -p .millrace && echo "MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES)" | tee -a .millrace/chaos.log
 	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
 		tests/integration/test_merge_oracle.py $(ARGS)
+	@MILLRACE_STRANGERS=$(STRANGERS) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 \
+		tests/integration/test_gateway_load.py -k strangers
 
 check: $(VENV)/ready ## lint, types, import rules, what follows from the contracts
 	@$(BIN)/ruff check .
@@ -97,6 +101,9 @@ contracts: $(VENV)/ready ## write what follows from sources/*.yaml: dbt sources,
 
 bench-connector: $(VENV)/ready ## measure connector to lake beside the bare connector; ARGS=--record
 	@$(BIN)/python -m bench.connector $(ARGS)
+
+bench-pushes: $(VENV)/ready ## push 200 events a second through gateway and Prefect, coalesced and not; PUSH_ARGS="--per-s 50"
+	@$(BIN)/python -m bench.pushes $(PUSH_ARGS)
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt

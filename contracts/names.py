@@ -71,6 +71,11 @@ def gateway_subscription(topic: str) -> str:
     return f"{topic}-gateway"
 
 
+def pull_subscription(topic: str) -> str:
+    """Pull subscription through which a gateway in a private cluster hears of `topic`; instead of the push one."""
+    return f"{topic}-gateway-pull"
+
+
 def raw_prefix(source: str, stream: str) -> str:
     """Folder of a stream's objects."""
     return f"{RAW}{source}/{stream}/"

@@ -1,13 +1,12 @@
 """Why a dead letter was not taken, found out anew: Pub/Sub keeps no answer with it."""
 
-import base64
-
 from pydantic import ValidationError
 
 from contracts.alerts import tidy
 from contracts.errors import EventRefused
 from events.dead_letters import DeadLetter
-from gateway.translate import PushedMessage, translate
+from gateway.message import Incoming
+from gateway.translate import translate
 
 TAKEN = "nothing any more: it would be taken now; the gateway or Prefect was away, or was mended"
 MEANINGLESS = "nothing any more: it means nothing to the platform, and would be ignored"
@@ -16,9 +15,8 @@ MEANINGLESS = "nothing any more: it means nothing to the platform, and would be 
 def why_refused(letter: DeadLetter) -> str:
     """The reason for which the gateway would refuse a dead letter now."""
     try:
-        message = PushedMessage(
-            message_id=letter.id, publish_time=letter.published, attributes=letter.attributes,
-            data=base64.b64encode(letter.data).decode(),
+        message = Incoming(
+            message_id=letter.id, publish_time=letter.published, attributes=letter.attributes, data=letter.data
         )  # fmt: skip
         return TAKEN if translate(letter.topic, message) else MEANINGLESS
     except (EventRefused, ValidationError) as error:

@@ -1,78 +1,74 @@
-"""The gateway's endpoints: `POST /push/<topic>`, `/health` and `/ready`."""
+"""The gateway's endpoints: `POST /push/<topic>`, `/healthz` and `/readyz`."""
 
-import logging
+import asyncio
+import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import httpx
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from contracts import names
 from contracts.errors import EventRefused, ServiceUnavailable
+from gateway.logs import tell
+from gateway.message import parse_push
+from gateway.outbox import Outbox
 from gateway.prefect_events import PrefectEvents
-from gateway.translate import parse_push, translate
-from gateway.verify import Unauthorised, Verifier
-
-log = logging.getLogger(__name__)
+from gateway.translate import translate
+from gateway.verify import Certificates, Unauthorised, Verifier
 
 MAX_BODY_BYTES = 1 << 20
+READY_FOR_S = 2.0
+Fields = dict[str, object]
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
-class Gateway:
+class Pushes:
     """Takes pushes: answers 204 only after Prefect has the event, so that Pub/Sub keeps whatever it has not."""
 
-    def __init__(self, verifier: Verifier, events: PrefectEvents) -> None:
-        self._verifier, self._events = verifier, events
+    def __init__(self, verifier: Verifier, outbox: Outbox) -> None:
+        self._verifier, self._outbox = verifier, outbox
 
     async def push(self, request: Request) -> Response:
         """One message of one topic."""
-        began, topic = time.monotonic(), request.path_params["topic"]
-        fields: dict[str, object] = {"topic": topic}
+        began, headers = time.monotonic(), {}
+        fields: Fields = {"topic": request.path_params["topic"]}
+        event, status, why = await self._answer(request, fields)
+        if status == 503:
+            headers["Retry-After"] = str(max(1, math.ceil(self._outbox.pause_s)))
+        if status == 401:
+            fields["remote"] = request.client.host if request.client else ""
+        if why:
+            fields["why"] = why
+        tell(event, **fields, status=status, ms=round((time.monotonic() - began) * 1000))
+        return Response(status_code=status, headers=headers)
+
+    async def _answer(self, request: Request, fields: Fields) -> tuple[str, int, str]:
         try:
-            event, status = await self._take(request, topic, fields)
+            return await self._take(request, fields), 204, ""
         except Unauthorised as error:
-            event, status, fields["why"] = "gateway.refused", 401, str(error)
+            return "gateway.unauthenticated", 401, str(error)
         except TooLarge:
-            event, status, fields["why"] = "gateway.refused", 413, f"the body is over {MAX_BODY_BYTES} bytes"
+            return "gateway.refused", 413, f"the body is over {MAX_BODY_BYTES} bytes"
         except EventRefused as error:
-            event, status, fields["why"] = "gateway.refused", 400, str(error)
+            return "gateway.refused", 400, str(error)
         except ServiceUnavailable as error:
-            event, status, fields["why"] = "gateway.unavailable", 503, str(error)
+            return "gateway.unavailable", 503, str(error)
         except ClientDisconnect:
-            event, status, fields["why"] = "gateway.refused", 400, "the caller hung up"
-        fields |= {"status": status, "ms": round((time.monotonic() - began) * 1000)}
-        level = logging.INFO if status < 300 else logging.WARNING
-        log.log(level, event, extra={"event": event, "fields": fields})
-        return Response(status_code=status)
+            return "gateway.unavailable", 503, "the caller hung up"
 
-    async def _take(self, request: Request, topic: str, fields: dict[str, object]) -> tuple[str, int]:
+    async def _take(self, request: Request, fields: Fields) -> str:
         await self._verifier.verify(request.headers.get("authorization", ""))
-        if topic not in names.EVENT_OF_TOPIC:
-            raise EventRefused(f"no topic {topic!r}; there are {', '.join(names.TOPICS)}")
-        message = parse_push(await read_body(request))
-        fields["message_id"] = message.message_id
-        event = translate(topic, message)
+        message = parse_push(request.headers, await read_body(request))
+        fields |= {"message_id": message.message_id, "attempt": message.attempt}
+        event = translate(str(fields["topic"]), message)
         if event is None:
-            return "gateway.ignored", 204
+            return "gateway.ignored"
         fields |= {"name": event.name, "resource": event.resource["prefect.resource.id"]}
-        await self._events.post(event)
-        return "gateway.accepted", 204
-
-    async def health(self, _: Request) -> Response:
-        """Whether the process answers."""
-        return PlainTextResponse("ok")
-
-    async def ready(self, _: Request) -> Response:
-        """Whether pushes can be taken: certificates and Prefect are there."""
-        try:
-            await self._verifier.certificates()
-        except ServiceUnavailable as error:
-            return PlainTextResponse(str(error), 503)
-        return PlainTextResponse("ok") if await self._events.healthy() else PlainTextResponse("no Prefect", 503)
+        await self._outbox.hand_over(event)
+        return "gateway.accepted"
 
 
 class TooLarge(Exception):
@@ -80,7 +76,10 @@ class TooLarge(Exception):
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, up to the limit: a length that a caller claims proves nothing."""
+    """The body, up to the limit: a length that a caller claims, or leaves out, proves nothing."""
+    claimed = request.headers.get("content-length", "0")
+    if claimed.isdecimal() and int(claimed) > MAX_BODY_BYTES:
+        raise TooLarge
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -89,19 +88,48 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def gateway_app(certs_url: str, audience: str, account: str, prefect_url: str, headers: dict[str, str]) -> Starlette:
-    """The application."""
-    http = httpx.AsyncClient(timeout=10)
-    gateway = Gateway(Verifier(certs_url, audience, account, http), PrefectEvents(prefect_url, headers, http))
+class Health:
+    """Tells whether the process answers, and whether messages can be taken."""
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        await http.aclose()
+    def __init__(self, prefect: PrefectEvents, certificates: Certificates | None) -> None:
+        self._prefect, self._certificates = prefect, certificates
+        self._asking = asyncio.Lock()
+        self._asked, self._missing = float("-inf"), ""
 
-    routes = [
-        Route("/push/{topic}", gateway.push, methods=["POST"]),
-        Route("/health", gateway.health),
-        Route("/ready", gateway.ready),
-    ]
+    async def alive(self, _: Request) -> Response:
+        """Whether the process answers."""
+        return PlainTextResponse("ok")
+
+    async def ready(self, _: Request) -> Response:
+        """Whether certificates are at hand and Prefect answers; asked at most once in `READY_FOR_S`."""
+        async with self._asking:
+            if time.monotonic() - self._asked > READY_FOR_S:
+                self._missing, self._asked = await self._look(), time.monotonic()
+        return PlainTextResponse(self._missing or "ok", 503 if self._missing else 200)
+
+    async def _look(self) -> str:
+        try:
+            if self._certificates:
+                await self._certificates.by_key()
+        except ServiceUnavailable as error:
+            return str(error)
+        return "" if await self._prefect.healthy() else "no Prefect"
+
+
+def web(health: Health, pushes: Pushes | None, lifespan: Lifespan) -> Starlette:
+    """The application; without `pushes` it only tells how it is."""
+    routes = [Route("/healthz", health.alive), Route("/readyz", health.ready)]
+    if pushes:
+        routes.append(Route("/push/{topic}", pushes.push, methods=["POST"]))
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+@asynccontextmanager
+async def running(outbox: Outbox) -> AsyncIterator[None]:
+    """Events are sent to Prefect meanwhile."""
+    sending = asyncio.create_task(outbox.run())
+    try:
+        yield
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)

@@ -1,55 +1,25 @@
-"""A pushed message in, the Prefect event that it means out; pure."""
+"""A message in, the Prefect event that it means out; pure. `ROUTES` is the table of all topics.
 
-import base64
-import json
+`gateway/webhooks/<topic>.j2` says the same to Prefect Cloud; tests hold both to the same events.
+"""
+
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from contracts import names
 from contracts.airbyte import SOURCE_NAME, AirbyteCompleted
 from contracts.errors import EventRefused
 from contracts.events import IngestRequested, MartsPublished, WarehouseMerged
 from contracts.stream import Frozen
+from gateway.message import Incoming, Json
 
 EVENT_IDS = uuid.UUID("0d5a2f5c-5b0e-5a1e-9a6e-6d3c1e0f7b11")
 
 Resource = dict[str, str]
-Json = dict[str, Any]
-
-
-class PushedMessage(BaseModel):
-    """A message as Pub/Sub pushes it; data is base64."""
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    message_id: str = Field(alias="messageId", min_length=1)
-    publish_time: str = Field(alias="publishTime", min_length=1)
-    attributes: dict[str, str] = Field(default_factory=dict)
-    data: str = ""
-
-    def body(self) -> Json:
-        """The data as a JSON object.
-
-        Raises:
-            EventRefused: it is none.
-        """
-        try:
-            found = json.loads(base64.b64decode(self.data, validate=True) or b"{}")
-        except (ValueError, RecursionError) as error:
-            raise EventRefused(f"message {self.message_id}: its data is not JSON in base64: {error}") from None
-        if not isinstance(found, dict):
-            raise EventRefused(f"message {self.message_id}: its data is no JSON object")
-        return found
-
-
-class Push(BaseModel):
-    """The body of a push request."""
-
-    message: PushedMessage
-    subscription: str = ""
+Meaning = tuple[str, tuple[str, ...], Json]
 
 
 class Event(Frozen):
@@ -70,36 +40,27 @@ class Event(Frozen):
         }  # fmt: skip
 
 
-def parse_push(body: bytes) -> PushedMessage:
-    """The message of a push request.
-
-    Raises:
-        EventRefused: the body is no push.
-    """
-    try:
-        return Push.model_validate_json(body).message
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(str(p) for p in e['loc']) or 'body'}: {e['msg']}" for e in error.errors())
-        raise EventRefused(f"the body is no Pub/Sub push: {wrong}") from None
-
-
-def translate(topic: str, message: PushedMessage) -> Event | None:
+def translate(topic: str, message: Incoming) -> Event | None:
     """The event of a message; None when the message means nothing to the platform.
 
     The event's id follows from the message's, so that a message that is pushed twice is one event; that of a dead
     letter which is published again follows from the letter's.
 
     Raises:
-        EventRefused: the message makes no sense on its topic.
+        EventRefused: there is no such topic, or the message makes no sense on it.
     """
+    if topic not in ROUTES:
+        raise EventRefused(f"no topic {topic!r}; there are {', '.join(ROUTES)}")
     try:
-        meaning = MEANINGS[topic](message)
+        meaning = ROUTES[topic](message)
+        for text in _texts(meaning):
+            _check(text)
     except (ValidationError, ValueError) as error:
         raise EventRefused(f"message {message.message_id} on {topic}: {error}") from None
     if meaning is None:
         return None
     resource, related, payload = meaning
-    origin = message.attributes.get(names.ORIGIN_ATTRIBUTE)
+    origin = message.attribute(names.ORIGIN_ATTRIBUTE)
     return Event(
         id=str(uuid.uuid5(EVENT_IDS, f"{topic}/{message.message_id}" if not origin else f"dead/{topic}/{origin}")),
         name=names.EVENT_OF_TOPIC[topic],
@@ -110,46 +71,62 @@ def translate(topic: str, message: PushedMessage) -> Event | None:
     )
 
 
-def _attribute(message: PushedMessage, name: str) -> str:
-    if not message.attributes.get(name):
+def _check(text: str) -> None:
+    """Refuse what PostgreSQL can't keep: Prefect would drop all events that it writes in the same transaction."""
+    if "\x00" in text:
+        raise ValueError(f"{text[:100]!r} has a zero character")
+    text.encode()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _needed(message: Incoming, name: str) -> str:
+    if not (value := message.attribute(name)):
         raise ValueError(f"attribute {name} is missing")
-    return message.attributes[name]
+    return value
 
 
-Meaning = tuple[str, tuple[str, ...], Json]
-
-
-def _landed(message: PushedMessage) -> Meaning | None:
-    kind, path = _attribute(message, "eventType"), _attribute(message, "objectId")
+def _landed(message: Incoming) -> Meaning | None:
+    kind, path = _needed(message, "eventType"), _needed(message, "objectId")
     if kind != "OBJECT_FINALIZE" or not path.startswith(names.MANIFESTS):
         return None
     source, stream, job_id = names.parse_manifest_path(path)
     payload = {"source": source, "stream": stream, "job_id": job_id, "object": path,
-               "generation": message.attributes.get("objectGeneration", "")}  # fmt: skip
+               "generation": message.attribute("objectGeneration")}  # fmt: skip
     return names.stream_resource(source, stream), (), payload
 
 
-def _merged(message: PushedMessage) -> Meaning:
+def _merged(message: Incoming) -> Meaning:
     merged = WarehouseMerged.model_validate(message.body())
     return names.WAREHOUSE_RESOURCE, (names.stream_resource(merged.source, merged.stream),), merged.model_dump()
 
 
-def _published(message: PushedMessage) -> Meaning:
+def _published(message: Incoming) -> Meaning:
     return names.WAREHOUSE_RESOURCE, (), MartsPublished.model_validate(message.body()).model_dump()
 
 
-def _requested(message: PushedMessage) -> Meaning:
-    given = message.body() or {k: v for k, v in message.attributes.items() if k in ("source", "reason")}
-    request = IngestRequested.model_validate(given)
+def _requested(message: Incoming) -> Meaning:
+    by_attributes = {name: value for name in ("source", "reason") if (value := message.attribute(name))}
+    request = IngestRequested.model_validate(message.body() or by_attributes)
     return f"millrace.source.{request.source}", (), request.model_dump(mode="json")
 
 
-def _rotated(message: PushedMessage) -> Meaning:
-    secret = _attribute(message, "secretId").rsplit("/", 1)[-1]
-    return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attributes.get("eventType", "")}
+def _rotated(message: Incoming) -> Meaning:
+    secret = _needed(message, "secretId").rsplit("/", 1)[-1]
+    return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attribute("eventType")}
 
 
-def _completed(message: PushedMessage) -> Meaning | None:
+def _completed(message: Incoming) -> Meaning | None:
     """Airbyte's webhook, as it is: https://docs.airbyte.com/platform/using-airbyte/workspaces/notifications"""
     done = AirbyteCompleted.model_validate(message.body())
     source = done.data.connection.name
@@ -159,7 +136,7 @@ def _completed(message: PushedMessage) -> Meaning | None:
     return f"millrace.source.{source}", (), payload
 
 
-MEANINGS: dict[str, Callable[[PushedMessage], Meaning | None]] = {
+ROUTES: dict[str, Callable[[Incoming], Meaning | None]] = {
     names.LAKE_LANDED: _landed,
     names.WAREHOUSE_MERGED: _merged,
     names.MARTS_PUBLISHED: _published,

@@ -135,11 +135,13 @@ class ReconcileSettings(Section):
 
 
 class GatewaySettings(Section):
-    """Who may push, and the certificates that prove it."""
+    """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take."""
 
     audience: str
     push_account: str
     certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+    prefect_timeout_s: Annotated[float, Field(gt=0)] = 10
+    grace_s: Annotated[int, Field(ge=1)] = 25
 
 
 class PoolSettings(Section):

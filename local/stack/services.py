@@ -63,4 +63,4 @@ def workers(place: Place) -> list[Service]:
         PYTHON, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local",
         "--prefetch-seconds", "1",
     )  # fmt: skip
-    return [Service("gateway", gateway, f"{place.http('gateway')}/health"), Service("worker", worker)]
+    return [Service("gateway", gateway, f"{place.http('gateway')}/healthz"), Service("worker", worker)]

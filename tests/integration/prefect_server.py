@@ -11,12 +11,18 @@ Json = dict[str, Any]
 
 
 class PrefectServer:
-    """The events endpoint on one port; `answer` is the status it gives."""
+    """The events endpoint on one port; `answer` is the status it gives, and `wrong` names events it calls wrong."""
 
     def __init__(self, port: int) -> None:
         self.port, self.answer = port, 204
+        self.asked = 0  # requests to take events
+        self.most_at_once = 0  # events in one request
+        self.hold = threading.Event()  # while cleared, requests to take events wait
+        self.hold.set()
         self.events: list[Json] = []
         self.headers: list[dict[str, str]] = []
+        self.wrong: set[str] = set()
+        self.stores = True  # else it takes events, and they do not come into its database
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -51,19 +57,28 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/api/events/filter":
+                wanted = set(body["filter"]["id"]["id"]) if server.stores else set()
+                found = [{"id": event["id"]} for event in server.events if event["id"] in wanted]
+                return self._end(200, json.dumps({"events": found}).encode())
+            server.asked += 1
+            server.hold.wait(60)
             status = server.answer if self.path == "/api/events" else 404
+            status = 422 if server.wrong & {event["id"] for event in body} else status
             if status < 300:
                 server.events += body
+                server.most_at_once = max(server.most_at_once, len(body))
                 server.headers.append(dict(self.headers))
             self._end(status)
 
         def do_GET(self) -> None:
             self._end(200 if self.path == "/api/health" and server.answer < 500 else server.answer)
 
-        def _end(self, status: int) -> None:
+        def _end(self, status: int, body: bytes = b"") -> None:
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             return

@@ -3,9 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +11,18 @@ import httpx
 import pytest
 
 from contracts import names
+from gateway.message import Incoming
 from local.identity.tokens import sign_oidc
-from tests.integration.prefect_server import PrefectServer, prefect_server
-from tests.servers import free_port, listens, process, server, wait_until
+from tests.integration.gateway_place import Running, gateway
+from tests.integration.prefect_server import prefect_server
+from tests.pushes import CASES, FORMS, MANIFEST, expected, landed, message, wrapped
+from tests.servers import free_port, process, server, wait_until
 
-AUDIENCE, ACCOUNT = "https://gateway.test/push", "push@millrace-test.iam.gserviceaccount.com"
-AT = "2026-01-01T12:00:00Z"
-MANIFEST = "_manifests/shop/orders/20260101/c-1-000000000042.json"
 MIB = 1 << 20
 
 
-@dataclass
-class Running:
-    """A gateway, the Prefect it posts to and the identity it trusts."""
-
-    url: str
-    log: Path
-    identity: Path
-    prefect: PrefectServer
-
-    def token(self, audience: str = AUDIENCE, account: str = ACCOUNT, age_s: float = 0) -> str:
-        return sign_oidc(self.identity, audience, account, time.time() - age_s)
-
-    def send(self, topic: str, body: bytes, token: str | None = None) -> int:
-        """Push bytes; returns the status."""
-        headers = {"Authorization": f"Bearer {self.token() if token is None else token}"} if token != "" else {}
-        return httpx.post(f"{self.url}/push/{topic}", content=body, headers=headers, timeout=30).status_code
-
-    def last_line(self) -> dict[str, Any]:
-        """The newest line of its log: it is written before the answer."""
-        return dict(json.loads(self.log.read_text().splitlines()[-1]))
+def certs_at(port: int) -> str:
+    return f"http://127.0.0.1:{port}/certs"
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +31,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with (
         server("identity", folder / "identity") as certs,
         prefect_server(free_port()) as prefect,
-        gateway(folder, prefect, certs) as url,
+        gateway(folder, prefect, certs_at(certs), folder / "identity") as made,
     ):
-        yield Running(url, folder / "gateway.log", folder / "identity", prefect)
-
-
-@contextmanager
-def gateway(folder: Path, prefect: PrefectServer, certs_port: int) -> Iterator[str]:
-    """A gateway process; gives its address."""
-    port = free_port()
-    env = {
-        "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE,
-        "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
-        "MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{certs_port}/certs",
-        "PREFECT_API_URL": prefect.url,
-        "PREFECT_API_KEY": "key",
-    }
-    with process("-m", "gateway", "--port", str(port), env=env, log=folder / "gateway.log"):
-        wait_until(lambda: listens(port), "the gateway answers")
-        yield f"http://127.0.0.1:{port}"
+        yield made
 
 
 @pytest.fixture
@@ -78,59 +42,32 @@ def fresh(running: Running) -> Iterator[Running]:
     running.prefect.events.clear()
     yield running
     running.prefect.answer = 204
+    wait_until(lambda: running.send(names.LAKE_LANDED, landed()) == 204, "the gateway takes events again")
 
 
-def body(message_id: str = "1", data: object = None, **attributes: str) -> bytes:
-    text = b"" if data is None else json.dumps(data).encode()
-    message = {"messageId": message_id, "publishTime": AT, "attributes": attributes,
-               "data": base64.b64encode(text).decode()}  # fmt: skip
-    return json.dumps({"message": message, "subscription": "projects/p/subscriptions/s"}).encode()
-
-
-def landed(message_id: str = "1", path: str = MANIFEST) -> bytes:
-    return body(message_id, eventType="OBJECT_FINALIZE", objectId=path, objectGeneration="9")
-
-
-BALANCE = {"rows_in": 1, "merged": 1, "superseded": 0, "stale": 0, "quarantined": 0}
-PUSHES: dict[str, tuple[bytes, str, str, dict[str, Any]]] = {
-    names.LAKE_LANDED: (landed(), "lake.landed", "millrace.stream.shop.orders", {"source": "shop", "job_id": 42}),
-    names.WAREHOUSE_MERGED: (
-        body(data={"source": "shop", "stream": "orders", "batch_id": "b", "balance": BALANCE}),
-        "warehouse.merged", "millrace.warehouse", {"batch_id": "b", "source": "shop"},
-    ),
-    names.MARTS_PUBLISHED: (
-        body(data={"run_id": "r", "marts": {"m": 1}, "batches": 2}),
-        "marts.published", "millrace.warehouse", {"marts": {"m": 1}},
-    ),
-    names.INGEST_REQUESTED: (body(source="shop"), "source.requested", "millrace.source.shop", {"source": "shop"}),
-    names.SECRET_ROTATED: (
-        body(secretId="projects/1/secrets/slack", eventType="SECRET_VERSION_ADD"),
-        "secret.rotated", "millrace.secret.slack", {"secret": "slack"},
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("topic", names.TOPICS)
-def test_a_message_of_each_topic_is_an_event_at_prefect_before_the_answer(fresh: Running, topic: str) -> None:
-    pushed, name, resource, payload = PUSHES[topic]
-    assert fresh.send(topic, pushed) == 204
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("topic", "pushed", "name", "resource", "payload", "related"), CASES)
+def test_a_message_of_each_topic_is_an_event_at_prefect_before_the_answer(
+    fresh: Running, form: str, topic: str, pushed: Incoming, name: str, resource: str, payload: dict[str, Any],
+    related: list[str],
+) -> None:  # fmt: skip
+    assert fresh.send(topic, pushed, form=form) == 204
     (event,) = fresh.prefect.events
-    assert (event["event"], event["resource"], event["occurred"]) == (name, {"prefect.resource.id": resource}, AT)
-    assert event["payload"].items() >= {"v": 1, **payload}.items()
+    assert event == {"id": event["id"], **expected(name, resource, payload, related)}
     assert fresh.prefect.headers[-1]["Authorization"] == "Bearer key"
     line = fresh.last_line()
-    assert (line["event"], line["name"], line["status"]) == ("gateway.accepted", name, 204)
+    assert (line["event"], line["name"], line["status"], line["severity"]) == ("gateway.accepted", name, 204, "INFO")
 
 
 def test_the_same_message_twice_is_the_same_event(fresh: Running) -> None:
     for message_id in ("1", "1", "2"):
-        assert fresh.send(names.LAKE_LANDED, landed(message_id)) == 204
+        assert fresh.send(names.LAKE_LANDED, landed(message_id=message_id)) == 204
     one, again, other = (event["id"] for event in fresh.prefect.events)
     assert one == again != other
 
 
 def test_what_the_bucket_tells_beside_manifests_is_taken_and_starts_nothing(fresh: Running) -> None:
-    assert fresh.send(names.LAKE_LANDED, landed(path="raw/shop/orders/sync_id=1/0.parquet")) == 204
+    assert fresh.send(names.LAKE_LANDED, landed("raw/shop/orders/sync_id=1/0.parquet")) == 204
     assert fresh.prefect.events == []
     assert fresh.last_line()["event"] == "gateway.ignored"
 
@@ -141,34 +78,52 @@ def forged(token: str) -> str:
     return f"{head}.{claims}.{signature[::-1]}"
 
 
-def unsigned(token: str) -> str:
-    head = base64.urlsafe_b64encode(b'{"alg": "none", "typ": "JWT"}').decode().rstrip("=")
-    return f"{head}.{token.split('.')[1]}."
+def headed(token: str, **header: object) -> str:
+    """The same claims under another header."""
+    head = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    return f"{head}.{token.split('.')[1]}.{token.split('.')[2]}"
+
+
+def token_of(kind: str, to: Running, folder: Path) -> str:
+    """A token that must not pass."""
+    made: dict[str, Callable[[], str]] = {
+        "missing": lambda: "",
+        "garbage": lambda: "let-me-in",
+        "no objects": lambda: "W10.W10.W10",
+        "long": lambda: "x" * 9000,
+        "forged": lambda: forged(to.token()),
+        "unsigned": lambda: headed(to.token(), alg="none", typ="JWT"),
+        "symmetric": lambda: headed(to.token(), alg="HS256", kid="x"),
+        "odd key": lambda: headed(to.token(), alg="RS256", kid=["x"]),
+        "stranger": lambda: sign_oidc(folder, "https://gateway.test/push", "push@millrace-test.iam", time.time()),
+        "expired": lambda: to.token(age_s=2 * 3600),
+        "early": lambda: to.token(age_s=-2 * 3600),
+        "endless": lambda: to.token_with(exp=None),
+        "issuer": lambda: to.token_with(iss="https://accounts.example.com"),
+        "audience": lambda: to.token(audience="https://other.test/push"),
+        "account": lambda: to.token(account="push@other.iam.gserviceaccount.com"),
+        "unverified": lambda: to.token_with(email_verified=False),
+        "nearly verified": lambda: to.token_with(email_verified="true"),
+    }
+    return made[kind]()
 
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("missing", "no bearer token"), ("garbage", "segments"), ("forged", "signature"), ("unsigned", "algorithm"),
-     ("stranger", "key id"), ("expired", "expired"), ("early", "early"), ("audience", "audience"),
-     ("account", "account 'push@other.iam.gserviceaccount.com'")],
+    [("missing", "no bearer token"), ("garbage", "no JSON web token"), ("no objects", "no JSON web token"),
+     ("long", "a token of 9000"), ("forged", "signature"), ("unsigned", "algorithm 'none'"),
+     ("symmetric", "algorithm 'HS256'"), ("odd key", "key id ['x']"), ("stranger", "key id"), ("expired", "expired"),
+     ("early", "early"), ("endless", "exp"), ("issuer", "issuer 'https://accounts.example.com'"),
+     ("audience", "audience"), ("account", "account 'push@other.iam.gserviceaccount.com'"),
+     ("unverified", "verified: False"), ("nearly verified", "verified: 'true'")],
 )  # fmt: skip
 def test_whoever_is_not_the_push_account_is_turned_away(fresh: Running, tmp_path: Path, kind: str, why: str) -> None:
-    token = {
-        "missing": "",
-        "garbage": "let-me-in",
-        "forged": forged(fresh.token()),
-        "unsigned": unsigned(fresh.token()),
-        "stranger": sign_oidc(tmp_path, AUDIENCE, ACCOUNT, time.time()),
-        "expired": fresh.token(age_s=2 * 3600),
-        "early": fresh.token(age_s=-2 * 3600),
-        "audience": fresh.token(audience="https://other.test/push"),
-        "account": fresh.token(account="push@other.iam.gserviceaccount.com"),
-    }[kind]
-    assert fresh.send(names.LAKE_LANDED, landed(), token) == 401
+    assert fresh.send(names.LAKE_LANDED, landed(), token_of(kind, fresh, tmp_path)) == 401
     assert fresh.prefect.events == []
     line = fresh.last_line()
-    assert (line["event"], line["status"]) == ("gateway.refused", 401)
+    assert (line["event"], line["status"], line["remote"]) == ("gateway.unauthenticated", 401, "127.0.0.1")
     assert why in line["why"]
+    assert "let-me-in" not in line["why"]
     assert fresh.send(names.LAKE_LANDED, landed()) == 204
 
 
@@ -179,7 +134,8 @@ def test_a_stranger_does_not_learn_which_topics_there_are(fresh: Running) -> Non
 @pytest.mark.parametrize("size", [MIB, MIB + 1])
 @pytest.mark.parametrize("chunked", [False, True], ids=["whole", "chunked"])
 def test_a_body_over_one_mebibyte_is_refused_however_it_is_sent(fresh: Running, size: int, chunked: bool) -> None:
-    padded = landed() + b" " * (size - len(landed()))
+    _, body = wrapped(landed())
+    padded = body + b" " * (size - len(body))
     content = iter([padded[: size // 2], padded[size // 2 :]]) if chunked else padded
     headers = {"Authorization": f"Bearer {fresh.token()}"}
     answer = httpx.post(f"{fresh.url}/push/{names.LAKE_LANDED}", content=content, headers=headers, timeout=30)
@@ -190,19 +146,19 @@ def test_a_body_over_one_mebibyte_is_refused_however_it_is_sent(fresh: Running, 
 @pytest.mark.parametrize(
     ("topic", "pushed", "why"),
     [
-        (names.LAKE_LANDED, b"{", "the body is no Pub/Sub push: body: Invalid JSON"),
+        (names.LAKE_LANDED, b"{", "are those of a Pub/Sub push (an unwrapped one needs write-metadata): body: Invalid"),
         (names.LAKE_LANDED, b"{}", "message: Field required"),
         ("lake-landet", landed(), "no topic 'lake-landet'; there are lake-landed, "),
-        (names.LAKE_LANDED, landed(path="_manifests/readme.json"), "'_manifests/readme.json' is no manifest"),
-        (names.LAKE_LANDED, landed(path="_manifests/a/b/20260101/c.json"), "c.json' is no manifest"),
-        (names.LAKE_LANDED, body(objectId=MANIFEST), "attribute eventType is missing"),
-        (names.SECRET_ROTATED, body(), "attribute secretId is missing"),
-        (names.WAREHOUSE_MERGED, body(data={"source": "shop"}), "stream"),
-        (names.WAREHOUSE_MERGED, body(data={}).replace(b'"data": "', b'"data": "%'), "not JSON in base64"),
+        (names.LAKE_LANDED, landed("_manifests/readme.json"), "'_manifests/readme.json' is no manifest"),
+        (names.LAKE_LANDED, message(objectId=MANIFEST), "attribute eventType is missing"),
+        (names.SECRET_ROTATED, message(), "attribute secretId is missing"),
+        (names.WAREHOUSE_MERGED, message({"source": "shop"}), "stream"),
+        (names.WAREHOUSE_MERGED, message({"source": "shop"}).model_copy(update={"data": b"{"}), "is not JSON"),
+        (names.MARTS_PUBLISHED, message({"run_id": "\x00", "marts": {}, "batches": 1}), "zero character"),
     ],
 )
 def test_a_message_that_can_never_succeed_is_refused_with_its_reason(
-    fresh: Running, topic: str, pushed: bytes, why: str
+    fresh: Running, topic: str, pushed: Incoming | bytes, why: str
 ) -> None:
     assert fresh.send(topic, pushed) == 400
     assert fresh.prefect.events == []
@@ -214,11 +170,27 @@ def test_a_message_that_can_never_succeed_is_refused_with_its_reason(
 @pytest.mark.parametrize("answer", [500, 503, 429, 401])
 def test_while_prefect_can_not_the_message_stays_with_pubsub(fresh: Running, answer: int) -> None:
     fresh.prefect.answer = answer
-    assert fresh.send(names.LAKE_LANDED, landed()) == 503
+    refused = fresh.post(names.LAKE_LANDED, wrapped(landed())[1])
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert f"answered {answer}" in fresh.last_line()["why"]
     fresh.prefect.answer = 204
-    assert fresh.send(names.LAKE_LANDED, landed()) == 204
+    wait_until(lambda: fresh.send(names.LAKE_LANDED, landed()) == 204, "the gateway takes events again", 10)
     assert len(fresh.prefect.events) == 1
+
+
+def test_while_prefect_is_away_it_is_asked_seldom_and_pushes_are_answered_at_once(fresh: Running) -> None:
+    fresh.prefect.answer = 503
+    before, began = len(fresh.lines()), time.monotonic()
+    asked = fresh.prefect.asked
+    while time.monotonic() < began + 1.2:
+        assert fresh.send(names.LAKE_LANDED, landed()) == 503
+    told = [line["event"] for line in fresh.lines()[before:]]
+    assert told.count("gateway.prefect_away") == 1
+    assert told.count("gateway.unavailable") > 10
+    assert fresh.prefect.asked - asked <= 2
+    fresh.prefect.answer = 204
+    wait_until(lambda: fresh.send(names.LAKE_LANDED, landed()) == 204, "the gateway takes events again", 10)
+    assert "gateway.prefect_back" in {line["event"] for line in fresh.lines()[before:]}
 
 
 def test_an_event_that_prefect_calls_wrong_is_not_pushed_for_ever(fresh: Running) -> None:
@@ -232,26 +204,25 @@ def test_a_prefect_that_is_gone_and_comes_back(fresh: Running) -> None:
     try:
         assert fresh.send(names.LAKE_LANDED, landed()) == 503
         assert fresh.last_line()["event"] == "gateway.unavailable"
-        assert httpx.get(f"{fresh.url}/health").status_code == 200
-        assert httpx.get(f"{fresh.url}/ready").status_code == 503
+        assert httpx.get(f"{fresh.url}/healthz").status_code == 200
+        wait_until(lambda: httpx.get(f"{fresh.url}/readyz").status_code == 503, "it is not ready", 10)
     finally:
         fresh.prefect.start()
-    assert httpx.get(f"{fresh.url}/ready").status_code == 200
-    assert fresh.send(names.LAKE_LANDED, landed()) == 204
+    wait_until(lambda: httpx.get(f"{fresh.url}/readyz").status_code == 200, "it is ready", 10)
+    wait_until(lambda: fresh.send(names.LAKE_LANDED, landed()) == 204, "the gateway takes events again", 10)
     assert len(fresh.prefect.events) == 1
 
 
 def test_without_certificates_nobody_gets_in_until_they_are_there(running: Running, tmp_path: Path) -> None:
-    certs = free_port()
-    with gateway(tmp_path, running.prefect, certs) as url:
-        other = Running(url, tmp_path / "gateway.log", running.identity, running.prefect)
+    certs, identity = free_port(), tmp_path / "identity"
+    with gateway(tmp_path, running.prefect, certs_at(certs), running.identity) as other:
         assert other.send(names.LAKE_LANDED, landed()) == 503
         assert "no certificates" in other.last_line()["why"]
-        assert httpx.get(f"{url}/ready").status_code == 503
-        identity = tmp_path / "identity"
+        assert "gateway.certificates_away" in {line.get("event") for line in other.lines()}
+        assert httpx.get(f"{other.url}/readyz").status_code == 503
         with server("identity", identity, port=certs):
             other.identity = identity
-            assert httpx.get(f"{url}/ready").status_code == 200
+            wait_until(lambda: httpx.get(f"{other.url}/readyz").status_code == 200, "it is ready", 10)
             assert other.send(names.LAKE_LANDED, landed()) == 204
 
 

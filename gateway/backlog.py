@@ -1,0 +1,54 @@
+"""Events that Prefect took and has not stored yet: it keeps them in memory, and silently drops what is too much."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from contracts.errors import ServiceUnavailable
+from gateway.prefect_events import PrefectEvents
+from gateway.translate import Event
+
+MOST = 2000  # Prefect's queues in memory hold 10,000, and are of all who send it events
+MARK_EVERY = 100
+PATIENCE_S = 60.0
+
+
+class Backlog:
+    """Asks Prefect whether it has stored what it took, once in `MOST` events while it keeps up."""
+
+    def __init__(self, prefect: PrefectEvents, clock: Callable[[], float] = time.monotonic) -> None:
+        self._prefect, self._clock = prefect, clock
+        self._marks: deque[tuple[str, int]] = deque()  # an event, and how many were taken since the one before it
+        self._moved = clock()
+
+    @property
+    def size(self) -> int:
+        """Events that may not be stored yet."""
+        return sum(count for _, count in self._marks)
+
+    def took(self, events: Sequence[Event]) -> None:
+        """Prefect took these events."""
+        if not self._marks:
+            self._moved = self._clock()
+        before = self._marks.pop()[1] if self._marks and self._marks[-1][1] < MARK_EVERY else 0
+        self._marks.append((events[-1].id, before + len(events)))
+
+    async def check(self) -> None:
+        """Return when Prefect may be given more.
+
+        Prefect may have lost what it took, or store no events at all: after `PATIENCE_S` without a move it gets more.
+
+        Raises:
+            ServiceUnavailable: it has more than `MOST` events to store, or can't be asked.
+        """
+        if self.size <= MOST:
+            return
+        stored = await self._prefect.stored([event for event, _ in self._marks])
+        if any(event in stored for event, _ in self._marks):
+            self._moved = self._clock()
+        while stored.intersection(event for event, _ in self._marks):
+            self._marks.popleft()
+        if self.size > MOST:
+            if self._clock() - self._moved < PATIENCE_S:
+                raise ServiceUnavailable(f"Prefect has taken {self.size} events that it has not stored yet")
+            self._marks.clear()

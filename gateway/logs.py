@@ -1,0 +1,41 @@
+"""What the gateway tells: one JSON object a line, as Cloud Logging reads it, from a fixed vocabulary of events."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+EVENTS = {
+    "gateway.accepted": logging.INFO,  # Prefect has the event
+    "gateway.ignored": logging.INFO,  # the message means nothing to the platform
+    "gateway.refused": logging.WARNING,  # it can never succeed: Pub/Sub dead-letters it
+    "gateway.unauthenticated": logging.WARNING,  # whoever pushed is not our push account
+    "gateway.unavailable": logging.WARNING,  # it can't be taken now: Pub/Sub keeps it
+    "gateway.prefect_away": logging.ERROR,  # Prefect did not take events; told once
+    "gateway.prefect_back": logging.INFO,  # it does again
+    "gateway.certificates_away": logging.ERROR,  # Google's certificates could not be fetched
+    "gateway.pulling": logging.INFO,  # a subscription is listened to
+    "gateway.pull_ended": logging.ERROR,  # a subscription can't be listened to
+}
+LONGEST = 500  # what a stranger sends must not fill the log
+
+log = logging.getLogger("gateway")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's level, message, event and fields."""
+        line = {"severity": record.levelname, "message": record.getMessage(),
+                "time": datetime.fromtimestamp(record.created, UTC).isoformat()}  # fmt: skip
+        if event := getattr(record, "event", None):
+            line |= {"event": event, **getattr(record, "fields", {})}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def tell(event: str, **fields: object) -> None:
+    """Log one fact; texts are cut at `LONGEST` characters."""
+    short = {key: value[:LONGEST] if isinstance(value, str) else value for key, value in fields.items()}
+    log.log(EVENTS[event], event, extra={"event": event, "fields": short})

@@ -1,0 +1,105 @@
+"""The deployed triggers: a storm, a second deployment and payloads that lack what they should have."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+import grpc
+import pytest
+from google.pubsub_v1 import PublisherClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.types import PubsubMessage
+
+from contracts import names
+from local.demo.prefect import ACTION_FAILED
+from local.stack.place import PROJECT
+from tests.e2e.landing import SOURCE
+from tests.e2e.stack import Stack, now
+from tests.pushes import landed
+from tests.servers import wait_until
+
+STORM = 300
+PAYLOAD = {"v": 1, "source": SOURCE, "stream": "planes", "job_id": 1, "object": "_manifests/x", "generation": "1"}
+
+
+def runs(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
+    """Runs of a flow that automations made."""
+    asked = {
+        "flow_runs": {"expected_start_time": {"after_": since.isoformat()}},
+        "flows": {"name": {"any_": [flow]}},
+    }
+    found = stack.http.post("/flow_runs/filter", json=asked).raise_for_status().json()
+    return [run for run in found if (run.get("created_by") or {}).get("type") == "AUTOMATION"]
+
+
+def tell(stack: Stack, name: str, resource: str, *payloads: dict[str, Any]) -> None:
+    """Events at Prefect, as the gateway posts them."""
+    events = [
+        {"id": str(uuid.uuid4()), "event": name, "occurred": now().isoformat(), "related": [], "payload": payload,
+         "resource": {"prefect.resource.id": resource}}
+        for payload in payloads
+    ]  # fmt: skip
+    stack.http.post("/events", json=events).raise_for_status()
+
+
+def settle(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
+    """Wait until the runs of a flow have ended; returns them."""
+    wait_until(lambda: runs(stack, flow, since), f"{flow} is started by an event", 60)
+    for run in runs(stack, flow, since):
+        stack.ended(run["id"])
+    return runs(stack, flow, since)
+
+
+def test_a_storm_of_messages_becomes_few_runs(stack: Stack) -> None:
+    since, place = now(), stack.place
+    path = f"_manifests/{SOURCE}/planes/20130101/c-1-000000000001.json"
+    messages = [
+        PubsubMessage(data=sent.data, attributes=sent.attributes) for sent in [landed(path)] * STORM
+    ]  # fmt: skip
+    with grpc.insecure_channel(place.grpc("pubsub")) as channel:
+        publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        publisher.publish(topic=f"projects/{PROJECT}/topics/{names.LAKE_LANDED}", messages=messages)
+
+    def heard() -> int:
+        occurred = {"since": since.isoformat(), "until": "2999-01-01T00:00:00Z"}
+        body = {"filter": {"event": {"name": ["lake.landed"]}, "occurred": occurred}, "limit": 1}
+        return int(stack.http.post("/events/filter", json=body).raise_for_status().json()["total"])
+
+    wait_until(lambda: heard() == STORM, f"Prefect has all {STORM} events", 120)
+    found = settle(stack, "merge", since)
+    assert 1 <= len(found) <= 1 + STORM // 20, f"{len(found)} runs"
+    assert {run["state_type"] for run in found} == {"COMPLETED"}
+
+
+@pytest.mark.parametrize("missing", ["all", "one after the other"])
+def test_a_payload_that_lacks_fields_starts_the_run_all_the_same(stack: Stack, missing: str) -> None:
+    since = now()
+    lacking = [{k: v for k, v in PAYLOAD.items() if k != field} for field in PAYLOAD] if missing != "all" else [{}]
+    tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), *lacking)
+    found = settle(stack, "merge", since)
+    assert [(run["parameters"], run["state_type"]) for run in found] == [
+        ({"source": SOURCE, "stream": "planes"}, "COMPLETED")
+    ]
+
+
+def test_a_resource_that_names_no_stream_is_told_and_the_trigger_goes_on(stack: Stack) -> None:
+    since = now()
+    tell(stack, "lake.landed", "millrace.stream.nonsense", PAYLOAD)
+    wait_until(lambda: stack.platform.api.events(ACTION_FAILED, since), "the failed action is an event", 60)
+    stack.wait_for_message("run-deployment", since=since)
+    assert runs(stack, "merge", since) == []
+    tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)
+    assert [run["state_type"] for run in settle(stack, "merge", since)] == ["COMPLETED"]
+
+
+def test_deployed_again_there_are_the_same_triggers_and_they_work(stack: Stack) -> None:
+    def triggers() -> list[tuple[str, str]]:
+        found = stack.http.post("/automations/filter", json={}).raise_for_status().json()
+        return sorted((a["name"], str(a["trigger"].get("expect"))) for a in found)
+
+    before = triggers()
+    stack.administer("blocks.deploy")
+    assert triggers() == before
+    since = now()
+    tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)
+    assert [run["state_type"] for run in settle(stack, "merge", since)] == ["COMPLETED"]

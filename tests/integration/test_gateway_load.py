@@ -1,0 +1,129 @@
+"""The gateway under load, under attack, beside a slow Prefect, and told to end with pushes in flight."""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contracts import names
+from gateway.translate import translate
+from tests.integration.attack import Certificates, attack, certificates
+from tests.integration.gateway_place import Running, gateway
+from tests.integration.prefect_server import prefect_server
+from tests.pushes import landed, wrapped
+from tests.servers import free_port, listens, wait_until
+
+STRANGERS = int(os.environ.get("MILLRACE_STRANGERS", "2000"))
+SLOW_S = 1
+
+
+@pytest.fixture
+def certs(tmp_path: Path) -> Iterator[Certificates]:
+    with certificates(tmp_path / "identity") as made:
+        yield made
+
+
+@pytest.fixture
+def running(tmp_path: Path, certs: Certificates) -> Iterator[Running]:
+    """A gateway of its own, which waits for Prefect, and for pushes in flight at its end, a second or two."""
+    short = {"MILLRACE_GATEWAY__PREFECT_TIMEOUT_S": str(SLOW_S), "MILLRACE_GATEWAY__GRACE_S": "2"}
+    with (
+        prefect_server(free_port()) as prefect,
+        gateway(tmp_path, prefect, certs.url, tmp_path / "identity", **short) as made,
+    ):
+        yield made
+        prefect.hold.set()
+
+
+def push_all(pool: ThreadPoolExecutor, running: Running, count: int) -> "list[Future[int]]":
+    """Pushes at the same time, each a message of its own."""
+    return [
+        pool.submit(running.send, names.LAKE_LANDED, landed(message_id=f"m-{n}"), running.token()) for n in range(count)
+    ]
+
+
+def test_events_that_come_together_go_to_prefect_together_and_are_answered_after_it(running: Running) -> None:
+    running.prefect.hold.clear()
+    with ThreadPoolExecutor(40) as pool:
+        first = pool.submit(running.send, names.LAKE_LANDED, landed(message_id="first"))
+        wait_until(lambda: running.prefect.asked == 1, "Prefect is asked to take the first event")
+        sent = push_all(pool, running, 39)
+        time.sleep(0.3)
+        assert not any(push.done() for push in [first, *sent])
+        running.prefect.hold.set()
+        assert {push.result() for push in [first, *sent]} == {204}
+    assert len({event["id"] for event in running.prefect.events}) == 40
+    assert running.prefect.most_at_once > 20
+    assert running.prefect.asked < 8
+
+
+def test_an_event_that_prefect_calls_wrong_is_not_the_ruin_of_those_beside_it(running: Running) -> None:
+    bad = translate(names.LAKE_LANDED, landed(message_id="m-7"))
+    assert bad
+    running.prefect.wrong, running.prefect.answer = {bad.id}, 204
+    running.prefect.hold.clear()
+    with ThreadPoolExecutor(20) as pool:
+        sent = push_all(pool, running, 20)
+        wait_until(lambda: running.prefect.asked == 1, "Prefect is asked to take events")
+        running.prefect.hold.set()
+        statuses = [push.result() for push in sent]
+    assert statuses == [400 if n == 7 else 204 for n in range(20)]
+    assert len(running.prefect.events) == 19
+
+
+def test_a_slow_prefect_is_waited_for_no_longer_than_said(running: Running) -> None:
+    assert running.send(names.LAKE_LANDED, landed()) == 204
+    running.prefect.hold.clear()
+    began = time.monotonic()
+    assert running.send(names.LAKE_LANDED, landed(message_id="slow")) == 503
+    assert SLOW_S <= time.monotonic() - began < SLOW_S + 3
+    assert "Timeout" in running.last_line()["why"]
+
+
+def test_told_to_end_it_answers_pushes_in_flight_and_takes_no_new_ones(running: Running) -> None:
+    port = int(running.url.rsplit(":", 1)[1])
+    running.prefect.hold.clear()
+    with ThreadPoolExecutor(10) as pool:
+        sent = push_all(pool, running, 10)
+        wait_until(lambda: running.prefect.asked == 1, "Prefect is asked to take events")
+        running.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not listens(port), "new connections are refused", 5)
+        running.prefect.hold.set()
+        assert Counter(push.result() for push in sent) == {204: 10}
+    assert running.process.wait(10) == 0
+    assert len({event["id"] for event in running.prefect.events}) == 10
+
+
+def test_told_to_end_it_does_not_wait_for_a_push_that_never_ends(running: Running) -> None:
+    host, port = running.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        head = f"POST /push/{names.LAKE_LANDED} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token()}\r\n"
+        slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        assert running.send(names.LAKE_LANDED, landed()) == 204
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+
+
+def test_strangers_create_nothing_cost_no_memory_and_keep_nobody_waiting(
+    running: Running, certs: Certificates, tmp_path: Path
+) -> None:
+    warm = attack(running, tmp_path, STRANGERS // 5)
+    outcome = attack(running, tmp_path, STRANGERS)
+    sys.stdout.write(f"{outcome}\n")
+    assert set(outcome.strangers) <= {0, 400, 401, 413}
+    assert sum(outcome.strangers.values()) == STRANGERS
+    assert set(outcome.healthy) == {204}
+    taken = {event["payload"]["object"] for event in running.prefect.events}
+    assert taken == {landed().attributes["objectId"]}
+    count = sum(warm.healthy.values()) + sum(outcome.healthy.values())
+    assert len(running.prefect.events) == count
+    assert max(outcome.rss_mb) - max(warm.rss_mb) < 20
+    assert certs.fetched <= 2 + (warm.seconds + outcome.seconds) / 10
+    assert wrapped(landed(message_id="forged"))[1] not in running.log.read_bytes()

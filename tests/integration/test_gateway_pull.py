@@ -1,0 +1,156 @@
+"""The gateway that pulls: the same events, acknowledged only after Prefect has them; poison ends as a dead letter."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, RetryPolicy, Subscription
+
+from contracts import names
+from gateway.message import Incoming
+from tests.integration.clients import PROJECT, PubSub
+from tests.integration.gateway_place import Running, gateway
+from tests.integration.prefect_server import prefect_server
+from tests.pushes import CASES, expected, landed, message
+from tests.servers import free_port, process, server, wait_until
+
+ATTEMPTS = 5
+
+
+@dataclass
+class Pulling:
+    """A gateway that pulls, and the Pub/Sub it pulls from."""
+
+    running: Running
+    pubsub: PubSub
+
+    def publish(self, topic: str, sent: Incoming) -> str:
+        body = PubsubMessage(data=sent.data, attributes=sent.attributes)
+        answer = self.pubsub.publisher.publish(topic=f"projects/{PROJECT}/topics/{topic}", messages=[body], timeout=5)
+        return str(answer.message_ids[0])
+
+    def unacknowledged(self, topic: str) -> int:
+        """Messages that are due in a topic's subscription."""
+        return len(self.pubsub.due(f"projects/{PROJECT}/subscriptions/{names.pull_subscription(topic)}"))
+
+    def dead(self, topic: str) -> list[Any]:
+        name = f"projects/{PROJECT}/subscriptions/{names.dead_letter_subscription(topic)}"
+        received = self.pubsub.due(name)
+        if received:
+            self.pubsub.ack(name, received)
+        return received
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.running.prefect.events if event["event"] == name]
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.running.lines() if line.get("event") == event]
+
+
+def provision(pubsub: PubSub) -> None:
+    """Topics with their dead-letter topics, and pull subscriptions in the place of the gateway's push ones."""
+    for topic in names.TOPICS:
+        dead = f"projects/{PROJECT}/topics/{names.dead_letter_topic(topic)}"
+        for name in (f"projects/{PROJECT}/topics/{topic}", dead):
+            pubsub.publisher.create_topic(name=name)
+        subscriptions = (
+            Subscription(
+                name=f"projects/{PROJECT}/subscriptions/{names.pull_subscription(topic)}",
+                topic=f"projects/{PROJECT}/topics/{topic}",
+                ack_deadline_seconds=60,
+                retry_policy=RetryPolicy(minimum_backoff=Duration(), maximum_backoff=Duration(nanos=10**8)),
+                dead_letter_policy=DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=ATTEMPTS),
+            ),
+            Subscription(
+                name=f"projects/{PROJECT}/subscriptions/{names.dead_letter_subscription(topic)}", topic=dead
+            ),
+        )  # fmt: skip
+        for subscription in subscriptions:
+            pubsub.subscriber.create_subscription(subscription)
+
+
+@pytest.fixture(scope="module")
+def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
+    with server("pubsub", tmp_path_factory.mktemp("pull") / "pubsub") as port:
+        made = PubSub(port)
+        provision(made)
+        yield made
+
+
+@pytest.fixture
+def pulling(pubsub: PubSub, tmp_path: Path) -> Iterator[Pulling]:
+    place = {"MILLRACE_EVENTS__PROJECT": PROJECT, "MILLRACE_EVENTS__ENDPOINT": pubsub.address}
+    with prefect_server(free_port()) as prefect, gateway(tmp_path, prefect, "-", tmp_path, "pull", **place) as made:
+        yield Pulling(made, pubsub)
+        prefect.hold.set()
+
+
+def test_every_topic_gives_the_events_that_pushes_give_and_is_acknowledged(pulling: Pulling) -> None:
+    for topic, sent, *_ in CASES:
+        pulling.publish(topic, sent)
+    wait_until(lambda: len(pulling.running.prefect.events) == len(CASES), "all events are at Prefect", 20)
+    found = [
+        {**event, "id": "", "occurred": ""} for event in pulling.running.prefect.events
+    ]  # fmt: skip
+    for _, _, name, resource, payload, related in CASES:
+        assert {"id": "", **expected(name, resource, payload, related), "occurred": ""} in found
+    wait_until(lambda: len(pulling.told("gateway.accepted")) == len(CASES), "all are told of")
+    assert httpx.get(f"{pulling.running.url}/readyz").status_code == 200
+    assert httpx.post(f"{pulling.running.url}/push/{names.LAKE_LANDED}").status_code == 404
+    pulling.running.process.send_signal(signal.SIGTERM)
+    assert pulling.running.process.wait(20) == 0
+    assert {topic: pulling.unacknowledged(topic) for topic in names.TOPICS} == dict.fromkeys(names.TOPICS, 0)
+
+
+def test_poison_ends_as_a_dead_letter_with_its_reason_told_and_holds_up_no_other(pulling: Pulling) -> None:
+    poison = pulling.publish(names.SECRET_ROTATED, message({"a": 1}))
+    pulling.publish(names.SECRET_ROTATED, message({"a": 1}, secretId="projects/1/secrets/after"))
+    wait_until(lambda: pulling.events("secret.rotated"), "the message after it is an event", 20)
+    found: list[Any] = []
+    wait_until(lambda: found.extend(pulling.dead(names.SECRET_ROTATED)) or found, "it is a dead letter", 20)
+    assert [received.message.data for received in found] == [b'{"a": 1}']
+    refused = [line for line in pulling.told("gateway.refused") if line["message_id"] == poison]
+    assert [line["attempt"] for line in refused] == list(range(1, ATTEMPTS + 1))
+    assert "attribute secretId is missing" in refused[0]["why"]
+
+
+def test_while_prefect_is_away_messages_are_held_and_none_is_dead_lettered(pulling: Pulling) -> None:
+    pulling.running.prefect.answer = 503
+    sent = [pulling.publish(names.LAKE_LANDED, landed()) for _ in range(3)]
+    wait_until(lambda: len(pulling.told("gateway.unavailable")) > 2 * len(sent), "it has tried several times", 20)
+    assert pulling.running.prefect.events == []
+    assert pulling.unacknowledged(names.LAKE_LANDED) == 0
+    pulling.running.prefect.answer = 204
+    wait_until(lambda: len(pulling.events("lake.landed")) == 3, "all events are at Prefect", 20)
+    accepted = {line["message_id"]: line["attempt"] for line in pulling.told("gateway.accepted")}
+    assert accepted == dict.fromkeys(sent, 1)
+    assert pulling.dead(names.LAKE_LANDED) == []
+
+
+def test_told_to_end_while_prefect_is_away_it_gives_its_messages_back(pulling: Pulling, tmp_path: Path) -> None:
+    pulling.running.prefect.answer = 503
+    sent = pulling.publish(names.MARTS_PUBLISHED, message({"run_id": "r", "marts": {}, "batches": 1}))
+    wait_until(lambda: pulling.told("gateway.unavailable"), "it has the message", 20)
+    pulling.running.process.send_signal(signal.SIGTERM)
+    assert pulling.running.process.wait(20) == 0
+    name = f"projects/{PROJECT}/subscriptions/{names.pull_subscription(names.MARTS_PUBLISHED)}"
+    received = pulling.pubsub.pull_one(name)
+    assert (received.message.message_id, received.delivery_attempt) == (sent, 2)
+    pulling.pubsub.ack(name, [received])
+
+
+def test_a_subscription_that_is_not_there_is_named_and_ends_it(pubsub: PubSub, tmp_path: Path) -> None:
+    log = tmp_path / "gateway.log"
+    env = {
+        "MILLRACE_EVENTS__PROJECT": "another-project", "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
+        "PREFECT_API_URL": "http://127.0.0.1:1/api",
+    }  # fmt: skip
+    with process("-m", "gateway", "pull", "--port", str(free_port()), env=env, log=log) as started:
+        assert started.wait(30) == 1
+    assert "projects/another-project/subscriptions/lake-landed-gateway-pull" in log.read_text()
+    assert "NOT_FOUND" in log.read_text() or "404" in log.read_text()
