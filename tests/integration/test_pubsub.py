@@ -55,7 +55,7 @@ def test_a_subscription_needs_a_topic_that_is_there(pubsub: PubSub) -> None:
 
 def test_lists_are_paged_to_their_end(pubsub: PubSub) -> None:
     project = f"projects/{unique('project')}"
-    made = [pubsub.publisher.create_topic(name=f"{project}/topics/t{n}").name for n in range(5)]
+    made = [pubsub.publisher.create_topic(name=f"{project}/topics/topic{n}").name for n in range(5)]
     pages = list(pubsub.publisher.list_topics(request={"project": project, "page_size": 2}).pages)
     assert [t.name for page in pages for t in page.topics] == made
     assert len(pages) == 3
