@@ -29,6 +29,12 @@ def pubsub(identity: tuple[int, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def stand_in_pubsub(pubsub: PubSub) -> PubSub:
+    """The same server, for tests that give `pubsub` another meaning."""
+    return pubsub
+
+
+@pytest.fixture(scope="session")
 def announcing_storage(pubsub: PubSub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[storage.Client]:
     """A client of a Cloud Storage that announces objects on `pubsub`."""
     with server("storage", tmp_path_factory.mktemp("storage") / "state", "--pubsub", pubsub.address) as port:
