@@ -49,7 +49,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         server("identity", "--project", PROJECT),
         server("pubsub", "--identity", str(place.state / "identity")),
         server("secrets"),
-        server("storage", "--pubsub", place.grpc("pubsub")),
+        server("storage", "--pubsub", place.grpc("pubsub"), "--identity", str(place.state / "identity")),
         server("slack", "--token", secrets["slack-token"]),
         Service(airbyte.name, airbyte.command, airbyte.health, airbyte_credentials),
     ]
