@@ -14,10 +14,10 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test chaos check format bench bench-merge lock clean
+.PHONY: help setup run up down status test chaos check format bench bench-merge bench-standins lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## install everything into .venv (done by the other targets when needed)
 
@@ -66,6 +66,9 @@ bench: $(VENV)/ready ## measure the platform beside the plain script, then the m
 
 bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and element-wise Beam; MERGE_ARGS=--quick
 	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
+
+bench-standins: $(VENV)/ready ## measure the local Pub/Sub and Cloud Storage, Google's emulator beside where it is there
+	@$(BIN)/python -m bench.standins $(ARGS)
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt

@@ -54,6 +54,7 @@ def endpoint() -> Iterator[Endpoint]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            taken.headers.append({name.lower(): value for name, value in self.headers.items()})
             taken.tokens.append(self.headers.get("authorization", "").removeprefix("Bearer "))
             taken.bodies.append(body)
             taken.hold.wait(30)
