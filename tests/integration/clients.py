@@ -38,8 +38,8 @@ def retry(least_s: float, most_s: float) -> RetryPolicy:
 class PubSub:
     """A Pub/Sub server's clients, and the few calls that most tests make."""
 
-    def __init__(self, port: int) -> None:
-        self.address = f"127.0.0.1:{port}"
+    def __init__(self, port: int, patience_s: float = 30) -> None:
+        self.address, self.patience_s = f"127.0.0.1:{port}", patience_s
         channel = grpc.insecure_channel(self.address)
         self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))

@@ -12,6 +12,7 @@ from tests.integration.clients import PubSub
 from tests.servers import free_port, listens, wait_until
 
 START_S = 60
+PATIENCE_S = 4  # for what it never does
 EMULATOR, STAND_IN = "emulator", "stand-in"
 
 
@@ -36,7 +37,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
         if started.poll() is not None:
             said = (folder / "log").read_text(errors="replace").strip().splitlines()[-3:]
             pytest.skip(f"gcloud has no Pub/Sub emulator that starts here: {' / '.join(said)}")
-        yield PubSub(port)
+        yield PubSub(port, PATIENCE_S)
     finally:
         os.killpg(started.pid, signal.SIGKILL)  # gcloud leaves its Java process behind
         started.wait(10)
