@@ -1,6 +1,7 @@
 """Topics, subscriptions, messages and who holds them in one SQLite file: what was answered survives a kill."""
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ SubscriptionPb: Proto = Subscription.pb()
 TopicPb: Proto = Topic.pb()
 DEFAULT_BACKOFF = (0.1, 600.0)
 RESPONSE_BYTES = 8 << 20
+ACK_ID = re.compile(r"([0-9]{1,18})-([0-8]?[0-9]{1,18})")  # both fit into SQLite's integers
 ORPHANS = "NOT EXISTS (SELECT 1 FROM held WHERE message = messages.id)"
 Clock = Callable[[], float]
 
@@ -238,10 +240,10 @@ def acked(name: str) -> str:
 
 def parse_ack_id(ack_id: str) -> tuple[int, int]:
     """Message and lease of an ack id. Raises Refused when it is none of ours."""
-    message, _, lease = ack_id.partition("-")
-    if not (message.isdigit() and lease.isdigit()):
+    match = ACK_ID.fullmatch(ack_id)
+    if not match:
         raise Refused("INVALID_ARGUMENT", f"Invalid ack id (ack_id={ack_id})")
-    return int(message), int(lease)
+    return int(match[1]), int(match[2])
 
 
 def backoff(subscription: Proto, attempt: int) -> float:

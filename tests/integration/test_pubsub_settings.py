@@ -74,8 +74,9 @@ def test_a_name_that_google_refuses_is_refused(pubsub: PubSub, name: str) -> Non
 
 def test_an_ack_id_that_was_never_given_out_is_refused(pubsub: PubSub) -> None:
     subscription = pubsub.subscription(pubsub.topic())
-    with pytest.raises(InvalidArgument):
-        pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=["bogus"])
+    for ack_id in ("bogus", "²-1", "9" * 30 + "-1", "-"):
+        with pytest.raises(InvalidArgument):
+            pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=[ack_id])
 
 
 @pytest.mark.differs("it can't detach")
