@@ -43,7 +43,8 @@ def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[
     """Manifests with objects that the ledger lacks, oldest first; also those of a batch under way."""
     under_way = _read_open(lake, contract)
     open_manifests = list(under_way[0].manifests) if under_way else []
-    found = _pending(lake, warehouse, contract, warehouse.head(contract))
+    with warehouse.session(f"look for what is pending of {contract.id}"):
+        found = _pending(lake, warehouse, contract, warehouse.head(contract))
     return list(dict.fromkeys([*open_manifests, *found]))
 
 
@@ -123,27 +124,36 @@ def open_batch(
     then announced and closed.
     """
     warehouse.ensure(contract)
+    with warehouse.session(f"look for what is pending of {contract.id}"):
+        batch, opened = _open_batch(lake, warehouse, contract, limits, now)
+    if batch:
+        _log("merge.opened" if opened else "merge.resumed", batch)
+    return batch
+
+
+def _open_batch(
+    lake: Lake, warehouse: Warehouse, contract: StreamContract, limits: Limits, now: datetime
+) -> tuple[Batch | None, bool]:
+    """The batch, and whether it is a new one."""
     head = warehouse.head(contract)
     under_way = _read_open(lake, contract)
     if under_way:
         batch, generation = under_way
         if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
-            _log("merge.resumed", batch)
-            return batch
+            return batch, False
         _clear_staging(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
     waiting = _pending(lake, warehouse, contract, head)
     if not waiting:
-        return None
+        return None, False
     batch = cut(contract, head, waiting, limits, now)
     batch = batch.model_copy(update={"learned": warehouse.learned(contract)})
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
     except ObjectExists:
         other = _read_open(lake, contract)
-        return other[0] if other else None
-    _log("merge.opened", batch)
-    return batch
+        return (other[0] if other else None), False
+    return batch, True
 
 
 def cut(

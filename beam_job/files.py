@@ -58,7 +58,7 @@ class DataFile:
 
     def _parquet_tables(self, wanted: list[str] | None) -> Iterator[pa.Table]:
         if self._parquet.metadata.num_rows <= CHUNK_ROWS:
-            yield self._parquet.read(columns=wanted)
+            yield self._parquet.read(columns=wanted, use_threads=False)
             return
         for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=wanted):
             yield pa.Table.from_batches([batch])

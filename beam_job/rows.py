@@ -133,6 +133,8 @@ def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | No
 
 
 def _cast_safe(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if column.type == wanted:
+        return column
     if pa.types.is_timestamp(column.type) and column.type.tz is None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     if pa.types.is_date(column.type) and pa.types.is_timestamp(wanted):

@@ -18,6 +18,7 @@ from contracts.batch import Batch
 from contracts.stream import StreamContract
 from lake.store import Lake
 
+GROUP_ROWS = 1 << 16
 Rows = npt.NDArray[np.int64]
 
 
@@ -61,19 +62,35 @@ class ParquetFile:
         self._written = ExitStack()
         self._path = ""
         self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
 
     def add(self, table: pa.Table) -> None:
-        """Append rows; without dictionaries, but for what is one already, it is smaller and twice as quick to write."""
+        """Append rows; those of small tables wait for each other, as each write makes a row group."""
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        if self._rows >= GROUP_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        """Without dictionaries, but for what is one already, a file is smaller and twice as quick to write."""
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting).unify_dictionaries()
+        self._waiting, self._rows = [], 0
         if self._writer is None:
             folder = self._written.enter_context(tempfile.TemporaryDirectory(prefix="millrace-"))
             self._path = f"{folder}/rows.parquet"
             coded = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-            writer = pq.ParquetWriter(self._path, table.schema, compression="snappy", use_dictionary=coded or False)
+            writer = pq.ParquetWriter(
+                self._path, table.schema, compression="snappy", use_dictionary=coded or False, write_statistics=False
+            )
             self._writer = self._written.enter_context(writer)
         self._writer.write_table(table)
 
     def finish(self) -> None:
         """Write the object, if there are rows."""
+        self._write()
         if self._writer is not None:
             self._writer.close()
             self._lake.upload(self._name, self._path)

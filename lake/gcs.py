@@ -71,6 +71,14 @@ class GcsLake:
             blob.upload_from_filename(path, content_type=content_type)
         return int(blob.generation)
 
+    def download(self, name: str, path: str) -> None:
+        """Write an object to a local file. Raises ObjectMissing."""
+        try:
+            with self._reaching(name):
+                self._bucket.blob(name).download_to_filename(path)
+        except NotFound as error:
+            raise ObjectMissing(f"{self.url}/{name} is not there") from error
+
     def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
         """Objects whose names have the prefix, in order, from `start` on."""
         with self._reaching(prefix):

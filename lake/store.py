@@ -53,6 +53,10 @@ class Lake(Protocol):
         """Write a local file as an object; returns its generation."""
         ...
 
+    def download(self, name: str, path: str) -> None:
+        """Write an object to a local file. Raises ObjectMissing."""
+        ...
+
     def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
         """Objects whose names have the prefix, in order, from `start` on."""
         ...

@@ -5,6 +5,7 @@ names its holder, and readers of the marts have a file of their own, replaced wh
 """
 
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -14,7 +15,7 @@ import duckdb
 
 from contracts import names
 from contracts.batch import Balance, Batch, RefusedObject, Staged
-from contracts.errors import SettingsError
+from contracts.errors import SettingsError, WarehouseBusy
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
@@ -23,7 +24,7 @@ from warehouse import duckdb_redrive as redrives
 from warehouse import duckdb_schema as schema
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_marts import Marts
-from warehouse.lock import held
+from warehouse.lock import POLL_S, held
 
 SCHEME = "duckdb:///"
 MEMORY_BYTES = 1 << 30
@@ -52,6 +53,20 @@ class DuckDBWarehouse:
         self._published = Marts(self._file, file_of(marts_url))
         self._lock = self._file.with_name(self._file.name + ".lock")
         self._timeout_s, self._memory_bytes = lock_timeout_s, memory_bytes
+        self._shared: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def session(self, purpose: str) -> Iterator[None]:
+        """Let a block's reads share one connection; nothing may be written in it, and no other process writes.
+
+        Raises:
+            WarehouseBusy: another process writes.
+        """
+        with self._reading(purpose) as self._shared:
+            try:
+                yield
+            finally:
+                self._shared = None
 
     def ensure(self, contract: StreamContract) -> None:
         """Create what a stream needs (table, live view, head) and the ledger; add what the contract gained.
@@ -112,12 +127,13 @@ class DuckDBWarehouse:
             HeadMoved: another batch was committed since this one was opened.
             BalanceError: the rows do not add up; nothing was committed.
         """
-        self.ensure(contract)
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
             upserts = transaction.download(lake, staged.upserts, Path(folder))
             deletes = transaction.download(lake, staged.deletes, Path(folder))
             kept = transaction.download(lake, staged.kept, Path(folder))
             with self._writing(f"commit {batch.id}") as db:
+                if not schema.is_prepared(db, contract):
+                    schema.prepare(db, contract)
                 return transaction.commit(db, contract, batch, staged, (upserts, deletes, kept), run_id, at)
 
     def balance(self, batch_id: str) -> Balance | None:
@@ -174,22 +190,25 @@ class DuckDBWarehouse:
 
     @contextmanager
     def _writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with held(self._lock, purpose, self._timeout_s), self._connection(read_only=False) as db:
+        with held(self._lock, purpose, self._timeout_s), self._connection(purpose, read_only=False) as db:
             yield db
 
     @contextmanager
     def _reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        if self._shared is not None:
+            yield self._shared
+            return
         with held(self._lock, purpose, self._timeout_s, shared=True):
             if not self._file.exists():
                 yield None
                 return
-            with self._connection(read_only=True) as db:
+            with self._connection(purpose, read_only=True) as db:
                 yield db
 
     @contextmanager
-    def _connection(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _connection(self, purpose: str, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        db = duckdb.connect(str(self._file), read_only=read_only)
+        db = _connect(self._file, purpose, self._timeout_s, read_only=read_only)
         try:
             db.execute("SET TimeZone = 'UTC'")
             db.execute(f"SET memory_limit = '{self._memory_bytes // 1024} KiB'")
@@ -198,6 +217,23 @@ class DuckDBWarehouse:
             yield db
         finally:
             db.close()
+
+
+def _connect(file: Path, purpose: str, timeout_s: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open a file, which a program that does not ask for our lock may have open: a shell, a notebook, dbt by hand."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                raise WarehouseBusy(
+                    f"{purpose}: waited {timeout_s:.0f} s for {file.name}, which another program has open: {error}."
+                    " Close it there; read the marts in the file of the marts"
+                ) from error
+        time.sleep(POLL_S)
 
 
 def _release_dbt() -> None:

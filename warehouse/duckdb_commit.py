@@ -1,6 +1,5 @@
 """One transaction of the DuckDB warehouse: head, merge, balance, ledger and quarantine; and what reads them."""
 
-import shutil
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,6 @@ from warehouse import duckdb_merge_sql as merging
 from warehouse import duckdb_sql as sql
 
 LOOK_BACK = timedelta(days=7)
-COPY_BYTES = 8 << 20
 BALANCE = tuple(Balance.model_fields)
 
 
@@ -230,8 +228,6 @@ def download(lake: Lake, files: Sequence[str], folder: Path) -> list[str]:
     """Staging files as local ones."""
     paths = []
     for name in files:
-        path = folder / name.rsplit("/", 1)[1]
-        with lake.open(name) as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target, COPY_BYTES)
-        paths.append(str(path))
+        paths.append(str(folder / name.rsplit("/", 1)[1]))
+        lake.download(name, paths[-1])
     return paths

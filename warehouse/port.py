@@ -18,6 +18,10 @@ class Warehouse(Protocol):
     url: str
     marts_url: str
 
+    def session(self, purpose: str) -> AbstractContextManager[None]:
+        """Make a block's reads cheaper where opening a connection costs; nothing may be written in it."""
+        ...
+
     def ensure(self, contract: StreamContract) -> None:
         """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
         ...

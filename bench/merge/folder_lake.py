@@ -63,6 +63,13 @@ class FolderLake:
             shutil.copyfile(path, file)
             return self._replace(file, name)
 
+    def download(self, name: str, path: str) -> None:
+        """Write an object to a local file. Raises ObjectMissing."""
+        try:
+            shutil.copyfile(self._root / name, path)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise ObjectMissing(f"{self.url}/{name} is not there") from error
+
     def link(self, name: str, file: Path) -> int:
         """Make a file an object without copying it; returns its generation. Raises ObjectExists."""
         target = self._root / name

@@ -56,6 +56,9 @@ class MemoryLake:
     def upload(self, name: str, path: str, content_type: str = "") -> int:
         return self.write(name, Path(path).read_bytes())
 
+    def download(self, name: str, path: str) -> None:
+        Path(path).write_bytes(self.read(name))
+
     def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
         for name in sorted(self._objects):
             if name.startswith(prefix) and name >= (start or ""):

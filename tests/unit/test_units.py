@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_job.units import UNIT_BYTES, UNIT_FILES, units
-from beam_job.work import Work
+from beam_job.work import GROUP_ROWS, Work, parquet_files
 from contracts.batch import Batch, BatchObject
 from tests.integration.in_process import MemoryLake
 from tests.integration.merging import contract
@@ -41,3 +43,23 @@ def test_ten_thousand_small_files_are_a_few_units() -> None:
 def test_the_unit_of_each_place_is_known() -> None:
     work = Work(MemoryLake(), contract(), batch([UNIT_BYTES, 1, 1, UNIT_BYTES]))
     assert np.array_equal(work.unit_of, [0, 1, 1, 2])
+
+
+def test_rows_of_many_small_tables_share_a_row_group() -> None:
+    lake = MemoryLake()
+    objects = [
+        pa.DictionaryArray.from_arrays(pa.array([0] * 10, pa.int32()), pa.array([f"raw/{i}"])) for i in range(300)
+    ]
+    with parquet_files(lake, "staged") as (file,):
+        for i, name in enumerate(objects):
+            file.add(pa.table({"row": pa.array(range(10 * i, 10 * i + 10)), "_object": name}))
+        file.add(
+            pa.table(
+                {"row": pa.array(range(GROUP_ROWS)), "_object": pa.array(["big"] * GROUP_ROWS).dictionary_encode()}
+            )
+        )
+    written = pq.ParquetFile(lake.open("staged"))
+    assert written.metadata.num_row_groups == 1
+    assert (
+        written.read().column("_object").to_pylist() == [f"raw/{i // 10}" for i in range(3000)] + ["big"] * GROUP_ROWS
+    )
