@@ -29,8 +29,10 @@ def main() -> None:
         server = await start_server(options.port, services)
         pusher.resume()
         sweeping = asyncio.create_task(broker.sweep())
+        ending = asyncio.create_task(until_told_to_end(options.parent))
+        await asyncio.sleep(0)  # it listens to signals before anyone is told that the server is ready
         say_ready("pubsub", options.port)
-        await until_told_to_end(options.parent)
+        await ending
         sweeping.cancel()
         await pusher.close()
         await server.stop(GRACE_S)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from local.storage.index import Index
 from local.storage.outbox import Outbox
 
 SWEEP_S = 60.0
+Work = Callable[[], Coroutine[None, None, None]]
 
 
 def main() -> None:
@@ -30,7 +31,7 @@ def main() -> None:
         outbox = Outbox(index, parsed.pubsub)
         certificate = identity_of(parsed.identity).certificate if parsed.identity else None
         application = storage_app(index, base_url, outbox.wake, certificate)
-        works = [sweep(index, outbox)] + ([outbox.run()] if parsed.pubsub else [])
+        works: list[Work] = [lambda: sweep(index, outbox)] + ([outbox.run] if parsed.pubsub else [])
         serve_http("storage", working(application, works), options)
 
 
@@ -42,12 +43,12 @@ async def sweep(index: Index, outbox: Outbox) -> None:
         await asyncio.sleep(SWEEP_S)
 
 
-def working(application: Starlette, works: Iterable[Coroutine[None, None, None]]) -> Starlette:
+def working(application: Starlette, works: Iterable[Work]) -> Starlette:
     """The application with other work going on while it serves."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(work) for work in works]
+        tasks = [asyncio.create_task(work()) for work in works]
         yield
         for task in tasks:
             task.cancel()
