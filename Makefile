@@ -4,6 +4,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+BIGQUERY_ENV := .venv-bigquery
+BIGQUERY_LOCK := local/bigquery/requirements.txt
 ARGS ?=
 MERGE_ARGS ?=
 PUSH_ARGS ?=
@@ -15,10 +17,11 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test chaos check format bench bench-merge bench-pushes lock clean
+.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench \
+	bench-connector bench-merge bench-model bench-pushes contracts lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/ready ## install everything into .venv (done by the other targets when needed)
 
@@ -44,6 +47,24 @@ status: $(VENV)/ready ## what runs, and where
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MILLRACE_TEST_BIGQUERY_PROJECT), write docs/engines.md
+	@if [ ! -e $(BIGQUERY_ENV)/ready ] || [ $(BIGQUERY_LOCK) -nt $(BIGQUERY_ENV)/ready ]; then \
+		$(UV_ENV) scripts/make_bigquery_env $(BIGQUERY_ENV) $(BIN)/uv $(BIGQUERY_LOCK); fi
+	@MILLRACE_TEST_BIGQUERY=yes $(BIN)/python -m pytest -m "bigquery or engines" --engines docs/engines.md $(ARGS)
+
+test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and images (about 10 minutes)
+	@MILLRACE_TEST_KUBERNETES=1 $(BIN)/python -m pytest -n 0 tests/integration/test_deploy.py \
+		tests/integration/test_cloud_run.py tests/integration/test_image.py tests/integration/test_kubernetes_worker.py $(ARGS)
+
+deploy: ENV ?= gcp
+deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
+	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m blocks.pools $(DRY) \
+		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m blocks.register; fi \
+		&& $(BIN)/python -m blocks.deploy $(DRY) && $(BIN)/python -m automations apply $(DRY)
+
+deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
+	@$(BIN)/python -m tests.deploy_check
+
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000
 chaos: STRANGERS ?= 10000
@@ -54,11 +75,12 @@ chaos: $(VENV)/ready ## thousands of random schedules with crashes, 10,000 forge
 	@MILLRACE_STRANGERS=$(STRANGERS) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 \
 		tests/integration/test_gateway_load.py -k strangers
 
-check: $(VENV)/ready ## lint, types, import rules
+check: $(VENV)/ready ## lint, types, import rules, what follows from the contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m contracts check
 
 format: $(VENV)/ready ## format the code
 	@$(BIN)/ruff check --fix .
@@ -71,12 +93,23 @@ bench: $(VENV)/ready ## measure the platform beside the plain script, then the m
 bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and element-wise Beam; MERGE_ARGS=--quick
 	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
 
+bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run; ARGS="--flights 100000"
+	@$(BIN)/python -m bench.model $(ARGS)
+
+contracts: $(VENV)/ready ## write what follows from sources/*.yaml: dbt sources, suites, schema, docs
+	@$(BIN)/python -m contracts write
+
+bench-connector: $(VENV)/ready ## measure connector to lake beside the bare connector; ARGS=--record
+	@$(BIN)/python -m bench.connector $(ARGS)
+
 bench-pushes: $(VENV)/ready ## push 200 events a second through gateway and Prefect, coalesced and not; PUSH_ARGS="--per-s 50"
 	@$(BIN)/python -m bench.pushes $(PUSH_ARGS)
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 local/bigquery/requirements.in -o $(BIGQUERY_LOCK)
+	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 local/airbyte/connectors.in -o local/airbyte/connectors.txt
 
 clean: ## end the stack and delete all of its data; the next run starts over
 	@if [ -x $(BIN)/python ] && [ -d .millrace ]; then $(BIN)/python -m local down; fi

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from prefect.client.orchestration import get_client
 
-from automations.apply import apply, load, slack_document
+from automations.apply import apply, load, load_streams, slack_document
 from blocks.names import SLACK
 from contracts.errors import MillraceError
+from contracts.source import load_sources
+from settings import load_settings
+from settings.tree import ROOT
 
 
 def main() -> int:
@@ -21,9 +24,13 @@ def main() -> int:
     options = parser.parse_args()
     ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     try:
+        settings, sources = load_settings().slack, load_sources(ROOT / "sources")
         with get_client(sync_client=True) as client:
-            slack = slack_document(client, SLACK)
-        done = apply(load(options.directory, {"slack": slack, "ui": ui}), dry_run=options.dry_run)
+            values = {"slack": slack_document(client, SLACK), "ui": ui, "runbook": settings.runbook,
+                      "published_every_s": str(settings.published_every_s)}  # fmt: skip
+            streams = [stream for source in sources.values() for stream in source.streams.values()]
+            wanted = load(options.directory, values) + load_streams(options.directory / "streams", values, streams)
+            done = apply(wanted, dry_run=options.dry_run, client=client)
     except MillraceError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -12,10 +12,14 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from contracts.errors import SettingsError
+from contracts.names import stream_resource
+from contracts.stream import StreamContract
 
 SLACK_TYPE = "slack-incoming-webhook"
 FIELDS = ("name", "description", "enabled", "trigger", "actions", "actions_on_trigger", "actions_on_resolve", "tags")
-Change = Literal["created", "updated", "unchanged"]
+OURS = ("Millrace: ", "Millrace watchdog: ")
+PAGE = 200
+Change = Literal["created", "updated", "unchanged", "deleted"]
 
 
 def load(directory: Path, values: dict[str, str]) -> list[Automation]:
@@ -25,6 +29,22 @@ def load(directory: Path, values: dict[str, str]) -> list[Automation]:
         SettingsError: a file is wrong; the message names it.
     """
     return [_load(path, values) for path in sorted(directory.glob("*.yaml"))]
+
+
+def load_streams(directory: Path, values: dict[str, str], streams: Iterable[StreamContract]) -> list[Automation]:
+    """The automations of a directory once for each stream whose contract says how fresh its data is.
+
+    Raises:
+        SettingsError: a file is wrong; the message names it.
+    """
+    made = []
+    for stream in streams:
+        if stream.freshness_s:
+            own = {"stream": stream.id, "resource": stream_resource(stream.source, stream.stream),
+                   "freshness": stream.freshness or "", "freshness_s": str(stream.freshness_s),
+                   "owner": stream.owner or "unknown"}  # fmt: skip
+            made += load(directory, values | own)
+    return made
 
 
 def _load(path: Path, values: dict[str, str]) -> Automation:
@@ -48,10 +68,21 @@ def slack_document(client: SyncPrefectClient, name: str) -> str:
         raise SettingsError(f"no block {SLACK_TYPE}/{name}; run `python -m blocks.register` first") from None
 
 
-def apply(automations: Iterable[Automation], *, dry_run: bool = False) -> dict[str, Change]:
-    """Bring the server to what the files say; returns what became of each, by name. Again: nothing changes."""
+def apply(
+    automations: Iterable[Automation], *, dry_run: bool = False, client: SyncPrefectClient | None = None
+) -> dict[str, Change]:
+    """Bring the server to what the files say; returns what became of each, by name. Again: nothing changes.
+
+    With a client, automations with our names that no file has any more are deleted.
+    """
     done: dict[str, Change] = {}
-    for wanted in automations:
+    wanted_ones = list(automations)
+    for automation in _ours(client) if client else ():
+        if automation["name"] not in {wanted.name for wanted in wanted_ones}:
+            done[automation["name"]] = "deleted"
+            if client and not dry_run:
+                client.request("DELETE", "/automations/{id}", path_params={"id": automation["id"]})
+    for wanted in wanted_ones:
         there = _find(wanted.name)
         if there is None:
             done[wanted.name] = "created"
@@ -65,6 +96,14 @@ def apply(automations: Iterable[Automation], *, dry_run: bool = False) -> dict[s
                 wanted.id = there.id
                 wanted.update()
     return done
+
+
+def _ours(client: SyncPrefectClient) -> list[dict[str, Any]]:
+    """Automations whose names say that they are ours."""
+    found: list[dict[str, Any]] = []
+    while page := client.request("POST", "/automations/filter", json={"limit": PAGE, "offset": len(found)}).json():
+        found += page
+    return [automation for automation in found if automation["name"].startswith(OURS)]
 
 
 def _find(name: str) -> Automation | None:

@@ -38,15 +38,21 @@ def parser() -> argparse.ArgumentParser:
         ("--lake-url", "MILLRACE_LAKE__URL", "gs://<bucket>"),
         ("--lake-endpoint", "MILLRACE_LAKE__ENDPOINT", "address of a Cloud Storage server other than Google's"),
         ("--warehouse-url", "MILLRACE_WAREHOUSE__URL", "duckdb:///<file> or bigquery://<project>/<location>"),
+        ("--warehouse-endpoint", "MILLRACE_WAREHOUSE__ENDPOINT", "address of a BigQuery other than Google's"),
         ("--marts-url", "MILLRACE_WAREHOUSE__MARTS_URL", "where the published marts are"),
         ("--project", "MILLRACE_EVENTS__PROJECT", "project of the topics; without it nothing is announced"),
         ("--events-endpoint", "MILLRACE_EVENTS__ENDPOINT", "address of a Pub/Sub server other than Google's"),
     ):
         made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
+    made.add_argument("--max-bytes-billed", type=int,
+                      default=os.environ.get("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "0"),
+                      help="most bytes a commit reads; 0: any [MILLRACE_WAREHOUSE__MAX_BYTES_BILLED]")  # fmt: skip
     made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
     made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
                       help="up to so many bytes a batch is merged without Beam; 0: always by Beam")  # fmt: skip
+    made.add_argument("--audit", action="store_true",
+                      help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
     made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
@@ -56,9 +62,12 @@ def run(options: argparse.Namespace) -> None:
     """Do what was asked; raises MillraceError."""
     contract = find_source(load_sources(options.sources), options.source).stream(options.stream)
     lake = open_lake(options.lake_url, options.lake_endpoint)
-    warehouse = open_warehouse(options.warehouse_url, options.marts_url)
+    warehouse = open_warehouse(
+        options.warehouse_url, options.marts_url, endpoint=options.warehouse_endpoint,
+        max_bytes_billed=options.max_bytes_billed,
+    )  # fmt: skip
     if options.command == "pending":
-        waiting = pending(lake, warehouse, contract)
+        waiting = pending(lake, warehouse, contract, audit=options.audit)
         print("\n".join(waiting) or f"{contract.id}: nothing is pending")
         return
     if options.command == "redrive":
@@ -71,8 +80,9 @@ def run(options: argparse.Namespace) -> None:
     bus = EventBus(options.project, options.events_endpoint) if options.project else None
     limits = Limits(options.max_bytes, options.max_files, options.plain_max_bytes, options.max_bytes)
     balances = merge_stream(
-        lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC)
-    )
+        lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC),
+        audit=options.audit,
+    )  # fmt: skip
     for balance in balances:
         print(
             f"{contract.id}: {balance.rows_in:,} rows in = {balance.merged:,} merged"

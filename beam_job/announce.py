@@ -6,36 +6,30 @@ from datetime import datetime
 from contracts.batch import Balance, Batch
 from contracts.events import WarehouseMerged
 from contracts.ledger import LedgerEntry
-from contracts.stream import StreamContract
 from events.bus import EventBus
 from warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 
 
-def announce(
-    bus: EventBus,
-    warehouse: Warehouse,
-    contract: StreamContract,
-    batch: Batch,
-    balance: Balance,
-    *,
-    run_id: str,
-    at: datetime,
-) -> str:
+def merged(batch: Batch, balance: Balance) -> WarehouseMerged:
+    """What is told of a committed batch."""
+    return WarehouseMerged(source=batch.source, stream=batch.stream, batch_id=batch.id, balance=balance)
+
+
+def announce(bus: EventBus, warehouse: Warehouse, message: WarehouseMerged, *, run_id: str, at: datetime) -> str:
     """Publish `warehouse-merged`, then note it in the ledger; again is harmless: readers ask the ledger what to do.
 
     Raises:
         ServiceUnavailable: Pub/Sub did not take it.
     """
-    message = WarehouseMerged(source=contract.source, stream=contract.stream, batch_id=batch.id, balance=balance)
     message_id = bus.publish(message)
     warehouse.append(
         LedgerEntry(
-            kind="announced", batch_id=batch.id, source=batch.source, stream=batch.stream, run_id=run_id, at=at,
-            detail=message_id,
+            kind="announced", batch_id=message.batch_id, source=message.source, stream=message.stream, run_id=run_id,
+            at=at, detail=message_id,
         )
     )  # fmt: skip
-    fields = {"batch_id": batch.id, "message_id": message_id}
+    fields = {"batch_id": message.batch_id, "message_id": message_id}
     log.info("merge.announced", extra={"event": "merge.announced", "fields": fields})
     return message_id

@@ -39,19 +39,30 @@ class Limits:
         return "in-process" if size <= self.in_process_max_bytes else "dataflow"
 
 
-def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[str]:
-    """Manifests with objects that the ledger lacks, oldest first; also those of a batch under way."""
-    under_way = _read_open(lake, contract)
-    open_manifests = list(under_way[0].manifests) if under_way else []
+def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, audit: bool = False) -> list[str]:
+    """Manifests with objects that the ledger lacks, oldest first; also those of a batch under way.
+
+    Manifests are listed from the head's `oldest_pending_day` on; with `audit` all are, however late one came.
+    """
+    batch = under_way(lake, contract)
     with warehouse.session(f"look for what is pending of {contract.id}"):
-        found = _pending(lake, warehouse, contract, warehouse.head(contract))
-    return list(dict.fromkeys([*open_manifests, *found]))
+        found = _pending(lake, warehouse, contract, warehouse.head(contract), audit=audit)
+    return list(dict.fromkeys([*(batch.manifests if batch else ()), *found]))
 
 
-def _pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head) -> dict[str, list[BatchObject]]:
+def under_way(lake: Lake, contract: StreamContract) -> Batch | None:
+    """The stream's open batch."""
+    there = _read_open(lake, contract)
+    return there[0] if there else None
+
+
+def _pending(
+    lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head, *, audit: bool
+) -> dict[str, list[BatchObject]]:
     """Objects that wait, by manifest."""
     prefix = names.manifests_prefix(contract.source, contract.stream)
-    listed = [info.name for info in lake.list(prefix, start=f"{prefix}{head.oldest_pending_day}")]
+    start = None if audit else f"{prefix}{head.oldest_pending_day}"
+    listed = [info.name for info in lake.list(prefix, start=start)]
     paths = sorted({*listed, *warehouse.redriven(contract)})
     manifests = {path: read_manifest(lake, path) for path in paths}
     pairs = [(o.name, o.generation) for m in manifests.values() for o in m.objects]
@@ -117,33 +128,34 @@ def open_batch(
     *,
     limits: Limits,
     now: datetime,
+    audit: bool = False,
 ) -> Batch | None:
-    """The batch under way, or a new one of all that is pending up to the caps; None when nothing is.
+    """The batch under way, or a new one of all that is pending (see there) up to the caps; None when nothing is.
 
     A batch under way is given back even when it is committed already: committing it again changes nothing, and it is
     then announced and closed.
     """
     warehouse.ensure(contract)
     with warehouse.session(f"look for what is pending of {contract.id}"):
-        batch, opened = _open_batch(lake, warehouse, contract, limits, now)
+        batch, opened = _open_batch(lake, warehouse, contract, limits, now, audit=audit)
     if batch:
         _log("merge.opened" if opened else "merge.resumed", batch)
     return batch
 
 
 def _open_batch(
-    lake: Lake, warehouse: Warehouse, contract: StreamContract, limits: Limits, now: datetime
+    lake: Lake, warehouse: Warehouse, contract: StreamContract, limits: Limits, now: datetime, *, audit: bool
 ) -> tuple[Batch | None, bool]:
     """The batch, and whether it is a new one."""
     head = warehouse.head(contract)
-    under_way = _read_open(lake, contract)
-    if under_way:
-        batch, generation = under_way
+    there = _read_open(lake, contract)
+    if there:
+        batch, generation = there
         if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
             return batch, False
         _clear_staging(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
-    waiting = _pending(lake, warehouse, contract, head)
+    waiting = _pending(lake, warehouse, contract, head, audit=audit)
     if not waiting:
         return None, False
     batch = cut(contract, head, waiting, limits, now)
@@ -151,8 +163,7 @@ def _open_batch(
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
     except ObjectExists:
-        other = _read_open(lake, contract)
-        return (other[0] if other else None), False
+        return under_way(lake, contract), False
     return batch, True
 
 

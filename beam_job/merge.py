@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
-from beam_job.announce import announce
+from beam_job.announce import announce, merged
 from beam_job.batches import Limits, close_batch, open_batch
 from beam_job.commit import commit_batch
-from beam_job.options import pipeline_options
+from beam_job.options import Dataflow
 from beam_job.stage import stage_batch
 from contracts.batch import Balance
 from contracts.stream import StreamContract
@@ -25,22 +24,21 @@ def merge_stream(
     limits: Limits,
     run_id: str,
     clock: Callable[[], datetime],
-    dataflow: dict[str, Any] | None = None,
-    project: str = "",
+    dataflow: Dataflow | None = None,
+    audit: bool = False,
 ) -> list[Balance]:
-    """Merge all that is pending of one stream; without a bus nothing is announced.
+    """Merge all that is pending of one stream (with `audit`, however late); without a bus nothing is announced.
 
     Raises:
         HeadMoved: another process merges this stream.
         BalanceError: a batch does not add up; it was not committed.
     """
     balances = []
-    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock()):
-        options = pipeline_options(batch, dataflow or {}, project)
-        staged = stage_batch(lake, contract, batch, options)
+    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock(), audit=audit):
+        staged = stage_batch(lake, contract, batch, dataflow)
         balance = commit_batch(lake, warehouse, contract, batch, staged, run_id=run_id, at=clock())
         if bus:
-            announce(bus, warehouse, contract, batch, balance, run_id=run_id, at=clock())
+            announce(bus, warehouse, merged(batch, balance), run_id=run_id, at=clock())
         close_batch(lake, batch)
         balances.append(balance)
     return balances

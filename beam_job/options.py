@@ -1,45 +1,74 @@
-"""Options of the Beam pipeline: none in process, all that Dataflow needs for a large batch."""
+"""Options of the Beam pipeline on Dataflow."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from contracts.batch import Batch
 from contracts.errors import SettingsError
 
 NEEDED = ("region", "temp_location", "sdk_container_image")
+ARGUMENTS_LABEL = "millrace-arguments"
 
 
-def pipeline_options(batch: Batch, dataflow: dict[str, Any], project: str) -> Any:
-    """Beam's options for a batch on Dataflow, else None; its job has the batch's name, so that a second is refused.
+@dataclass(frozen=True)
+class Dataflow:
+    """Where and how large batches run: the settings `beam.dataflow`, the project, and the run that asks."""
+
+    project: str
+    settings: dict[str, Any]
+    run_id: str = ""
+
+
+def check(batch: Batch, dataflow: Dataflow | None) -> Dataflow:
+    """The place of a batch that is for Dataflow.
 
     Raises:
-        SettingsError: the batch is for Dataflow and a setting is missing.
+        SettingsError: a setting is missing.
     """
-    if batch.engine != "dataflow":
-        return None
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    missing = [f"beam.dataflow.{key}" for key in NEEDED if not dataflow.get(key)]
-    if missing:
+    settings = dataflow.settings if dataflow else {}
+    missing = [f"beam.dataflow.{key}" for key in NEEDED if not settings.get(key)]
+    if dataflow is None or missing:
         raise SettingsError(
             f"batch {batch.id} has {batch.bytes:,} bytes, more than beam.in_process_max_bytes, and goes to Dataflow,"
             f" but {', '.join(missing)} is not set"
         )
+    return dataflow
+
+
+def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str) -> Any:
+    """Beam's options for a batch on Dataflow; its job has the batch's name, so that a second is refused."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    settings = dataflow.settings
+    labels = {
+        "app": "millrace", "source": label(batch.source), "stream": label(batch.stream), ARGUMENTS_LABEL: arguments,
+    }  # fmt: skip
     flags = [
-        f"--project={project}",
+        f"--project={dataflow.project}",
         f"--job_name={job_name(batch.id)}",
-        f"--region={dataflow['region']}",
-        f"--temp_location={dataflow['temp_location']}",
-        f"--sdk_container_image={dataflow['sdk_container_image']}",
+        f"--region={settings['region']}",
+        f"--temp_location={settings['temp_location']}",
+        f"--sdk_container_image={settings['sdk_container_image']}",
         "--sdk_location=container",
         "--no_use_public_ips",
         "--no_save_main_session",
-        f"--max_num_workers={dataflow.get('max_num_workers', 10)}",
+        "--autoscaling_algorithm=THROUGHPUT_BASED",
+        "--num_workers=1",
+        f"--max_num_workers={settings.get('max_num_workers', 10)}",
+        *(f"--labels={key}={value}" for key, value in labels.items()),
     ]
-    flags += [f"--{key}={dataflow[key]}" for key in ("service_account_email", "subnetwork") if dataflow.get(key)]
+    flags += [f"--{key}={settings[key]}" for key in ("service_account_email", "subnetwork") if settings.get(key)]
+    if settings.get("endpoint"):
+        flags += [f"--dataflow_endpoint={settings['endpoint']}", "--no_auth"]
     return PipelineOptions(flags)
 
 
 def job_name(batch_id: str) -> str:
     """A batch's id as Dataflow takes names."""
-    return "merge-" + re.sub(r"[^a-z0-9-]", "-", batch_id.lower())
+    return "merge-" + label(batch_id).replace("_", "-")
+
+
+def label(text: str) -> str:
+    """A text as Google Cloud takes the values of labels."""
+    return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]

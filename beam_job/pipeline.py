@@ -69,21 +69,33 @@ def run_pipeline(
     work: Work,
     shards: int,
     rejected: dict[int, str],
+    folder: str = "",
     *,
     runner: Any = None,
     options: PipelineOptions | None = None,
-    folder: str = "",
 ) -> None:
     """Run the steps once, in process unless a runner is given."""
-    place = (lake, work.contract, work.batch, folder)
     with beam.Pipeline(runner=runner or FnApiRunner(), options=options or PipelineOptions([])) as pipeline:
-        _ = (
-            pipeline
-            | "units" >> beam.Create(list(range(len(work.units))))
-            | "spread units" >> beam.Reshuffle()
-            | "read keys" >> beam.ParDo(ReadKeys(*place), shards, rejected)
-            | "by shard" >> beam.GroupByKey()
-            | "pick winners" >> beam.ParDo(PickWinners(*place))
-            | "by unit" >> beam.GroupByKey()
-            | "write winners" >> beam.ParDo(WriteWinners(*place))
-        )
+        wire(pipeline, lake, work, shards, rejected, folder)
+
+
+def submit_pipeline(lake: Place, work: Work, shards: int, rejected: dict[int, str], options: PipelineOptions) -> str:
+    """Give the steps to Dataflow; returns the id of the job, which then runs."""
+    pipeline = beam.Pipeline(runner="DataflowRunner", options=options)
+    wire(pipeline, lake, work, shards, rejected, "")
+    return str(pipeline.run().job_id())
+
+
+def wire(pipeline: beam.Pipeline, lake: Place, work: Work, shards: int, rejected: dict[int, str], folder: str) -> None:
+    """Put the steps into a pipeline."""
+    place = (lake, work.contract, work.batch, folder)
+    _ = (
+        pipeline
+        | "units" >> beam.Create(list(range(len(work.units))))
+        | "spread units" >> beam.Reshuffle()
+        | "read keys" >> beam.ParDo(ReadKeys(*place), shards, rejected)
+        | "by shard" >> beam.GroupByKey()
+        | "pick winners" >> beam.ParDo(PickWinners(*place))
+        | "by unit" >> beam.GroupByKey()
+        | "write winners" >> beam.ParDo(WriteWinners(*place))
+    )

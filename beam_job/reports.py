@@ -15,12 +15,19 @@ log = logging.getLogger(__name__)
 
 QUARANTINE_SAMPLE = 5
 Run = Callable[[StreamContract, dict[int, str]], None]
+Resumes = Callable[[StreamContract, dict[int, str]], bool]
 
 
-def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run) -> Staged:
+def anew(_known: StreamContract, _rejected: dict[int, str]) -> bool:
+    """A run that never goes on where another one was."""
+    return False
+
+
+def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run, resumes: Resumes = anew) -> Staged:
     """Run the steps until no file breaks and no column is news; a further run is as rare as such a file.
 
-    `run` is told the contract, with columns that files brought, and which objects to refuse, by place, and why.
+    `run` is told the contract, with columns that files brought, and which objects to refuse, by place, and why. Where
+    it `resumes` work that is under way elsewhere, that work's files are left alone.
 
     Raises:
         ObjectMissing: the lake lost a report; stage again.
@@ -28,7 +35,8 @@ def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run) -> Stage
     rejected: dict[int, str] = {}
     known = grown = contract.with_columns(batch.learned)
     while True:
-        _clear(lake, batch)
+        if not resumes(known, rejected):
+            _clear(lake, batch)
         run(known, rejected)
         units = read_reports(lake, batch, "read")
         broken = find_broken(batch, units + read_reports(lake, batch, "broken"))
@@ -46,7 +54,7 @@ def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run) -> Stage
 
 
 def _clear(lake: Lake, batch: Batch) -> None:
-    """Each run starts from empty folders."""
+    """A run that begins starts from empty folders."""
     for prefix in (names.staging_prefix(batch.id), names.quarantine_prefix(batch.source, batch.stream, batch.id)):
         for leftover in lake.list(prefix):
             lake.delete(leftover.name)

@@ -1,8 +1,9 @@
 """Deduplicates a batch into staging files, by the engine that its size chose."""
 
 import tempfile
-from typing import Any
+from typing import TYPE_CHECKING
 
+from beam_job.options import Dataflow, check, pipeline_options
 from beam_job.plain import run_steps
 from beam_job.reports import stage
 from beam_job.work import Work
@@ -10,43 +11,65 @@ from contracts.batch import Batch, Staged
 from contracts.stream import StreamContract
 from lake.store import Lake
 
+if TYPE_CHECKING:
+    from beam_job.dataflow import DataflowRun
+
 SHARD_ROWS = 2_000_000
 ROW_BYTES = 50  # compressed; where a manifest does not know its rows
 
 
-def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, options: Any = None) -> Staged:
+def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Dataflow | None = None) -> Staged:
     """Keep one winner per key and register, as Parquet; a repeat overwrites the same files.
 
     Args:
         lake: where the batch's objects are, and the staging files go.
         contract: the stream's.
         batch: the open batch.
-        options: Beam's `PipelineOptions`, for Dataflow.
+        dataflow: where a batch runs that is too large for one process.
 
     Raises:
+        SettingsError: the batch is for Dataflow and a setting is missing.
+        DataflowFailed: Dataflow refused the job, or it ended without success.
         ObjectMissing: the lake lost a report; stage again.
         FileVanished: an object went while it was read; stage again.
     """
+
+    if batch.engine == "dataflow":
+        remote = on_dataflow(lake, batch, check(batch, dataflow))
+        return stage(lake, contract, batch, remote, remote.resumes)
 
     def run(known: StreamContract, rejected: dict[int, str]) -> None:
         work = Work(lake, known, batch)
         if batch.engine == "plain":
             run_steps(work, shards(batch), rejected)
         else:
-            _run_beam(work, shards(batch), rejected, options)
+            _run_beam(work, shards(batch), rejected)
 
     return stage(lake, contract, batch, run)
 
 
-def _run_beam(work: Work, shards: int, rejected: dict[int, str], options: Any) -> None:
+def _run_beam(work: Work, shards: int, rejected: dict[int, str]) -> None:
     from beam_job.pipeline import run_pipeline  # imports Beam, which most processes do not need
 
-    place = (work.lake.url, work.lake.endpoint)
-    if work.batch.engine == "dataflow":
-        run_pipeline(place, work, shards, rejected, runner="DataflowRunner", options=options)
-        return
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-        run_pipeline(place, work, shards, rejected, options=options, folder=folder)
+        run_pipeline((work.lake.url, work.lake.endpoint), work, shards, rejected, folder)
+
+
+def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
+    """The batch as a Dataflow job."""
+    from beam_job.dataflow import DataflowRun  # imports Google's client, which most merges do not need
+    from beam_job.dataflow_jobs import DataflowJobs
+
+    def submit(known: StreamContract, rejected: dict[int, str], arguments: str) -> str:
+        from beam_job.pipeline import submit_pipeline
+
+        options = pipeline_options(batch, dataflow, arguments)
+        place = (lake.url, lake.endpoint)
+        return submit_pipeline(place, Work(lake, known, batch), shards(batch), rejected, options)
+
+    settings = dataflow.settings
+    jobs = DataflowJobs(dataflow.project, settings["region"], settings.get("endpoint", ""))
+    return DataflowRun(jobs, lake, batch, submit, dataflow.run_id, settings.get("poll_s", 15))
 
 
 def shards(batch: Batch) -> int:

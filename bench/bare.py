@@ -10,30 +10,26 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dbt.cli.main import dbtRunner
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from beam_job.batches import Limits
 from beam_job.merge import merge_stream
+from bench.model_run import run_model
 from contracts import names
 from contracts.landing import LandedObject, LandingManifest
-from contracts.ledger import LedgerEntry
-from contracts.model import unpublished
 from contracts.source import load_sources
 from lake.footers import count_rows
 from lake.store import Lake, open_lake
 from local.airbyte.destination import StreamWriter
 from local.airport_ops.check import compare
 from local.airport_ops.replay import advance, create
-from quality.gate import validate
 from tests.servers import server
-from warehouse.port import Warehouse, open_warehouse
+from warehouse.port import open_warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = {"gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"}
@@ -100,28 +96,6 @@ def land(lake: Lake, source: str, stream: str, job_id: int) -> None:
     lake.create(names.manifest_path(source, stream, now, "bare", job_id), manifest.model_dump_json().encode())
 
 
-def model(warehouse: Warehouse, state: Path) -> None:
-    """Build, validate and publish the marts."""
-    work = unpublished(warehouse.ledger())
-    if work is None:
-        return
-    candidate = f"bare_{uuid.uuid4().hex[:12]}"
-    os.environ |= warehouse.dbt_environment(candidate) | {"DBT_TARGET_PATH": str(state / "dbt")}
-    project = str(ROOT / "dbt_project")
-    with warehouse.reader("dbt"):
-        built = dbtRunner().invoke(["--quiet", "build", "--project-dir", project, "--profiles-dir", project,
-                                    "--log-path", str(state / "dbt")])  # fmt: skip
-    if not built.success:
-        raise SystemExit(f"dbt failed: {built.exception or 'see above'}")
-    report = validate(warehouse.candidate_url(candidate), ROOT / "expectations", state / "quality")
-    if not report.passed:
-        raise SystemExit(f"the gate refused: {[str(r) for r in report.failed('stop')]}")
-    warehouse.publish(candidate)
-    at = datetime.now(UTC)
-    warehouse.append(*(LedgerEntry(kind="published", batch_id=b, source="", stream="", run_id="bare", at=at)
-                       for b in work.batches))  # fmt: skip
-
-
 def run(days: int, state: Path, endpoint: str) -> list[float]:
     """All days; returns the seconds of each."""
     client = storage.Client("bare", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})
@@ -142,7 +116,7 @@ def run(days: int, state: Path, endpoint: str) -> list[float]:
             merge_stream(
                 lake, warehouse, None, contract, limits=Limits(), run_id="bare", clock=lambda: datetime.now(UTC)
             )
-        model(warehouse, state)
+        run_model(warehouse, state)
         seconds.append(time.monotonic() - began)
         print(f"day {day}: {seconds[-1]:.1f} s", flush=True)
     return seconds

@@ -1,7 +1,7 @@
 """A client of Airbyte's public API: connections and jobs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -9,9 +9,11 @@ import httpx
 from contracts.errors import Fatal, ServiceUnavailable, SettingsError
 
 TERMINAL = ("succeeded", "failed", "cancelled")
+ACTIVE = "active"
 TIMEOUT_S = 30.0
+TOKEN_S = 900.0
 REFRESH_AT = 0.8
-RETRYABLE = (429, 500, 502, 503, 504)
+RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 
 class AirbyteRefused(Fatal):
@@ -46,12 +48,38 @@ class AirbyteClient:
         Raises:
             SettingsError: there is none; says how to make it.
         """
-        for connection in self.pages("/connections"):
-            if connection["name"] == name:
-                return dict(connection)
+        named = [c for c in self.pages("/connections") if c["name"] == name]
+        for connection in sorted(
+            named, key=lambda c: c["status"] != ACTIVE
+        ):  # one that was made anew has its name twice
+            return dict(connection)
         raise SettingsError(
-            f"Airbyte at {self.url} has no connection {name!r}; run `python -m blocks.connections apply {name}`"
+            f"Airbyte at {self.url} has no connection {name!r}; run `python -m blocks.airbyte apply {name}`"
         )
+
+    def active_connection(self, name: str) -> dict[str, Any]:
+        """The connection of that name, which must be one that can sync; asked otherwise, Airbyte answers a bare 500.
+
+        Raises:
+            SettingsError: there is none; says how to make it.
+            AirbyteRefused: it is inactive or deleted; says how to mend that.
+        """
+        connection = self.connection(name)
+        if connection["status"] != ACTIVE:
+            mend = f"run `python -m blocks.airbyte apply {name}`"
+            raise AirbyteRefused(
+                f"Airbyte's connection {name!r} is {connection['status']}, so it starts no sync; {mend}"
+            )
+        return connection
+
+    def sync_modes(self, connection_id: str) -> dict[str, str]:
+        """Airbyte's sync mode of each stream that a connection reads; none when the connection is gone."""
+        try:
+            connection = self.call("GET", f"/connections/{connection_id}")
+        except AirbyteRefused:
+            return {}
+        streams = (connection.get("configurations") or {}).get("streams") or []
+        return {stream["name"]: stream.get("syncMode") or "" for stream in streams}
 
     def start_job(self, connection_id: str) -> int:
         """Start a sync; returns the job's id.
@@ -71,6 +99,14 @@ class AirbyteClient:
         query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "limit": limit, "jobType": "sync"}
         return list(self.call("GET", "/jobs", params=query).get("data", []))
 
+    def jobs_of(self, connection_id: str, limit: int = 100) -> Iterator[dict[str, Any]]:
+        """All jobs of a connection, newest first, page by page; a job that moves between pages comes twice or so."""
+        offset = 0
+        query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "jobType": "sync", "limit": limit}
+        while page := self.call("GET", "/jobs", params=query | {"offset": offset}).get("data", []):
+            yield from page
+            offset += len(page)
+
     def cancel_job(self, job_id: int) -> None:
         """Ask Airbyte to stop a job; nothing happens when it ended."""
         try:
@@ -80,12 +116,14 @@ class AirbyteClient:
                 raise
 
     def pages(self, path: str, limit: int = 100) -> list[dict[str, Any]]:
-        """All items of a paged listing."""
+        """All items of a listing, in pages or, as Airbyte gives its definitions, whole whatever the limit."""
         items: list[dict[str, Any]] = []
         while True:
             page = self.call("GET", path, params={"limit": limit, "offset": len(items)}).get("data", [])
+            if page and page[0] in items:
+                return items
             items += page
-            if len(page) < limit:
+            if len(page) != limit:
                 return items
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
@@ -105,7 +143,7 @@ class AirbyteClient:
             raise SyncRunning(f"Airbyte: {method} {path}: {response.text[:300]}")
         if response.is_error:
             raise AirbyteRefused(f"Airbyte: {method} {path} answered {response.status_code}: {response.text[:500]}")
-        return dict(response.json()) if response.content else {}
+        return _object(response, f"{method} {path}") if response.content else {}
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         if self._now() >= self._renew_at:
@@ -131,6 +169,16 @@ class AirbyteClient:
                 f"Airbyte at {self.url} refused the client id and secret ({response.status_code});"
                 " check the secrets airbyte-client-id and airbyte-client-secret"
             )
-        answer = response.json()
-        self._token = answer["access_token"]
-        self._renew_at = self._now() + REFRESH_AT * float(answer.get("expires_in", 900))
+        answer = _object(response, "POST /applications/token")
+        self._token = str(answer.get("access_token", ""))
+        self._renew_at = self._now() + REFRESH_AT * float(answer.get("expires_in", TOKEN_S))
+
+
+def _object(response: httpx.Response, call: str) -> dict[str, Any]:
+    try:
+        return dict(response.json())
+    except ValueError:
+        raise AirbyteRefused(
+            f"Airbyte: {call} answered {response.status_code} with no JSON object; is `airbyte.url` the address of its"
+            " public API (…/api/public/v1), or is a login page before it?"
+        ) from None

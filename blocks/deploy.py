@@ -1,20 +1,23 @@
-"""Deploys the flows with the settings' pools and windows: `python -m blocks.deploy`.
+"""Deploys the flows with the settings' pools and windows: `python -m blocks.deploy [--dry-run]`.
 
-Calls `prefect deploy --all` with the variables that `prefect.yaml` reads, after checking that both work pools exist:
-Prefect itself deploys to a missing pool with no more than a warning.
+First checks that pools, blocks and variables are there and agree; then calls `prefect deploy --all`. Idempotent.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.client.orchestration import get_client
 
-from contracts.errors import MillraceError, SettingsError
+from blocks.deploy_checks import check_blocks, check_job_variables, check_pools, difference, load_deployments
+from contracts.errors import MillraceError
 from settings import Settings, load_settings
 from settings.tree import ROOT
+
+FILE = ROOT / "prefect.yaml"
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -25,37 +28,53 @@ def variables(settings: Settings) -> dict[str, str]:
         "MILLRACE_PROJECT_DIR": os.environ.get("MILLRACE_PROJECT_DIR", str(ROOT)),
         "MILLRACE_LANDED_WINDOW_S": str(settings.triggers.landed_window_s),
         "MILLRACE_MERGED_WINDOW_S": str(settings.triggers.merged_window_s),
+        "MILLRACE_VERSION": os.environ.get("MILLRACE_VERSION") or code_version(),
     }
 
 
-def check_pools(client: SyncPrefectClient, settings: Settings) -> None:
-    """Refuse to deploy to a work pool that does not exist.
+def code_version() -> str:
+    """The commit that is deployed, `-dirty` when files differ from it; the package's version where there is no git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  our own
+        return said.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        try:
+            return installed_version("millrace")
+        except PackageNotFoundError:
+            return "unknown"
+
+
+def deploy(settings: Settings, *, dry_run: bool) -> int:
+    """Check, say what each deployment becomes, and deploy; returns the exit code.
 
     Raises:
-        SettingsError: names the pool and says how to make it.
+        SettingsError: something that a deployment needs is not there.
     """
-    for key, pool in (("default", settings.pools.default), ("dbt", settings.pools.dbt)):
-        try:
-            client.read_work_pool(pool)
-        except ObjectNotFound:
-            raise SettingsError(
-                f"pools.{key} is {pool!r}, but Prefect has no such work pool; make it with"
-                f" `prefect work-pool create {pool} --type process|kubernetes|cloud-run-v2`"
-            ) from None
+    given = variables(settings)
+    deployments = load_deployments(FILE, given)
+    with get_client(sync_client=True) as client:
+        check_pools(client, settings)
+        check_blocks(client)
+        check_job_variables(client, deployments)
+        for deployment in deployments:
+            change = difference(client, deployment)
+            print(f"{'would be ' if dry_run and change != 'unchanged' else ''}{change}: {deployment['name']}")
+    if dry_run:
+        return 0
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | given, check=False).returncode  # noqa: S603  our own
 
 
 def main() -> int:
     """Deploy everything."""
-    argparse.ArgumentParser(prog="python -m blocks.deploy", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m blocks.deploy", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
     try:
-        settings = load_settings()
-        with get_client(sync_client=True) as client:
-            check_pools(client, settings)
+        return deploy(load_settings(), dry_run=parser.parse_args().dry_run)
     except MillraceError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | variables(settings), check=False).returncode  # noqa: S603  a command of our own
 
 
 if __name__ == "__main__":

@@ -23,6 +23,8 @@ from blocks import (
     MillraceWarehouse,
     names,
 )
+from blocks.connections import HMAC
+from blocks.load import registered
 from contracts.errors import MillraceError
 from contracts.names import MODEL_SLOT, merge_slot
 from contracts.source import SourceContract, load_sources
@@ -43,7 +45,12 @@ def register_blocks(settings: Settings) -> list[str]:
         (
             names.WAREHOUSE,
             MillraceWarehouse(
-                url=warehouse.url, marts_url=warehouse.marts_url, lock_timeout_s=warehouse.lock_timeout_s
+                url=warehouse.url,
+                marts_url=warehouse.marts_url,
+                endpoint=warehouse.endpoint,
+                max_bytes_billed=warehouse.max_bytes_billed,
+                lock_timeout_s=warehouse.lock_timeout_s,
+                keep_candidates_days=warehouse.keep_candidates_days,
             ),
         ),
         (names.EVENT_BUS, MillraceEventBus(project=events.project, endpoint=events.endpoint)),
@@ -74,6 +81,24 @@ def slack_block(settings: Settings, credentials: MillraceCredentials) -> SlackWe
     """The block through which the Prefect server posts; the server itself must hold the URL."""
     url = MillraceSecret(secret_name=settings.slack.url_secret, gcp_credentials=credentials).value()
     return SlackWebhook(url=SecretStr(url))
+
+
+def refresh_slack(settings: Settings, credentials: MillraceCredentials) -> bool:
+    """Give Prefect the Slack URL that Secret Manager has now; whether it had another one."""
+    wanted = slack_block(settings, credentials)
+    there = registered(SlackWebhook, names.SLACK)
+    if there.url.get_secret_value() == wanted.url.get_secret_value():
+        return False
+    wanted.save(names.SLACK, overwrite=True)
+    return True
+
+
+def secret_names(settings: Settings, sources: Iterable[SourceContract]) -> dict[str, str]:
+    """Every secret that the platform or its sources use, each with who uses it."""
+    used = dict.fromkeys(HMAC, "Airbyte, for the lake")
+    used |= {name: f"Airbyte, for {source.source}" for source in sources for name in source.connector.secrets}
+    used |= dict.fromkeys((settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret), "Airbyte's API")
+    return used | {settings.slack.url_secret: "Slack"}
 
 
 def register_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:

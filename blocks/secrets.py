@@ -1,9 +1,14 @@
 """Secrets in Secret Manager as blocks: the document holds a reference, the value is read on use."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
 import grpc
 from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound, RetryError
 from google.api_core.retry import Retry, if_transient_error
 from google.cloud.secretmanager import SecretManagerServiceClient
+from google.cloud.secretmanager_v1 import SecretVersion
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 from prefect_gcp.credentials import GcpCredentials
 from prefect_gcp.secret_manager import GcpSecret
@@ -12,6 +17,7 @@ from pydantic import Field
 from contracts.errors import SecretError, ServiceUnavailable
 
 TIMEOUT_S = 30.0
+EXPIRY_NOTICE = timedelta(days=14)
 
 
 class MillraceCredentials(GcpCredentials):
@@ -81,3 +87,66 @@ def read_secret(
     if not value:
         raise SecretError(f"secret {name!r} is empty ({path}); {hint}")
     return value
+
+
+@dataclass(frozen=True)
+class SecretAge:
+    """How old a secret's newest version is, and when Secret Manager deletes the secret, if ever."""
+
+    secret: str
+    created_at: datetime
+    expires_at: datetime | None
+
+    def why_due(self, now: datetime, max_age: timedelta) -> str:
+        """Why it wants a new value: older than `max_age`, or about to expire; '' when it does not."""
+        if self.expires_at is not None and self.expires_at - now < EXPIRY_NOTICE:
+            return f"expires at {self.expires_at:%Y-%m-%d %H:%M} UTC"
+        age = now - self.created_at
+        return f"is {age.days} days old, {max_age.days} are allowed" if max_age and age > max_age else ""
+
+
+def secret_ages(
+    credentials: MillraceCredentials, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
+) -> list[SecretAge]:
+    """Ages of those secrets that exist; looks at no value.
+
+    Raises:
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    client, ages = credentials.get_secret_manager_client(), []
+    for name in names:
+        path = f"projects/{credentials.project}/secrets/{name}"
+        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+        try:
+            secret = client.get_secret(name=path, retry=retry, timeout=timeout_s)
+            newest = client.get_secret_version(name=f"{path}/versions/latest", retry=retry, timeout=timeout_s)
+        except NotFound:
+            continue
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+        ages.append(SecretAge(name, newest.create_time, secret.expire_time or None))
+    return ages
+
+
+def unusable_secrets(
+    credentials: MillraceCredentials, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
+) -> dict[str, str]:
+    """Secrets whose newest version can't be read, with the reason; looks at no value.
+
+    Raises:
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    client, unusable = credentials.get_secret_manager_client(), {}
+    for name in names:
+        path = f"projects/{credentials.project}/secrets/{name}/versions/latest"
+        try:
+            retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+            version = client.get_secret_version(name=path, retry=retry, timeout=timeout_s)
+        except NotFound:
+            unusable[name] = "does not exist or has no version"
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+        else:
+            if version.state != SecretVersion.State.ENABLED:
+                unusable[name] = f"has its newest version {SecretVersion.State(version.state).name.lower()}"
+    return unusable

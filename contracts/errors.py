@@ -15,7 +15,12 @@ MillraceError
 │   ├── SyncTimeout           the sync ran past its deadline
 │   ├── ManifestConflict      two different manifests claim one sync
 │   ├── EventRefused          a message or an event's parameters make no sense
+│   ├── DataflowFailed        Dataflow refused a job, or it ended without success
 │   ├── AlertFailed           Slack refused a message
+│   ├── MartsMoved            other marts were published while this candidate was built
+│   ├── BudgetExceeded        a batch would cost more than is allowed; it stays pending
+│   ├── WarehouseRefused      the warehouse refused a statement: rights, a missing table, its syntax
+│   ├── ReconcileIncomplete   reconcile could not look at, or start, everything
 │   └── BalanceError          a merge does not balance: rows were lost or doubled
 └── DataQuality               the data is wrong, the platform works
     ├── FileRejected          a file can't be read, or contradicts its contract
@@ -84,8 +89,28 @@ class EventRefused(Fatal):
     """A message, or an event's parameters, make no sense."""
 
 
+class DataflowFailed(Fatal):
+    """Dataflow refused a job, or it ended without success; the message has its errors and the console's link."""
+
+
 class AlertFailed(Fatal):
     """Slack refused a message."""
+
+
+class MartsMoved(Fatal):
+    """Other marts were published while this candidate was built; it would take back what is in there."""
+
+
+class BudgetExceeded(Fatal):
+    """A batch would read more bytes, or change a table more often, than is allowed; it stays pending."""
+
+
+class WarehouseRefused(Fatal):
+    """The warehouse refused a statement: rights, a missing table, its syntax; the message has its own words."""
+
+
+class ReconcileIncomplete(Fatal):
+    """Reconcile could not look at, or start, everything; the message has every reason."""
 
 
 class BalanceError(Fatal):

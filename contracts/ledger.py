@@ -6,11 +6,14 @@ from typing import Literal
 from contracts.landing import Count
 from contracts.stream import Frozen
 
-Kind = Literal["landed", "merged", "announced", "published", "quarantined", "redriven", "reverted"]
+Kind = Literal["landed", "merged", "announced", "published", "modelled", "quarantined", "redriven", "reverted"]
 
 
 class LedgerEntry(Frozen):
-    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate."""
+    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
+
+    A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it.
+    """
 
     kind: Kind
     batch_id: str
@@ -35,3 +38,13 @@ class Head(Frozen):
     connection_epoch: Count = 0
     oldest_pending_day: str = ""
     floor: str = ""
+
+
+def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that a merged batch is in the marts."""
+    return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)
+
+
+def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that the marts come from this state of the dbt project."""
+    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)

@@ -8,7 +8,8 @@ WAREHOUSE_MERGED = "warehouse-merged"
 MARTS_PUBLISHED = "marts-published"
 INGEST_REQUESTED = "ingest-requested"
 SECRET_ROTATED = "secret-rotated"
-TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED)
+AIRBYTE_COMPLETED = "airbyte-completed"
+TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED, AIRBYTE_COMPLETED)
 
 EVENT_OF_TOPIC = {
     LAKE_LANDED: "lake.landed",
@@ -16,19 +17,36 @@ EVENT_OF_TOPIC = {
     MARTS_PUBLISHED: "marts.published",
     INGEST_REQUESTED: "source.requested",
     SECRET_ROTATED: "secret.rotated",
+    AIRBYTE_COMPLETED: "sync.completed",
 }
+ORIGIN_ATTRIBUTE = "millrace-origin-id"
+
 QUALITY_FAILED = "quality.failed"
+QUALITY_RECOVERED = "quality.recovered"
+QUALITY_QUARANTINED = "quality.quarantined"
+QUALITY_WARNED = "quality.warned"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
+SYNC_COMPLETED = "sync.completed"
+SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 
+STREAM_MERGED = "stream.merged"
+RUN_FAILED = "run.failed"
+RUN_RECOVERED = "run.recovered"
+RECONCILE_FOUND = "reconcile.found"
+DEAD_LETTERS_FOUND = "dead_letters.found"
+
 WAREHOUSE_RESOURCE = "millrace.warehouse"
+RECONCILE_RESOURCE = "millrace.reconcile"
 
 RAW = "raw/"
 MANIFESTS = "_manifests/"
 EMPTY_MANIFESTS = "_manifests_empty/"
 RESULTS = "_results/"
 SITE = "_site/"
+
+AUDITED = "_batches/audited"
 
 MODEL_SLOT = "model"
 MERGE_SLOTS = "merge."
@@ -99,9 +117,19 @@ def open_batch_path(source: str, stream: str) -> str:
     return f"_batches/{source}/{stream}/open.json"
 
 
+def requested_sync_path(run_id: str) -> str:
+    """The sync that a flow run is about to start."""
+    return f"{RESULTS}syncs/{run_id}.requested.json"
+
+
 def started_sync_path(run_id: str) -> str:
     """The sync that a flow run started and has not reported yet."""
     return f"{RESULTS}syncs/{run_id}.json"
+
+
+def dataflow_job_path(source: str, stream: str) -> str:
+    """The Dataflow job of a stream's batch that was submitted last."""
+    return f"_batches/{source}/{stream}/dataflow.json"
 
 
 def staging_prefix(batch_id: str) -> str:
@@ -132,6 +160,16 @@ def live_view(stream: str) -> str:
 def stream_resource(source: str, stream: str) -> str:
     """Resource id of a stream in events."""
     return f"millrace.stream.{source}.{stream}"
+
+
+def source_resource(source: str) -> str:
+    """Resource id of a source in events."""
+    return f"millrace.source.{source}"
+
+
+def secret_resource(secret: str) -> str:
+    """Resource id of a secret in events."""
+    return f"millrace.secret.{secret}"
 
 
 def merge_slot(source: str, stream: str) -> str:

@@ -17,6 +17,8 @@ def schema() -> dict[str, Any]:
     stream["required"] = [name for name in stream["required"] if name not in INHERITED]
     key = stream["properties"]["key"]
     stream["properties"]["key"] = {"anyOf": [{"const": "position"}, key]}
+    config = made["$defs"]["Config"]
+    config["anyOf"] = config.pop("oneOf")  # a reference is a mapping too
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | made
 
 

@@ -3,7 +3,11 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from contracts.frozen import Frozen as Frozen
+from contracts.quality import QUARANTINE, Expected
+from contracts.row_rules import RULES, row_rule
 
 IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 Identifier = Annotated[str, Field(pattern=IDENTIFIER.pattern)]
@@ -17,12 +21,6 @@ SECONDS = {"m": 60, "h": 3600, "d": 86400}
 UNCLUSTERABLE = ("float64", "json", "bytes")
 MOST_CLUSTER_COLUMNS = 4  # https://cloud.google.com/bigquery/docs/clustered-tables#limitations
 CDC_COLUMNS = {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string", "_ab_cdc_deleted_at": "string"}
-
-
-class Frozen(BaseModel):
-    """A value: immutable, and strict about fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Column(Frozen):
@@ -89,6 +87,7 @@ class StreamContract(Frozen):
     deletes: Literal["soft", "ignore"] = "soft"
     evolution: Evolution = Evolution()
     freshness: str | None = None
+    expectations: tuple[Expected, ...] = ()
     columns: dict[Identifier, Column]
 
     @field_validator("key", mode="before")
@@ -123,11 +122,23 @@ class StreamContract(Frozen):
             if column.any_type and column.type != "string":
                 raise ValueError(f"column {name!r}: `any_type` is for strings, and it is {column.type}")
         self._clusters()
+        for expected in self.expectations:
+            self._can_be_asked(expected)
         if self.partition and self.partition.hash_buckets and not self.key:
             raise ValueError("partition: `hash_buckets` are of the key, and the stream's key is its position")
         if self.partition and self.partition.column:
             self._partition_follows_the_key(self.partition.column)
         return self
+
+    def _can_be_asked(self, expected: Expected) -> None:
+        for name in expected.columns:
+            if name not in self.columns:
+                raise ValueError(f"expectations: {expected.type} names {name!r}, which is not among the columns")
+        if expected.severity == QUARANTINE and row_rule(expected) is None:
+            raise ValueError(
+                f"expectations: {expected.type} is not of single rows, so none can be quarantined; use one of"
+                f" {', '.join(RULES)}, or the severity stop or warn"
+            )
 
     def _clusters(self) -> None:
         if len(self.cluster) > MOST_CLUSTER_COLUMNS:
@@ -160,6 +171,12 @@ class StreamContract(Frozen):
     def reads_deletes(self) -> bool:
         """Whether the files carry delete rows."""
         return self.mode == "cdc" and self.deletes == "soft"
+
+    @property
+    def day_column(self) -> str | None:
+        """The partition column, when a key never changes its day; then all rows of a day can be built anew alone."""
+        column = self.partition.column if self.partition else None
+        return column if column in self.key else None
 
     @property
     def freshness_s(self) -> int | None:

@@ -9,22 +9,42 @@ from contracts.stream import Frozen, Name
 Outcome = Literal["succeeded", "failed", "cancelled"]
 
 
+class RequestedSync(Frozen):
+    """A job that is being asked for; kept before the request, whose answer may be lost.
+
+    A job of the connection that is newer than `after_job_id` is the one that was asked for, or as good as it.
+    """
+
+    source: Name
+    connection_id: str
+    after_job_id: int
+    at: datetime
+
+
 class StartedSync(Frozen):
-    """A job that Airbyte accepted; kept before it is watched, so that a retry finds the same job again."""
+    """A job that Airbyte accepted; kept before it is watched, so that a retry finds the same job again.
+
+    `attached`: it ran before it was asked for. `at`: when it was asked for, from which its deadline counts.
+    """
 
     source: Name
     connection_id: str
     job_id: int
     attached: bool = False
+    at: datetime | None = None
 
 
 class Sync(Frozen):
-    """A job that ended; `rows` and `bytes` are what Airbyte reports, None when it does not."""
+    """A job that ended; `rows` and `bytes` are what Airbyte reports, None when it does not.
+
+    `sync_modes`: Airbyte's mode of each stream that the connection reads.
+    """
 
     source: Name
     connection_id: str
     job_id: int
     created_at: datetime
+    ended_at: datetime | None = None
     outcome: Outcome
     rows: Count | None = None
     bytes: Count | None = None

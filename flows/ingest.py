@@ -4,11 +4,14 @@ from prefect import flow
 
 from blocks.names import RESULT_STORAGE
 from tasks.await_landing import await_landing
+from tasks.cancel_sync import cancel_sync
 from tasks.report_landing import report_landing
 from tasks.sync_source import start_sync, watch_sync
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="ingest {source}", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="ingest {source}", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery], on_cancellation=[cancel_sync])  # fmt: skip
 def ingest(source: str, streams: list[str] | None = None) -> None:
     """Sync one source and land every stream of it in the lake.
 

@@ -1,38 +1,48 @@
 """Builds the marts from what was merged, validates them, and only then publishes them."""
 
-from prefect import flow
+from typing import Any
+
+from prefect import State, flow
 
 from blocks.names import RESULT_STORAGE
 from contracts import names
+from contracts.errors import QualityFailed
 from tasks.announce_marts import announce_marts
 from tasks.build_candidates import build_candidates
 from tasks.document_marts import document_marts
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
+from tasks.refuse import refused
 from tasks.slots import slot
+from tasks.tell import tell_failure, tell_recovery
 from tasks.validate_candidates import validate_candidates
 
 
-@flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE)
-def model(full: bool = False) -> int:
+@flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+def model(full: bool = False) -> int | State[Any]:
     """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
 
-    dbt builds candidates that no reader sees; Great Expectations validates them; those that pass replace the marts.
+    dbt builds what the merges affect, as candidates that no reader sees; Great Expectations validates them; those that
+    pass replace the marts. A run that the gate refuses ends as Refused, and the next one takes its merges too.
     One model run works at a time; a second one hands over to it, and that one looks again when it is done.
 
     Args:
-        full: build from all merges, even if the marts are up to date.
+        full: build every mart from all merges, even if the marts are up to date.
     """
     batches = 0
     while work := find_merges(full):
         with slot(names.MODEL_SLOT) as acquired:
             if not acquired:
                 break
-            candidate = build_candidates(work)
-            validate_candidates(candidate)
-            document_marts(candidate, return_state=True)  # missing documentation holds no marts back
-            publish_marts(candidate, work)
-            batches += len(work.batches)
+            try:
+                built = build_candidates(work)
+                validate_candidates(built)
+            except QualityFailed as why:
+                return refused(why)
+            document_marts(built.candidate, return_state=True)  # missing documentation holds no marts back
+            publish_marts(built)
+            batches += len(built.work.batches)
             full = False
     announce_marts()
     return batches

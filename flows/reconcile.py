@@ -3,27 +3,59 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
+from contracts.names import TOPICS
+from tasks.announce_merges import announce_merges
+from tasks.attempt import Attempts
+from tasks.audit import is_audit_due, note_audit
+from tasks.count_dead_letters import count_dead_letters
+from tasks.find_orphans import find_orphans
+from tasks.find_under_way import find_under_way
 from tasks.find_unlanded import find_unlanded
 from tasks.find_work import find_unmerged, find_unpublished
 from tasks.free_slots import free_slots
-from tasks.report_reconcile import report_reconcile
-from tasks.start_flows import start_flows
+from tasks.land_sync import land_sync
+from tasks.refresh_slack import refresh_slack
+from tasks.report_freshness import report_freshness
+from tasks.report_reconcile import raise_failures, report_reconcile
+from tasks.source import wanted_sources
+from tasks.start_flows import await_runs, start_merges, start_model, streams_of
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE)
-def reconcile(source: str | None = None, dry_run: bool = False) -> int:
+@flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = False) -> int:
     """Compare Airbyte, lake, ledger and marts, and start what is missing; returns how much was found.
 
-    In healthy times it finds nothing: any other figure means that events are being lost or runs fail.
+    In healthy times it finds nothing: any other figure means that events are being lost or runs fail. What a living run
+    is at is not counted. What fails is reported in the end and holds nothing else back.
 
     Args:
         source: look at this source only.
         dry_run: report, and start nothing.
+        audit: look at all syncs and manifests, however old; done by itself every `reconcile.audit_every_h` hours.
     """
-    freed = free_slots(dry_run)
-    landed = find_unlanded(source, dry_run)
-    unmerged = find_unmerged(source)
-    unpublished = find_unpublished()
+    sources, attempt = wanted_sources(source), Attempts()
+    audit = audit or (source is None and is_audit_due())
+    under_way = find_under_way()
+    found = attempt(free_slots, dry_run)
+    syncs = [s for c in sources if c.source not in under_way.sources for s in attempt(find_unlanded, c.source, audit)]
+    syncs = [sync for sync in syncs if (sync.source, sync.job_id) not in under_way.jobs]
+    streams = [stream for c in sources for stream in c.streams.values() if stream.id not in under_way.streams]
+    unmerged = [f for stream in streams for f in attempt(find_unmerged, stream.source, stream.stream, audit)]
+    found += syncs + unmerged + attempt(announce_merges, source, under_way, dry_run)
+    unpublished = [] if under_way.model else attempt(find_unpublished)
+    found += unpublished + attempt(find_orphans, source)
+    found += [letters for topic in TOPICS for letters in attempt(count_dead_letters, topic)]
+    found += attempt(refresh_slack, dry_run)
+    attempt(report_freshness, source)
     if not dry_run:
-        start_flows(unmerged, unpublished)
-    return report_reconcile(freed, landed, unmerged, unpublished, dry_run)
+        landed = [stream for sync in syncs for stream in attempt(land_sync, sync.source, sync.job_id)]
+        runs = attempt(start_merges, [*streams_of(unmerged), *landed], audit)
+        if (attempt(await_runs, runs) or unpublished) and attempt(find_unpublished):
+            attempt(start_model)  # now, and not by the next run: the marts are right within one interval
+        if audit and source is None and not attempt.failed:
+            note_audit()
+    total = report_reconcile(found, attempt.failed, dry_run)
+    raise_failures(attempt.failed)
+    return total

@@ -4,10 +4,12 @@ from prefect import flow
 
 from blocks.names import RESULT_STORAGE
 from tasks.redrive_quarantine import redrive_quarantine
-from tasks.start_flows import start_flows
+from tasks.start_flows import start_merges
+from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="redrive {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE)
+@flow(flow_run_name="redrive {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
+      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def redrive(source: str, stream: str, objects: list[str] | None = None) -> int:
     """Let quarantined objects in again and start the merge; returns how many.
 
@@ -20,5 +22,5 @@ def redrive(source: str, stream: str, objects: list[str] | None = None) -> int:
     """
     admitted = redrive_quarantine(source, stream, objects)
     if admitted:
-        start_flows({f"{source}.{stream}": admitted}, {})
+        start_merges([f"{source}.{stream}"])
     return admitted

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from contracts import names
+from contracts.airbyte import SOURCE_NAME, AirbyteCompleted
 from contracts.errors import EventRefused
 from contracts.events import IngestRequested, MartsPublished, WarehouseMerged
 from contracts.stream import Frozen
@@ -42,7 +43,8 @@ class Event(Frozen):
 def translate(topic: str, message: Incoming) -> Event | None:
     """The event of a message; None when the message means nothing to the platform.
 
-    The event's id follows from the message's, so that a message that is pushed twice is one event.
+    The event's id follows from the message's, so that a message that is pushed twice is one event; that of a dead
+    letter which is published again follows from the letter's.
 
     Raises:
         EventRefused: there is no such topic, or the message makes no sense on it.
@@ -58,8 +60,9 @@ def translate(topic: str, message: Incoming) -> Event | None:
     if meaning is None:
         return None
     resource, related, payload = meaning
+    origin = message.attribute(names.ORIGIN_ATTRIBUTE)
     return Event(
-        id=str(uuid.uuid5(EVENT_IDS, f"{topic}/{message.message_id}")),
+        id=str(uuid.uuid5(EVENT_IDS, f"{topic}/{message.message_id}" if not origin else f"dead/{topic}/{origin}")),
         name=names.EVENT_OF_TOPIC[topic],
         occurred=message.publish_time,
         resource={"prefect.resource.id": resource},
@@ -123,10 +126,21 @@ def _rotated(message: Incoming) -> Meaning:
     return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attribute("eventType")}
 
 
+def _completed(message: Incoming) -> Meaning | None:
+    """Airbyte's webhook, as it is: https://docs.airbyte.com/platform/using-airbyte/workspaces/notifications"""
+    done = AirbyteCompleted.model_validate(message.body())
+    source = done.data.connection.name
+    if not SOURCE_NAME.fullmatch(source):
+        return None  # a connection that is not ours: ours are named after their sources
+    payload = {"source": source, "job_id": done.data.job_id, "succeeded": done.data.success, "error": done.data.error}
+    return f"millrace.source.{source}", (), payload
+
+
 ROUTES: dict[str, Callable[[Incoming], Meaning | None]] = {
     names.LAKE_LANDED: _landed,
     names.WAREHOUSE_MERGED: _merged,
     names.MARTS_PUBLISHED: _published,
     names.INGEST_REQUESTED: _requested,
     names.SECRET_ROTATED: _rotated,
+    names.AIRBYTE_COMPLETED: _completed,
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from contracts.errors import MillraceError
 from quality.gate import validate
+from quality.suites import load_suites
 
 
 def main() -> int:
@@ -16,13 +17,13 @@ def main() -> int:
     parser.add_argument("--docs", type=Path, help="folder for Data Docs")
     options = parser.parse_args()
     try:
-        report = validate(options.candidate, options.suites, options.docs)
+        report = validate(options.candidate, load_suites(options.suites), options.docs)
     except MillraceError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     for result in report.results:
         mark = "ok  " if result.success else result.severity
-        print(f"{mark} {result}" + (f" e.g. {', '.join(result.sample)}" if result.sample else ""))
+        print(f"{mark} {result}")
     print(f"{sum(r.success for r in report.results)} of {len(report.results)} expectations hold")
     return 0 if report.passed else 1
 

@@ -1,7 +1,7 @@
-"""Opens Great Expectations over a candidate, and closes it. Importing this imports Great Expectations: do it on use."""
+"""Opens Great Expectations over a warehouse, and closes it. Importing this imports Great Expectations: do it on use."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from contracts.errors import Fatal
-from quality.gate import MARTS_SCHEMA
 
 DUCKDB = "duckdb:///"
 
@@ -42,14 +41,14 @@ class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
 
 
 @contextmanager
-def open_context(url: str, docs: Path | None) -> Iterator[tuple[Any, Any]]:
-    """A context that lives in memory, and a datasource on the candidate.
+def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any, Any]]:
+    """A context that lives in memory, and a datasource that reads the warehouse at `url`.
 
     Raises:
-        Fatal: there is no such candidate, or it can't be opened.
+        Fatal: it is not there, or can't be opened.
     """
     if (file := url.removeprefix(DUCKDB)) != url and not Path(file).exists():
-        raise Fatal(f"no candidate {file}; run model again")  # DuckDB would make an empty file
+        raise Fatal(f"no candidate {file}; run model again")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     for site in context.get_site_names():
@@ -61,22 +60,31 @@ def open_context(url: str, docs: Path | None) -> Iterator[tuple[Any, Any]]:
             "quality", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
         )
     before, SQLDatasource.execution_engine_override = SQLDatasource.execution_engine_override, KeptConnectionEngine
-    if url.startswith(DUCKDB):  # some of its queries leave out the schema
-        event.listen(Pool, "connect", _use_marts)
+    use = _use(schema)
+    if url.startswith(DUCKDB) and schema:  # some of its queries leave out the schema
+        event.listen(Pool, "connect", use)
     datasource = None
     try:
-        datasource = context.data_sources.add_sql("candidate", connection_string=url)
+        datasource = context.data_sources.add_sql("warehouse", connection_string=url, kwargs=_arguments(url))
         yield context, datasource
     except TestConnectionError as error:
-        raise Fatal(f"candidate {url} can't be opened: {error}") from None
+        raise Fatal(f"{url} can't be opened: {error}") from None
     finally:
-        if event.contains(Pool, "connect", _use_marts):
-            event.remove(Pool, "connect", _use_marts)
+        if event.contains(Pool, "connect", use):
+            event.remove(Pool, "connect", use)
         if datasource is not None:
             datasource.get_execution_engine().end()
             datasource.get_engine().dispose()
         SQLDatasource.execution_engine_override = before
 
 
-def _use_marts(connection: Any, _: object) -> None:
-    connection.cursor().execute(f"USE {MARTS_SCHEMA}")
+def _arguments(url: str) -> dict[str, Any]:
+    """What the connection needs besides the URL; the gate only reads."""
+    return {"connect_args": {"read_only": True}} if url.startswith(DUCKDB) else {}
+
+
+def _use(schema: str) -> Callable[[Any, object], None]:
+    def use(connection: Any, _: object) -> None:
+        connection.cursor().execute(f"USE {schema}")
+
+    return use

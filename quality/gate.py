@@ -1,54 +1,75 @@
-"""Validates candidates with Great Expectations: SQL runs in the warehouse, no row is fetched but failing samples.
+"""Validates tables with Great Expectations: SQL runs in the warehouse, no row is fetched but failing samples.
 
 Great Expectations takes 14 s of CPU to import, so it is imported on use.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import ContractError
-from contracts.model import QualityResult
-from quality.docs import tidy
-from quality.report import STOP, QualityReport
-from quality.suites import Suite, load_suites
+from contracts.quality import STOP, QualityResult
+from quality.docs import index, pages, tidy
+from quality.report import QualityReport
+from quality.suites import Suite
 
 SAMPLE = 5
 MARTS_SCHEMA = "marts"
 
 
-def validate(candidate_url: str, suites: Path, docs: Path | None = None) -> QualityReport:
-    """Check every mart of a candidate; builds Data Docs into `docs`.
+def validate(url: str, suites: Sequence[Suite], docs: Path | None = None) -> QualityReport:
+    """Check marts of a candidate; builds Data Docs into `docs`.
 
     Raises:
         ContractError: a suite is wrong, or names a mart or an expectation that does not exist.
         Fatal: there is no such candidate, or it can't be opened.
     """
-    loaded = load_suites(suites)
+    if not suites:
+        return QualityReport(())
     from quality.engine import open_context
 
-    with open_context(candidate_url, docs) as (context, datasource):
-        results = [r for suite in loaded for r in _validate_suite(context, datasource, suite)]
-        report = QualityReport(tuple(results))
+    with open_context(url, docs, MARTS_SCHEMA) as (context, datasource):
+        report = QualityReport(tuple(r for suite in suites for r in _validate_mart(context, datasource, suite)))
         if docs:
             context.build_data_docs()
-            tidy(docs, report)
+            tidy(docs)
+            (docs / "index.html").write_text(index(report.results, pages(docs)))
     return report
 
 
-def _validate_suite(context: Any, datasource: Any, suite: Suite) -> list[QualityResult]:
+def validate_rows(url: str, suites: Sequence[Suite], queries: Mapping[str, str]) -> QualityReport:
+    """Check the rows that a query gives for each stream, and no others. Raises as `validate` does."""
+    asked = [suite for suite in suites if suite.stream in queries]
+    if not asked:
+        return QualityReport(())
+    from quality.engine import open_context
+
+    results: list[QualityResult] = []
+    with open_context(url, None, "") as (context, datasource):
+        for suite in asked:
+            asset = datasource.add_query_asset(suite.name, query=queries[suite.stream])
+            results += _run(context, asset, suite)
+    return QualityReport(tuple(results))
+
+
+def _validate_mart(context: Any, datasource: Any, suite: Suite) -> list[QualityResult]:
+    try:
+        asset = datasource.add_table_asset(suite.name, table_name=suite.mart)
+    except Exception as error:  # Great Expectations wraps whatever the dialect raises
+        raise ContractError(f"expectations/{suite.name}.yaml: the candidate has no such mart: {error}") from error
+    return _run(context, asset, suite)
+
+
+def _run(context: Any, asset: Any, suite: Suite) -> list[QualityResult]:
     import great_expectations as gx
 
-    try:
-        asset = datasource.add_table_asset(suite.mart, table_name=suite.mart)
-    except Exception as error:  # Great Expectations wraps whatever the dialect raises
-        raise ContractError(f"expectations/{suite.mart}.yaml: the candidate has no such mart: {error}") from error
-    made = context.suites.add(gx.ExpectationSuite(name=suite.mart))
+    made = context.suites.add(gx.ExpectationSuite(name=suite.name))
     for expected in suite.expectations:
         made.add_expectation(_expectation(suite, expected.type, expected.args, expected.severity))
     batch = asset.add_batch_definition_whole_table("whole")
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.mart, data=batch, suite=made))
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=made))
     checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name=suite.mart, validation_definitions=[definition],
+        gx.Checkpoint(name=suite.name, validation_definitions=[definition],
                       result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE})
     )  # fmt: skip
     (outcome,) = checkpoint.run().run_results.values()
@@ -61,11 +82,11 @@ def _expectation(suite: Suite, kind: str, args: dict[str, Any], severity: str) -
     name = "".join(part.capitalize() for part in kind.split("_"))
     found = getattr(gxe, name, None)
     if found is None:
-        raise ContractError(f"expectations/{suite.mart}.yaml: Great Expectations has no {kind}")
+        raise ContractError(f"expectations/{suite.name}.yaml: Great Expectations has no {kind}")
     try:
         return found(**args, meta={"severity": severity})
     except (ValueError, TypeError) as error:
-        raise ContractError(f"expectations/{suite.mart}.yaml: {kind}: {error}") from None
+        raise ContractError(f"expectations/{suite.name}.yaml: {kind}: {error}") from None
 
 
 def _result(suite: Suite, one: Any) -> QualityResult:
@@ -75,14 +96,19 @@ def _result(suite: Suite, one: Any) -> QualityResult:
         observed = f"{found['unexpected_count']} of {found['element_count']} rows"
     trouble = _trouble(one.exception_info or {})
     return QualityResult(
-        suite=suite.mart,
+        suite=suite.name,
         expectation=config.type,
-        column=str(config.kwargs.get("column") or ""),
+        column=_columns(config.kwargs),
         severity=STOP if trouble else (config.meta or {}).get("severity", STOP),  # unknown is no warning
         success=bool(one.success),
         observed=str(trouble or ("" if observed is None else observed)),
         sample=tuple(str(v) for v in (found.get("partial_unexpected_list") or [])[:SAMPLE]),
     )
+
+
+def _columns(given: dict[str, Any]) -> str:
+    named = [given.get(key) for key in ("column", "column_A", "column_B")] + list(given.get("column_list") or [])
+    return ", ".join(str(name) for name in named if name)
 
 
 def _trouble(info: dict[str, Any]) -> str:

@@ -43,13 +43,19 @@ class LakeSettings(Section):
 
 
 class WarehouseSettings(Section):
-    """Where tables and marts are; `max_bytes_billed` bounds one query on BigQuery (0: no bound)."""
+    """Where tables and marts are; `max_bytes_billed` bounds one commit or query on BigQuery (0: no bound).
+
+    `endpoint` is the address of a BigQuery other than Google's. Candidates that were not published are kept for
+    `keep_candidates_days`, to be looked at.
+    """
 
     url: str
     marts_url: str
+    endpoint: str = ""
     writers: Annotated[int, Field(ge=1)] = 1
     lock_timeout_s: Seconds = 120
     max_bytes_billed: Annotated[int, Field(ge=0)] = 0
+    keep_candidates_days: Annotated[float, Field(gt=0)] = 3
 
 
 class EventSettings(Section):
@@ -60,37 +66,47 @@ class EventSettings(Section):
 
 
 class SecretSettings(Section):
-    """Address of a Secret Manager other than Google's."""
+    """Address of a Secret Manager other than Google's; age from which an alert asks for a new value (0: never)."""
 
     endpoint: str = ""
+    max_age_days: Annotated[int, Field(ge=0)] = 90
 
 
 class AirbyteSettings(Section):
-    """Airbyte's public API; the credentials are names of secrets."""
+    """Airbyte's public API; the credentials are names of secrets.
+
+    `send_secret_values`: `blocks.airbyte apply` sends the values of secrets in place of references to them, for an
+    Airbyte that does not resolve references.
+    """
 
     url: str
     client_id_secret: str = "airbyte-client-id"
     client_secret_secret: str = "airbyte-client-secret"
+    send_secret_values: bool = False
     poll_s: Seconds = 10
     sync_timeout_s: Seconds = 6 * 3600
     landing_timeout_s: Seconds = 600
 
 
 class SlackSettings(Section):
-    """Name of the secret that holds the webhook's URL."""
+    """Secret of the webhook's URL, address of the runbook, seconds in which publications are told once (0: each)."""
 
     url_secret: str = "slack-webhook-url"
+    runbook: str = "docs/operations.md"
+    published_every_s: Annotated[int, Field(ge=0)] = 86400
 
 
 class DataflowSettings(Section):
-    """How large batches run on Dataflow."""
+    """How large batches run on Dataflow; `endpoint` is a server other than Google's."""
 
+    endpoint: str = ""
     region: str = ""
     temp_location: str = ""
     sdk_container_image: str = ""
     service_account_email: str = ""
     subnetwork: str = ""
     max_num_workers: Annotated[int, Field(ge=1)] = 10
+    poll_s: Annotated[float, Field(gt=0)] = 15
 
 
 class BeamSettings(Section):
@@ -110,6 +126,14 @@ class TriggerSettings(Section):
     merged_window_s: Annotated[int, Field(ge=1)] = 60
 
 
+class ReconcileSettings(Section):
+    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited."""
+
+    orphan_after_h: Annotated[float, Field(ge=0)] = 24
+    audit_every_h: Annotated[float, Field(gt=0)] = 168
+    wait_s: Seconds = 600
+
+
 class GatewaySettings(Section):
     """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take."""
 
@@ -121,10 +145,13 @@ class GatewaySettings(Section):
 
 
 class PoolSettings(Section):
-    """Work pools of the deployments."""
+    """Work pools of the deployments; image, and for Cloud Run region and VPC network, that a pool's runs have."""
 
     default: str
     dbt: str
+    image: str = ""
+    region: str = ""
+    network: str = ""
 
 
 class Settings(BaseSettings):
@@ -146,6 +173,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     beam: BeamSettings = BeamSettings()
     triggers: TriggerSettings = TriggerSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     gateway: GatewaySettings
     pools: PoolSettings
 
@@ -196,3 +224,19 @@ def _unknown_variables() -> list[str]:
     """Variables that name a section that does not exist; a key that does not exist is refused with the tree."""
     named = [name for name in os.environ if name.upper().startswith(PREFIX) and "__" in name]
     return [name for name in named if name[len(PREFIX) :].split("__")[0].lower() not in Settings.model_fields]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as variables, for a process that has no file of its own: they give the same tree there."""
+    found = {CONFIG_VARIABLE: config_file().stem}
+
+    def walk(section: BaseModel, prefix: str) -> None:
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if isinstance(value, BaseModel):
+                walk(value, f"{prefix}{name.upper()}__")
+            else:
+                found[prefix + name.upper()] = str(value)
+
+    walk(settings, PREFIX)
+    return found

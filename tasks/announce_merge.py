@@ -4,13 +4,12 @@ from datetime import UTC, datetime
 
 from prefect import task
 
-from beam_job.announce import announce
+from beam_job.announce import announce, merged
 from beam_job.batches import close_batch
 from contracts.batch import Balance, Batch
 from tasks.place import open_bus, open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
-from tasks.source import stream_contract
 
 
 @task(task_run_name="announce {batch.id}", retries=5, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
@@ -20,14 +19,7 @@ def announce_merge(batch: Batch, balance: Balance) -> str:
     Raises:
         ServiceUnavailable: Pub/Sub did not take it; the batch stays open and the next run announces it.
     """
-    message_id = announce(
-        open_bus(),
-        open_warehouse(),
-        stream_contract(batch.source, batch.stream),
-        batch,
-        balance,
-        run_id=run_id(),
-        at=datetime.now(UTC),
-    )
+    message = merged(batch, balance)
+    message_id = announce(open_bus(), open_warehouse(), message, run_id=run_id(), at=datetime.now(UTC))
     close_batch(open_lake(), batch)
     return message_id

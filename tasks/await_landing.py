@@ -9,18 +9,23 @@ from prefect import task
 
 from contracts import names
 from contracts.errors import LandingIncomplete, ManifestConflict
-from contracts.landing import LandedObject, LandingManifest
+from contracts.landing import LandingManifest
 from contracts.stream import StreamContract
 from contracts.sync import Landing, Sync
-from lake.footers import count_rows, is_data_file
 from lake.store import Lake, ObjectExists
 from tasks.place import airbyte_block, open_lake
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import source_contract
+from tasks.sync_objects import (
+    Footers,
+    Found,
+    find_objects,
+    find_stray_objects,
+    newest_generation,
+    sync_ids,
+)
 
 log = logging.getLogger(__name__)
-
-GENERATION = "ab-generation-id"
 
 
 @task(task_run_name="await landing of {sync.source}, job {sync.job_id}", retries=3, retry_delay_seconds=DELAYS_S,
@@ -46,10 +51,10 @@ def _lands(contract: StreamContract, sync: Sync) -> bool:
     return contract.mode != "overwrite" or sync.outcome == "succeeded"
 
 
-def land_stream(
-    lake: Lake, sync: Sync, contract: StreamContract, found: dict[LandedObject, int], epoch: int, now: datetime
-) -> Landing:
+def land_stream(lake: Lake, sync: Sync, contract: StreamContract, found: Found, epoch: int, now: datetime) -> Landing:
     """Write one stream's manifest, or adopt the one that an earlier try wrote."""
+    if contract.mode == "overwrite":
+        found = newest_generation(found)
     objects = tuple(found)
     manifest = LandingManifest(
         source=sync.source,
@@ -93,13 +98,15 @@ def _create_once(lake: Lake, path: str, manifest: LandingManifest) -> None:
             ) from None
 
 
-def _wait_for_rows(
-    lake: Lake, sync: Sync, contracts: Iterable[StreamContract], timeout_s: float
-) -> dict[str, dict[LandedObject, int]]:
-    """Objects of every stream once they hold at least the rows that a succeeded job reports."""
-    deadline = time.monotonic() + timeout_s
+def _wait_for_rows(lake: Lake, sync: Sync, contracts: Iterable[StreamContract], timeout_s: float) -> dict[str, Found]:
+    """Objects of every stream once they hold at least the rows that a succeeded job reports.
+
+    More rows are fine: Airbyte delivers at least once.
+    """
+    deadline, footers = time.monotonic() + timeout_s, Footers()
+    streams = sorted({*sync.sync_modes, *(c.stream for c in contracts)})
     while True:
-        objects = {c.stream: find_objects(lake, sync.source, c.stream, sync.job_id) for c in contracts}
+        objects = _look(lake, sync, streams, footers)
         landed = [o for found in objects.values() for o in found]
         rows, unreadable = sum(o.rows or 0 for o in landed), any(o.rows is None for o in landed)
         if sync.outcome != "succeeded" or unreadable or rows >= (sync.rows or 0):
@@ -113,12 +120,13 @@ def _wait_for_rows(
         time.sleep(min(1.0, timeout_s / 10))
 
 
-def find_objects(lake: Lake, source: str, stream: str, job_id: int) -> dict[LandedObject, int]:
-    """Objects that one sync wrote of one stream, with the Airbyte generation each bears."""
-    found = {}
-    for info in lake.list(names.sync_prefix(source, stream, job_id)):
-        if is_data_file(info.name):
-            rows = count_rows(lake, info.name)
-            landed = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=rows)
-            found[landed] = int(info.metadata.get(GENERATION, 0))
-    return found
+def _look(lake: Lake, sync: Sync, streams: Iterable[str], footers: Footers) -> dict[str, Found]:
+    """What the sync wrote until now of each stream, those included that have no contract: Airbyte counts them too."""
+    objects = {s: find_objects(lake, sync.source, s, sync.job_id, footers) for s in streams}
+    if sync.rows != 0 and not any(objects.values()):
+        objects = {s: find_stray_objects(lake, s, sync, footers) for s in streams}
+        if any(objects.values()):
+            ids = sync_ids(o for found in objects.values() for o in found)
+            fields = {"source": sync.source, "job_id": sync.job_id, "sync_ids": ids}
+            log.warning("landing.other_path", extra={"event": "landing.other_path", "fields": fields})
+    return objects

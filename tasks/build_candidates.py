@@ -2,35 +2,66 @@
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from prefect import task
 
-from contracts.model import ModelWork
+from contracts.model import KINDS, Built, ModelWork, unpublished
 from contracts.source import load_sources
-from tasks.dbt import PROJECT, invoke_dbt, project_digest
+from contracts.stream import StreamContract
+from tasks.check_merges import check_merges
+from tasks.dbt import PROJECT, build_arguments, built_marts, invoke_dbt, project_digest
 from tasks.place import open_warehouse
+from tasks.quality_results import keep_results
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import SOURCES
+from warehouse.port import Warehouse
 
 
 @task(task_run_name="build candidates", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
       cache_key_fn=lambda _, given: candidate_name(run_id(), given["work"], project_digest(PROJECT)))  # fmt: skip
-def build_candidates(work: ModelWork) -> str:
-    """Run `dbt build`, tests included; returns the candidate's name, the same for the same run, work and dbt project.
+def build_candidates(work: ModelWork) -> Built:
+    """Check the merged rows, then run `dbt build` on all that they affect, tests included.
+
+    What was merged since the work was found is taken too: all tables are read as they are at one moment. The candidate
+    has the same name for the same run, work and dbt project, and is begun anew.
 
     Raises:
         WarehouseBusy: a writer holds the warehouse.
+        QualityFailed: the merged rows break an expectation of severity `stop`; nothing was built.
     """
     candidate = candidate_name(run_id(), work, project_digest(PROJECT))
     warehouse = open_warehouse()
-    for source in load_sources(SOURCES).values():
-        for stream in source.streams.values():
-            warehouse.ensure(stream)  # a stream that has not landed yet is an empty table, not a missing one
-    with tempfile.TemporaryDirectory() as target, warehouse.reader(f"dbt build for {candidate}"):
-        invoke_dbt(["build"], warehouse.dbt_environment(candidate), Path(target))
-    return candidate
+    streams = {stream.id: stream for source in load_sources(SOURCES).values() for stream in source.streams.values()}
+    for stream in streams.values():
+        warehouse.ensure(stream)  # a stream that has not landed yet is an empty table, not a missing one
+    with warehouse.reader(f"dbt build for {candidate}") as as_of:
+        taken = work.joined(unpublished(warehouse.ledger(kinds=KINDS, as_of=as_of)))
+        report = check_merges(warehouse, streams, taken, as_of)
+        marts = _build(warehouse, streams, candidate, taken, as_of) if report.passed else ()
+    keep_results(warehouse, report, candidate, "quality-of-merged-rows")
+    return Built(candidate=candidate, work=taken, marts=marts)
+
+
+def _build(
+    warehouse: Warehouse,
+    streams: Mapping[str, StreamContract],
+    candidate: str,
+    work: ModelWork,
+    as_of: datetime | None,
+) -> tuple[str, ...]:
+    whole = work.whole or not warehouse.marts()
+    warehouse.begin(candidate, empty=whole)
+    arguments = build_arguments(whole, {s: warehouse.touched_days(streams[s], work.batches) for s in work.streams})
+    if not arguments:
+        return ()
+    environment = warehouse.dbt_environment(candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
+    with tempfile.TemporaryDirectory() as target:
+        invoke_dbt(arguments, environment, Path(target))
+        return built_marts(Path(target))
 
 
 def candidate_name(run: str, work: ModelWork, project: str) -> str:

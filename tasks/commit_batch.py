@@ -1,7 +1,8 @@
 """Merges a staged batch into the warehouse, in one transaction with head and ledger."""
 
 import logging
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect import task
@@ -12,12 +13,16 @@ from beam_job.commit import commit_batch as commit_staged
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
 from contracts.errors import HeadMoved
+from contracts.ledger import LedgerEntry
+from contracts.stream import StreamContract
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import stream_contract
 
 log = logging.getLogger(__name__)
+
+REASON = 500
 
 
 @task(task_run_name="commit {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
@@ -42,8 +47,28 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
     for event, facts in to_report(batch, staged, balance).items():
         own = {"v": 1, "source": batch.source, "stream": batch.stream, "batch_id": batch.id, "run_id": run_id()}
         resource = {"prefect.resource.id": names.stream_resource(batch.source, batch.stream)}
+        resource["millrace.reason"] = str(facts.get("reasons") or facts.get("drift") or facts.get("why") or "")[:REASON]
         emit_event(event, resource=resource, payload=own | facts)
+    if contract.freshness_s:
+        _emit_merged(contract, batch, balance, at)
     return balance
+
+
+def _emit_merged(contract: StreamContract, batch: Batch, balance: Balance, at: datetime) -> None:
+    """Tell that a stream has new data, and whether it had none for longer than its contract allows."""
+    recent = open_warehouse().ledger(at - timedelta(seconds=contract.freshness_s or 0), ("merged",))
+    emit_event(
+        names.STREAM_MERGED,
+        resource={"prefect.resource.id": names.stream_resource(batch.source, batch.stream),
+                  "millrace.stale": "yes" if was_stale(recent, batch) else "no"},
+        payload={"v": 1, "source": batch.source, "stream": batch.stream, "rows": balance.merged, "run_id": run_id()},
+    )  # fmt: skip
+
+
+def was_stale(recent: Iterable[LedgerEntry], batch: Batch) -> bool:
+    """Whether a batch that is not its stream's first is the only merge of it among the recent ones."""
+    of_stream = (e for e in recent if (e.source, e.stream) == (batch.source, batch.stream))
+    return batch.head_epoch > 0 and all(e.batch_id == batch.id for e in of_stream)
 
 
 def to_report(batch: Batch, staged: Staged, balance: Balance) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,8 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from contracts.model import ModelWork, unpublished
+from contracts.model import KINDS, ModelWork, unpublished
+from tasks.dbt import PROJECT, project_digest
 from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 
@@ -12,5 +13,5 @@ from tasks.retries import DELAYS_S, is_transient
       cache_policy=NO_CACHE)  # fmt: skip
 def find_merges(full: bool) -> ModelWork | None:
     """Merges that no published marts have (with `full`, all merges); None when there are none."""
-    ledger = open_warehouse().ledger(kinds=("merged", "published"))
-    return unpublished(ledger, full=full)
+    ledger = open_warehouse().ledger(kinds=KINDS)
+    return unpublished(ledger, full=full, project=project_digest(PROJECT))

@@ -1,33 +1,43 @@
-"""Asks lake and ledger, for every stream, what is left to do."""
+"""Asks lake and ledger what is left to do, leaving out what a living run is at."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from beam_job.batches import pending
+from beam_job.batches import pending, under_way
+from contracts.findings import Found
 from contracts.model import unannounced, unpublished
-from contracts.source import find_source, load_sources
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
-from tasks.source import SOURCES
+from tasks.source import stream_contract
 
 
-@task(task_run_name="look for unmerged landings", retries=2, retry_delay_seconds=DELAYS_S,
+@task(task_run_name="look for unmerged landings of {source}.{stream}", retries=2, retry_delay_seconds=DELAYS_S,
       retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
-def find_unmerged(source: str | None) -> dict[str, int]:
-    """Streams with landings that the ledger lacks: `<source>.<stream>` → how many."""
-    sources = load_sources(SOURCES)
-    wanted = [find_source(sources, source)] if source else list(sources.values())
-    lake = open_lake()
-    warehouse = open_warehouse()
-    counts = {s.id: len(pending(lake, warehouse, s)) for c in wanted for s in c.streams.values()}
-    return {stream: count for stream, count in counts.items() if count}
+def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
+    """Landings that the ledger lacks (with `audit`, however late they came), and a batch that nobody goes on with."""
+    contract, lake = stream_contract(source, stream), open_lake()
+    batch = under_way(lake, contract)
+    waiting = pending(lake, open_warehouse(), contract, audit=audit)
+    landed = [path for path in waiting if not (batch and path in batch.manifests)]
+    found = []
+    if landed:
+        found.append(Found(kind="landing not merged", where=contract.id, count=len(landed), detail=landed[0],
+                           source=source, stream=stream))  # fmt: skip
+    if batch:
+        found.append(Found(kind="open batch without a run", where=contract.id, bytes=batch.bytes, detail=batch.id,
+                           source=source, stream=stream))  # fmt: skip
+    return found
 
 
 @task(task_run_name="look for unpublished merges", retries=2, retry_delay_seconds=DELAYS_S,
       retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
-def find_unpublished() -> dict[str, int]:
-    """What a model run has left to do: `merge not published`, `publication not announced` → how many."""
+def find_unpublished() -> list[Found]:
+    """What a model run has left to do: merges that no marts have, marts that were not announced."""
     ledger = open_warehouse().ledger(kinds=("merged", "published", "announced"))
-    work, newest = unpublished(ledger), unannounced(ledger)
-    found = {"merge not published": len(work.batches) if work else 0, "publication not announced": int(bool(newest))}
-    return {what: count for what, count in found.items() if count}
+    found, work, newest = [], unpublished(ledger), unannounced(ledger)
+    if work:
+        streams = ", ".join(work.streams)
+        found.append(Found(kind="merge not published", where="marts", count=len(work.batches), detail=streams))
+    if newest:
+        found.append(Found(kind="publication not announced", where="marts", detail=newest.candidate))
+    return found

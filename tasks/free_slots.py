@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
+from contracts.findings import Found
 from contracts.names import MERGE_SLOTS, MODEL_SLOT, merge_slot
 from tasks.retries import DELAYS_S, is_transient
 
@@ -21,7 +22,7 @@ PAGE = 200
 
 @task(task_run_name="free slots", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
       cache_policy=NO_CACHE)  # fmt: skip
-def free_slots(dry_run: bool) -> list[str]:
+def free_slots(dry_run: bool) -> list[Found]:
     """Slots that are taken though no run of theirs is running, freed now unless `dry_run`.
 
     Freeing one by mistake costs a retry at most: the head of a stream lets one committer win.
@@ -30,7 +31,7 @@ def free_slots(dry_run: bool) -> list[str]:
         leaked = leaked_slots(client)
         if not dry_run:
             release(client, leaked)
-    return leaked
+    return [Found(kind="slot that no run holds", where=slot) for slot in leaked]
 
 
 def leaked_slots(client: SyncPrefectClient) -> list[str]:

@@ -16,7 +16,7 @@ from tasks.source import stream_contract
 
 @task(task_run_name="open batch of {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
       retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
-def open_batch(source: str, stream: str) -> Batch | None:
+def open_batch(source: str, stream: str, audit: bool = False) -> Batch | None:
     """The batch under way, or one of all that is pending; None when nothing is. Never answered from a cache.
 
     Raises:
@@ -29,4 +29,5 @@ def open_batch(source: str, stream: str) -> Batch | None:
         stream_contract(source, stream),
         limits=Limits(beam.batch_max_bytes, beam.batch_max_files, beam.plain_max_bytes, beam.in_process_max_bytes),
         now=datetime.now(UTC),
+        audit=audit,
     )

@@ -6,6 +6,7 @@ from blocks import MillraceEventBus, MillraceLake, MillraceWarehouse
 from blocks import names as block_names
 from blocks.load import registered
 from events.bus import EventBus
+from events.dead_letters import DeadLetters
 from lake.store import Lake
 from warehouse.port import Warehouse
 
@@ -26,6 +27,18 @@ def open_warehouse() -> Warehouse:
 def open_bus() -> EventBus:
     """The event bus."""
     return registered(MillraceEventBus, block_names.EVENT_BUS).open()
+
+
+def open_dead_letters() -> DeadLetters:
+    """What the event bus could not deliver."""
+    return registered(MillraceEventBus, block_names.EVENT_BUS).open_dead_letters()
+
+
+def open_secret(name: str) -> str:
+    """Newest value of a secret in Secret Manager. Raises SecretError, ServiceUnavailable."""
+    from blocks.secrets import MillraceCredentials, read_secret  # imports Google's integration, as below
+
+    return read_secret(registered(MillraceCredentials, block_names.CREDENTIALS), name)
 
 
 def airbyte_block() -> "MillraceAirbyte":

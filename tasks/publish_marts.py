@@ -5,28 +5,26 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
-from contracts.ledger import LedgerEntry
-from contracts.model import ModelWork
+from contracts.ledger import modelled_entry, published_entry
+from contracts.model import Built
+from tasks.dbt import PROJECT, project_digest
 from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 
 
-@task(task_run_name="publish {candidate}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
-def publish_marts(candidate: str, work: ModelWork) -> dict[str, int]:
+@task(task_run_name="publish {built.candidate}", retries=3, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient)  # fmt: skip
+def publish_marts(built: Built) -> dict[str, int]:
     """Let all readers see the candidates at once, then note in the ledger which merges they have; rows per mart."""
-    warehouse = open_warehouse()
+    warehouse, candidate, work = open_warehouse(), built.candidate, built.work
     marts = warehouse.publish(candidate)
     at = datetime.now(UTC)
-    warehouse.append(*(published_entry(batch, candidate, run_id(), at) for batch in work.batches))
+    entries = [published_entry(batch, candidate, run_id(), at) for batch in work.batches]
+    warehouse.append(*entries, modelled_entry(candidate, project_digest(PROJECT), run_id(), at))
     create_table_artifact(
-        [{"mart": name, "rows": rows} for name, rows in sorted(marts.items())],
+        [{"mart": name, "rows": rows, "built": name in built.marts} for name, rows in sorted(marts.items())],
         key="published-marts",
         description=f"Published from {len(work.batches)} merged batches of {', '.join(work.streams)}",
     )
     return marts
-
-
-def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
-    """The fact that a merged batch is in the marts."""
-    return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)

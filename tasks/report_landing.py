@@ -7,7 +7,7 @@ from contracts.errors import SyncFailed
 from contracts.sync import Landing, Sync
 from tasks.place import open_lake
 from tasks.run_id import run_id
-from tasks.sync_source import forget_sync
+from tasks.started_syncs import forget_sync
 
 
 @task(task_run_name="report landing of {sync.source}")

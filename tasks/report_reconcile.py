@@ -4,25 +4,46 @@ import logging
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from contracts.names import WAREHOUSE_RESOURCE
+from contracts.errors import ReconcileIncomplete
+from contracts.findings import FOR_PEOPLE, Found, counts
+from contracts.names import RECONCILE_FOUND, RECONCILE_RESOURCE
+from tasks.run_id import run_id
 
 log = logging.getLogger(__name__)
 
+COLUMNS = ("kind", "where", "count", "bytes", "detail")
 
-@task(task_run_name="report")
-def report_reconcile(
-    freed: list[str], unlanded: list[str], unmerged: dict[str, int], unpublished: dict[str, int], dry_run: bool
-) -> int:
-    """Table, event and log line of what was found; returns how much."""
-    rows = [{"found": "slot that no run holds", "where": slot, "count": 1} for slot in freed]
-    rows += [{"found": "sync without a manifest", "where": sync, "count": 1} for sync in unlanded]
-    rows += [{"found": "landing not merged", "where": stream, "count": n} for stream, n in unmerged.items()]
-    rows += [{"found": what, "where": "marts", "count": n} for what, n in unpublished.items()]
-    total = len(freed) + len(unlanded) + sum(unmerged.values()) + sum(unpublished.values())
-    create_table_artifact(rows, key="reconcile", description="Nothing is missing" if not rows else "What was missing")
-    fields = {"v": 1, "found": total, "dry_run": dry_run}
-    emit_event("reconcile.done", resource={"prefect.resource.id": WAREHOUSE_RESOURCE}, payload=fields)
+
+@task(task_run_name="report", cache_policy=NO_CACHE)
+def report_reconcile(found: list[Found], failed: list[Found], dry_run: bool) -> int:
+    """Table, log line and, when there is anything, event of what was found; returns how much was."""
+    rows = [{column: getattr(f, column) for column in COLUMNS} for f in (*found, *failed)]
+    create_table_artifact(
+        [{"found": row.pop("kind"), **row} for row in rows], key="reconcile",
+        description="**Nothing is missing.**" if not rows else "**What was missing**"
+        + (", and nothing was started: this run was dry." if dry_run else "; what has a flow was started."),
+    )  # fmt: skip
+    kinds = counts([*found, *failed])
+    total = sum(f.count for f in found)
+    fields = {"v": 1, "found": total, "failed": len(failed), "dry_run": dry_run, "kinds": kinds, "run_id": run_id()}
     log.info("reconcile.done", extra={"event": "reconcile.done", "fields": fields})
+    if found:
+        lost = sum(f.count for f in found if f.kind not in FOR_PEOPLE)
+        shown = "; ".join(f"{count} x {kind}" for kind, count in kinds.items() if count)
+        resource = {"prefect.resource.id": RECONCILE_RESOURCE, "millrace.work": "lost" if lost else "none"}
+        emit_event(RECONCILE_FOUND, resource=resource, payload=fields | {"lost": lost, "shown": shown})
     return total
+
+
+def raise_failures(failed: list[Found]) -> None:
+    """End the run as failed when something could not be looked at or started.
+
+    Raises:
+        ReconcileIncomplete: names each task with its reason.
+    """
+    if failed:
+        reasons = "; ".join(f"{f.where}: {f.detail}" for f in failed)
+        raise ReconcileIncomplete(f"{len(failed)} of the steps failed, the others are done. {reasons}")

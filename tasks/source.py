@@ -15,3 +15,9 @@ def source_contract(source: str) -> SourceContract:
 def stream_contract(source: str, stream: str) -> StreamContract:
     """Contract of a stream. Raises UnknownStream, and ContractError when a file is wrong."""
     return source_contract(source).stream(stream)
+
+
+def wanted_sources(source: str | None) -> list[SourceContract]:
+    """The contract of one source, or of all. Raises UnknownStream, and ContractError when a file is wrong."""
+    sources = load_sources(SOURCES)
+    return [find_source(sources, source)] if source else list(sources.values())

@@ -2,17 +2,19 @@
 
 from prefect import task
 
-from beam_job.options import pipeline_options
+from beam_job.options import Dataflow
 from beam_job.stage import stage_batch as run_steps
 from contracts.batch import Batch, Staged
 from settings import load_settings
 from tasks.place import open_lake
 from tasks.retries import DELAYS_S, is_transient
+from tasks.run_id import run_id
 from tasks.source import stream_contract
 
 
 @task(task_run_name="stage {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
 def stage_batch(batch: Batch) -> Staged:
     """Keep one winner per key and register of a batch, as Parquet; a repeat overwrites the same files."""
-    options = pipeline_options(batch, load_settings().beam.dataflow.model_dump(), load_settings().events.project)
-    return run_steps(open_lake(), stream_contract(batch.source, batch.stream), batch, options)
+    settings = load_settings()
+    dataflow = Dataflow(settings.events.project, settings.beam.dataflow.model_dump(), run_id())
+    return run_steps(open_lake(), stream_contract(batch.source, batch.stream), batch, dataflow)

@@ -2,26 +2,26 @@
 
 import logging
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
 from blocks.airbyte_client import TERMINAL, AirbyteClient, SyncRunning
-from contracts import names
 from contracts.errors import ServiceUnavailable, SyncTimeout
-from contracts.sync import StartedSync, Sync
-from lake.store import Lake, ObjectMissing
+from contracts.sync import RequestedSync, StartedSync, Sync
 from tasks.place import airbyte_block, open_lake
 from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 from tasks.source import source_contract
+from tasks.started_syncs import forget_sync, recall_requested, recall_sync, remember_requested, remember_sync
+from tasks.sync_progress import SyncProgress
+from tasks.webhook_error import webhook_error
 
 log = logging.getLogger(__name__)
+
+LATE = timedelta(minutes=5)  # after a job's end, its webhook is not waited for
 
 
 @task(task_run_name="start sync of {source}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 def start_sync(source: str, streams: list[str] | None = None) -> StartedSync:
     """Start a sync of a source, attach to the one that runs, or find the one that this run started before.
 
-    Running twice equals running once, by the flow run's id, until the sync is reported as failed.
+    Running twice equals running once, by the flow run's id, until the sync is reported as failed: what is asked for is
+    kept before the request, and what was started before it is watched.
 
     Raises:
         UnknownStream: no such source or stream.
@@ -38,97 +39,129 @@ def start_sync(source: str, streams: list[str] | None = None) -> StartedSync:
     contract = source_contract(source)
     for stream in streams or ():
         contract.stream(stream)
-    lake = open_lake()
-    if remembered := recall_sync(lake, run_id()):
+    lake, run = open_lake(), run_id()
+    if remembered := recall_sync(lake, run):
         return remembered
-    started = _start(source)
-    lake.write(names.started_sync_path(run_id()), started.model_dump_json().encode(), "application/json")
-    fields = started.model_dump(mode="json")
-    log.info("sync.started", extra={"event": "sync.started", "fields": fields})
+    with airbyte_block().open() as client:
+        connection_id = client.active_connection(source)["connectionId"]
+        requested = recall_requested(lake, run)
+        if requested is None or requested.connection_id != connection_id:
+            requested = _request(client, source, connection_id)
+            remember_requested(lake, run, requested)
+        started = _started_before(client, requested) or _start(client, requested)
+    remember_sync(lake, run, started)
+    log.info("sync.started", extra={"event": "sync.started", "fields": started.model_dump(mode="json")})
     return started
 
 
-def recall_sync(lake: Lake, run: str) -> StartedSync | None:
-    """The sync that a run started and has not reported as failed."""
+def _request(client: AirbyteClient, source: str, connection_id: str) -> RequestedSync:
+    newest = max((job["jobId"] for job in client.newest_jobs(connection_id)), default=0)
+    return RequestedSync(source=source, connection_id=connection_id, after_job_id=newest, at=datetime.now(UTC))
+
+
+def _started_before(client: AirbyteClient, requested: RequestedSync) -> StartedSync | None:
+    """The job of a request whose answer was lost: by a timeout, a 5xx, or the death of the run."""
+    newer = [
+        job["jobId"] for job in client.newest_jobs(requested.connection_id) if job["jobId"] > requested.after_job_id
+    ]
+    return _as_started(requested, min(newer)) if newer else None
+
+
+def _start(client: AirbyteClient, requested: RequestedSync) -> StartedSync:
+    """Start a job; attach to the one that runs when Airbyte says so.
+
+    Raises:
+        ServiceUnavailable: Airbyte did not answer, and has no job that could be ours; worth a retry, which looks again.
+    """
     try:
-        return StartedSync.model_validate_json(lake.read(names.started_sync_path(run)))
-    except ObjectMissing:
-        return None
+        return _as_started(requested, client.start_job(requested.connection_id))
+    except SyncRunning as error:
+        running = [j for j in client.newest_jobs(requested.connection_id) if j["status"] not in TERMINAL]
+        if not running:
+            raise ServiceUnavailable(
+                f"Airbyte has no running sync of connection {requested.connection_id}, and starts none: {error}"
+            ) from None
+        return _as_started(requested, running[0]["jobId"])
+    except ServiceUnavailable:
+        if started := _started_before(client, requested):
+            return started
+        raise
 
 
-def forget_sync(lake: Lake, run: str) -> None:
-    """Let the run start another sync when it is retried."""
-    lake.delete(names.started_sync_path(run))
-
-
-def _start(source: str) -> StartedSync:
-    airbyte = airbyte_block()
-    with airbyte.open() as client:
-        connection_id = client.connection(source)["connectionId"]
-        before = {job["jobId"] for job in client.newest_jobs(connection_id)}
-        try:
-            job_id, attached = client.start_job(connection_id), False
-        except (SyncRunning, ServiceUnavailable) as error:
-            job_id, attached = _job_under_way(client, connection_id, before, error), True
-    return StartedSync(source=source, connection_id=connection_id, job_id=job_id, attached=attached)
-
-
-def _job_under_way(client: AirbyteClient, connection_id: str, before: set[int], error: Exception) -> int:
-    """The job that our unanswered request, or someone else, started."""
-    for job in client.newest_jobs(connection_id):
-        if job["status"] not in TERMINAL or job["jobId"] not in before:
-            return int(job["jobId"])
-    raise ServiceUnavailable(f"Airbyte has no running job of connection {connection_id} after: {error}")
+def _as_started(requested: RequestedSync, job_id: int) -> StartedSync:
+    return StartedSync(
+        source=requested.source,
+        connection_id=requested.connection_id,
+        job_id=job_id,
+        attached=job_id <= requested.after_job_id,
+        at=requested.at,
+    )
 
 
 @task(task_run_name="watch sync {started.job_id} of {started.source}", retries=3, retry_delay_seconds=DELAYS_S,
       retry_condition_fn=is_transient)  # fmt: skip
 def watch_sync(started: StartedSync) -> Sync:
-    """Wait until a job ends; cancels it past the deadline.
+    """Wait until a job ends, and show how far it is; cancels it past the deadline.
+
+    The deadline counts from when the sync was asked for, so that a retry does not move it. A status that is unknown
+    here is not the end.
 
     Raises:
         SyncTimeout: the job ran past the block's `sync_timeout_s`.
     """
     airbyte = airbyte_block()
+    deadline = (started.at or datetime.now(UTC)) + timedelta(seconds=airbyte.sync_timeout_s)
     with airbyte.open() as client:
-        try:
-            job = _poll(client, started, airbyte.poll_s, time.monotonic() + airbyte.sync_timeout_s, time.sleep)
-        except SyncTimeout:
-            forget_sync(open_lake(), run_id())
-            raise
+        job = _poll(client, started, airbyte.poll_s, deadline)
+        modes = client.sync_modes(started.connection_id)
     sync = Sync(
         source=started.source,
         connection_id=started.connection_id,
         job_id=started.job_id,
-        created_at=_created_at(job),
+        created_at=created_at(job),
+        ended_at=_instant(job["lastUpdatedAt"]) if job.get("lastUpdatedAt") else None,
         outcome=job["status"],
         rows=job.get("rowsSynced"),
         bytes=job.get("bytesSynced"),
-        error=str(job.get("errorMessage") or job.get("failureReason") or ""),
+        sync_modes=modes,
+        error=_error(started, job),
     )
     log.info("sync.ended", extra={"event": "sync.ended", "fields": sync.model_dump(mode="json")})
     return sync
 
 
-def _poll(
-    client: AirbyteClient, started: StartedSync, poll_s: float, deadline: float, sleep: Callable[[float], None]
-) -> dict[str, Any]:
-    progress = create_progress_artifact(progress=0.0, description=f"sync {started.job_id} of {started.source}")
+def _error(started: StartedSync, job: dict[str, Any]) -> str:
+    """Why a job did not succeed: the API's own words where it has some, else the webhook's."""
+    told = job.get("errorMessage") or job.get("failureReason")
+    if told or job["status"] != "failed":
+        return str(told or "")
+    just_ended = bool(job.get("lastUpdatedAt")) and datetime.now(UTC) - _instant(job["lastUpdatedAt"]) < LATE
+    return webhook_error(started.source, started.job_id) if just_ended else ""
+
+
+def _poll(client: AirbyteClient, started: StartedSync, poll_s: float, deadline: datetime) -> dict[str, Any]:
+    before = [j for j in client.newest_jobs(started.connection_id) if j["jobId"] < started.job_id]
+    progress = SyncProgress(started, before)
     while (job := client.job(started.job_id))["status"] not in TERMINAL:
-        if time.monotonic() > deadline:
+        progress.show(job)
+        if datetime.now(UTC) > deadline:
             client.cancel_job(started.job_id)
+            forget_sync(open_lake(), run_id())
             raise SyncTimeout(
                 f"sync {started.job_id} of {started.source} is still {job['status']} past its deadline and was"
                 " cancelled; look at the job's log in Airbyte, then run ingest again"
             )
-        sleep(poll_s)
-    update_progress_artifact(cast(UUID, progress), progress=100.0)
+        time.sleep(poll_s)
+    progress.end(job)
     return job
 
 
-def _created_at(job: dict[str, Any]) -> datetime:
+def created_at(job: dict[str, Any]) -> datetime:
     """When Airbyte made the job: the public API tells its start, as a string or as seconds."""
-    value = job.get("createdAt") or job.get("startTime")
+    return _instant(job.get("createdAt") or job.get("startTime"))
+
+
+def _instant(value: Any) -> datetime:
     if isinstance(value, int | float):
         return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
     return datetime.fromisoformat(str(value).replace("Z", "+00:00"))

@@ -3,57 +3,55 @@
 import tempfile
 from pathlib import Path
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_table_artifact
-from prefect.events import emit_event
-from prefect.runtime import flow_run
+from prefect import task
 
 from contracts import names
-from contracts.errors import QualityFailed
+from contracts.model import Built
+from lake.store import Lake
+from quality.docs import index, pages
 from quality.gate import validate
 from quality.report import QualityReport
+from quality.suites import load_suites
 from settings.tree import ROOT
 from tasks.place import open_lake, open_warehouse
+from tasks.quality_results import keep_results
 from tasks.retries import DELAYS_S, is_transient
 from tasks.site import upload_site
+from warehouse.port import Warehouse
 
 SUITES = ROOT / "expectations"
+SITE = f"{names.SITE}quality/"
 
 
-@task(task_run_name="validate {candidate}", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
-def validate_candidates(candidate: str) -> int:
-    """Validate every candidate mart; returns how many expectations held.
+@task(task_run_name="validate {built.candidate}", retries=2, retry_delay_seconds=DELAYS_S,
+      retry_condition_fn=is_transient)  # fmt: skip
+def validate_candidates(built: Built) -> int:
+    """Validate every mart that was built anew; returns how many expectations held.
 
     Raises:
         QualityFailed: an expectation of severity `stop` failed; the marts stay as they were.
     """
     warehouse = open_warehouse()
+    suites = [suite for suite in load_suites(SUITES) if suite.mart in built.marts]
     with tempfile.TemporaryDirectory() as docs:
-        report = validate(warehouse.candidate_url(candidate), SUITES, Path(docs))
-        upload_site(open_lake(), Path(docs), "quality")
-    create_table_artifact(
-        [row(result) for result in report.results], key="quality", description=f"Expectations on `{candidate}`"
-    )
-    for result in report.failed("warn"):
-        get_run_logger().warning("expectation failed (warn): %s", result)
-    if not report.passed:
-        _refuse(candidate, report)
+        report = validate(warehouse.candidate_url(built.candidate), suites, Path(docs))
+        if suites:
+            _publish_docs(open_lake(), warehouse, report, Path(docs))
+    keep_results(warehouse, report, built.candidate, "quality")
     return sum(result.success for result in report.results)
 
 
-def row(result: object) -> dict[str, object]:
-    """One line of the artifact's table."""
-    return {name: str(value) for name, value in dict(result).items()}  # type: ignore[call-overload]
+def _publish_docs(lake: Lake, warehouse: Warehouse, report: QualityReport, docs: Path) -> None:
+    """Make the site show the newest results of every table, those of other runs too."""
+    fresh = {result.suite for result in report.results}
+    older = [fact.result for fact in warehouse.newest_quality() if fact.result.suite not in fresh]
+    suites = {result.suite for result in older}
+    kept = [o.name for o in lake.list(SITE) if _suite_of(o.name.removeprefix(SITE)) in suites]
+    there = {_suite_of(p): p for p in (name.removeprefix(SITE) for name in kept) if p.startswith("validations/")}
+    (docs / "index.html").write_text(index([*report.results, *older], there | pages(docs)))
+    upload_site(lake, docs, "quality", kept)
 
 
-def _refuse(candidate: str, report: QualityReport) -> None:
-    failed = [str(result) for result in report.failed("stop")]
-    emit_event(
-        names.QUALITY_FAILED,
-        resource={"prefect.resource.id": names.WAREHOUSE_RESOURCE},
-        payload={"v": 1, "candidate": candidate, "failed": "; ".join(failed), "run_id": str(flow_run.id)},
-    )
-    raise QualityFailed(
-        f"{candidate} did not pass {len(failed)} expectation(s): {'; '.join(failed)}. The marts stay as they were;"
-        " mend the data or the model, then run model again"
-    )
+def _suite_of(page: str) -> str:
+    """Suite of a page of the Data Docs: `validations/<suite>/…` or `expectations/<suite>.html`."""
+    return page.split("/")[1].removesuffix(".html") if "/" in page else ""

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +11,24 @@ from google.cloud import storage
 from xdist.scheduler import LoadScopeScheduling
 
 from lake.store import Lake, open_lake
+from local.airbyte.environment import NotInstalled, installed
+from tests.bigquery import BigQuery, any_bigquery
+from tests.engines_page import EnginesPage
 from tests.servers import server
 
 STACK = "tests/e2e/"
 FIRST = ("test_make_run.py", "test_way.py")  # the others land rows that the demo does not have
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--engines FILE`: write what each engine of the warehouse does, from the results."""
+    parser.addoption("--engines", default="", help="write a page of what the warehouse does on each engine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The page is written by the process that hears of all results."""
+    if (page := config.getoption("--engines")) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(EnginesPage(Path(page)))
 
 
 class OneStack(LoadScopeScheduling):  # type: ignore[misc]
@@ -34,6 +49,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, 2) if item.nodeid.startswith(STACK) else 3)
 
 
+@pytest.fixture(autouse=True)
+def _connectors(request: pytest.FixtureRequest) -> None:
+    """Skip a test of Airbyte's own connectors where they can't be installed, and say why."""
+    if request.node.get_closest_marker("connectors"):
+        try:
+            installed("airbyte/source-faker")
+        except NotInstalled as error:
+            pytest.skip(f"Airbyte's connectors can't be installed: {error}")
+
+
 @pytest.fixture(scope="session")
 def storage_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A local Cloud Storage for the whole session."""
@@ -49,3 +74,10 @@ def lake(storage_port: int) -> Lake:
     client = storage.Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})
     client.bucket(bucket).create()
     return open_lake(f"gs://{bucket}", endpoint)
+
+
+@pytest.fixture(scope="session")
+def bigquery(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
+    """A BigQuery for the whole session: the emulator, or Google's; skips where there is none."""
+    with any_bigquery(tmp_path_factory.mktemp("bigquery") / "state", f"http://127.0.0.1:{storage_port}") as found:
+        yield found

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 HEAD = 1000  # an upload names its object in its body
+LOSS = b'{"detail": "the answer was lost"}'
 REFUSAL = b'{"error": {"code": 403, "message": "refused by the test"}, "detail": "refused by the test"}'
 
 
@@ -18,6 +19,7 @@ class Proxy:
     def __init__(self, port: int) -> None:
         self.target, self.refused = port, 0
         self._rule: re.Pattern[str] | None = None
+        self._losing: re.Pattern[str] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -34,6 +36,18 @@ class Proxy:
             yield
         finally:
             self._rule = None
+
+    @contextmanager
+    def losing(self, pattern: str) -> Iterator[None]:
+        """Pass such requests on, and answer 504 all the same: what they asked for happened, and nobody knows."""
+        self._losing = re.compile(pattern)
+        try:
+            yield
+        finally:
+            self._losing = None
+
+    def loses(self, line: str) -> bool:
+        return self._losing is not None and self._losing.search(line) is not None
 
     def refuses(self, line: str) -> bool:
         if not self._rule or not self._rule.search(line):
@@ -62,6 +76,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 data = answer.read()
             finally:
                 upstream.close()
+            if proxy.loses(f"{self.command} {self.path} {body[:HEAD]!r}"):
+                return self._answer(504, [("Content-Type", "application/json")], LOSS)
             self._answer(answer.status, answer.getheaders(), data)
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = forward

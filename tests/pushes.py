@@ -35,6 +35,16 @@ def landed(path: str = MANIFEST, kind: str = "OBJECT_FINALIZE", message_id: str 
     )  # fmt: skip
 
 
+WEBHOOK = {
+    "text": "Your connection shop from Postgres to GCS succeeded",
+    "data": {
+        "workspace": {"id": "w", "name": "Millrace", "url": "https://airbyte.example/workspaces/w"},
+        "connection": {"id": "c", "name": "shop", "url": "https://airbyte.example/connections/c"},
+        "source": {"id": "s", "name": "shop"}, "destination": {"id": "d", "name": "millrace-lake"},
+        "jobId": 42, "startedAt": "2026-01-01T11:00:00Z", "finishedAt": "2026-01-01T11:01:00Z", "bytesEmitted": 1000,
+        "bytesCommitted": 1000, "recordsEmitted": 10, "recordsCommitted": 10, "durationInSeconds": 60, "success": True,
+    },
+}  # fmt: skip
 CASES: list[tuple[str, Incoming, str, str, Json, list[str]]] = [
     (names.LAKE_LANDED, landed(), "lake.landed", "millrace.stream.shop.orders",
      {"source": "shop", "stream": "orders", "job_id": 42, "object": MANIFEST, "generation": "9"}, []),
@@ -51,6 +61,8 @@ CASES: list[tuple[str, Incoming, str, str, Json, list[str]]] = [
     (names.SECRET_ROTATED, message({"name": "x"}, secretId="projects/1/secrets/slack-url",
                                    eventType="SECRET_VERSION_ADD"),
      "secret.rotated", "millrace.secret.slack-url", {"secret": "slack-url", "change": "SECRET_VERSION_ADD"}, []),
+    (names.AIRBYTE_COMPLETED, message(WEBHOOK), "sync.completed", "millrace.source.shop",
+     {"source": "shop", "job_id": 42, "succeeded": True, "error": None}, []),
 ]  # fmt: skip
 
 

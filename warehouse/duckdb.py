@@ -17,9 +17,11 @@ from contracts import names
 from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.errors import SettingsError, WarehouseBusy
 from contracts.ledger import Head, LedgerEntry
+from contracts.quality import QualityFact
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import duckdb_commit as transaction
+from warehouse import duckdb_model as model
 from warehouse import duckdb_redrive as redrives
 from warehouse import duckdb_schema as schema
 from warehouse import duckdb_sql as sql
@@ -28,6 +30,7 @@ from warehouse.lock import POLL_S, held
 
 SCHEME = "duckdb:///"
 MEMORY_BYTES = 1 << 30
+KEEP_CANDIDATES_DAYS = 3.0
 VACUUM_TASKS = 1  # of three row groups each; DuckDB's 100 write a table of ten million rows anew with every commit
 
 
@@ -46,11 +49,16 @@ class DuckDBWarehouse:
     """Merged tables and ledger in one file; the published marts in another."""
 
     def __init__(
-        self, url: str, marts_url: str, lock_timeout_s: float = 120.0, memory_bytes: int = MEMORY_BYTES
+        self,
+        url: str,
+        marts_url: str,
+        lock_timeout_s: float = 120.0,
+        memory_bytes: int = MEMORY_BYTES,
+        keep_candidates_days: float = KEEP_CANDIDATES_DAYS,
     ) -> None:
         self.url, self.marts_url = url, marts_url
         self._file = file_of(url)
-        self._published = Marts(self._file, file_of(marts_url))
+        self._published = Marts(self._file, file_of(marts_url), keep_candidates_days, lock_timeout_s)
         self._lock = self._file.with_name(self._file.name + ".lock")
         self._timeout_s, self._memory_bytes = lock_timeout_s, memory_bytes
         self._shared: duckdb.DuckDBPyConnection | None = None
@@ -150,8 +158,10 @@ class DuckDBWarehouse:
                 transaction.append(db, entry)
             db.execute("COMMIT")
 
-    def ledger(self, since: datetime | None = None, kinds: Sequence[str] = ()) -> list[LedgerEntry]:
-        """Facts in the order they were written, from `since` on."""
+    def ledger(
+        self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
+    ) -> list[LedgerEntry]:
+        """Facts in the order they were written, from `since` on; who wants them `as_of` an instant is a `reader`."""
         with self._reading("read the ledger") as db:
             if db is None or not transaction.exists(db, "ops", "ledger"):
                 return []
@@ -160,18 +170,51 @@ class DuckDBWarehouse:
             rows = db.execute(query, [since, list(kinds)]).fetchall()
         return [LedgerEntry.model_validate(dict(zip(sql.LEDGER_FIELDS, row, strict=True))) for row in rows]
 
+    def audit(self, contract: StreamContract) -> int:
+        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
+        with self._reading(f"audit {contract.id}") as db:
+            there = db and contract.key and transaction.exists(db, names.raw_schema(contract.source), contract.stream)
+            return transaction.number(db, sql.audit(contract)) if db and there else 0
+
     @contextmanager
     def reader(self, purpose: str) -> Iterator[None]:
-        """Hold off writers while another program (dbt) reads the tables. Raises WarehouseBusy."""
+        """Hold off writers while other programs (dbt, Great Expectations) read the tables. Raises WarehouseBusy."""
         with held(self._lock, purpose, self._timeout_s, shared=True):
             try:
-                yield
+                yield None
             finally:
                 _release_dbt()
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Variables that make dbt read this warehouse and build into a candidate."""
         return self._published.dbt_environment(candidate)
+
+    def begin(self, candidate: str, *, empty: bool) -> None:
+        """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
+        self._published.begin(candidate, empty=empty)
+
+    def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
+        """Days of the partition column in which batches changed rows; None when no list of days tells it."""
+        with self._reading(f"look at what was merged of {contract.id}") as db:
+            return model.touched_days(db, contract, batches) if db else None
+
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
+        """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+        return model.merged_rows(contract, batches)
+
+    def raw_url(self) -> str:
+        """Where Great Expectations finds the merged tables, as an SQLAlchemy URL."""
+        return f"{SCHEME}{self._file}"
+
+    def record_quality(self, facts: Sequence[QualityFact]) -> None:
+        """Keep results of the gate, all or none."""
+        with self._writing("keep what the gate found") as db:
+            model.record(db, facts)
+
+    def newest_quality(self) -> list[QualityFact]:
+        """The newest results of every suite."""
+        with self._reading("read what the gate found") as db:
+            return model.newest(db) if db and transaction.exists(db, "ops", "quality") else []
 
     def candidate_url(self, candidate: str) -> str:
         """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
@@ -182,7 +225,11 @@ class DuckDBWarehouse:
         return self._published.rows()
 
     def publish(self, candidate: str) -> dict[str, int]:
-        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change."""
+        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change.
+
+        Raises:
+            MartsMoved: other marts were published since the candidate was begun.
+        """
         return self._published.publish(candidate)
 
     def close(self) -> None:

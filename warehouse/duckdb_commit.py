@@ -1,21 +1,20 @@
 """One transaction of the DuckDB warehouse: head, merge, balance, ledger and quarantine; and what reads them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
-from contracts import names
 from contracts.batch import Balance, Batch, Staged
-from contracts.errors import HeadMoved
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import StreamContract
 from lake.store import Lake
 from warehouse import duckdb_merge_sql as merging
 from warehouse import duckdb_sql as sql
+from warehouse import heads
+from warehouse.columns import prunes
 
-LOOK_BACK = timedelta(days=7)
 BALANCE = tuple(Balance.model_fields)
 
 
@@ -83,7 +82,7 @@ def _merge(
 
 def _touched(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> str:
     """Condition on the table's rows that a batch can touch."""
-    if not merging.prunes(contract):
+    if not prunes(contract):
         return "true"
     count, values, low, high = db.execute(merging.touched(contract)).fetchone() or (0, [], "", "")
     return merging.within(contract, count, values, low, high) if count else "true"
@@ -99,32 +98,19 @@ def _rollback(db: duckdb.DuckDBPyConnection) -> None:
 def _advance_head(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged) -> str:
     """Move the head from the epoch that the batch was opened at; no two batches can. Returns its floor."""
     seen = head(db, contract)
-    newest = max((path.split("/")[3] for path in batch.manifests if names.parse_manifest_path(path)), default="")
-    day = max(seen.oldest_pending_day, _days_before(newest)) if newest else seen.oldest_pending_day
-    epoch = max([seen.connection_epoch, *(o.epoch for o in batch.objects)])
-    floor = max(seen.floor, staged.floor)
-    changed = db.execute(sql.advance_head(contract), [batch.id, epoch, day, floor, batch.head_epoch]).fetchone()
+    new = heads.advanced(seen, batch, staged)
+    given = [batch.id, new.connection_epoch, new.oldest_pending_day, new.floor, batch.head_epoch]
+    changed = db.execute(sql.advance_head(contract), given).fetchone()
     if not changed or changed[0] != 1:
-        raise HeadMoved(
-            f"batch {batch.id} was opened at epoch {batch.head_epoch} of {contract.id}, but the head is at"
-            f" {seen.epoch}; another committer won, what is still pending is merged by the next run"
-        )
-    return floor
+        raise heads.moved(batch, seen)
+    return new.floor
 
 
 def _refuse_merged(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
     """No object is merged twice, whatever the head says."""
     again = merged_objects(db, contract, [(o.name, o.generation) for o in batch.objects])
     if again:
-        raise HeadMoved(
-            f"batch {batch.id} of {contract.id}: {len(again)} of its objects are merged already, {min(again)[0]} first;"
-            " what is still pending is merged by the next run"
-        )
-
-
-def _days_before(day: str) -> str:
-    """A manifest may come some days after its sync was started: look back that far for pending ones."""
-    return (datetime.strptime(day, "%Y%m%d") - LOOK_BACK).strftime("%Y%m%d")
+        raise heads.merged_already(batch, again)
 
 
 def append(db: duckdb.DuckDBPyConnection, entry: LedgerEntry) -> None:

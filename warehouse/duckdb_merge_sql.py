@@ -72,11 +72,6 @@ SELECT count(*), (SELECT list(p::VARCHAR) FROM (SELECT p FROM found LIMIT {MOST_
   max(p)::VARCHAR FROM found"""
 
 
-def prunes(contract: StreamContract) -> bool:
-    """Whether a key's row can only be in its own partition: the partition column is part of the key."""
-    return bool(contract.partition and contract.partition.column in contract.key)
-
-
 def within(contract: StreamContract, count: int, values: Sequence[str], low: str, high: str) -> str:
     """Condition on the table's rows, as literals, so that parts which the batch does not touch are not read."""
     name = str(contract.partition and contract.partition.column)

@@ -3,10 +3,9 @@
 import duckdb
 
 from contracts import names
-from contracts.errors import ContractError
 from contracts.ledger import Head
 from contracts.stream import Column, StreamContract
-from contracts.widening import wider
+from warehouse import columns as shared
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_commit import columns, exists, number
 
@@ -41,41 +40,22 @@ def prepare(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> None:
 
 def learned(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> dict[str, Column]:
     """Columns that the table has and the contract lacks, or has with a narrower type."""
-    own = set(sql.REGISTERS) | set(sql.BODY) | set(contract.key) | set(contract.order)
-    found = {}
-    for name, stored in _columns(db, contract).items():
-        kind, declared = sql.contract_type(stored), contract.columns.get(name)
-        if name in own or (declared and wider(declared.type, kind) in (None, declared.type)):
-            continue
-        found[name] = declared.model_copy(update={"type": kind}) if declared else Column(type=kind)
-    return found
+    return shared.learned(contract, _stored(_columns(db, contract)))
 
 
 def _to_widen(contract: StreamContract, there: dict[str, str]) -> dict[str, str]:
-    """Columns of the contract whose type is wider than the table's. Raises ContractError when neither holds both."""
-    found = {}
-    for name, column in contract.columns.items():
-        stored = sql.contract_type(there.get(name, sql.column_type(column.type)))
-        both = column.type if column.any_type else wider(stored, column.type)
-        if both is None or (name in (*contract.key, *contract.order) and both != stored):
-            raise ContractError(
-                f"{contract.id}: column {name} is {stored} in the table, the contract says {column.type}, and it"
-                " can't be changed to hold both; put the old type back, or give the column another name"
-            )
-        if both != stored:
-            found[name] = both
-    return found
+    return shared.to_widen(contract, _stored(there))
+
+
+def _stored(there: dict[str, str]) -> dict[str, str]:
+    return {name: sql.contract_type(kind) for name, kind in there.items()}
 
 
 def _refuse_inexact(db: duckdb.DuckDBPyConnection, contract: StreamContract, name: str, kind: str) -> None:
     if kind != "float64":
         return
     query = f"SELECT count(*) FROM {sql.table(contract)} WHERE abs({sql.quote(name)}::HUGEINT) > {EXACT_INT}"  # noqa: S608
-    if bent := number(db, query):
-        raise ContractError(
-            f"{contract.id}: column {name} can't become float64: {bent} rows hold integers beyond 2^53, which it"
-            " would bend; declare it decimal(38,9), or refuse fractions with `type_changes: quarantine`"
-        )
+    shared.refuse_inexact(contract, name, number(db, query))
 
 
 def _columns(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> dict[str, str]:

@@ -6,6 +6,7 @@ from contracts import names
 from contracts.errors import ContractError
 from contracts.ledger import LedgerEntry
 from contracts.stream import DECIMAL, StreamContract
+from warehouse import columns as shared
 
 DECIMAL_DIGITS = 38
 TYPES = {
@@ -19,14 +20,8 @@ TYPES = {
     "bytes": "BLOB",
 }
 CONTRACT_TYPES = {"TIMESTAMP WITH TIME ZONE": "timestamp"}
-BODY = {"_object": "VARCHAR", "_row": "BIGINT", "_extracted_at": "TIMESTAMPTZ", "_epoch": "BIGINT"}
-REGISTERS = {
-    "_version": "BLOB",
-    "_delete_version": "BLOB",
-    "_deleted_at": "TIMESTAMPTZ",
-    "_batch_id": "VARCHAR",
-    "_delete_batch_id": "VARCHAR",
-}
+BODY = {name: TYPES[kind] for name, kind in shared.BODY.items()}
+REGISTERS = {name: TYPES[kind] for name, kind in shared.REGISTERS.items()}
 LEDGER_FIELDS = tuple(LedgerEntry.model_fields)
 LEDGER_COLUMNS = ", ".join(f'"{name}"' for name in LEDGER_FIELDS)
 OPS = """
@@ -89,14 +84,12 @@ def head_table(contract: StreamContract) -> str:
 
 def bodies(contract: StreamContract) -> dict[str, str]:
     """Columns that an upsert replaces together, with their types; the key is not among them."""
-    declared = {n: c.type for n, c in contract.columns.items()} | {n: contract.order_types[n] for n in contract.order}
-    return {n: column_type(t) for n, t in declared.items() if n not in contract.key}
+    return {name: column_type(kind) for name, kind in shared.bodies(contract).items()}
 
 
 def all_columns(contract: StreamContract) -> dict[str, str]:
     """Columns of the raw table, with their types."""
-    keys = {n: column_type(contract.columns[n].type) for n in contract.key}
-    return keys | bodies(contract) | REGISTERS | BODY
+    return {name: column_type(kind) for name, kind in shared.all_columns(contract).items()}
 
 
 def create_table(contract: StreamContract) -> str:
@@ -122,6 +115,12 @@ def advance_head(contract: StreamContract) -> str:
         f"UPDATE {head_table(contract)} SET epoch = epoch + 1, batch_id = ?, connection_epoch = ?,"
         " oldest_pending_day = ?, floor = ? WHERE epoch = ?"
     )
+
+
+def audit(contract: StreamContract) -> str:
+    """How many keys stand in two rows of the table."""
+    keys = ", ".join(quote(n) for n in contract.key)
+    return f"SELECT count(*) FROM (SELECT 1 FROM {table(contract)} GROUP BY {keys} HAVING count(*) > 1)"
 
 
 def create_view(contract: StreamContract, learned: Iterable[str] = ()) -> str:

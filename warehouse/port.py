@@ -8,6 +8,7 @@ from typing import Protocol
 from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry
+from contracts.quality import QualityFact
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 
@@ -71,12 +72,45 @@ class Warehouse(Protocol):
         """Add facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
         ...
 
-    def ledger(self, since: datetime | None = None, kinds: Sequence[str] = ()) -> list[LedgerEntry]:
-        """Facts in the order they were written, from `since` on."""
+    def ledger(
+        self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
+    ) -> list[LedgerEntry]:
+        """Facts in the order they were written, from `since` on; `as_of` an instant that `reader` gave, if any."""
         ...
 
-    def reader(self, purpose: str) -> AbstractContextManager[None]:
-        """Hold off writers while another program (dbt) reads the tables. Raises WarehouseBusy."""
+    def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:
+        """Let other programs (dbt, Great Expectations) read the tables as they are at one moment.
+
+        Gives the instant as of which to read them, or None when writers are held off instead. Raises WarehouseBusy.
+        """
+        ...
+
+    def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
+        """Days of the partition column in which batches changed rows; None when no list of days tells it."""
+        ...
+
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
+        """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+        ...
+
+    def raw_url(self) -> str:
+        """Where Great Expectations finds the merged tables, as an SQLAlchemy URL."""
+        ...
+
+    def record_quality(self, facts: Sequence[QualityFact]) -> None:
+        """Keep results of the gate, all or none."""
+        ...
+
+    def newest_quality(self) -> list[QualityFact]:
+        """The newest results of every suite."""
+        ...
+
+    def begin(self, candidate: str, *, empty: bool) -> None:
+        """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
+        ...
+
+    def audit(self, contract: StreamContract) -> int:
+        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
         ...
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
@@ -92,7 +126,11 @@ class Warehouse(Protocol):
         ...
 
     def publish(self, candidate: str) -> dict[str, int]:
-        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change."""
+        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change.
+
+        Raises:
+            MartsMoved: other marts were published since the candidate was begun.
+        """
         ...
 
     def close(self) -> None:
@@ -100,8 +138,24 @@ class Warehouse(Protocol):
         ...
 
 
-def open_warehouse(url: str, marts_url: str, lock_timeout_s: float = 120.0) -> Warehouse:
-    """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>`.
+def open_warehouse(
+    url: str,
+    marts_url: str,
+    lock_timeout_s: float = 120.0,
+    keep_candidates_days: float = 3.0,
+    *,
+    endpoint: str = "",
+    max_bytes_billed: int = 0,
+) -> Warehouse:
+    """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>[/<prefix of its datasets>]`.
+
+    Args:
+        url: where merged tables and ledger are.
+        marts_url: where the published marts are, `duckdb:///<file>` or `bigquery://<project>/<dataset>`.
+        lock_timeout_s: how long to wait for another process that holds a DuckDB file.
+        keep_candidates_days: how long candidates that did not pass are kept.
+        endpoint: address of a server other than Google's that speaks BigQuery's protocol.
+        max_bytes_billed: most bytes that one commit or query may read on BigQuery; 0: no bound.
 
     Raises:
         SettingsError: the URL's scheme is not known.
@@ -109,7 +163,9 @@ def open_warehouse(url: str, marts_url: str, lock_timeout_s: float = 120.0) -> W
     if url.startswith("duckdb:///"):
         from warehouse.duckdb import DuckDBWarehouse
 
-        return DuckDBWarehouse(url, marts_url, lock_timeout_s)
+        return DuckDBWarehouse(url, marts_url, lock_timeout_s, keep_candidates_days=keep_candidates_days)
     if url.startswith("bigquery://"):
-        raise SettingsError("warehouse.url: the adapter for BigQuery is not part of this version; use duckdb:///<file>")
+        from warehouse.bigquery import BigQueryWarehouse
+
+        return BigQueryWarehouse(url, marts_url, endpoint=endpoint, max_bytes_billed=max_bytes_billed)
     raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")

@@ -11,3 +11,8 @@
 {% macro mean(column) %}cast(avg({{ column }}) as {{ float64() }}){% endmacro %}
 
 {% macro float64() %}{{ return('float64' if target.type == 'bigquery' else 'double') }}{% endmacro %}
+
+{# Partitions of a mart, by the month of a date; a DuckDB table has none. #}
+{% macro by_month(column) %}{{ return(
+  {'field': column, 'data_type': 'date', 'granularity': 'month'} if target.type == 'bigquery' else none
+) }}{% endmacro %}

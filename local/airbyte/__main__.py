@@ -7,13 +7,14 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from local.airbyte.app import TOKEN_S, Api
+from local.airbyte.app import TOKEN_S, WORKSPACE, Api
 from local.airbyte.bucket import Bucket
 from local.airbyte.connectors import load_connectors
 from local.airbyte.runner import Runner
 from local.airbyte.secrets import Secrets
 from local.airbyte.store import Store
 from local.airbyte.sync import Syncs
+from local.airbyte.webhook import Webhook
 from local.serving import common_options, option_parser, owned, serve_http
 
 
@@ -25,6 +26,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--secrets", required=True, help="HOST:PORT of Secret Manager")
     parser.add_argument("--project", default="millrace-local", help="project of the secrets")
     parser.add_argument("--connectors", type=Path, help='JSON file of more connectors: {"image": ["command", …]}')
+    parser.add_argument("--webhook", help="URL that is told of each job that ended, as Airbyte's notification webhook")
     parser.add_argument("--token-s", type=float, default=TOKEN_S, help="seconds that an access token lives")
     return parser
 
@@ -42,7 +44,8 @@ def main() -> None:
         store = Store(common.state / "airbyte.sqlite")
         secrets = Secrets(parsed.secrets, parsed.project)
         syncs = Syncs(store, secrets, lambda name: Bucket(client, name or parsed.bucket), connectors)
-        runner = Runner(store, syncs, common.state / "logs")
+        notify = Webhook(store, parsed.webhook, WORKSPACE).notify if parsed.webhook else None
+        runner = Runner(store, syncs, common.state / "logs", notify)
         try:
             serve_http("airbyte", Api(store, runner, credentials, parsed.token_s).application(), common)
         finally:

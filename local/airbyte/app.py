@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from local.airbyte.answers import Json, Refused, as_instant, body_of, instant_of, listing, refuse, text_of
+from local.airbyte.definitions import definition_handlers
 from local.airbyte.page import jobs_page
 from local.airbyte.runner import Runner
 from local.airbyte.store import TERMINAL, Store, new_id
@@ -20,10 +21,10 @@ from local.airbyte.store import TERMINAL, Store, new_id
 TOKEN_S = 900
 WORKSPACE = str(uuid.uuid5(uuid.NAMESPACE_DNS, "workspace.millrace.local"))
 IDS = {"sources": "sourceId", "destinations": "destinationId", "connections": "connectionId"}
-REFERENCES = {
-    "sources": {"definitionId": "definitions"},
+REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
+    "sources": {"definitionId": ("definitions", "declaratives")},
     "destinations": {},
-    "connections": {"sourceId": "sources", "destinationId": "destinations"},
+    "connections": {"sourceId": ("sources",), "destinationId": ("destinations",)},
 }
 SYNC_MODES = ("full_refresh_overwrite", "full_refresh_append", "incremental_append")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -40,7 +41,12 @@ class Api:
         """The server."""
         routes = [Route("/applications/token", self.token, methods=["POST"]), Route("/health", self.health)]
         routes.append(self._route("/workspaces", self.workspaces, "GET"))
-        routes.append(self._route("/workspaces/{workspace}/definitions/sources", self.definitions, "GET", "POST"))
+        for name, (collection, single) in definition_handlers(self._store, WORKSPACE).items():
+            path = f"/workspaces/{{workspace}}/definitions/{name}"
+            routes += [
+                self._route(path, collection, "GET", "POST"),
+                self._route(f"{path}/{{id}}", single, "GET", "PUT"),
+            ]
         for kind in IDS:
             routes.append(self._route(f"/{kind}", self._collection(kind), "GET", "POST"))
             routes.append(self._route(f"/{kind}/{{id}}", self._single(kind), "GET", "PATCH", "DELETE"))
@@ -78,16 +84,6 @@ class Api:
         """The one workspace."""
         return JSONResponse({"data": [{"workspaceId": WORKSPACE, "name": "Millrace", "dataResidency": "local"}]})
 
-    async def definitions(self, request: Request) -> Response:
-        """List or add source definitions: an image and its tag."""
-        if request.path_params["workspace"] != WORKSPACE:
-            raise Refused(404, f"no workspace {request.path_params['workspace']}")
-        if request.method == "GET":
-            return listing(request, self._store.items("definitions"))
-        body = await body_of(request)
-        body["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, text_of(body, "dockerRepository")))
-        return JSONResponse(self._store.put("definitions", body["id"], body))
-
     def _collection(self, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
             if request.method == "GET":
@@ -122,8 +118,8 @@ class Api:
         """
         text_of(item, "name")
         for field, of in REFERENCES[kind].items():
-            if self._store.item(of, text_of(item, field)) is None:
-                raise Refused(404, f"no {of[:-1]} {item[field]}")
+            if all(self._store.item(kind, text_of(item, field)) is None for kind in of):
+                raise Refused(404, f"no {of[0][:-1]} {item[field]}")
         if not isinstance(item.get("configuration", {}), dict):
             raise Refused(400, "configuration is no object")
         if kind == "connections":
@@ -167,7 +163,7 @@ class Api:
                 raise Refused(409, f"job {job['jobId']} has ended")
             await asyncio.to_thread(self._runner.cancel, job["jobId"])
             job = self._job(str(job["jobId"]))
-        return JSONResponse(job)
+        return JSONResponse(self._runner.as_it_stands(job))
 
     def _job(self, number: str) -> Json:
         if not (number.isascii() and number.isdigit()) or len(number) > 18:

@@ -1,27 +1,21 @@
 """Writes records as the GCS destination 1.x does: one folder per sync, Parquet or Avro, Airbyte's columns first."""
 
 import io
-import json
 import time
-import uuid
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from local.airbyte.columns import META, Changes, arrow_type, column, meta_column, random_ids
 
 Json = dict[str, Any]
 Upload = Callable[[str, bytes, dict[str, str]], None]
 FLUSH_ROWS = 200_000
 FORMATS = ("Parquet", "Avro")
 PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
-META = pa.struct(
-    [
-        ("sync_id", pa.int64()),
-        ("changes", pa.list_(pa.struct([("field", pa.string()), ("change", pa.string()), ("reason", pa.string())]))),
-    ]
-)
 OWN = [
     pa.field("_airbyte_raw_id", pa.string(), nullable=False),
     pa.field("_airbyte_extracted_at", pa.int64(), nullable=False),
@@ -37,47 +31,55 @@ class StreamWriter:
         self, stream: Json, namespace: str, job_id: int, config: Json, generation: int, upload: Upload
     ) -> None:
         self.name, self.rows, self.bytes = stream["name"], 0, 0
-        types = {name: arrow_type(declared) for name, declared in stream["json_schema"]["properties"].items()}
-        self._converters = {name: converter(kind) for name, kind in types.items()}
-        self._schema = pa.schema(OWN + [pa.field(name, kind) for name, kind in types.items()])
+        self._types = {name: arrow_type(declared) for name, declared in stream["json_schema"]["properties"].items()}
+        self._schema = pa.schema(OWN + [pa.field(name, kind) for name, kind in self._types.items()])
         self._job_id, self._generation, self._upload = job_id, generation, upload
         self._format = config.get("format", {"format_type": "Parquet"})
         self._folder = folder(path_format(config), namespace, self.name, job_id)
         self._part = 0
-        self._buffer: list[Json] = []
+        self._records: list[Json] = []
+        self._emitted: list[int] = []
 
     def add(self, data: Json, emitted_at: float) -> None:
-        """Take one record; a value that does not fit its type becomes null, with an entry in `changes`."""
-        changes: list[Json] = []
-        row: Json = {}
-        for name, convert in self._converters.items():
-            value = data.get(name)
-            try:
-                row[name] = None if value is None else convert(value)
-            except (ValueError, TypeError, OverflowError):
-                row[name] = None
-                changes.append({"field": name, "change": "NULLED", "reason": "DESTINATION_SERIALIZATION_ERROR"})
-        row["_airbyte_raw_id"] = str(uuid.uuid4())
-        row["_airbyte_extracted_at"] = int(emitted_at)
-        row["_airbyte_generation_id"] = self._generation
-        row["_airbyte_meta"] = {"sync_id": self._job_id, "changes": changes}
-        self._buffer.append(row)
-        if len(self._buffer) >= FLUSH_ROWS:
+        """Take one record.
+
+        Raises:
+            TypeError: it is no object, or has no time.
+        """
+        if not isinstance(data, dict):
+            raise TypeError(f"its data is {type(data).__name__}, no object")
+        self._emitted.append(int(emitted_at))
+        self._records.append(data)
+        if len(self._records) >= FLUSH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Upload what was collected; nothing is written for no rows."""
-        if not self._buffer:
+        if not self._records:
             return
-        table = pa.Table.from_pylist(self._buffer, self._schema)
+        table = self._table()
         avro = self._format["format_type"] == "Avro"
         data = to_avro(table, self._format) if avro else to_parquet(table, self._format)
         name = f"{self._folder}{self._part}{'.avro' if avro else '.parquet'}"
         self._upload(name, data, {"ab-generation-id": str(self._generation)})
-        self.rows += len(self._buffer)
+        self.rows += len(self._records)
         self.bytes += len(data)
         self._part += 1
-        self._buffer.clear()
+        self._records.clear()
+        self._emitted.clear()
+
+    def _table(self) -> pa.Table:
+        """The records as columns, Airbyte's own first."""
+        changes: Changes = {}
+        rows = len(self._records)
+        columns = [
+            column(name, kind, [record.get(name) for record in self._records], changes)
+            for name, kind in self._types.items()
+        ]
+        generations = pa.repeat(pa.scalar(self._generation, pa.int64()), rows)
+        own = [pa.array(random_ids(rows)), pa.array(self._emitted, pa.int64()), generations,
+               meta_column(self._job_id, rows, changes)]  # fmt: skip
+        return pa.Table.from_arrays(own + columns, schema=self._schema)
 
 
 def path_format(config: Json) -> str:
@@ -105,46 +107,6 @@ def _fill(template: str, values: Json) -> str:
     for name, value in values.items():
         template = template.replace("${" + name + "}", str(value))
     return template
-
-
-def arrow_type(declared: Json) -> pa.DataType:
-    """Column type of a JSON schema property."""
-    kinds = declared.get("type", "string")
-    kind = next((k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null"), "string")
-    if kind == "string":
-        return {"date": pa.date32(), "date-time": pa.timestamp("us", "UTC")}.get(
-            str(declared.get("format")), pa.string()
-        )
-    return {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}.get(kind, pa.string())
-
-
-def converter(kind: pa.DataType) -> Callable[[Any], Any]:
-    """Makes a JSON value its column's type; raises ValueError, TypeError or OverflowError when it does not fit."""
-    if pa.types.is_date(kind):
-        return date.fromisoformat
-    if pa.types.is_timestamp(kind):
-        return datetime.fromisoformat
-    others: dict[pa.DataType, Callable[[Any], Any]] = {pa.int64(): _whole, pa.float64(): float, pa.bool_(): _truth}
-    return others.get(kind, _text)
-
-
-def _whole(value: Any) -> int:
-    number = int(value)
-    if isinstance(value, bool) or (not isinstance(value, str) and number != value) or not -(2**63) <= number < 2**63:
-        raise ValueError(value)
-    return number
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(value)
-    return value
-
-
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    text.encode()  # half a surrogate pair is no text
-    return text
 
 
 def to_parquet(table: pa.Table, config: Json) -> bytes:

@@ -14,18 +14,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from local.airbyte.connectors import Command
+
 GRACE_S = 5.0
-# Run before the connector's command: on Linux it makes the command die with its server (PR_SET_PDEATHSIG is 1). As a
+# Run before the connector's command: on Linux it makes the command die with its server (PR_SET_PDEATHSIG is 1), and
+# takes the network from one that needs none (CLONE_NEWNET, as root or in a user namespace of its own). As a
 # `preexec_fn` it would run gRPC's fork handlers in the child, which then aborts at times.
 TIE = (
     sys.executable, "-I", "-S", "-c",
     "import ctypes, os, signal, sys\n"
+    "parent, network, *command = sys.argv[1:]\n"
     "if sys.platform == 'linux':\n"
-    "    ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
-    "if os.getppid() == int(sys.argv[1]):\n"
-    "    os.execvp(sys.argv[2], sys.argv[2:])\n",
+    "    libc = ctypes.CDLL(None)\n"
+    "    if network == 'none' and libc.unshare(0x40000000) and libc.unshare(0x50000000):\n"
+    "        print('this machine does not let the connector be without network', file=sys.stderr, flush=True)\n"
+    "    libc.prctl(1, signal.SIGKILL)\n"
+    "if os.getppid() == int(parent):\n"
+    "    os.execvp(command[0], command)\n",
 )  # fmt: skip
-ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "TZ", "TMPDIR", "AIRPORT_OPS_DATABASE")
+ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "AIRPORT_OPS_DATABASE")
 
 Message = dict[str, Any]
 Log = Callable[[str], None]
@@ -56,15 +63,13 @@ class Cancel:
 
 
 @contextmanager
-def connector(
-    command: tuple[str, ...], verb: str, inputs: dict[str, Any], log: Log, cancel: Cancel
-) -> Iterator["Connector"]:
-    """Run a connector in a process group of its own; its inputs are files that nobody else can read."""
+def connector(command: Command, verb: str, inputs: dict[str, Any], log: Log, cancel: Cancel) -> Iterator["Connector"]:
+    """Run a connector in a process group of its own; its inputs are files that nobody else can read, in its home."""
     with tempfile.TemporaryDirectory(prefix="connector-") as folder:  # mode 0700
         arguments = [verb]
         for name, content in inputs.items():
             arguments += [f"--{name}", str(_private(Path(folder) / f"{name}.json", content))]
-        process = _spawn([*command, *arguments])
+        process = _spawn(command, arguments, folder)
         drained = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
         drained.start()
         cancel.watch(process)
@@ -118,11 +123,16 @@ def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _spawn(command: list[str]) -> "subprocess.Popen[bytes]":
+def _spawn(command: Command, arguments: list[str], home: str) -> "subprocess.Popen[bytes]":
     """Start a connector with none of the server's secrets; on Linux it dies with the thread that started it."""
+    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {
+        "HOME": home,
+        "TMPDIR": home,
+    }
+    tied = [*TIE, str(os.getpid()), "machine" if command.network else "none", *command.words, *arguments]
     return subprocess.Popen(
-        [*TIE, str(os.getpid()), *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True, env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        tied, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env=environment,
     )  # fmt: skip
 
 

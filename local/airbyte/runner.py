@@ -12,6 +12,7 @@ from local.airbyte.process import GRACE_S, Cancel, Log
 from local.airbyte.secrets import SecretMissing
 from local.airbyte.store import SERVER_ENDED, Store
 from local.airbyte.sync import Syncs
+from local.airbyte.webhook import Notify
 
 
 @dataclass(frozen=True)
@@ -20,23 +21,29 @@ class Running:
 
     thread: threading.Thread
     cancel: Cancel
+    writers: dict[str, StreamWriter]
 
 
 class Runner:
-    """Starts and cancels jobs."""
+    """Starts and cancels jobs; `notify` hears of each that ended."""
 
-    def __init__(self, store: Store, syncs: Syncs, logs: Path) -> None:
-        self._store, self._syncs, self._logs = store, syncs, logs
+    def __init__(self, store: Store, syncs: Syncs, logs: Path, notify: Notify | None = None) -> None:
+        self._store, self._syncs, self._logs, self._notify = store, syncs, logs, notify
         self._running: dict[int, Running] = {}
         self._closing = False
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, job: Json) -> None:
         """Run a job in the background."""
-        cancel = Cancel()
-        thread = threading.Thread(target=self._run, args=(job, cancel), daemon=True)
-        self._running[job["jobId"]] = Running(thread, cancel)
+        cancel, writers = Cancel(), dict[str, StreamWriter]()
+        thread = threading.Thread(target=self._run, args=(job, cancel, writers), daemon=True)
+        self._running[job["jobId"]] = Running(thread, cancel, writers)
         thread.start()
+
+    def as_it_stands(self, job: Json) -> Json:
+        """A job with what it has brought into the lake until now."""
+        running = self._running.get(job["jobId"])
+        return job | written(running.writers) if running and job["status"] == "running" else job
 
     def cancel(self, number: int) -> None:
         """End a job's connector, now or as soon as it starts one; returns when the job has ended or after a while."""
@@ -50,9 +57,8 @@ class Runner:
         for number in list(self._running):
             self.cancel(number)
 
-    def _run(self, job: Json, cancel: Cancel) -> None:
+    def _run(self, job: Json, cancel: Cancel, writers: dict[str, StreamWriter]) -> None:
         number, began = job["jobId"], time.monotonic()
-        writers: dict[str, StreamWriter] = {}
         with (self._logs / f"job-{number}.log").open("a", buffering=1) as file:
 
             def log(line: str) -> None:
@@ -60,15 +66,19 @@ class Runner:
 
             reason = self._failure(job, writers, log, cancel)
             log(f"ended: {reason or 'succeeded'}")
-        end: Json = {"status": "succeeded"}
-        if reason and self._closing:
-            end = {"status": "failed", "failureReason": SERVER_ENDED}
-        elif reason:
-            end = {"status": "cancelled" if cancel.told.is_set() else "failed", "failureReason": reason}
-        rows, size = sum(w.rows for w in writers.values()), sum(w.bytes for w in writers.values())
-        duration = f"PT{time.monotonic() - began:.0f}S"
-        self._store.change_job(number, rowsSynced=rows, bytesSynced=size, duration=duration, **end)
-        self._running.pop(number, None)
+            duration = f"PT{time.monotonic() - began:.0f}S"
+            changes = written(writers) | {"duration": duration} | self._end(reason, cancel)
+            ended = self._store.change_job(number, **changes)
+            self._running.pop(number, None)
+            if self._notify:
+                self._notify(ended, log)
+
+    def _end(self, reason: str, cancel: Cancel) -> Json:
+        if not reason:
+            return {"status": "succeeded"}
+        if self._closing:
+            return {"status": "failed", "failureReason": SERVER_ENDED}
+        return {"status": "cancelled" if cancel.told.is_set() else "failed", "failureReason": reason}
 
     def _failure(self, job: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> str:
         """Sync; returns why it failed, or ''."""
@@ -80,3 +90,9 @@ class Runner:
             log(traceback.format_exc())
             return f"{type(error).__name__}: {error}"
         return ""
+
+
+def written(writers: dict[str, StreamWriter]) -> Json:
+    """Rows and bytes in the lake."""
+    there = list(writers.values())  # a job that begins adds to them meanwhile
+    return {"rowsSynced": sum(w.rows for w in there), "bytesSynced": sum(w.bytes for w in there)}

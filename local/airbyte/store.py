@@ -81,11 +81,12 @@ class Store:
             rows = self._db.execute(f"SELECT body FROM jobs {where} ORDER BY id DESC", values).fetchall()
         return [json.loads(body) for (body,) in rows]
 
-    def change_job(self, number: int, **changes: Any) -> None:
-        """Change a job's fields."""
+    def change_job(self, number: int, **changes: Any) -> Json:
+        """Change a job's fields; returns it."""
         with self._lock:
             body = (self.job(number) or {}) | changes | {"lastUpdatedAt": now()}
             self._db.execute("UPDATE jobs SET body = ? WHERE id = ?", (json.dumps(body), number))
+        return body
 
     def states(self, connection: str) -> dict[str, Json]:
         """Newest STATE body of each stream."""

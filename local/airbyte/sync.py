@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.airbyte.bucket import Bucket
-from local.airbyte.connectors import Connectors
+from local.airbyte.connectors import Command, Connectors, find_command
 from local.airbyte.destination import FORMATS, PATH_FORMAT, Json, StreamWriter, stream_prefix
+from local.airbyte.environment import COMMANDS, DECLARATIVE, NotInstalled
 from local.airbyte.landing import GLOBAL, Landing, SyncFailed, without_streams
 from local.airbyte.process import Cancel, Log, connector
 from local.airbyte.secrets import Secrets
@@ -23,7 +24,7 @@ class Plan:
     """What a connection reads, with which connector, and where that goes; configurations have their secrets."""
 
     connection: Json
-    command: tuple[str, ...]
+    command: Command
     config: Json
     target: Json
 
@@ -77,15 +78,26 @@ class Syncs:
         connection = self._item("connections", connection_id)
         source = self._item("sources", connection["sourceId"])
         destination = self._item("destinations", connection["destinationId"])
-        image = self._item("definitions", source["definitionId"])["dockerRepository"]
-        if image not in self.connectors:
-            raise SyncFailed(f"no connector {image!r} here; there are {', '.join(self.connectors)}")
+        config = self.secrets.resolve(source.get("configuration", {}))
+        if declarative := self.store.item("declaratives", source["definitionId"]):
+            image = DECLARATIVE
+            config["__injected_declarative_manifest"] = declarative["manifest"]
+        else:
+            image = self._item("definitions", source["definitionId"])["dockerRepository"]
         target = self.secrets.resolve(destination.get("configuration", {}))
         target.setdefault("gcs_path_format", PATH_FORMAT)
         if (wanted := target.setdefault("format", {"format_type": "Parquet"})["format_type"]) not in FORMATS:
             raise SyncFailed(f"destination {destination['name']!r}: no format {wanted!r} here; {' or '.join(FORMATS)}")
-        config = self.secrets.resolve(source.get("configuration", {}))
-        return Plan(connection, self.connectors[image], config, target)
+        return Plan(connection, self._command(image), config, target)
+
+    def _command(self, image: str) -> Command:
+        try:
+            command = find_command(self.connectors, image)
+        except NotInstalled as error:
+            raise SyncFailed(f"connector {image!r} can't be installed: {error}") from None
+        if command is None:
+            raise SyncFailed(f"no connector {image!r} here; there are {', '.join([*self.connectors, *COMMANDS])}")
+        return command
 
     def _item(self, kind: str, item_id: str) -> Json:
         item = self.store.item(kind, item_id)
@@ -95,7 +107,7 @@ class Syncs:
 
     def _discovered(self, plan: Plan, log: Log, cancel: Cancel) -> Json:
         """The source's catalog, kept for a while: a connection that changes is discovered anew."""
-        key = json.dumps([plan.connection, plan.command, plan.config], sort_keys=True)
+        key = json.dumps([plan.connection, plan.command.words, plan.config], sort_keys=True)
         found = self._catalogs.get(key)
         if found is None or time.monotonic() - found[0] > CATALOG_S:
             found = self._catalogs[key] = (time.monotonic(), discover(plan, log, cancel))

@@ -17,6 +17,7 @@ KEYS = {
     "dim_plane": ("plane_key",),
     "fct_flights": ("flight_key",),
     "airline_punctuality_daily": ("flight_date", "carrier"),
+    "airline_punctuality_monthly": ("month", "carrier"),
     "route_delays": ("origin", "dest"),
     "weather_delays": ("origin", "weather"),
 }
@@ -65,9 +66,8 @@ def compare_with(marts: Path, wanted: dict[str, list[Row]]) -> Comparison:
     figures = 0
     with duckdb.connect(str(marts), read_only=True) as db:
         db.execute("SET TimeZone = 'UTC'")
-        there = {
-            n for (n,) in db.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts'").fetchall()
-        }
+        query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts'"
+        there = {n for (n,) in db.execute(query).fetchall()}
         differences += [Difference(n, (), "mart", "there" if n in KEYS else "none", "none" if n in KEYS else "there")
                         for n in sorted(there ^ set(KEYS))]  # fmt: skip
         for name in sorted(there & set(KEYS)):

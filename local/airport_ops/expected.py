@@ -49,6 +49,7 @@ def expected_marts(days: int) -> dict[str, list[Row]]:
         ],
         "fct_flights": flights,
         "airline_punctuality_daily": _punctuality(flights, cancelled),
+        "airline_punctuality_monthly": _monthly([*flights, *cancelled], {id(f) for f in cancelled}, airlines),
         "route_delays": _routes(flights),
         "weather_delays": _weather_delays(flights, _weather(now)),
     }  # fmt: skip
@@ -101,6 +102,20 @@ def _punctuality(flights: list[Row], cancelled: list[Row]) -> list[Row]:
     for flight in [*flights, *(f | {"status": "cancelled"} for f in cancelled)]:
         days[flight["flight_date"], flight["carrier"]].append(flight)
     return [{"flight_date": day, "carrier": carrier} | _counts(those) for (day, carrier), those in days.items()]
+
+
+def _monthly(flights: list[Row], cancelled: set[int], airlines: dict[str, Row]) -> list[Row]:
+    months: dict[tuple[date, str], list[Row]] = defaultdict(list)
+    for flight in flights:
+        months[flight["flight_date"].replace(day=1), flight["carrier"]].append(flight)
+    shown = ("scheduled", "departed", "landed", "late_arrivals", "late_arrival_share")
+    found = []
+    for (month, carrier), those in months.items():
+        counts = _counts(those)
+        name = airlines[carrier]["name"] if carrier in airlines else None
+        found.append({"month": month, "carrier": carrier, "airline": name} | {key: counts[key] for key in shown}
+                     | {"cancelled": sum(id(f) in cancelled for f in those)})  # fmt: skip
+    return found
 
 
 def _counts(flights: list[Row]) -> Row:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,19 @@ def pb(name: str) -> Proto:
     return getattr(types, name).pb()
 
 
+def now() -> str:
+    """This moment, as protobuf's JSON has it."""
+    return datetime.now(UTC).isoformat()
+
+
 class SecretService:
     """Secrets and their versions, numbered from 1."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._secrets: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
+        for version in (v for known in self._secrets.values() for v in known["versions"]):
+            version.setdefault("created", now())
 
     def methods(self) -> dict[str, Any]:
         """What gRPC registers."""
@@ -68,18 +76,26 @@ class SecretService:
         return f"{secret}/versions/{number}", versions[int(number) - 1]
 
     def _secret_pb(self, name: str) -> Proto:
-        return pb("Secret")(name=name, labels=self._secrets[name]["labels"], replication={"automatic": {}})
+        known = self._secrets[name]
+        made = pb("Secret")(name=name, labels=known["labels"], replication={"automatic": {}})
+        if known.get("expires"):
+            made.expire_time.FromJsonString(known["expires"])
+        return made
 
     @staticmethod
     def _version_pb(name: str, version: dict[str, Any]) -> Proto:
-        return pb("SecretVersion")(name=name, state=pb("SecretVersion").State.Value(version["state"]))
+        made = pb("SecretVersion")(name=name, state=pb("SecretVersion").State.Value(version["state"]))
+        made.create_time.FromJsonString(version["created"])
+        return made
 
     async def create(self, request: Proto) -> Proto:
         """Make a secret without a version."""
         name = f"{request.parent}/secrets/{request.secret_id}"
         if name in self._secrets:
             raise Refused("ALREADY_EXISTS", f"Secret [{name}] already exists.")
-        self._secrets[name] = {"labels": dict(request.secret.labels), "versions": []}
+        expires = request.secret.expire_time
+        told = expires.ToJsonString() if expires.ByteSize() else ""
+        self._secrets[name] = {"labels": dict(request.secret.labels), "versions": [], "expires": told}
         self._save()
         return self._secret_pb(name)
 
@@ -110,7 +126,8 @@ class SecretService:
     async def add(self, request: Proto) -> Proto:
         """Add a version; it is the newest from now on."""
         versions = self._known(request.parent)["versions"]
-        versions.append({"state": ENABLED, "data": base64.b64encode(request.payload.data).decode()})
+        data = base64.b64encode(request.payload.data).decode()
+        versions.append({"state": ENABLED, "data": data, "created": now()})
         self._save()
         return self._version_pb(f"{request.parent}/versions/{len(versions)}", versions[-1])
 

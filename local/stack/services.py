@@ -37,6 +37,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         "airbyte", "--storage", place.http("storage"), "--bucket", BUCKET, "--secrets", place.grpc("secrets"),
         "--project", PROJECT,
     )  # fmt: skip
+    slack = server("slack")
     warm = (
         PYTHON, "-m", "local.warm", "--socket", str(place.warm_socket), "--parent", str(supervisor_pid),
     )  # fmt: skip
@@ -50,7 +51,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         server("pubsub", "--identity", str(place.state / "identity")),
         server("secrets"),
         server("storage", "--pubsub", place.grpc("pubsub")),
-        server("slack", "--token", secrets["slack-token"]),
+        Service(slack.name, slack.command, slack.health, (("MILLRACE_SLACK_TOKEN", secrets["slack-token"]),)),
         Service(airbyte.name, airbyte.command, airbyte.health, airbyte_credentials),
     ]
 

@@ -23,7 +23,7 @@ REGISTER = (
     ("interrupted runs", ("local.stack.interrupted",)),
     ("work pool", ("local.stack.pool",)),
     ("blocks", ("blocks.register",)),
-    ("connections", ("blocks.connections", "apply")),
+    ("connections", ("blocks.airbyte", "apply")),
     ("deployments", ("blocks.deploy",)),
     ("automations", ("automations", "apply")),
 )

@@ -17,9 +17,11 @@ import psutil
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
+from blocks.airbyte_client import AirbyteClient
 from local.demo.day import Platform
 from local.demo.prefect import Patient, Run
 from local.demo.run import open_platform
+from local.stack.credentials import load_credentials
 from local.stack.place import PROJECT, Place, load_place
 from local.stack.supervisor import runs_ours
 from tests.servers import ROOT, wait_until
@@ -146,6 +148,12 @@ class Stack:
         finally:
             client.add_secret_version(parent=secret, payload={"data": before})
             channel.close()
+
+    def airbyte(self) -> AirbyteClient:
+        """A client of Airbyte."""
+        secrets = load_credentials(self.place)
+        url = self.place.settings()["MILLRACE_AIRBYTE__URL"]
+        return AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"])
 
     def administer(self, *module: str, **settings: str) -> str:
         """Run one of the platform's own commands with settings changed; returns what it printed."""

@@ -58,11 +58,11 @@ def test_a_wrong_slack_url_can_not_be_told_in_slack_so_the_run_tells_it(stack: S
     since = now()
     with stack.secret_value("slack-webhook-url", f"{stack.place.http('slack')}/services/T0/B0/wrong"):
         stack.administer("blocks.register")
-        assert stack.run("ingest/ingest", source="nope").state == "FAILED"
+        assert stack.run("ingest/ingest", source="unheard").state == "FAILED"
 
         def told() -> list[str]:
             return problems(stack.platform, [], Comparison(7, 1, ()), since)
 
         wait_until(lambda: any("send-notification" in text for text in told()), "the failed message is an event", 60)
     stack.administer("blocks.register")
-    assert not [message for message in stack.messages(since) if "nope" in message]
+    assert not [message for message in stack.messages(since) if "unheard" in message]

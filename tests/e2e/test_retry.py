@@ -62,7 +62,7 @@ class Broken:
     @contextmanager
     def other_manifest(self) -> Iterator[None]:
         """Somebody else wrote the manifest of the next sync, and it names other objects."""
-        with self.airbyte_client() as client:
+        with self.stack.airbyte() as client:
             connection = client.connection("airport_ops")["connectionId"]
             job = client.newest_jobs(connection)[0]["jobId"] + 1
         there = land(self.lake, parquet([airline("ZZ", "elsewhere")]))
@@ -76,14 +76,6 @@ class Broken:
             yield
         finally:
             self.lake.delete(path)
-
-    def airbyte_client(self) -> Any:
-        from blocks.airbyte_client import AirbyteClient
-        from local.stack.credentials import load_credentials
-
-        secrets = load_credentials(self.stack.place)
-        url = self.stack.place.settings()["MILLRACE_AIRBYTE__URL"]
-        return AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"])
 
     @contextmanager
     def topic_deleted(self, topic: str) -> Iterator[None]:
@@ -184,7 +176,7 @@ CASES = [
     Case("reconcile/reconcile", "find_unlanded", lambda b: b.stack.secret_disabled("airbyte-client-secret"),
          "airbyte-client-secret"),
     Case("reconcile/reconcile", "find_unmerged", lambda b: b.foreign_manifest(), "is no landing manifest"),
-    Case("reconcile/reconcile", "start_flows", lambda b: b.deployment_deleted("merge/merge"), "merge/merge"),
+    Case("reconcile/reconcile", "start_merges", lambda b: b.deployment_deleted("merge/merge"), "merge/merge"),
 ]  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from tests.servers import server, wait_until
 PROJECT = "millrace-local"
 CREDENTIALS = ("the-client", "its-secret")
 SECRETS = {"airbyte-hmac-id": "id", "airbyte-hmac-secret": "hmac", "airport-ops-password": "right"}
-IMAGE = "test/source-scripted"
+IMAGE, OFFLINE = "test/source-scripted", "test/source-offline"
 SCRIPTED = '''
 import json, os, signal, subprocess, sys, time
 verb, files = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
@@ -93,15 +93,16 @@ class AirbytePlace:
 
     def connect(self, lake: Lake, read: str = "complete()", **more: Any) -> str:
         """A connection whose connector runs the code `read`; returns its id. `more` changes what is below."""
-        given = {"streams": ORDERS, "mode": "incremental_append", "discover": None, "config": {}, "destination": {}}
+        given = {"streams": ORDERS, "mode": "incremental_append", "discover": None, "config": {}, "destination": {},
+                 "image": IMAGE}  # fmt: skip
         given |= more
-        name = f"scripted-{uuid.uuid4().hex[:8]}"
+        name = f"scripted_{uuid.uuid4().hex[:8]}"
         code = {"read": read} | ({"discover": given["discover"]} if given["discover"] else {})
         folder = self.folder / name
         folder.mkdir()
         config = {"code": code, "streams": given["streams"], "folder": str(folder)} | given["config"]
         workspace = self.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
-        definition = {"name": IMAGE, "dockerRepository": IMAGE, "dockerImageTag": "1"}
+        definition = {"name": given["image"], "dockerRepository": given["image"], "dockerImageTag": "1"}
         made = self.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=definition)
         source = self.client.call(
             "POST", "/sources", json={"name": name, "definitionId": made["id"], "configuration": config}
@@ -174,7 +175,8 @@ def airbyte_command(folder: Path, storage_port: int, secrets_port: int) -> tuple
     """Options and environment of an Airbyte that knows the scripted connector."""
     script, connectors = folder / "scripted.py", folder / "connectors.json"
     script.write_text(SCRIPTED)
-    connectors.write_text(json.dumps({IMAGE: [sys.executable, "-I", "-S", str(script)]}))
+    command = [sys.executable, "-I", "-S", str(script)]
+    connectors.write_text(json.dumps({IMAGE: command, OFFLINE: {"command": command, "network": False}}))
     storage = f"http://127.0.0.1:{storage_port}"
     options = ["--storage", storage, "--bucket", "no-such-bucket", "--secrets", f"127.0.0.1:{secrets_port}",
                "--project", PROJECT, "--connectors", str(connectors)]  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import duckdb
+import httpx
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
@@ -100,6 +101,12 @@ class FlowsPlace:
             found = client.read_task_runs(flow_run_filter=wanted)
         states = {run.task_key.rsplit(".", 1)[-1].split("-")[0]: run.state for run in found}
         return {task: str(state.data.storage_key) for task, state in states.items() if state and state.data}
+
+    def progress(self, ran: Ran) -> list[str]:
+        """What the progress artifacts of a run say."""
+        wanted = {"artifacts": {"flow_run_id": {"any_": [ran.id]}, "type": {"any_": ["progress"]}}}
+        found = httpx.post(f"{PREFECT_API_URL.value()}/artifacts/filter", json=wanted).raise_for_status().json()
+        return [artifact["description"] for artifact in found]
 
     def change(self, sql: str, *values: Any) -> None:
         """Change the operations database, as the airport would."""

@@ -97,16 +97,16 @@ def test_listings_come_in_pages(http: httpx.Client, airbyte: AirbytePlace) -> No
 
 def test_applying_a_source_again_changes_nothing_and_a_changed_one_is_patched(airbyte: AirbytePlace) -> None:
     source = load_sources(ROOT / "sources")["airport_ops"]
-    assert apply(airbyte.client, source, "gs://one") == "created"
+    assert apply(airbyte.client, source, "gs://one") == "create"
     made = airbyte.client.connection("airport_ops")
-    assert apply(airbyte.client, source, "gs://one") == "unchanged"
+    assert apply(airbyte.client, source, "gs://one") == "keep"
     fewer = source.model_copy(update={"streams": {"flights": source.streams["flights"]}})
-    assert apply(airbyte.client, fewer, "gs://one") == "updated"
+    assert apply(airbyte.client, fewer, "gs://one") == "update"
     after = airbyte.client.connection("airport_ops")
     assert [s["name"] for s in after["configurations"]["streams"]] == ["flights"]
     assert after["connectionId"] == made["connectionId"]
-    assert apply(airbyte.client, fewer, "gs://two") == "updated"
-    assert apply(airbyte.client, fewer, "gs://two") == "unchanged"
+    assert apply(airbyte.client, fewer, "gs://two") == "update"
+    assert apply(airbyte.client, fewer, "gs://two") == "keep"
 
 
 def test_airbyte_is_given_references_to_secrets_only(airbyte: AirbytePlace) -> None:

@@ -1,16 +1,22 @@
 """Syncs of the local Airbyte that go wrong: what the job says, and that the next one loses nothing."""
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from blocks.connections import apply
-from contracts.source import load_sources
+from contracts.landing import LandingManifest
+from contracts.source import load_sources, parse_source
+from contracts.sync import Sync
 from lake.store import Lake
 from local.airport_ops.replay import create
+from tasks import await_landing
 from tests.integration.airbyte_place import (
+    IMAGE,
     SECRETS,
     AirbytePlace,
     airbyte_command,
@@ -19,6 +25,7 @@ from tests.integration.airbyte_place import (
     ids,
     query,
     secret_manager,
+    table,
 )
 from tests.servers import ROOT, free_port, listens, process, wait_until
 
@@ -150,6 +157,29 @@ def test_after_a_connector_died_the_next_sync_goes_on_from_its_last_state(airbyt
     job = airbyte.run(connection)
     assert (job["status"], job["rowsSynced"]) == ("succeeded", 4_000)
     assert ids(lake, airbyte.name(connection)) == sorted([*range(1, 12_001), *range(8_001, 8_501)])
+
+
+def test_a_job_that_died_and_the_next_one_land_every_row(
+    airbyte: AirbytePlace, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = airbyte.connect(lake, DIES.format(end="die()"))
+    orders = {"orders": {"mode": "append", "columns": {"id": {"type": "int64"}}}}
+    contract = {"source": airbyte.name(connection), "connector": {"image": IMAGE, "version": "1"}, "streams": orders}
+    known = parse_source(json.dumps(contract), "scripted.yaml")
+    monkeypatch.setattr(await_landing, "open_lake", lambda: lake)
+    monkeypatch.setattr(await_landing, "airbyte_block", lambda: SimpleNamespace(landing_timeout_s=5))
+    monkeypatch.setattr(await_landing, "source_contract", lambda name: known)
+    landed: set[int] = set()
+    for outcome in ("failed", "succeeded"):
+        job = airbyte.run(connection)
+        sync = Sync(source=known.source, connection_id=connection, job_id=job["jobId"], created_at=job["createdAt"],
+                    outcome=job["status"], rows=job["rowsSynced"])  # fmt: skip
+        (landing,) = await_landing.await_landing.fn(sync)
+        manifest = LandingManifest.model_validate_json(lake.read(landing.manifest))
+        assert manifest.outcome == outcome
+        landed |= {row["id"] for found in manifest.objects for row in table(lake, found.name).to_pylist()}
+        airbyte.rewrite(connection, READS_ON)
+    assert landed == set(range(1, 12_001))
 
 
 def test_what_was_read_before_a_malformed_message_is_kept(airbyte: AirbytePlace, lake: Lake) -> None:

@@ -1,5 +1,6 @@
 """What a sync of the local Airbyte leaves in the lake and in its state."""
 
+import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,25 @@ import pytest
 from blocks.connections import apply
 from contracts.source import SourceContract, load_sources
 from lake.store import Lake
-from local.airbyte.destination import META
+from local.airbyte.columns import META
 from local.airport_ops.replay import advance, create
-from tests.integration.airbyte_place import SECRETS, AirbytePlace, airbyte_place, files, ids, query, rows, table
+from tests.integration.airbyte_place import (
+    IMAGE,
+    OFFLINE,
+    SECRETS,
+    AirbytePlace,
+    airbyte_place,
+    airbyte_server,
+    files,
+    ids,
+    query,
+    rows,
+    table,
+)
+from tests.integration.clients import Endpoint
 from tests.servers import ROOT, wait_until
+
+pytest_plugins = ["tests.integration.stand_ins"]
 
 KEY = ("flight_date", "carrier", "flight", "origin")
 OWN = [
@@ -293,3 +309,58 @@ complete()
     assert not [name for name in environment["text"].split() if name.startswith(("MILLRACE", "GOOGLE"))]
     assert [row["id"] for row in inputs] == [0o600] * 3
     assert not any(Path(row["text"]).exists() for row in inputs)
+
+
+@pytest.mark.connectors
+def test_a_connector_that_no_one_here_wrote_lands_its_rows(airbyte: AirbytePlace, lake: Lake) -> None:
+    workspace = airbyte.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
+    faker = {"name": "faker", "dockerRepository": "airbyte/source-faker", "dockerImageTag": "7.2.1"}
+    made = airbyte.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=faker)
+    connection = airbyte.connect(lake, streams={"users": {}})
+    source = airbyte.client.call("GET", f"/connections/{connection}")["sourceId"]
+    config = {"count": 150, "seed": 7, "always_updated": False, "parallelism": 1}
+    airbyte.client.call("PATCH", f"/sources/{source}", json={"definitionId": made["id"], "configuration": config})
+    job = airbyte.run(connection)
+    assert job["status"] == "succeeded", job
+    assert ids(lake, airbyte.name(connection), "users") == list(range(1, 151))
+
+
+def test_a_connector_that_needs_no_network_has_none(airbyte: AirbytePlace, lake: Lake) -> None:
+    read = f"""
+import socket
+try:
+    socket.create_connection(("127.0.0.1", {airbyte.port}), 5)
+    record(1)
+except OSError as error:
+    record(error.errno)
+complete()
+"""
+    open_, closed = (airbyte.connect(lake, read, image=image) for image in (IMAGE, OFFLINE))
+    airbyte.run(open_)
+    assert ids(lake, airbyte.name(open_)) == [1]
+    job = airbyte.run(closed)["jobId"]
+    if "does not let the connector be without network" in airbyte.log(job):
+        pytest.skip("this machine lets no process be without network: unshare(2) is refused")
+    assert ids(lake, airbyte.name(closed)) == [errno.ENETUNREACH]
+
+
+def test_the_end_of_a_job_is_told_to_a_webhook_as_airbyte_tells_it(
+    tmp_path: Path, storage_port: int, airbyte: AirbytePlace, lake: Lake, endpoint: Endpoint
+) -> None:
+    with airbyte_server(tmp_path, storage_port, airbyte.secrets_port, "--webhook", endpoint.url) as port:
+        place = AirbytePlace(tmp_path, port, airbyte.secrets_port)
+        connection = place.connect(lake, "record(1)\ncomplete()")
+        done = place.run(connection)
+        place.rewrite(connection, "record(1)\nerror('the source is closed')")
+        failed = place.run(connection)
+        place.rewrite(connection, "hang()")
+        cancelled = place.client.start_job(connection)
+        place.waiting(connection)
+        place.client.cancel_job(cancelled)
+        place.ended(cancelled)
+        wait_until(lambda: len(endpoint.bodies) == 2, "both ends are told")
+    good, bad = (body["data"] for body in endpoint.bodies)
+    assert good["connection"]["id"] == connection
+    assert (good["jobId"], good["success"], good["recordsCommitted"]) == (done["jobId"], True, 1)
+    assert (bad["jobId"], bad["success"], bad["errorMessage"]) == (failed["jobId"], False, "the source is closed")
+    assert good["bytesCommitted"] == done["bytesSynced"] > 0

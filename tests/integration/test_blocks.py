@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -9,14 +10,16 @@ import pytest
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from prefect.events import EventTrigger
 
-from automations.apply import load
+from automations.apply import load, load_streams
 from blocks.airbyte_client import AirbyteClient, AirbyteRefused
 from blocks.secrets import MillraceCredentials, MillraceSecret, read_secret
 from contracts import names
 from contracts.batch import Balance
 from contracts.errors import SecretError, ServiceUnavailable, SettingsError
 from contracts.events import IngestRequested, WarehouseMerged, attributes
+from contracts.source import load_sources
 from events import EventBus
 from tests.servers import ROOT, free_port, server
 
@@ -73,7 +76,7 @@ def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: st
 
 def test_what_airbyte_does_not_have_is_named(airbyte: str) -> None:
     with AirbyteClient(airbyte, *CLIENT) as client:
-        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.connections apply shop`"):
+        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.airbyte apply shop`"):
             client.connection("shop")
         with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*no connection nope"):
             client.start_job("nope")
@@ -88,6 +91,15 @@ def test_listings_are_read_to_their_end(airbyte: str) -> None:
         for number in range(5):
             client.call("POST", path, json={"name": f"s{number}", "dockerRepository": f"shop/s{number}"})
         assert sorted(d["name"] for d in client.pages(path, limit=2)) == [f"s{n}" for n in range(5)]
+
+
+def test_a_listing_that_comes_whole_whatever_the_limit_is_read_once(
+    airbyte: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for items in ([{"id": n} for n in range(5)], [{"id": n} for n in range(2)]):
+        with AirbyteClient(airbyte, *CLIENT) as client:
+            monkeypatch.setattr(client, "call", lambda *_, items=items, **__: {"data": items})
+            assert client.pages("/workspaces/w/definitions/sources", limit=2) == items
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +217,7 @@ def test_while_pubsub_is_down_publishing_is_worth_a_retry_and_works_afterwards(t
 
 
 AUTOMATIONS = ROOT / "automations"
-VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200"}
+VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200", "runbook": "docs", "published_every_s": "0"}
 
 
 def test_every_automation_of_the_project_loads_with_its_values() -> None:
@@ -217,13 +229,24 @@ def test_every_automation_of_the_project_loads_with_its_values() -> None:
         assert "${" not in automation.model_dump_json()
 
 
+def test_each_stream_whose_contract_says_how_fresh_it_is_has_an_automation_of_its_own() -> None:
+    streams = load_sources(ROOT / "sources")["airport_ops"].streams.values()
+    made = load_streams(AUTOMATIONS / "streams", VALUES, streams)
+    assert [a.name for a in made] == [f"Millrace: no new data of airport_ops.{s}" for s in ("flights", "weather")]
+    for automation in made:
+        trigger = automation.trigger
+        assert isinstance(trigger, EventTrigger)
+        assert trigger.within == timedelta(hours=36)
+        assert "${" not in automation.model_dump_json()
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("name: x", "trigger"),
         ("name: [", "while parsing"),
         ("", "valid dictionary"),
-        ("name: ${nothing}", r"no value for \${nothing}; there are slack, ui"),
+        ("name: ${nothing}", r"no value for \${nothing}; there are slack, ui, runbook, published_every_s"),
         ("name: costs $ 5", "Invalid placeholder"),
         ("name: x\ntrigger: {type: event, posture: Reactive, threshold: 1}\nactions: [{type: explode}]", "explode"),
     ],

@@ -1,41 +1,197 @@
-"""A sync's manifests: what they say of its rows' order."""
+"""A sync's manifests: what is landed of whatever it left, once, and what its rows' order is."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from contracts import names
-from contracts.errors import ContractError
+from contracts.errors import ContractError, LandingIncomplete, ManifestConflict
 from contracts.landing import LandingManifest
 from contracts.source import SourceContract, parse_source
-from contracts.sync import Sync
+from contracts.sync import Landing, Sync
+from lake.store import Lake
 from tasks import await_landing
 from tests.integration.in_process import MemoryLake
-from tests.integration.merging import NOON, contract, parquet, upsert
+from tests.integration.merging import NOON, avro, contract, parquet, upsert
+from tests.integration.mortal import Fate, Killed, MortalLake
 
 SOURCE = "source: shop\nconnector: {image: i, version: '1'}\nstreams: {}\n"
+Land = Callable[..., dict[str, Landing]]
+
+
+def source(epoch: int = 0, **modes: str) -> SourceContract:
+    """The source `shop` with streams in these modes."""
+    streams = {name: contract(stream=name, mode=mode) for name, mode in (modes or {"orders": "cdc"}).items()}
+    return parse_source(f"{SOURCE}epoch: {epoch}\n", "shop.yaml").model_copy(update={"streams": streams})
+
+
+def sync(**more: Any) -> Sync:
+    given = {"source": "shop", "connection_id": "c", "job_id": 7, "created_at": NOON, "outcome": "succeeded"} | more
+    return Sync.model_validate(given)
+
+
+@pytest.fixture
+def land(monkeypatch: pytest.MonkeyPatch) -> Land:
+    """Runs the task on a lake."""
+
+    def run(lake: Any, ended: Sync, known: SourceContract | None = None) -> dict[str, Landing]:
+        monkeypatch.setattr(await_landing, "open_lake", lambda: lake)
+        monkeypatch.setattr(await_landing, "airbyte_block", lambda: SimpleNamespace(landing_timeout_s=0.3))
+        monkeypatch.setattr(await_landing, "source_contract", lambda name: known or source())
+        return {landing.stream: landing for landing in await_landing.await_landing.fn(ended)}
+
+    return run
+
+
+def put(lake: Any, stream: str = "orders", *, rows: int = 1, folder: str = "sync_id=7/0.parquet") -> str:
+    """One object with some rows; returns its name."""
+    name = f"{names.raw_prefix('shop', stream)}{folder}"
+    data = [upsert(number, number) for number in range(rows)]
+    lake.write(name, avro(data) if ".avro" in name else parquet(data))
+    return name
+
+
+def manifest(lake: Any, landing: Landing) -> LandingManifest:
+    return LandingManifest.model_validate_json(lake.read(landing.manifest))
+
+
+def manifests(lake: Any) -> list[str]:
+    return [o.name for prefix in (names.MANIFESTS, names.EMPTY_MANIFESTS) for o in lake.list(prefix)]
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_what_lands_bears_the_epoch_that_its_source_has_then(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = parse_source(f"{SOURCE}epoch: {epoch}\n", "shop.yaml")
-    source = source.model_copy(update={"streams": {"orders": contract()}})
+def test_what_lands_bears_the_epoch_that_its_source_has_then(epoch: int, land: Land) -> None:
     lake = MemoryLake()
-    lake.write(f"{names.sync_prefix('shop', 'orders', 7)}0.parquet", parquet([upsert(1, 1)]))
-    assert landed(lake, source, monkeypatch).epoch == epoch
-
-
-def landed(lake: MemoryLake, source: SourceContract, monkeypatch: pytest.MonkeyPatch) -> LandingManifest:
-    """The manifest of a sync that succeeded."""
-    monkeypatch.setattr(await_landing, "open_lake", lambda: lake)
-    monkeypatch.setattr(await_landing, "airbyte_block", lambda: SimpleNamespace(landing_timeout_s=1))
-    monkeypatch.setattr(await_landing, "source_contract", lambda name: source)
-    sync = Sync(source="shop", connection_id="c", job_id=7, created_at=NOON, outcome="succeeded", rows=1)
-    (landing,) = await_landing.await_landing.fn(sync)
-    return LandingManifest.model_validate_json(lake.read(landing.manifest))
+    put(lake)
+    assert manifest(lake, land(lake, sync(rows=1), source(epoch))["orders"]).epoch == epoch
 
 
 @pytest.mark.parametrize("epoch", [-1, 1 << 32])
 def test_an_epoch_that_the_order_has_no_room_for_is_refused(epoch: int) -> None:
     with pytest.raises(ContractError, match=r"shop\.yaml: epoch"):
         parse_source(f"{SOURCE}epoch: {epoch}\n", "shop.yaml")
+
+
+def test_a_landing_that_dies_at_any_call_and_is_tried_again_leaves_one_manifest_a_stream(land: Land) -> None:
+    known, ended = source(orders="cdc", items="append", empty="append"), sync(rows=3)
+
+    def prepared() -> MemoryLake:
+        lake = MemoryLake()
+        put(lake, "orders", rows=2)
+        put(lake, "items")
+        return lake
+
+    whole = Fate()
+    wanted = land(MortalLake(prepared(), whole), ended, known)
+    assert whole.calls >= 8  # three listings, two footers, three manifests
+    for n in range(2 * whole.calls):
+        lake = prepared()
+        with pytest.raises(Killed):
+            land(MortalLake(lake, Fate(n)), ended, known)
+        assert land(lake, ended, known) == wanted, f"killed at {n}"
+        assert sorted(manifests(lake)) == sorted(landing.manifest for landing in wanted.values())
+
+
+def test_a_manifest_that_names_other_objects_is_refused(land: Land) -> None:
+    lake = MemoryLake()
+    put(lake)
+    landed = land(lake, sync(rows=1))["orders"]
+    put(lake, folder="sync_id=7/1.parquet")
+    with pytest.raises(ManifestConflict, match=f"{landed.manifest} names other objects than sync 7"):
+        land(lake, sync(rows=1))
+
+
+def test_fewer_rows_than_airbyte_reports_are_waited_for_and_then_an_error(land: Land) -> None:
+    lake = MemoryLake()
+    put(lake, rows=9)
+    with pytest.raises(
+        LandingIncomplete, match=r"sync 7 of shop: 9 of 10 rows under memory://\d+/raw/shop/\*/sync_id=7/"
+    ):
+        land(lake, sync(rows=10))
+    assert manifests(lake) == []
+    put(lake, folder="sync_id=7/1.parquet")
+    assert land(lake, sync(rows=10))["orders"].rows == 10
+
+
+def test_rows_that_came_twice_and_counts_that_airbyte_does_not_tell_are_fine(land: Land) -> None:
+    for reported in (9, None):
+        lake = MemoryLake()
+        put(lake, rows=10)
+        assert land(lake, sync(rows=reported))["orders"].rows == 10
+
+
+def test_a_sync_without_rows_is_complete_and_announces_nothing(land: Land) -> None:
+    lake = MemoryLake()
+    landed = land(lake, sync(rows=0))["orders"]
+    assert (landed.files, landed.rows) == (0, 0)
+    assert landed.manifest.startswith(names.EMPTY_MANIFESTS)
+
+
+def test_a_file_that_can_not_be_read_is_landed_for_the_quarantine(land: Land) -> None:
+    lake = MemoryLake()
+    lake.write(f"{names.sync_prefix('shop', 'orders', 7)}0.parquet", b"PAR1 no more")
+    landed = land(lake, sync(rows=5))["orders"]
+    assert (landed.unreadable, landed.files) == (1, 1)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled"])
+def test_what_an_unsuccessful_sync_left_is_landed_stream_by_stream_but_for_snapshots(land: Land, outcome: str) -> None:
+    lake, known = MemoryLake(), source(orders="cdc", items="append", none="append", snapshot="overwrite")
+    for stream in ("orders", "items", "snapshot"):
+        put(lake, stream, rows=2)
+    landed = land(lake, sync(rows=100, outcome=outcome), known)
+    assert {name: found.rows for name, found in landed.items()} == {"orders": 2, "items": 2, "none": 0}
+    assert manifest(lake, landed["orders"]).outcome == outcome
+
+
+def test_all_attempts_of_a_sync_are_landed_but_of_a_snapshot_only_the_newest_generation(lake: Lake, land: Land) -> None:
+    known = source(orders="cdc", snapshot="overwrite")
+    for stream in known.streams:
+        for generation in (3, 4):
+            name = f"{names.sync_prefix('shop', stream, 7)}{generation}.parquet"
+            blob = lake._bucket.blob(name)  # type: ignore[attr-defined]  # metadata, as Airbyte's destination sets it
+            blob.metadata = {"ab-generation-id": str(generation)}
+            blob.upload_from_string(parquet([upsert(1, 1)]))
+    landed = land(lake, sync(rows=4), known)
+    assert {name: found.files for name, found in landed.items()} == {"orders": 2, "snapshot": 1}
+    assert manifest(lake, landed["snapshot"]).generation_id == 4
+
+
+def test_both_formats_are_counted_also_where_a_name_was_taken(land: Land) -> None:
+    lake = MemoryLake()
+    for name in ("0.parquet", "0.parquet-1", "0.avro", "0.avro-1"):
+        put(lake, rows=2, folder=f"sync_id=7/{name}")
+    lake.write(f"{names.sync_prefix('shop', 'orders', 7)}_SUCCESS", b"")
+    landed = land(lake, sync(rows=8))["orders"]
+    assert (landed.files, landed.rows) == (4, 8)
+
+
+def test_rows_of_a_stream_without_a_contract_count_and_land_nowhere(land: Land) -> None:
+    lake = MemoryLake()
+    put(lake)
+    put(lake, "extra", rows=5)
+    modes = {"orders": "incremental_append", "extra": "incremental_append"}
+    assert set(land(lake, sync(rows=6, sync_modes=modes))) == {"orders"}
+
+
+@pytest.mark.parametrize("folder", ["sync_id=99/0.parquet", "2026_11_24_1764000000000_0.parquet"])
+def test_a_sync_under_another_name_is_found_by_its_time(lake: Lake, land: Land, folder: str) -> None:
+    began = datetime.now(UTC)
+    before = put(lake, rows=3, folder=folder.replace("0.parquet", "9.parquet"))
+    first = sync(job_id=6, rows=3, created_at=began, ended_at=datetime.now(UTC))
+    assert manifest(lake, land(lake, first)["orders"]).objects[0].name == before
+    name = put(lake, rows=2, folder=folder)
+    second = sync(rows=2, created_at=began, ended_at=datetime.now(UTC))
+    found = manifest(lake, land(lake, second)["orders"])
+    assert [o.name for o in found.objects] == [name], "what another sync has landed is not ours"
+    assert land(lake, second)["orders"].manifest == f"_manifests/shop/orders/{began:%Y%m%d}/c-000000000007.json"
+
+
+def test_what_was_written_at_another_time_is_not_of_the_sync(lake: Lake, land: Land) -> None:
+    put(lake, rows=2, folder="sync_id=99/0.parquet")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    with pytest.raises(LandingIncomplete):
+        land(lake, sync(rows=2, created_at=later, ended_at=later))

@@ -44,7 +44,9 @@ def suite(folder: Path, *expectations: dict[str, Any], mart: str = "shops") -> P
 @pytest.fixture
 def gate(candidate: Path, tmp_path: Path) -> Gate:
     def run(*expectations: dict[str, Any], mart: str = "shops", docs: Path | None = None) -> QualityReport:
-        return validate(f"duckdb:///{candidate}", suite(tmp_path / "suites", *expectations, mart=mart), docs)
+        return validate(
+            f"duckdb:///{candidate}", load_suites(suite(tmp_path / "suites", *expectations, mart=mart)), docs
+        )
 
     return run
 
@@ -68,7 +70,7 @@ def test_a_failed_stop_refuses_with_what_was_seen_and_a_sample(gate: Gate) -> No
     values, table = sorted(report.failed("stop"), key=lambda r: r.column, reverse=True)
     assert (values.column, values.observed, values.sample) == ("id", "2 of 3 rows", ("2", "2"))
     assert (table.column, table.observed, table.sample) == ("", "3", ())
-    assert str(values) == "shops.id: expect_column_values_to_be_unique, saw 2 of 3 rows"
+    assert str(values) == "shops.id: expect_column_values_to_be_unique, saw 2 of 3 rows, e.g. 2, 2"
 
 
 def test_a_failed_warn_is_told_and_refuses_nothing(gate: Gate) -> None:
@@ -139,7 +141,7 @@ def test_a_candidate_that_is_not_there_is_named_and_not_made(tmp_path: Path, url
     duckdb.connect(str(tmp_path / "empty.duckdb")).close()
     url = url.format(tmp_path)
     with pytest.raises(Fatal, match=url.removeprefix("duckdb:///")):
-        validate(url, suite(tmp_path / "suites", ROWS))
+        validate(url, load_suites(suite(tmp_path / "suites", ROWS)))
     assert not (tmp_path / "missing.duckdb").exists()
 
 

@@ -94,7 +94,7 @@ def changed(path: str, value: object) -> str:
         ("streams.orders", "all", "streams.orders: "),
         ("streams.Orders", SHOP["streams"]["orders"], "streams.Orders"),
         ("streams", ["orders"], "streams: "),
-        ("connector.config", {"password": {"secrit": "x"}}, "connector.config.password.SecretReference.secret"),
+        ("connector.config", {"password": {"secret": 3}}, "connector.config.password.reference.secret"),
         ("connector.image", 3, "connector.image: "),
         ("source", "The Shop", "source: "),
         ("colour", "red", "colour: Extra"),

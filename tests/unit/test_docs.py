@@ -53,6 +53,15 @@ def test_every_automation_has_its_place_in_operations() -> None:
     assert [name for name in automations if f"\n### {name}\n" not in text] == []
 
 
+def test_every_alert_links_to_a_place_in_operations() -> None:
+    told = {path: path.read_text() for path in (ROOT / "automations").rglob("*.yaml")}
+    links = {path: re.findall(r"\$\{runbook\}#([\w-]+)", text) for path, text in told.items()}
+    there = anchors(ROOT / "docs" / "operations.md")
+    assert [link for found in links.values() for link in found if link not in there] == []
+    good_news = {"marts_published", "run_recovered", "stream_fresh", "stuck_runs", "zombie_runs"}
+    assert {path.stem for path, found in links.items() if not found} == good_news
+
+
 def test_every_named_error_has_its_place_in_operations() -> None:
     from contracts import errors
 

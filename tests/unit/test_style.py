@@ -126,3 +126,13 @@ def test_what_lies_below_tasks_imports_no_prefect_and_nothing_heavy() -> None:
         "print(sorted({'prefect', 'apache_beam', 'great_expectations', 'dbt', 'local'} & set(sys.modules)))"
     )
     assert python(program, ROOT) == "[]"
+
+
+BIG = ("apache_beam", "great_expectations", "dbt", "prefect_dbt", "google.cloud.bigquery", "google.cloud.storage")
+FLOWS = ", ".join(f"flows.{path.stem}" for path in python_files("flows") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("modules", [FLOWS, "gateway.app, automations.apply"], ids=["flows", "gateway"])
+def test_what_is_big_is_imported_by_the_task_that_needs_it(modules: str) -> None:
+    program = f"import sys, {modules}\nprint([name for name in {BIG} if name in sys.modules])"
+    assert python(program, ROOT, PREFECT_LOGGING_TO_API_ENABLED="false") == "[]"

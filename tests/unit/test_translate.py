@@ -12,7 +12,7 @@ from contracts import names
 from contracts.errors import EventRefused
 from gateway.message import Incoming, parse_push
 from gateway.translate import ROUTES, Event, translate
-from tests.pushes import AT, CASES, FORMS, MANIFEST, MERGED, expected, landed, message
+from tests.pushes import AT, CASES, FORMS, MANIFEST, MERGED, WEBHOOK, expected, landed, message
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -146,6 +146,39 @@ def test_one_message_is_one_event_and_two_are_two(one: str, other: str) -> None:
     assert first == event_id(names.INGEST_REQUESTED, one, source="shop")
     assert (first == event_id(names.INGEST_REQUESTED, other, source="shop")) == (one == other)
     assert first != event_id(names.SECRET_ROTATED, one, secretId="s")
+
+
+def completed(**changes: object) -> Incoming:
+    return message({"text": "", "data": dict(WEBHOOK["data"]) | changes})  # type: ignore[call-overload]
+
+
+def test_the_webhook_of_a_connection_that_is_not_ours_means_nothing() -> None:
+    assert translate(names.AIRBYTE_COMPLETED, completed(connection={"name": "Postgres → BigQuery"})) is None
+
+
+def test_the_webhook_of_another_version_of_airbyte_is_understood() -> None:
+    data = {"connection": {"name": "shop"}, "jobId": 7, "isSuccess": False, "errorMessage": "no route to host"}
+    event = translate(names.AIRBYTE_COMPLETED, message({"data": data}))
+    assert event
+    assert (event.payload["succeeded"], event.payload["error"]) == (False, "no route to host")
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": {"connection": {"name": "shop"}, "success": True}}])
+def test_what_is_no_webhook_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(EventRefused, match="airbyte-completed"):
+        translate(names.AIRBYTE_COMPLETED, message(body))
+
+
+def test_a_dead_letter_published_twice_is_one_event_and_none_with_another_message() -> None:
+    def id_of(message_id: str, **attributes: str) -> str:
+        given = Incoming(message_id=message_id, publish_time=AT, attributes={"source": "shop"} | attributes)
+        event = translate(names.INGEST_REQUESTED, given)
+        assert event
+        return event.id
+
+    again = {id_of(number, **{names.ORIGIN_ATTRIBUTE: "7"}) for number in ("8", "9")}
+    assert len(again) == 1
+    assert again & {id_of("7"), id_of("8"), id_of("9")} == set()
 
 
 @given(st.binary(max_size=300), st.dictionaries(st.text(), st.text()), st.sampled_from(names.TOPICS))

@@ -65,6 +65,41 @@ def test_a_full_run_takes_all_merges() -> None:
     assert batches(*ledger) == ("b",)
 
 
+def modelled(candidate: str, project: str) -> LedgerEntry:
+    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id="r", at=NOON, detail=project)
+
+
+def whole(*ledger: LedgerEntry, project: str) -> bool:
+    work = unpublished([merged("new"), *ledger], project=project)
+    assert work is not None
+    return work.whole
+
+
+def test_all_is_built_when_nothing_was_or_from_another_state_of_the_project() -> None:
+    assert whole(project="p2")
+    assert whole(modelled("c1", "p1"), project="p2")
+    assert whole(modelled("c1", "p2"), modelled("c2", "p1"), project="p2")
+    assert not whole(modelled("c1", "p1"), modelled("c2", "p2"), project="p2")
+
+
+def test_a_batch_that_changed_no_row_is_work_that_affects_no_stream() -> None:
+    work = unpublished([merged("a", "orders", 0), merged("b", "items", 1)])
+    assert work == ModelWork(batches=("a", "b"), streams=("shop.items",), rows=1)
+
+
+def test_a_batch_that_only_buried_rows_affects_its_stream() -> None:
+    buried = merged("a", "orders", 0).model_copy(update={"tombstoned_by_absence": 3})
+    assert unpublished([buried]) == ModelWork(batches=("a",), streams=("shop.orders",))
+
+
+def test_work_takes_in_what_was_merged_since_it_was_found() -> None:
+    found, later = unpublished([merged("a", "orders")]), unpublished([merged("a", "orders"), merged("b", "items")])
+    assert found is not None
+    assert found.joined(later).batches == ("a", "b")
+    assert found.joined(later).streams == ("shop.items", "shop.orders")
+    assert found.joined(None) == found
+
+
 def test_the_ledger_may_be_read_once_only() -> None:
     assert unpublished(iter([merged("a"), published("a", "c1"), merged("b")])) == unpublished([merged("b")])
     assert unannounced(iter([published("a", "c1"), announced("c1")])) is None

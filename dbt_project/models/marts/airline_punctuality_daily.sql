@@ -1,7 +1,16 @@
+{{ config(
+  materialized='incremental',
+  on_schema_change='fail',
+  partition_by=by_month('flight_date'),
+  cluster_by=['carrier'],
+  pre_hook="{{ forget_flight_days('flight_date') }}",
+) }}
 with flights as (
   select flight_date, carrier, status, dep_delay, arr_delay, 0 as cancelled from {{ ref('fct_flights') }}
+  where {{ on_flight_days('flight_date') }}
   union all
   select flight_date, carrier, 'cancelled', null, null, 1 from {{ ref('stg_cancelled_flights') }}
+  where {{ on_flight_days('flight_date') }}
 ),
 counted as (
   select

@@ -1,1 +1,1 @@
-select carrier, name from {{ source('airport_ops', 'airlines_live') }}
+select carrier, name from {{ live_rows('airport_ops', 'airlines') }} as merged

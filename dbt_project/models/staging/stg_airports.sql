@@ -1,1 +1,1 @@
-select faa, name, lat, lon, alt, tz, dst, tzone from {{ source('airport_ops', 'airports_live') }}
+select faa, name, lat, lon, alt, tz, dst, tzone from {{ live_rows('airport_ops', 'airports') }} as merged

@@ -1,3 +1,1 @@
-select flight_date, carrier, flight, origin
-from {{ source('airport_ops', 'flights') }}
-where _delete_version is not null and (_version is null or _version <= _delete_version)
+select flight_date, carrier, flight, origin from {{ deleted_rows('airport_ops', 'flights') }} as merged

@@ -1,2 +1,2 @@
 select tailnum, year, type, manufacturer, model, engines, seats, speed, engine
-from {{ source('airport_ops', 'planes_live') }}
+from {{ live_rows('airport_ops', 'planes') }} as merged

@@ -1,0 +1,22 @@
+"""A message that could not be delivered, and what became of it."""
+
+from typing import Literal
+
+from contracts.landing import Count
+from contracts.stream import Frozen
+
+Action = Literal["list", "redrive", "drop"]
+Done = Literal["kept", "redriven", "dropped", "would be redriven", "would be dropped"]
+
+
+class Sorted(Frozen):
+    """What became of a dead letter; `why` is the reason for which it would be refused now."""
+
+    topic: str
+    id: str
+    done: Done
+    published: str
+    attempts: Count
+    why: str
+    attributes: dict[str, str]
+    data: str

@@ -1,0 +1,90 @@
+"""Makes Arrow columns of a connector's records: all values of a column at once, one by one where some do not fit."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+Json = dict[str, Any]
+Changes = dict[int, list[Json]]
+DOES_NOT_FIT = (pa.ArrowException, ValueError, TypeError, OverflowError)
+CHANGE = pa.struct([("field", pa.string()), ("change", pa.string()), ("reason", pa.string())])
+META = pa.struct([("sync_id", pa.int64()), ("changes", pa.list_(CHANGE))])
+
+
+def arrow_type(declared: Json) -> pa.DataType:
+    """Column type of a JSON schema property."""
+    kinds = declared.get("type", "string")
+    kind = next((k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null"), "string")
+    if kind == "string":
+        return {"date": pa.date32(), "date-time": pa.timestamp("us", "UTC")}.get(
+            str(declared.get("format")), pa.string()
+        )
+    return {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}.get(kind, pa.string())
+
+
+def column(name: str, kind: pa.DataType, values: list[Any], changes: Changes) -> pa.Array:
+    """One column; a value that does not fit becomes null, with an entry in its row's `changes`."""
+    try:
+        if pa.types.is_temporal(kind):
+            return pa.array(values, pa.string()).cast(kind)
+        return pa.array(values, kind)
+    except DOES_NOT_FIT:
+        return pa.array(_one_by_one(name, kind, values, changes), kind)
+
+
+def _one_by_one(name: str, kind: pa.DataType, values: list[Any], changes: Changes) -> list[Any]:
+    convert, fitting = _converter(kind), []
+    for row, value in enumerate(values):
+        try:
+            fitting.append(None if value is None else convert(value))
+        except DOES_NOT_FIT:
+            fitting.append(None)
+            lost = {"field": name, "change": "NULLED", "reason": "DESTINATION_SERIALIZATION_ERROR"}
+            changes.setdefault(row, []).append(lost)
+    return fitting
+
+
+def meta_column(job_id: int, rows: int, changes: Changes) -> pa.Array:
+    """Airbyte's own struct of each row."""
+    listed = pa.array([changes.get(row, ()) for row in range(rows)], pa.list_(CHANGE))
+    return pa.StructArray.from_arrays([pa.repeat(job_id, rows), listed], fields=list(META))
+
+
+def random_ids(count: int) -> list[str]:
+    """So many random UUIDs (version 4)."""
+    digits = os.urandom(16 * count).hex()
+    parts: Sequence[str] = [digits[32 * i : 32 * i + 32] for i in range(count)]
+    return [f"{p[:8]}-{p[8:12]}-4{p[13:16]}-{'89ab'[int(p[16], 16) % 4]}{p[17:20]}-{p[20:]}" for p in parts]
+
+
+def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
+    """Makes a JSON value its column's type; raises ValueError, TypeError or OverflowError when it does not fit."""
+    if pa.types.is_date(kind):
+        return date.fromisoformat
+    if pa.types.is_timestamp(kind):
+        return datetime.fromisoformat
+    others: dict[pa.DataType, Callable[[Any], Any]] = {pa.int64(): _whole, pa.float64(): float, pa.bool_(): _truth}
+    return others.get(kind, _text)
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, bool) or (not isinstance(value, str) and number != value) or not -(2**63) <= number < 2**63:
+        raise ValueError(value)
+    return number
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    text.encode()  # half a surrogate pair is no text
+    return text

@@ -1,0 +1,219 @@
+"""Serves `local-bigquery` on 127.0.0.1, mended where it differs from BigQuery in what Millrace needs.
+
+It runs in the environment of `requirements.txt` beside it, by file name; nothing here imports Millrace.
+"""
+
+import argparse
+import re
+import tempfile
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import duckdb_extensions
+from local_bigquery import errors
+from local_bigquery.catalog import ddl, names, tables
+from local_bigquery.engine import database, types
+from local_bigquery.errors import STATUSES, BigQueryError
+from local_bigquery.grpc import server
+from local_bigquery.jobs import load, merge, query, runner
+from local_bigquery.models import JobStatistics2
+from local_bigquery.settings import settings
+from local_bigquery.sql import script
+from local_bigquery.sql.translate import translate
+from sqlglot import exp
+
+EXTENSIONS = ("ducklake", "icu")
+TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.I)
+
+
+def submit_one_by_one() -> None:
+    """Of two jobs of one id that come at a time, one is refused."""
+    original, lock = runner.submit, threading.Lock()
+
+    def submit(*given: Any, **named: Any) -> Any:
+        with lock:
+            return original(*given, **named)
+
+    runner.submit = submit
+
+
+def try_merges_dry() -> None:
+    """A dry run of a MERGE names its tables; the emulator's engine can't explain one with several clauses."""
+    original = query._run
+
+    def run(cursor: Any, tree: Any, context: Any, destination: Any, config: Any, dry_run: bool, isolated: bool) -> Any:
+        if dry_run and isinstance(tree, exp.Merge):
+            translate(tree, context)
+            return JobStatistics2(statementType="MERGE")
+        return original(cursor, tree, context, destination, config, dry_run, isolated)
+
+    query._run = run
+
+
+def name_conflicts() -> None:
+    """A transaction that lost to another says so in BigQuery's words."""
+    said = "Transaction is aborted due to concurrent update against table; {name}"
+    errors.DUCKDB_ERRORS.insert(0, (re.compile(r"(?P<name>Failed to commit DuckLake)"), "invalidQuery", said))
+
+
+def name_new_tables() -> None:
+    """A job that creates a table from a query names it as its destination; dbt and clients read its rows there."""
+    original = query.execute
+
+    def execute(*given: Any, **named: Any) -> Any:
+        statistics, children, destination = original(*given, **named)
+        if destination is None and statistics.statementType == "CREATE_TABLE_AS_SELECT":
+            destination = statistics.ddlTargetTable
+        return statistics, children, destination
+
+    query.execute = execute
+
+
+class Nested:
+    """A cursor within a transaction, which refuses to begin another one without ending the one there is."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, *given: Any) -> Any:
+        """Run a statement."""
+        if sql == "BEGIN":
+            raise duckdb.TransactionException("a transaction is open")
+        return self._cursor.execute(sql, *given)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+def merge_within_transactions() -> None:
+    """A MERGE may be part of a script's transaction; the emulator tries to begin one, which ends DuckDB 1.5's."""
+    run_merge, run_sql = merge.run, script.Interpreter.sql
+
+    def sql(self: Any, statement: Any) -> None:
+        run_sql(self, statement)
+        if found := TRANSACTION.match(statement.text):
+            self.context.system["transaction"] = found[1].upper() == "BEGIN"
+
+    def run(cursor: Any, tree: Any, context: Any) -> Any:
+        return run_merge(Nested(cursor) if context.system.get("transaction") else cursor, tree, context)
+
+    script.Interpreter.sql, merge.run = sql, run
+
+
+def remember_digits() -> None:
+    """A column that was made a longer decimal is described as one."""
+    original = ddl.apply
+
+    def apply(tree: Any, project: str, dataset: str, *given: Any) -> None:
+        original(tree, project, dataset, *given)
+        for action in tree.find_all(exp.AlterColumn):
+            digits = [part.name for part in action.args["dtype"].expressions] if action.args.get("dtype") else []
+            if len(digits) == 2:
+                reference = names.reference(tree.find(exp.Table), project, dataset)
+                table = tables.load(*reference)
+                fields = [
+                    field.replace(precision=digits[0], scale=digits[1]) if field.name == action.name else field
+                    for field in tables.fields(table)
+                ]
+                tables.record(*reference, table.replace(schema={"fields": fields}))
+
+    ddl.apply = apply
+
+
+def read_lake(endpoint: str) -> None:
+    """Load jobs read `gs://` from a Cloud Storage server at `endpoint`."""
+    folder = Path(tempfile.mkdtemp(prefix="millrace-bigquery-"))
+
+    def paths(_: Any, uri: str) -> list[str]:
+        bucket, _slash, name = uri.removeprefix("gs://").partition("/")
+        address = f"{endpoint}/storage/v1/b/{bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media"
+        target = folder / urllib.parse.quote(uri, safe="")
+        try:
+            urllib.request.urlretrieve(address, target)  # noqa: S310  the endpoint is this machine's
+        except urllib.error.HTTPError as error:
+            raise BigQueryError("notFound", f"Not found: URI {uri}") from error
+        return [str(target)]
+
+    load.paths = paths
+
+
+def load_bytes() -> None:
+    """Bytes in Parquet are bytes; the emulator takes those of a declared column for base64 text."""
+    original = load._projection
+
+    def projection(config: Any, fields: Any, columns: Any) -> Any:
+        if config.sourceFormat == "PARQUET" and fields:
+            named = [(database.quote(field.name), types.duckdb_type(field)) for field in fields]
+            return ", ".join(f"CAST({name} AS {kind}) AS {name}" for name, kind in named), "false"
+        return original(config, fields, columns)
+
+    load._projection = projection
+
+
+def count_bytes() -> None:
+    """Dry runs tell the bytes of the tables that a statement reads, and `maximumBytesBilled` is kept to."""
+    STATUSES["bytesBilledLimitExceeded"] = (400, "INVALID_ARGUMENT")
+    original = query.execute
+
+    def execute(cur: Any, project: str, job: Any, config: Any, dry_run: bool = False, **named: Any) -> Any:
+        if not dry_run and config.maximumBytesBilled:
+            dry, _, _ = original(cur, project, None, config, dry_run=True)
+            refuse_above(int(config.maximumBytesBilled), read_bytes(dry))
+        statistics, *rest = original(cur, project, job, config, dry_run=dry_run, **named)
+        return statistics.replace(totalBytesProcessed=str(read_bytes(statistics))), *rest
+
+    query.execute = execute
+
+
+def refuse_above(most: int, found: int) -> None:
+    """Fail as BigQuery does."""
+    if found > most:
+        message = f"Query exceeded limit for bytes billed: {most}. {found} or higher required."
+        raise BigQueryError("bytesBilledLimitExceeded", message)
+
+
+def read_bytes(statistics: Any) -> int:
+    """Bytes of whole tables, as the emulator counts them: it knows no columns and no partitions."""
+    found = 0
+    for reference in statistics.referencedTables or []:
+        found += int(tables.load(*tables.reference(reference)).numBytes or 0)
+    return found
+
+
+def main() -> None:
+    """Serve until ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--grpc-port", type=int, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--lake", default="", help="address of a Cloud Storage server")
+    given = parser.parse_args()
+    for name in EXTENSIONS:
+        duckdb_extensions.import_extension(name)
+    settings.data_dir, settings.default_project_id = given.state, "local"
+    database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]  # needs another extension
+    submit_one_by_one()
+    try_merges_dry()
+    name_conflicts()
+    name_new_tables()
+    merge_within_transactions()
+    remember_digits()
+    count_bytes()
+    load_bytes()
+    if given.lake:
+        read_lake(given.lake)
+    import uvicorn
+    from local_bigquery import app
+
+    storage, _ = server.start("127.0.0.1", given.grpc_port)
+    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning")
+    storage.stop(None)
+
+
+if __name__ == "__main__":
+    main()

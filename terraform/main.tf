@@ -1,0 +1,155 @@
+# The Google Cloud resources of the platform, a module per concern. Names come from the code (names.auto.tfvars.json),
+# alerts from observability/alerts.yaml; no value of a secret is here or in the state.
+
+locals {
+  accounts = module.identities.emails
+  modellers = concat(
+    ["serviceAccount:${local.accounts["dbt"]}"],
+    var.model_in_cluster ? ["serviceAccount:${local.accounts["flow"]}"] : [],
+  )
+}
+
+module "services" {
+  source  = "./modules/services"
+  project = var.project
+}
+
+module "network" {
+  source     = "./modules/network"
+  region     = var.region
+  depends_on = [module.services]
+}
+
+module "identities" {
+  source           = "./modules/identities"
+  project          = var.project
+  service_accounts = var.service_accounts
+  # Kubernetes accounts ("namespace/name") that act as a service account.
+  workload_identities = {
+    "millrace-flows/flow"       = "flow"
+    "millrace/worker-cloud-run" = "worker"
+    "millrace/secrets"          = "secrets"
+    "millrace-flows/secrets"    = "secrets"
+    "airbyte/airbyte-admin"     = "airbyte"
+  }
+  depends_on = [module.services, module.cluster]
+}
+
+module "cluster" {
+  source              = "./modules/cluster"
+  project             = var.project
+  region              = var.region
+  network             = module.network.network
+  subnetwork          = module.network.subnetwork
+  operators           = var.operators
+  deletion_protection = var.deletion_protection
+  depends_on          = [module.services]
+}
+
+module "registry" {
+  source  = "./modules/registry"
+  project = var.project
+  region  = var.region
+  readers = {
+    nodes    = "serviceAccount:${module.cluster.node_account}"
+    dataflow = "serviceAccount:${local.accounts["dataflow"]}"
+  }
+  writers    = { ci = "serviceAccount:${local.accounts["ci"]}" }
+  depends_on = [module.services]
+}
+
+module "lake" {
+  source              = "./modules/lake"
+  project             = var.project
+  location            = var.location
+  landed_topic        = module.events.topic_ids[var.landed_topic]
+  manifests_prefix    = var.manifests_prefix
+  raw_prefix          = var.raw_prefix
+  temporary_prefixes  = var.temporary_prefixes
+  deletion_protection = var.deletion_protection
+  writers             = { for role in ["flow", "dataflow", "dbt"] : role => "serviceAccount:${local.accounts[role]}" }
+  extractors          = { airbyte = "serviceAccount:${local.accounts["airbyte"]}" }
+  readers             = var.scientists
+  depends_on          = [module.services]
+}
+
+module "events" {
+  source       = "./modules/events"
+  project      = var.project
+  topics       = var.topics
+  push_account = local.accounts["push"]
+  gateway_url  = "https://${var.domain}/push"
+  publishers = merge(
+    { for topic in var.published_topics : "${topic}/flow" => { topic = topic, member = "serviceAccount:${local.accounts["flow"]}" } },
+    { for topic in var.published_topics : "${topic}/dbt" => { topic = topic, member = "serviceAccount:${local.accounts["dbt"]}" } },
+  )
+  depends_on = [module.services]
+}
+
+module "secrets" {
+  source        = "./modules/secrets"
+  project       = var.project
+  rotated_topic = module.events.topic_ids[var.rotated_topic]
+  secrets       = var.secrets
+  readers = {
+    prefect = {
+      secrets = "serviceAccount:${local.accounts["secrets"]}"
+      dbt     = "serviceAccount:${local.accounts["dbt"]}"
+    }
+    flow    = { flow = "serviceAccount:${local.accounts["flow"]}" }
+    airbyte = { airbyte = "serviceAccount:${local.accounts["airbyte"]}" }
+    slack   = {}
+  }
+  depends_on = [module.services]
+}
+
+module "warehouse" {
+  source              = "./modules/warehouse"
+  project             = var.project
+  location            = var.location
+  raw_datasets        = var.raw_datasets
+  platform_datasets   = var.platform_datasets
+  mergers             = ["serviceAccount:${local.accounts["flow"]}"]
+  modellers           = local.modellers
+  scientists          = var.scientists
+  analysts            = var.analysts
+  deletion_protection = var.deletion_protection
+  depends_on          = [module.services]
+}
+
+module "database" {
+  source              = "./modules/database"
+  region              = var.region
+  network             = module.network.network_id
+  tier                = var.database_tier
+  deletion_protection = var.deletion_protection
+  depends_on          = [module.network]
+}
+
+module "observability" {
+  source         = "./modules/observability"
+  project        = var.project
+  alerts_file    = "${path.root}/../observability/alerts.yaml"
+  dashboard_file = "${path.root}/../observability/dashboard.json"
+  domain         = var.domain
+  slack_channel  = var.slack_channel
+  alert_email    = var.alert_email
+  freshness_s    = var.freshness_s
+  depends_on     = [module.services]
+}
+
+module "budget" {
+  count           = var.billing_account == "" ? 0 : 1
+  source          = "./modules/budget"
+  project         = var.project
+  billing_account = var.billing_account
+  amount          = var.monthly_budget
+  channels        = module.observability.channels
+}
+
+module "ci" {
+  count      = var.github_repository == "" ? 0 : 1
+  source     = "./modules/ci"
+  repository = var.github_repository
+  account_id = module.identities.ids["ci"]
+}

@@ -1,0 +1,43 @@
+variable "project" {
+  type = string
+}
+
+variable "location" {
+  type = string
+}
+
+variable "landed_topic" {
+  description = "Id of the topic that manifests are announced on."
+  type        = string
+}
+
+variable "manifests_prefix" {
+  type = string
+}
+
+variable "raw_prefix" {
+  type = string
+}
+
+variable "temporary_prefixes" {
+  type = list(string)
+}
+
+variable "deletion_protection" {
+  type = bool
+}
+
+variable "writers" {
+  description = "Members that read and write all objects, by role."
+  type        = map(string)
+}
+
+variable "extractors" {
+  description = "Members that write raw files, by role."
+  type        = map(string)
+}
+
+variable "readers" {
+  description = "Members that read raw files."
+  type        = list(string)
+}

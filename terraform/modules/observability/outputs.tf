@@ -1,0 +1,4 @@
+output "channels" {
+  description = "Ids of the notification channels."
+  value       = local.channels
+}

@@ -1,0 +1,21 @@
+terraform {
+  required_version = ">= 1.9"
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = "~> 6.50"
+    }
+  }
+  # The bucket is told by `terraform init -backend-config=bucket=…`: see docs/deploy.md.
+  backend "gcs" {
+    prefix = "millrace"
+  }
+}
+
+provider "google" {
+  project               = var.project
+  region                = var.region
+  billing_project       = var.project
+  user_project_override = true
+  default_labels        = { app = "millrace" }
+}

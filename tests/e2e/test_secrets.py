@@ -1,0 +1,63 @@
+"""No secret is stored or printed but where it must be: everything that the stack left is searched for every value."""
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+
+from local.stack.credentials import load_credentials
+from tests.e2e.stack import Stack, processes_of
+from tests.servers import wait_until
+
+HOLDERS = ("credentials.json", "secrets/secrets.json")  # the administrator's own list, and Secret Manager
+
+
+def forms(value: bytes) -> Iterator[bytes]:
+    """A value as it may stand in a file: plain, quoted, as hex, inside base64."""
+    yield value
+    yield value.hex().encode()
+    if (quoted := quote(value, safe="").encode()) != value:
+        yield quoted
+    for before in range(3):
+        encoded = base64.b64encode(bytes(before) + value).rstrip(b"=")
+        yield encoded[(0, 2, 3)[before] : len(encoded) - ((before + len(value)) % 3 > 0)]
+
+
+def search(folder: Path, wanted: dict[str, list[bytes]]) -> set[tuple[str, str]]:
+    """Files that hold one of the values, with its name."""
+    found = set()
+    for file in (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:  # a server tidied up meanwhile
+            continue
+        for name, needles in wanted.items():
+            if any(needle in data for needle in needles):
+                found.add((str(file.relative_to(folder)), name))
+    return found
+
+
+def test_no_secret_is_found_in_anything_the_stack_stored_or_printed(stack: Stack) -> None:
+    values = load_credentials(stack.place)
+    assert stack.run("rotation/rotation").state == "COMPLETED"
+    printed = stack.administer("blocks.register") + stack.administer("blocks.airbyte", "plan")
+    printed += "".join(processes_of(stack.state))
+    wanted = {name: list(forms(value.encode())) for name, value in values.items()}
+    found = search(stack.state, wanted)
+    holders = {file for file, _ in found if file in HOLDERS}
+    assert holders == set(HOLDERS), "the search finds what is there"
+    assert {place for place in found if place[0] not in HOLDERS} == set()
+    assert [name for name, value in values.items() if value in printed] == []
+
+
+def test_only_the_servers_that_check_a_secret_have_it_in_their_environment(stack: Stack) -> None:
+    values = load_credentials(stack.place)
+    pids = stack.pids()
+    wait_until(lambda: all(psutil.pid_exists(pid) for pid in pids.values()), "all parts run")
+    for service, pid in pids.items():
+        there = set(psutil.Process(pid).environ().values())
+        held = {name for name, value in values.items() if value in there}
+        expected = {"airbyte": {"airbyte-client-id", "airbyte-client-secret"}, "slack": {"slack-token"}}
+        assert held == expected.get(service, set()), service

@@ -1,0 +1,131 @@
+"""One stream on either engine, for tests whose bodies are the same on both; and the page that tells their results."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from beam_job.batches import Limits, close_batch, open_batch
+from beam_job.commit import commit_batch
+from contracts import names
+from contracts.batch import Balance, Batch, Staged
+from contracts.stream import StreamContract
+from lake.store import Lake
+from tests.bigquery import BigQuery, lake_for
+from tests.integration.in_process import MemoryLake, stage_plainly
+from tests.integration.merging import NOON, Merging
+from warehouse.duckdb import DuckDBWarehouse
+from warehouse.port import Warehouse
+
+ENGINES = [
+    pytest.param("duckdb", marks=pytest.mark.engines),
+    pytest.param("bigquery", marks=[pytest.mark.engines, pytest.mark.bigquery]),
+]
+
+
+@dataclass
+class Engine:
+    """A warehouse with what differs about reading it: how schemas are named, and how tables are made by hand."""
+
+    name: str
+    warehouse: Warehouse
+    lake: Lake
+    schema: Callable[[str], str]
+    read: Callable[[str], list[tuple[Any, ...]]]
+    build: Callable[[str, dict[str, str]], None]
+    again: Callable[[], Warehouse]
+    differs: list[str] = field(default_factory=list)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows; `{raw}`, `{ops}` and `{marts}` are schemas."""
+        return self.read(sql.format(raw=self.schema("raw_shop"), ops=self.schema("ops"), marts=self.schema("marts")))
+
+    def note(self, engine: str, what: str) -> bool:
+        """Whether this is that engine; if so the page tells what is different there."""
+        if self.name == engine:
+            self.differs.append(what)
+        return self.name == engine
+
+
+class OnEngine(Merging):
+    """A stream merged on an engine, without Beam."""
+
+    def __init__(self, engine: Engine, contract: StreamContract) -> None:
+        super().__init__(engine.lake, Path("/nowhere"), contract)
+        self.engine, self.warehouse = engine, engine.warehouse  # type: ignore[assignment]
+
+    def opened(self) -> Batch:
+        batch = open_batch(self.lake, self.warehouse, self.contract, limits=Limits(), now=NOON)
+        assert batch is not None
+        return batch
+
+    def staged(self, batch: Batch) -> Staged:
+        return stage_plainly(self.lake, self.contract, batch)
+
+    def commit(self, batch: Batch, staged: Staged | None = None, warehouse: Warehouse | None = None) -> Balance:
+        return commit_batch(
+            self.lake, warehouse or self.warehouse, self.contract, batch, staged or self.staged(batch),
+            run_id="test", at=NOON,
+        )  # fmt: skip
+
+    def merge(self) -> list[Balance]:
+        balances = []
+        while batch := open_batch(self.lake, self.warehouse, self.contract, limits=Limits(), now=NOON):
+            balances.append(self.commit(batch))
+            close_batch(self.lake, batch)
+        return balances
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.engine.query(sql)
+
+    def live(self) -> dict[int, str]:
+        view = names.live_view(self.contract.stream)
+        return dict(self.query(f"SELECT id, name FROM {{raw}}.{view}"))  # type: ignore[arg-type]
+
+
+@contextmanager
+def duckdb_engine(folder: Path) -> Iterator[Engine]:
+    def make() -> DuckDBWarehouse:
+        return DuckDBWarehouse(f"duckdb:///{folder}/w.duckdb", f"duckdb:///{folder}/p.duckdb")
+
+    warehouse = make()
+
+    def read(sql: str) -> list[tuple[Any, ...]]:
+        file = folder / ("p.duckdb" if "marts." in sql else "w.duckdb")
+        with duckdb.connect(str(file), read_only=True) as db:
+            db.execute("SET TimeZone = 'UTC'")
+            return db.execute(sql).fetchall()
+
+    def build(candidate: str, tables: dict[str, str]) -> None:
+        with duckdb.connect(warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_PATH"]) as db:
+            db.execute("CREATE SCHEMA IF NOT EXISTS marts")
+            for name, query in tables.items():
+                db.execute(f"CREATE OR REPLACE TABLE marts.{name} AS {query}")
+
+    yield Engine("duckdb", warehouse, MemoryLake(), str, read, build, make)
+
+
+@contextmanager
+def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
+    with ExitStack() as stack:
+        prefix, lake = stack.enter_context(found.prefix()), stack.enter_context(lake_for(found, emulated))
+        client, warehouse = found.client(), found.warehouse(prefix)
+
+        def read(sql: str) -> list[tuple[Any, ...]]:
+            return [tuple(row.values()) for row in client.query(sql).result()]
+
+        def build(candidate: str, tables: dict[str, str]) -> None:
+            dataset = warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_DATASET"]
+            for name, query in tables.items():
+                read(f"CREATE OR REPLACE TABLE {dataset}.{name} AS {query}")
+
+        yield Engine(
+            "bigquery", warehouse, lake, lambda schema: f"{prefix}_{schema}", read, build,
+            lambda: found.warehouse(prefix),
+        )  # fmt: skip
+        warehouse.close()
+        client.close()

@@ -1,0 +1,168 @@
+"""Each alert's filter matches the lines of its failure, and of nothing else; lines are those that the code wrote."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from contracts.errors import BalanceError
+from contracts.ledger import LedgerEntry
+from contracts.source import load_sources
+from local.identity.tokens import sign_oidc
+from tasks.report_freshness import freshness
+from tests.captured import Line, Lines, captured
+from tests.integration.in_process import InProcess
+from tests.integration.merging import contract, parquet, upsert
+from tests.integration.prefect_server import prefect_server
+from tests.integration.test_balance import counted
+from tests.log_filter import compile_filter
+from tests.servers import ROOT, free_port, listens, process, server, wait_until
+from tests.unit.test_docs import anchors
+
+TOLD = yaml.safe_load((ROOT / "observability" / "alerts.yaml").read_text())
+FILTERS = {name: compile_filter(metric["filter"]) for name, metric in TOLD["metrics"].items()}
+INNOCENT = {"reconciled", "merges", "merges_complete", "freshness_checks", "freshness_kept"}
+AUDIENCE, ACCOUNT = "https://gateway.test/push", "push@millrace-test.iam.gserviceaccount.com"
+
+
+def hits(lines: list[Line]) -> set[str]:
+    """Metrics that count at least one of the lines."""
+    return {name for name, fits in FILTERS.items() if any(fits(line) for line in lines)}
+
+
+def merge_whole() -> None:
+    made = InProcess(contract())
+    made.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 12)])
+    assert made.merge()
+
+
+def refuse_a_row() -> None:
+    made = InProcess(contract())
+    made.land(rows=[upsert(1, 10), upsert(None, 11)])
+    made.merge()
+
+
+def refuse_a_file() -> None:
+    made = InProcess(contract())
+    made.land(made.put(parquet([upsert(1, 10)])), made.put(b"no parquet", part=1))
+    made.merge()
+
+
+def lose_a_row() -> None:
+    made = InProcess(contract())
+    made.land(rows=[upsert(1, 10)])
+    with counted("count_stale"), pytest.raises(BalanceError):
+        made.merge()
+
+
+def start_a_log_over() -> None:
+    made = InProcess(contract())
+    made.land(rows=[upsert(n, 1000) for n in range(200)])
+    made.merge()
+    made.land(rows=[upsert(n, 10) for n in range(200)])
+    made.merge()
+
+
+def block_a_snapshot() -> None:
+    made = InProcess(contract(mode="overwrite", order=[]))
+    made.land(rows=[upsert(1, 10)], generation_id=1)
+    made.merge()
+    made.land(made.put(parquet([upsert(1, 11)])), made.put(b"no parquet", part=1), generation_id=2)
+    made.merge()
+
+
+MERGES: dict[str, tuple[Callable[[], None], set[str]]] = {
+    "a whole merge": (merge_whole, {"merges", "merges_complete"}),
+    "a refused row": (refuse_a_row, {"merges", "quarantined"}),
+    "a refused file": (refuse_a_file, {"merges", "quarantined"}),
+    "a lost row": (lose_a_row, {"merges_unbalanced"}),
+    "a log that started over": (start_a_log_over, {"merges", "merges_complete", "stale_storms"}),
+    "a blocked snapshot": (block_a_snapshot, {"merges", "merges_complete", "quarantined", "replacements_blocked"}),
+}
+
+
+@pytest.mark.parametrize("failure", MERGES)
+def test_a_failure_of_the_merge_hits_its_metrics_and_no_other(failure: str) -> None:
+    fail, wanted = MERGES[failure]
+    with captured() as lines:
+        fail()
+    found = hits(lines)
+    assert found - {"merges_complete"} == wanted - {"merges_complete"}
+    if failure in ("a whole merge", "a refused row"):
+        assert ("merges_complete" in found) is ("merges_complete" in wanted)
+
+
+def test_the_gateways_lines_hit_only_what_they_tell(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "gateway.log"
+    with server("identity", tmp_path / "identity") as certs, prefect_server(free_port()) as prefect:
+        env = {
+            "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE, "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
+            "MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{certs}/certs", "PREFECT_API_URL": prefect.url,
+        }  # fmt: skip
+        with process("-m", "gateway", "--port", str(port), env=env, log=log):
+            wait_until(lambda: listens(port), "the gateway answers")
+            token = sign_oidc(tmp_path / "identity", AUDIENCE, ACCOUNT, time.time())
+            good = json.dumps({"message": {"messageId": "1", "publishTime": "2026-01-01T12:00:00Z", "data": "",
+                                           "attributes": {"source": "shop"}}, "subscription": "s"})  # fmt: skip
+            heard = [
+                hits(_push(port, log, body, token, prefect.answer))
+                for body, token, prefect.answer in
+                ((good, token, 204), ("no json", token, 204), (good, "forged", 204), (good, token, 503))
+            ]  # fmt: skip
+    assert heard == [set(), {"pushes_refused"}, {"pushes_refused"}, {"pushes_unavailable"}]
+
+
+def _push(port: int, log: Path, body: str, token: str, _: int) -> list[Line]:
+    """What the gateway logs of one push; it is written before the answer."""
+    before = len(log.read_text().splitlines())
+    url = f"http://127.0.0.1:{port}/push/ingest-requested"
+    httpx.post(url, content=body, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+    return [json.loads(line) for line in log.read_text().splitlines()[before:]]
+
+
+@pytest.mark.parametrize(
+    ("age_h", "wanted"),
+    [(1, {"freshness_checks", "freshness_kept"}), (37, {"freshness_checks"}), (None, {"freshness_checks"})],
+)
+def test_a_stream_is_fresh_as_long_as_its_contract_says(age_h: int | None, wanted: set[str]) -> None:
+    flights = load_sources(ROOT / "sources")["airport_ops"].stream("flights")
+    now = datetime(2026, 1, 3, tzinfo=UTC)
+    entry: dict[str, Any] = {
+        "kind": "merged",
+        "batch_id": "b",
+        "source": "airport_ops",
+        "stream": "flights",
+        "run_id": "r",
+    }
+    old = [
+        LedgerEntry(**entry, at=now - timedelta(hours=h)) for h in (age_h, 100) if age_h is not None and h is not None
+    ]
+    handler = Lines()
+    for fields in freshness([flights], old, now):
+        record = {"name": "tasks", "msg": "x", "event": "stream.freshness", "fields": fields}
+        handler.emit(logging.makeLogRecord(record))
+    assert hits(handler.lines) == wanted
+
+
+def test_every_alert_has_its_metric_and_its_place_in_operations() -> None:
+    runbook = anchors(ROOT / "docs" / "operations.md")
+    alerts = [*TOLD["alerts"], *TOLD["absences"], *TOLD["objectives"].values()]
+    assert [a["runbook"] for a in alerts if a["runbook"] not in runbook] == []
+    used = {a["metric"] for a in alerts if "metric" in a}
+    used |= {o[side] for o in TOLD["objectives"].values() for side in ("good", "total")}
+    assert used == set(TOLD["metrics"])
+    assert used - INNOCENT == {a["metric"] for a in TOLD["alerts"] if "metric" in a}
+
+
+def test_the_dashboard_shows_metrics_that_exist() -> None:
+    text = (ROOT / "observability" / "dashboard.json").read_text()
+    shown = {part.split('\\"')[0] for part in text.split("user/millrace/")[1:]}
+    assert shown <= set(TOLD["metrics"])
+    assert {"reconciled", "merges", "runs_failed"} <= shown

@@ -1,0 +1,205 @@
+"""What only BigQuery's adapter does: jobs that run once, retries, budgets, resumed publications. On the emulator."""
+
+import threading
+import uuid
+from collections.abc import Iterator
+from unittest import mock
+
+import pytest
+from google.api_core.exceptions import BadRequest
+
+from beam_job.batches import pending
+from contracts.errors import BalanceError, BudgetExceeded, ServiceUnavailable, WarehouseRefused
+from tests.bigquery import BigQuery
+from tests.integration.engines import Engine, OnEngine, bigquery_engine
+from tests.integration.merging import NOON, contract, upsert
+from tests.proxy import Proxy
+from tests.servers import free_port
+from warehouse import bigquery_commit, bigquery_merge_sql
+from warehouse.bigquery import BigQueryWarehouse
+from warehouse.bigquery_jobs import Jobs, is_transient
+from warehouse.bigquery_sql import Place
+
+pytestmark = pytest.mark.bigquery
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, bigquery: BigQuery) -> Iterator[Engine]:
+    with bigquery_engine(bigquery, request.getfixturevalue("lake")) as found:
+        yield found
+
+
+@pytest.fixture
+def jobs(bigquery: BigQuery) -> Jobs:
+    return Jobs(Place(bigquery.project, bigquery.location), bigquery.endpoint, retry_s=3)
+
+
+def warehouse_of(engine: Engine) -> BigQueryWarehouse:
+    assert isinstance(engine.warehouse, BigQueryWarehouse)
+    return engine.warehouse
+
+
+def test_a_job_of_a_name_runs_once_whoever_asks(jobs: Jobs, engine: Engine) -> None:
+    warehouse_of(engine).append()
+    table = f"{engine.schema('ops')}.counted"
+    jobs.rows(f"CREATE TABLE {table} (n INT64)", step="test")
+    name = uuid.uuid4().hex
+    others = [Jobs(jobs.place, jobs._endpoint, retry_s=3) for _ in range(4)]
+    threads = [
+        threading.Thread(target=other.query, args=(name, f"INSERT INTO {table} VALUES (1)"), kwargs={"step": "test"})
+        for other in others
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert jobs.rows(f"SELECT COUNT(*) FROM {table}", step="test") == [(1,)]
+
+
+def test_a_failed_job_gives_way_to_the_next_attempt_and_lost_work_to_another(jobs: Jobs, engine: Engine) -> None:
+    name = uuid.uuid4().hex
+    missing = f"SELECT COUNT(*) FROM {engine.schema('ops')}.ledger"
+    with pytest.raises(WarehouseRefused, match=r"BigQuery refused test: .*Not found"):
+        jobs.query(name, missing, step="test")
+    warehouse_of(engine).append(*[])
+    warehouse_of(engine)._schema.make_ops()
+    assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
+    assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
+    assert jobs.query(name, missing, step="test", holds=lambda _: False).job_id == f"millrace-{name}-3"
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [("backendError", True), ("rateLimitExceeded", True), ("jobRateLimitExceeded", True), ("internalError", True),
+     ("invalidQuery", False), ("quotaExceeded", False), ("accessDenied", False), ("resourcesExceeded", False)],
+)  # fmt: skip
+def test_only_reasons_that_are_documented_as_passing_are_tried_again(error: str, again: bool) -> None:
+    assert is_transient(BadRequest("it failed", errors=[{"reason": error}])) == again
+
+
+def test_a_server_that_is_not_there_is_named_and_heals_by_itself(bigquery: BigQuery) -> None:
+    gone = bigquery.warehouse("gone", endpoint=f"http://127.0.0.1:{free_port()}", retry_s=0.5)
+    with pytest.raises(ServiceUnavailable, match="BigQuery did not serve"):
+        gone.ledger()
+
+
+def test_a_server_that_refuses_is_quoted(bigquery: BigQuery) -> None:
+    proxy = Proxy(int(bigquery.endpoint.rsplit(":", 1)[1]))
+    try:
+        refused = bigquery.warehouse("refused", endpoint=proxy.url, retry_s=0.5)
+        with proxy.refusing("GET"), pytest.raises(WarehouseRefused, match="refused by the test"):
+            refused.ledger()
+    finally:
+        proxy.close()
+
+
+def test_a_commit_whose_answer_is_lost_is_found_committed(engine: Engine, bigquery: BigQuery) -> None:
+    merging = OnEngine(engine, contract())
+    merging.land(rows=[upsert(1, 10)])
+    batch = merging.opened()
+    staged = merging.staged(batch)
+    proxy = Proxy(int(bigquery.endpoint.rsplit(":", 1)[1]))
+    try:
+        prefix = engine.schema("").rstrip("_")
+        deaf = bigquery.warehouse(prefix, endpoint=proxy.url, retry_s=0.5)
+        with proxy.refusing(r"POST \S*/jobs.*millrace-balance"), pytest.raises(WarehouseRefused):
+            deaf.commit(merging.contract, batch, staged, merging.lake, run_id="lost", at=NOON)
+        assert proxy.refused > 0
+    finally:
+        proxy.close()
+    assert merging.commit(batch, staged).merged == 1
+    assert merging.query("SELECT epoch FROM {ops}.head__shop__orders") == [(1,)]
+    assert merging.query("SELECT COUNT(*) FROM {ops}.ledger") == [(1,)]
+
+
+def test_a_balance_that_is_wrong_in_the_transaction_rolls_all_of_it_back(engine: Engine) -> None:
+    merging = OnEngine(engine, contract())
+    merging.land(rows=[upsert(1, 10)])
+    batch = merging.opened()
+    staged = merging.staged(batch)
+    with (
+        mock.patch.object(bigquery_merge_sql, "count_stale", return_value=["SELECT 5"]),
+        pytest.raises(BalanceError, match=r"merged 1 .* stale 5"),
+    ):
+        merging.commit(batch, staged)
+    assert (merging.live(), merging.warehouse.ledger()) == ({}, [])
+    assert merging.query("SELECT epoch FROM {ops}.head__shop__orders") == [(0,)]
+    assert merging.commit(batch, staged).merged == 1
+
+
+def test_a_batch_over_the_budget_stays_pending_and_others_go_on(engine: Engine, bigquery: BigQuery) -> None:
+    large, small = OnEngine(engine, contract()), OnEngine(engine, contract(stream="small"))
+    large.land(rows=[upsert(i, 10) for i in range(2000)])
+    small.land(rows=[upsert(1, 10)])
+    thrifty = bigquery.warehouse(engine.schema("").rstrip("_"), max_bytes_billed=100_000)
+    batch, other = large.opened(), small.opened()
+    with pytest.raises(BudgetExceeded, match=r"shop\.orders would read [\d,]+ bytes, more than .* it stays pending"):
+        large.commit(batch, warehouse=thrifty)
+    assert len(pending(large.lake, large.warehouse, large.contract)) == 1
+    assert large.query("SELECT epoch FROM {ops}.head__shop__orders") == [(0,)]
+    assert small.commit(other, warehouse=thrifty).merged == 1
+    assert large.commit(batch).merged == 2000
+
+
+def test_a_query_that_would_bill_too_much_is_refused(engine: Engine, bigquery: BigQuery) -> None:
+    merging = OnEngine(engine, contract())
+    merging.land(rows=[upsert(1, 10)])
+    merging.merge()
+    thrifty = bigquery.warehouse(engine.schema("").rstrip("_"), max_bytes_billed=1)
+    with pytest.raises(BudgetExceeded, match=r"(?s)limit for bytes billed.*Raise warehouse\.max_bytes_billed"):
+        thrifty.ledger()
+
+
+def test_a_table_is_not_changed_more_often_than_a_day_allows(engine: Engine) -> None:
+    merging = OnEngine(engine, contract())
+    merging.land(rows=[upsert(1, 10)])
+    merging.merge()
+    merging.land(rows=[upsert(2, 10)])
+    batch = merging.opened()
+    with (
+        mock.patch.object(bigquery_commit, "MOST_MODIFICATIONS", 1),
+        pytest.raises(BudgetExceeded, match="was changed 1 times within a day"),
+    ):
+        merging.commit(batch)
+    assert merging.commit(batch).merged == 1
+
+
+def test_a_publication_that_died_between_two_copies_is_finished(engine: Engine) -> None:
+    engine.build("candidate_1", {"a": "SELECT 1 AS id", "b": "SELECT 1 AS id", "c": "SELECT 1 AS id"})
+    engine.warehouse.publish("candidate_1")
+    engine.build("candidate_2", {"a": "SELECT 2 AS id", "b": "SELECT 2 AS id", "c": "SELECT 2 AS id"})
+    dying = warehouse_of(engine)
+    copied: list[str] = []
+    original = dying._marts._copy
+
+    def copy(candidate: str, name: str) -> None:
+        if copied:
+            raise KeyboardInterrupt
+        copied.append(name)
+        original(candidate, name)
+
+    with mock.patch.object(dying._marts, "_copy", copy), pytest.raises(KeyboardInterrupt):
+        dying.publish("candidate_2")
+    shown = "SELECT (SELECT id FROM {marts}.a), (SELECT id FROM {marts}.b), (SELECT id FROM {marts}.c)"
+    assert (copied, engine.query(shown)) == (["a"], [(2, 1, 1)])
+    assert engine.again().publish("candidate_2") == {"a": 1, "b": 1, "c": 1}
+    assert engine.query(shown) == [(2, 2, 2)]
+    steps = engine.query(
+        "SELECT mart FROM {ops}.publications WHERE candidate = 'candidate_2' AND step = 'copied' ORDER BY mart"
+    )
+    assert steps == [("a",), ("b",), ("c",)]
+
+
+def test_jobs_bear_labels_and_staging_is_gone_after_the_commit(engine: Engine, bigquery: BigQuery) -> None:
+    merging = OnEngine(engine, contract())
+    merging.land(rows=[upsert(1, 10)])
+    merging.merge()
+    client = bigquery.client()
+    ids = [job for job in client.list_jobs(max_results=50) if "shop-orders" in job.job_id]
+    kinds = {job.labels.get("millrace_step"): job.labels for job in ids}
+    assert kinds["commit"] == {"millrace_step": "commit", "millrace_source": "shop", "millrace_stream": "orders"}
+    assert set(kinds) == {"commit", "load"}
+    staging = client.get_dataset(f"{bigquery.project}.{engine.schema('staging')}")
+    assert staging.default_table_expiration_ms == 3 * 24 * 3600 * 1000
+    assert list(client.list_tables(staging)) == []
+    client.close()

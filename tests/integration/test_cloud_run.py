@@ -1,0 +1,122 @@
+"""The real worker of the pool `cloud-run`: what it asks of Cloud Run for a run, and how it takes the end."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from google.api_core.client_options import ClientOptions
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+
+from blocks.pools import load_pools
+from contracts import cloud
+from tests.integration.cloud_run_server import CloudRunServer, cloud_run_server, errors, schemas
+from tests.integration.test_deploy import client as client
+from tests.servers import ROOT, free_port
+from tests.slow import slow
+from tests.unit.test_kubernetes import settings_of
+
+AUTH = "admin:of-the-test"
+PROJECT = "millrace-example"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
+    """Cloud Run, and a service account whose tokens it gives."""
+    with cloud_run_server(free_port()) as running:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        account = {
+            "type": "service_account", "project_id": PROJECT, "private_key_id": "1", "private_key": key.decode(),
+            "client_email": cloud.account_email(cloud.WORKER, PROJECT), "token_uri": f"{running.url}/token",
+        }  # fmt: skip
+        (tmp_path / "account.json").write_text(json.dumps(account))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+        monkeypatch.setattr(  # the worker has no setting for its endpoint
+            "prefect_gcp.workers.cloud_run_v2.ClientOptions",
+            lambda api_endpoint: ClientOptions(api_endpoint=running.url),
+        )
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"launchStag": "GA"}, "job.launchStag: no such field"), ({"launchStage": "SOON"}, "'SOON' is none of"),
+     ({"template": {"template": {"containers": {}}}}, "containers: expected a list"),
+     ({"template": {"template": {"maxRetries": "0"}}}, "expected integer, got '0'")],
+)  # fmt: skip
+def test_the_check_finds_what_cloud_run_would_refuse(change: dict[str, Any], said: str) -> None:
+    found = errors(change, schemas()["GoogleCloudRunV2Job"], schemas())
+    assert [error for error in found if said in error], found
+
+
+class TestTheWorker:
+    """With a Prefect server."""
+
+    pytestmark = slow()
+
+    @pytest.fixture
+    def run(self, client: SyncPrefectClient) -> str:
+        """A run of the model that waits for the worker."""
+        from prefect.flows import load_flow_from_entrypoint
+
+        pools = load_pools(settings_of("gke"))
+        if "cloud-run" not in {p.name for p in client.read_work_pools()}:
+            client.create_work_pool(WorkPoolCreate(name="cloud-run", **pools["cloud-run"]))
+        flow = load_flow_from_entrypoint(str(ROOT / "flows" / "model.py:model"), use_placeholder_flow=False)
+        deployment = client.create_deployment(
+            flow_id=client.create_flow(flow), name="model", work_pool_name="cloud-run", path=str(ROOT),
+            entrypoint="flows/model.py:model", job_variables={"cpu": "2", "memory": "4Gi"},
+        )  # fmt: skip
+        return str(client.create_flow_run_from_deployment(deployment).id)
+
+    @staticmethod
+    def work() -> None:
+        """Let the worker take what waits, and see it through."""
+        from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerV2
+
+        worker = CloudRunWorkerV2(work_pool_name="cloud-run", create_pool_if_not_found=False)
+        with temporary_settings({PREFECT_API_AUTH_STRING: AUTH}):
+            asyncio.run(worker.start(run_once=True))
+
+    def test_a_run_is_a_job_with_its_account_limits_and_network_and_secrets_by_name(
+        self, run: str, server: CloudRunServer, client: SyncPrefectClient
+    ) -> None:
+        self.work()
+        [job] = server.jobs.values()
+        task = job["template"]["template"]
+        assert task["serviceAccount"] == cloud.account_email(cloud.DBT, PROJECT)
+        assert (task["timeout"], task["maxRetries"]) == ("7200s", 0)
+        assert task["vpcAccess"]["networkInterfaces"] == [{"network": "millrace", "subnetwork": "millrace"}]
+        [container] = task["containers"]
+        assert container["image"] == settings_of("gke").pools.image
+        assert container["resources"] == {"limits": {"cpu": "2", "memory": "4Gi"}}
+        assert container["command"][:2] == ["prefect", "flow-run"]
+        env = {e["name"]: e for e in container["env"]}
+        assert env["PREFECT_API_AUTH_STRING"]["valueSource"]["secretKeyRef"] == {
+            "secret": "prefect-api-auth-string", "version": "latest",
+        }  # fmt: skip
+        assert AUTH not in json.dumps(job)
+        assert env["MILLRACE_WAREHOUSE__URL"]["value"] == f"bigquery://{PROJECT}/EU"
+        assert env["PREFECT__FLOW_RUN_ID"]["value"] == run
+        asked = [(method, path) for method, path, _ in server.calls if path != "/token"]
+        assert asked[0] == ("POST", f"/v2/projects/{PROJECT}/locations/europe-west1/jobs")
+        assert asked[-1][0] == "DELETE"
+        assert all(auth == "Bearer token" for _, path, auth in server.calls if path != "/token")
+
+    def test_a_job_that_fails_makes_its_run_crashed(
+        self, run: str, server: CloudRunServer, client: SyncPrefectClient
+    ) -> None:
+        server.outcome = "CONDITION_FAILED"
+        self.work()
+        state = client.read_flow_run(uuid.UUID(run)).state
+        assert state
+        assert state.is_crashed()

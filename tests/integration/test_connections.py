@@ -1,0 +1,213 @@
+"""Connections as code: what a plan says, what its application does, and what neither ever shows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blocks.agreement import check_secrets
+from blocks.connections import Change, Connections, by_reference
+from blocks.differences import differences
+from blocks.secrets import MillraceCredentials
+from contracts.errors import SecretError, ServiceUnavailable, SettingsError
+from contracts.source import SecretReference, SourceContract, parse_source
+from tests.integration.airbyte_place import PROJECT, AirbytePlace, airbyte_server, secret_manager, secrets_server
+from tests.servers import free_port
+
+SHOP = """
+source: {name}
+connector:
+  image: {image}
+  version: '{version}'
+  config:
+    host: {host}
+    login: {{user: reader, password: {{secret: airport-ops-password}}}}
+    tables: [orders, items]
+schedule: {schedule}
+streams:
+  orders:
+    mode: append
+    key: [id]
+    order: [at]
+    columns: {{id: {{type: int64, nullable: false}}, at: {{type: timestamp}}}}
+"""
+LAKE = "gs://lake"
+
+
+def shop(name: str, **changes: str) -> SourceContract:
+    given = {"image": f"test/{name}", "version": "1", "host": "db.one", "schedule": "manual"} | changes
+    return parse_source(SHOP.format(name=name, **given), f"{name}.yaml")
+
+
+@pytest.fixture(scope="module")
+def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirbytePlace]:
+    """An Airbyte that runs nothing, and a Secret Manager."""
+    folder = tmp_path_factory.mktemp("airbyte")
+    with secrets_server(folder) as secrets_port, airbyte_server(folder, 1, secrets_port) as port:
+        place = AirbytePlace(folder, port, secrets_port)
+        with place.client:
+            yield place
+
+
+def planned(airbyte: AirbytePlace, source: SourceContract, **options: Any) -> dict[str, Change]:
+    """The plan of one source, by kind, without what agrees."""
+    changes = Connections(airbyte.client, LAKE).plan([source], **options)
+    return {change.kind: change for change in changes if change.action != "keep"}
+
+
+def apply(airbyte: AirbytePlace, *sources: SourceContract, lake: str = LAKE, **options: Any) -> None:
+    connections = Connections(airbyte.client, lake)
+    connections.apply(connections.plan(sources, **options), sources)
+
+
+def test_a_plan_changes_nothing_its_application_makes_it_so_and_the_next_plan_is_empty(airbyte: AirbytePlace) -> None:
+    source = shop("planned")
+    for _ in range(2):
+        assert {k: c.action for k, c in planned(airbyte, source).items() if k != "destination"} == {
+            "definition": "create", "source": "create", "connection": "create",
+        }  # fmt: skip
+    apply(airbyte, source)
+    assert planned(airbyte, source) == {}
+    made = airbyte.client.connection("planned")
+    assert (made["status"], made["namespaceFormat"], made["schedule"]) == (
+        "active", "planned", {"scheduleType": "manual"},
+    )  # fmt: skip
+    assert made["configurations"]["streams"] == [
+        {"name": "orders", "syncMode": "incremental_append", "cursorField": ["at"], "primaryKey": [["id"]]}
+    ]
+
+
+def test_what_differs_is_told_in_words_and_mended(airbyte: AirbytePlace) -> None:
+    apply(airbyte, shop("changed"))
+    connection = airbyte.client.connection("changed")["connectionId"]
+    extra = {"streams": [{"name": "strange", "syncMode": "incremental_append"}]}
+    airbyte.client.call("PATCH", f"/connections/{connection}", json={"status": "inactive", "configurations": extra})
+    source = shop("changed", host="db.two", version="2", schedule="0 0 * * * ? UTC")
+    plan = planned(airbyte, source)
+    assert str(plan["definition"]) == '~ definition test/changed\n    dockerImageTag: "1" → "2"'
+    assert str(plan["source"]) == '~ source changed\n    configuration.host: "db.one" → "db.two"'
+    assert str(plan["connection"]).splitlines() == [
+        "~ connection changed",
+        '    status: "inactive" → "active"',
+        '    schedule.scheduleType: "manual" → "cron"',
+        '    schedule.cronExpression: (none) → "0 0 * * * ? UTC"',
+        "    configurations.streams[strange]: taken away",
+        "    configurations.streams[orders]: added",
+    ]
+    apply(airbyte, source)
+    assert planned(airbyte, source) == {}
+
+
+def test_no_secret_is_shown_however_it_came_into_airbyte(airbyte: AirbytePlace) -> None:
+    source = shop("secretive")
+    apply(airbyte, source)
+    (there,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "secretive"]
+    assert there["configuration"]["login"]["password"] == "secret_coordinate::airport-ops-password"
+    typed = there["configuration"] | {
+        "login": {"user": "reader", "password": "marked-secret"},
+        "token": "marked-secret",
+    }
+    airbyte.client.call("PATCH", f"/sources/{there['sourceId']}", json={"configuration": typed})
+    plan = planned(airbyte, source)
+    assert plan["source"].lines == ("configuration.login.password: (hidden) → secret airport-ops-password",)
+    assert "marked-secret" not in str(list(plan.values())) + repr(plan)
+
+
+@pytest.mark.parametrize(
+    ("there", "line"),
+    [
+        (None, "password: (none) → secret s"),
+        ("typed in", "password: (hidden) → secret s"),
+        ("secret_coordinate::other", "password: (hidden) → secret s"),
+        ("secret_coordinate::s", None),
+        ("**********", None),
+    ],
+)
+def test_a_secret_agrees_when_it_is_the_reference_or_can_not_be_seen(there: str | None, line: str | None) -> None:
+    found = list(differences({"password": there}, {"password": SecretReference(secret="s")}, by_reference))
+    assert found == ([line] if line else [])
+
+
+def test_values_under_names_of_secrets_are_hidden_even_when_the_file_says_them() -> None:
+    there = {"api_key": "old", "login": {"token": "old"}, "hosts": ["a"]}
+    wanted = {"api_key": "new", "login": "none", "hosts": ["a", "b"]}
+    assert list(differences(there, wanted, by_reference)) == [
+        "api_key: (hidden) → (hidden)", 'login: (hidden) → "none"', 'hosts: ["a"] → ["a", "b"]',
+    ]  # fmt: skip
+
+
+def test_what_agrees_is_sent_again_by_force_only(airbyte: AirbytePlace) -> None:
+    source = shop("forced")
+    apply(airbyte, source)
+    assert planned(airbyte, source) == {}
+    assert {c.action for c in planned(airbyte, source, force=True).values()} == {"update"}
+    apply(airbyte, source, force=True)
+
+
+def test_values_are_sent_where_airbyte_resolves_no_references(airbyte: AirbytePlace) -> None:
+    source = shop("by_value")
+    connections = Connections(airbyte.client, "gs://by-value", lambda name: f"the value of {name}")
+    connections.apply(connections.plan([source]), [source])
+    (there,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "by_value"]
+    assert there["configuration"]["login"]["password"] == "the value of airport-ops-password"
+    apply(airbyte, source)
+
+
+def test_what_no_file_declares_is_deleted_only_when_told_and_only_if_it_is_ours(airbyte: AirbytePlace) -> None:
+    kept, gone = shop("kept"), shop("gone")
+    apply(airbyte, kept, gone)
+    source = airbyte.client.connection("gone")["sourceId"]
+    other = airbyte.client.call("POST", "/destinations", json={"name": "other", "configuration": {}})["destinationId"]
+    foreign = {"name": "foreign", "sourceId": source, "destinationId": other}
+    foreign_id = airbyte.client.call("POST", "/connections", json=foreign)["connectionId"]
+    apply(airbyte, kept)
+    assert airbyte.client.connection("gone")["status"] == "active"
+    doomed = [c.name for c in Connections(airbyte.client, LAKE).plan([kept], prune=True) if c.action == "delete"]
+    assert "gone" in doomed
+    assert {"foreign", "kept"}.isdisjoint(doomed)
+    apply(airbyte, kept, prune=True)
+    assert {c["name"] for c in airbyte.client.pages("/connections")} == {"kept", "foreign"}
+    assert airbyte.client.call("GET", f"/sources/{source}")["name"] == "gone", "the foreign connection reads it"
+    airbyte.client.call("DELETE", f"/connections/{foreign_id}")
+
+
+def test_two_sources_may_share_a_connector_and_none_can_change_its_own(airbyte: AirbytePlace) -> None:
+    pair = [shop("one_of_two", image="test/shared"), shop("two_of_two", image="test/shared")]
+    apply(airbyte, *pair)
+    found = [d for d in airbyte.client.pages(airbyte_definitions(airbyte)) if d["dockerRepository"] == "test/shared"]
+    assert len(found) == 1
+    with pytest.raises(SettingsError, match=r"'one_of_two' has the connector 'test/shared', .* names 'test/another'"):
+        planned(airbyte, shop("one_of_two", image="test/another"))
+
+
+def airbyte_definitions(airbyte: AirbytePlace) -> str:
+    workspace = airbyte.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
+    return f"/workspaces/{workspace}/definitions/sources"
+
+
+def test_every_secret_must_be_there_and_enabled_before_anything_is_changed(airbyte: AirbytePlace) -> None:
+    credentials = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{airbyte.secrets_port}")
+    check_secrets(credentials, [shop("checked")])
+    version = airbyte.set_secret("airbyte-hmac-id", "id")
+    with secret_manager(airbyte.secrets_port) as manager:
+        manager.disable_secret_version(name=version)
+    missing = shop("checked").model_copy(update={"connector": shop("checked").connector.model_copy(
+        update={"config": {"keys": [{"deep": SecretReference(secret="never-made")}]}})})  # fmt: skip
+    with pytest.raises(SecretError) as refused:
+        check_secrets(credentials, [missing])
+    assert "'never-made' (for sources/checked.yaml) does not exist or has no version" in str(refused.value)
+    assert "'airbyte-hmac-id' (for the lake's destination) has its newest version disabled" in str(refused.value)
+    airbyte.set_secret("airbyte-hmac-id", "id")
+
+
+def test_while_secret_manager_is_down_looking_for_secrets_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blocks.secrets.unusable_secrets.__kwdefaults__", {"timeout_s": 0.5})
+    nobody = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
+    with pytest.raises(ServiceUnavailable):
+        check_secrets(nobody, [shop("checked")])
+
+
+def test_a_file_of_a_source_may_hold_nested_configurations(tmp_path: Path) -> None:
+    assert shop("nested").connector.secrets == ("airport-ops-password",)
+    assert shop("nested").connector.config["tables"] == ["orders", "items"]

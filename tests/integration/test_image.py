@@ -1,0 +1,162 @@
+"""What the images hold: their files, put into a folder, run there as uid 10001 that can write nothing but /tmp.
+
+Where a container engine is, `docker build` makes the same of the same files; here the folder stands in for the root.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT, free_port, listens, wait_until
+from tests.slow import SWITCH
+
+UID = 10001
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SCRIPT = ROOT / "scripts" / "image_files"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The files of the image, owned by root."""
+    folder = Path(subprocess.check_output(["mktemp", "-d", "/tmp/image.XXXXXX"], text=True).strip())
+    folder.chmod(0o755)
+    subprocess.run(["sh", str(SCRIPT), str(folder / "millrace")], check=True)
+    yield folder / "millrace"
+    shutil.rmtree(folder)
+
+
+def variables() -> dict[str, str]:
+    """The environment that the Dockerfile sets."""
+    block = re.search(r"^ENV PATH=(.*?)\nWORKDIR", DOCKERFILE, re.S | re.M)
+    assert block
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", block[1]))
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> str:
+    """A Python of our version that the image's user may run here."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become uid 10001: nothing was run as the image's user")
+    for candidate in (sys.executable, "/usr/bin/python{}.{}".format(*sys.version_info), "/usr/local/bin/python3"):
+        try:
+            said = subprocess.run([candidate, "-V"], user=UID, group=UID, capture_output=True, text=True, check=False)
+        except OSError:
+            continue
+        if "Python {}.{}.".format(*sys.version_info) in said.stdout:
+            return candidate
+    pytest.skip("no Python that uid 10001 may run: nothing was run as the image's user")
+
+
+def environment(image: Path, tmp: Path, **more: str) -> dict[str, str]:
+    """The image's variables; the libraries are those of this machine."""
+    given = {k: v.replace("/opt/millrace", str(image)).replace("/tmp", str(tmp)) for k, v in variables().items()}
+    return given | {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{image}:{sysconfig.get_path('purelib')}", **more}
+
+
+def in_image(interpreter: str, image: Path, tmp: Path, program: str) -> "subprocess.CompletedProcess[str]":
+    """Run a program as the image would: its user, its variables, in its folder."""
+    return subprocess.run(
+        [interpreter, "-c", program], cwd=image, env=environment(image, tmp), capture_output=True, text=True,
+        check=False, timeout=120, user=UID, group=UID,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tmp(image: Path) -> Path:
+    """The only place where the image may write."""
+    folder = image.parent / f"tmp{len(list(image.parent.iterdir()))}"
+    folder.mkdir()
+    os.chown(folder, UID, UID)
+    return folder
+
+
+def test_the_image_holds_the_platform_and_nothing_else(image: Path) -> None:
+    names = {path.name for path in image.iterdir()}
+    assert {"flows", "gateway", "dbt_project", "prefect.yaml", "observability"} <= names
+    assert names & {"tests", "local", "bench", "terraform", "docs", ".git"} == set()
+    assert [p for p in image.rglob("*") if p.suffix in (".pyc", ".sqlite", ".duckdb") or ".env" in p.name] == []
+
+
+def test_flows_gateway_and_job_can_be_imported_read_only(interpreter: str, image: Path, tmp: Path) -> None:
+    program = (
+        "import json, pathlib, contracts, gateway.app, beam_job.dataflow, observability.lines\n"
+        "from settings import load_settings\n"
+        "from prefect.flows import load_flow_from_entrypoint as load\n"
+        "names = ('merge', 'model', 'reconcile')\n"
+        "flows = [load(f'flows/{n}.py:{n}', use_placeholder_flow=False).name for n in names]\n"
+        "try: pathlib.Path('written').write_text(''); wrote = True\n"
+        "except PermissionError: wrote = False\n"
+        "print(json.dumps([flows, wrote, contracts.__file__, load_settings().pools.dbt]))"
+    )
+    said = in_image(interpreter, image, tmp, program)
+    assert said.returncode == 0, said.stderr[-2000:]
+    flows, wrote, file, pool = json.loads(said.stdout.splitlines()[-1])
+    assert flows == ["merge", "model", "reconcile"]
+    assert (wrote, file, pool) == (False, f"{image}/contracts/__init__.py", "cloud-run")
+
+
+def test_the_gateway_serves_read_only(interpreter: str, image: Path, tmp: Path) -> None:
+    port = free_port()
+    env = environment(image, tmp, PREFECT_API_URL=f"http://127.0.0.1:{free_port()}/api")
+    command = [interpreter, "-m", "gateway", "--host", "127.0.0.1", "--port", str(port)]
+    started = subprocess.Popen(command, cwd=image, env=env, user=UID, group=UID, stderr=subprocess.PIPE)
+    try:
+        wait_until(lambda: listens(port) or started.poll() is not None, "the gateway answers", 60)
+        assert started.poll() is None, started.stderr and started.stderr.read()
+    finally:
+        started.terminate()
+        started.wait(15)
+
+
+@pytest.mark.skipif(not os.environ.get(SWITCH), reason="run by `make test-kubernetes`")
+def test_dbt_reads_its_project_and_writes_only_where_it_may(interpreter: str, image: Path, tmp: Path) -> None:
+    arguments = ["parse", "--project-dir", "dbt_project", "--profiles-dir", "dbt_project"]
+    program = f"from dbt.cli.main import dbtRunner; assert dbtRunner().invoke({arguments}).success"
+    said = in_image(interpreter, image, tmp, program)
+    assert said.returncode == 0, said.stdout[-2000:]
+    assert (tmp / "dbt" / "target" / "manifest.json").exists()
+    assert not (image / "dbt_project" / "target").exists()
+
+
+def test_the_dockerfile_does_what_it_says() -> None:
+    stages = re.findall(r"^FROM (\S+) AS (\w+)$", DOCKERFILE, re.M)
+    assert [name for _, name in stages] == ["uv", "builder", "base", "flows", "sdk", "beam"]
+    assert [image for image, _ in stages if image not in ("base",) and not re.search(r":\d+\.\d+\.\d+", image)] == []
+    base = DOCKERFILE.split("AS base")[1].split("\nFROM")[0]
+    assert "USER 10001:10001" in base
+    assert "--require-hashes" in DOCKERFILE
+    for target, entrypoint in (("flows", "[]"), ("beam", '["/opt/apache/beam/boot"]')):
+        stage = DOCKERFILE.split(f"AS {target}\n")[1].split("\nFROM")[0]
+        assert f"ENTRYPOINT {entrypoint}" in stage
+        assert "USER" not in stage
+    assert re.search(r"beam_python3\.11_sdk:([\d.]+)", DOCKERFILE)[1] == locked("apache-beam")  # type: ignore[index]
+    assert f"uv:{re.search(r'UV_VERSION := (.+)', (ROOT / 'Makefile').read_text())[1]}" in DOCKERFILE  # type: ignore[index]
+
+
+def locked(package: str) -> str:
+    """The version that requirements.txt has."""
+    match = re.search(rf"^{package}(?:\[\w+\])?==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M)
+    assert match
+    return match[1]
+
+
+def test_every_package_of_the_project_is_in_the_image() -> None:
+    packages = re.search(r"\[tool\.setuptools\]\npackages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.S)
+    assert packages
+    text = SCRIPT.read_text()
+    assert [name for name in re.findall(r'"(\w+)"', packages[1]) if f" {name} " not in text.replace("\\\n", " ")] == []
+
+
+def test_hadolint_finds_nothing() -> None:
+    if not shutil.which("hadolint"):
+        pytest.skip("hadolint is not installed: the Dockerfile was not linted")
+    said = subprocess.run(["hadolint", str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout

@@ -1,0 +1,64 @@
+"""Airbyte's Helm values name only keys that the pinned chart has, and hold no secret."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from tests.servers import ROOT
+
+FOLDER = ROOT / "k8s" / "airbyte"
+# Read in the chart's values.yaml and templates at 2.2.0; a key that is added here is looked up there first.
+CHECKED = """
+global: edition airbyteUrl auth.enabled cloudSqlProxy.enabled tracking.enabled
+global.database: type secretName host port name userSecretKey passwordSecretKey
+global.storage: type secretName gcs.credentialsJsonSecretKey
+global.storage.bucket: log auditLogging state workloadOutput activityPayload
+global.secretsManager: enabled type secretName googleSecretManager.projectId googleSecretManager.credentialsSecretKey
+global.jobs.kube: nodeSelector tolerations scheduling.check.nodeSelectors scheduling.discover.nodeSelectors
+global.workloads.resources: useConnectorResourceDefaults mainContainer.cpu mainContainer.memory check.cpu check.memory
+global.workloads.resources: discover.cpu discover.memory replication.cpu replication.memory
+postgresql: enabled
+minio: enabled
+worker: replicaCount maxSyncWorkers maxCheckWorkers resources
+workloadLauncher: replicaCount resources
+server: resources
+temporal: resources
+"""
+WHOLE = {"nodeSelector", "nodeSelectors", "resources", "cpu", "memory"}  # what is below them is Kubernetes' own
+
+
+def keys(values: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        whole = f"{path}.{name}" if path else name
+        if isinstance(value, dict) and (name not in WHOLE or whole == "global.workloads.resources"):
+            yield from keys(value, whole)
+        else:
+            yield whole
+
+
+def values() -> dict[str, Any]:
+    return dict(yaml.safe_load((FOLDER / "values.yaml").read_text()))
+
+
+def test_the_values_name_the_keys_that_were_looked_up_in_the_chart() -> None:
+    lines = (line.split(": ") for line in CHECKED.strip().splitlines())
+    checked = {f"{parent}.{name}" for parent, names in lines for name in names.split()}
+    assert set(keys(values())) == checked
+
+
+def test_the_values_hold_no_secret_and_the_chart_is_pinned_in_one_version() -> None:
+    text = (FOLDER / "values.yaml").read_text()
+    assert not re.search(r"^\s*(password|user|credentialsJson|accessKey\w*|clientSecret):", text, re.MULTILINE)
+    readme = (FOLDER / "README.md").read_text()
+    assert set(re.findall(r"\b2\.\d+\.\d+\b", text)) == set(re.findall(r"--version (2\.\d+\.\d+)", readme)) == {"2.2.0"}
+
+
+def test_job_pods_have_a_node_pool_and_sizes() -> None:
+    given = values()["global"]
+    assert given["jobs"]["kube"]["nodeSelector"]
+    assert all(t["value"] == "true" for t in given["jobs"]["kube"]["tolerations"]), "the chart wants text"
+    sizes = given["workloads"]["resources"]
+    for container in ("mainContainer", "check", "discover", "replication"):
+        assert set(sizes[container]["cpu"]) == set(sizes[container]["memory"]) == {"request", "limit"}

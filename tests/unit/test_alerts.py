@@ -1,0 +1,96 @@
+"""What people are told: causes that group failures, and the text of the daily digest."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+
+from contracts.alerts import cause, kind, slug, tidy
+from contracts.digest import Day, RunsOfDay, body, subject, verdict
+from contracts.ledger import LedgerEntry
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+FAILED = "Flow run encountered an exception: "
+
+
+def merged(stream: str, rows: int, quarantined: int = 0) -> LedgerEntry:
+    return LedgerEntry(kind="merged", batch_id=f"{stream}-{rows}", source="shop", stream=stream, run_id="r", at=NOON,
+                       rows_in=rows + quarantined, merged=rows, quarantined=quarantined)  # fmt: skip
+
+
+def day(**known: object) -> Day:
+    nothing = {"merged": (), "publications": 0, "refusals": 0, "completed": 0, "bad": (), "made_up_for": 0,
+               "dead_letters": {}, "silent": ()}  # fmt: skip
+    return Day.model_validate({"day": date(2026, 1, 2)} | nothing | known)
+
+
+@pytest.mark.parametrize(
+    ("message", "found"),
+    [
+        (f"{FAILED}EventRefused: _manifests/x is none", "EventRefused"),
+        (f"{FAILED}ServiceUnavailable: Airbyte: GET /jobs", "ServiceUnavailable"),
+        ("Validation of flow parameters failed with error: x", "Failure"),
+        ("", "Failure"),
+    ],
+)
+def test_the_error_of_a_failed_run_is_read_from_its_message(message: str, found: str) -> None:
+    assert kind(message) == found
+
+
+def test_a_message_says_what_the_error_says_and_no_more() -> None:
+    hint = "\n    For further information visit https://errors.pydantic.dev/2.14/v/json_invalid; delete it"
+    assert (
+        tidy(f"{FAILED}EventRefused: x is none: 1 error\n  Invalid JSON{hint}")
+        == "x is none: 1 error Invalid JSON; delete it"
+    )
+    assert tidy("") == ""
+
+
+def test_an_outage_is_one_cause_whatever_it_hits_and_other_errors_are_one_each() -> None:
+    runs = ("merge shop.orders", "merge shop.items", "ingest shop")
+    assert {cause(run, "ServiceUnavailable") for run in runs} == {"ServiceUnavailable"}
+    assert len({cause(run, "ContractError") for run in runs}) == 3
+    assert cause("merge shop.orders", "ContractError") != cause("merge shop.orders", "BalanceError")
+
+
+def test_a_name_becomes_a_part_of_a_resource_id() -> None:
+    assert slug("merge shop.orders") == "merge-shop.orders"
+    assert slug("dead letters: Drop!") == "dead-letters-drop"
+
+
+def test_the_digest_of_a_day_on_which_nothing_happened_says_so() -> None:
+    assert subject(day()) == ":bar_chart: Millrace on Friday, 02 January 2026: nothing was done"
+    assert body(day(), "http://ui", "runbook").splitlines() == [
+        "*Merged* nothing", "*Quarantined* nothing", "*Published* 0 times", "*Runs* 0 completed, none failed",
+        "<http://ui/runs|Open Prefect>. Runbook: runbook",
+    ]  # fmt: skip
+
+
+def test_the_digest_counts_rows_per_stream_and_names_what_needs_a_look() -> None:
+    busy = day(
+        merged=(merged("orders", 1000), merged("orders", 234, quarantined=2), merged("items", 1)),
+        publications=1, refusals=2, completed=40, made_up_for=3, dead_letters={"lake-landed": 5}, silent=("shop.crm",),
+        bad=(RunsOfDay(name="ingest shop", failed=4, failing=True), RunsOfDay(name="model", failed=1, failing=False)),
+    )  # fmt: skip
+    assert verdict(busy) == "6 things to look at"
+    assert body(busy, "http://ui", "runbook").splitlines()[:-1] == [
+        "*Merged* 1,235 rows in 3 batches of 2 streams",
+        "• shop.orders 1,234",
+        "• shop.items 1",
+        ":warning: *Quarantined* 2 rows: shop.orders 2",
+        ":warning: *Published* 1 time; the quality gate refused 2 times",
+        ":red_circle: *Runs* 40 completed, 5 failed: ingest shop 4 x (still failing), model 1 x (well again)",
+        ":warning: *No new data* of shop.crm",
+        ":warning: *Reconcile* made up for 3 things that no event had started",
+        ":warning: *Dead letters* on lake-landed (5)",
+    ]
+
+
+def test_a_failure_that_is_well_again_needs_no_look() -> None:
+    assert verdict(day(completed=1, bad=(RunsOfDay(name="model", failed=1, failing=False),))) == "all is well"
+    assert verdict(day(merged=(merged("orders", 1, quarantined=1),))) == "one thing to look at"
+
+
+def test_a_digest_of_hundreds_of_streams_stays_short() -> None:
+    many = body(day(merged=tuple(merged(f"s{n}", n + 1) for n in range(300))), "http://ui", "runbook")
+    assert "• and 288 more" in many
+    assert len(many.splitlines()) == 18

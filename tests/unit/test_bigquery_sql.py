@@ -1,0 +1,237 @@
+"""The SQL for BigQuery: it is BigQuery's, and every MERGE is bounded, guarded and bare as its contract lets it be."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from contracts.errors import ContractError, SettingsError
+from contracts.source import load_sources
+from contracts.stream import StreamContract
+from tests.servers import ROOT
+from warehouse import bigquery_merge_sql as merging
+from warehouse import bigquery_sql as sql
+from warehouse.bigquery_ledger import ADMIT, MERGES, REDRIVEN, REFUSED
+from warehouse.bigquery_merge_sql import Merge, StagedTables
+from warehouse.columns import prunes
+
+PLACE = sql.Place.of("bigquery://my-project/EU/test")
+TABLES = StagedTables("`p.staging.up`", "`p.staging.del`", "`p.staging.kept`", "`p.staging.refused`")
+DAYS = [date(2026, 1, 1), date(2026, 2, 1), date(2026, 12, 1)]
+
+
+def declared(**changes: Any) -> StreamContract:
+    kinds = {
+        "id": "int64",
+        "region": "string",
+        "day": "date",
+        "at": "timestamp",
+        "blob": "bytes",
+        "price": "decimal(9,2)",
+    }
+    key = changes.get("key", ["id"])
+    columns = {n: {"type": t, "nullable": n not in key} for n, t in kinds.items()}
+    given = {
+        "source": "shop",
+        "stream": "orders",
+        "mode": "append",
+        "key": key,
+        "columns": columns
+        | {
+            "name": {"type": "string"},
+            "extra": {"type": "json"},
+            "rate": {"type": "float64"},
+            "big": {"type": "decimal(60,30)"},
+        },
+    }
+    return StreamContract.model_validate(given | changes)
+
+
+MADE_UP = {
+    "one key": declared(),
+    "composite key": declared(key=["id", "region", "blob", "price"]),
+    "days": declared(key=["id", "day"], partition={"column": "day"}),
+    "months": declared(key=["id", "day"], partition={"column": "day", "by": "month"}, cluster=["region"]),
+    "instants": declared(key=["id", "at"], partition={"column": "at", "by": "year"}),
+    "hash buckets": declared(key=["id", "region"], partition={"hash_buckets": 16}),
+    "partition beside the key": declared(partition={"column": "day"}),
+    "snapshots": declared(mode="overwrite", key=["id", "day"], partition={"column": "day", "by": "month"}),
+    "no key": declared(key=[], partition={"column": "at"}),
+    "changes": declared(mode="cdc", order=["_ab_cdc_lsn"], key=["id", "at"], partition={"column": "at"}),
+}  # fmt: skip
+REAL = {s.id: s for source in load_sources(ROOT / "sources").values() for s in source.streams.values()}
+ALL = MADE_UP | REAL
+
+KEYED = {name: contract for name, contract in ALL.items() if contract.key}
+contracts = pytest.mark.parametrize("contract", ALL.values(), ids=list(ALL))
+keyed = pytest.mark.parametrize("contract", KEYED.values(), ids=list(KEYED))
+
+
+def bounds(contract: StreamContract) -> str:
+    if sql.buckets(contract):
+        return merging.within(contract, [1, 3])
+    kind = contract.columns[str(contract.partition.column)].type if contract.partition else ""
+    if not prunes(contract):
+        return "TRUE"
+    return merging.within(
+        contract, [datetime(d.year, d.month, d.day, tzinfo=UTC) if kind == "timestamp" else d for d in DAYS]
+    )
+
+
+def merge_of(contract: StreamContract, **more: Any) -> Merge:
+    tables = TABLES if contract.reads_deletes or contract.mode != "cdc" else StagedTables(TABLES.upserts)
+    given = {"floor": "00ff", "where": bounds(contract), "replaces": contract.mode == "overwrite"}
+    return Merge(PLACE, contract, tables, **given | more)
+
+
+def parsed(text: str) -> list[exp.Expression]:
+    found = sqlglot.parse(text, dialect="bigquery")
+    assert not [e for e in found if isinstance(e, exp.Command)], "a statement that sqlglot only passes through"
+    return [e for e in found if e]
+
+
+@contracts
+def test_tables_are_partitioned_and_clustered_as_the_contract_says(contract: StreamContract) -> None:
+    raw, head = parsed(sql.create_table(PLACE, contract))
+    assert (
+        raw.find(exp.Table).sql("bigquery").replace("`", "")
+        == f"my-project.test_raw_{contract.source}.{contract.stream}"
+    )
+    required = {c.name for c in raw.find_all(exp.ColumnDef) if c.find(exp.NotNullColumnConstraint)}
+    assert required == {*contract.key, *(["_bucket"] if sql.buckets(contract) else [])}
+    partitioned = raw.find(exp.PartitionedByProperty)
+    assert bool(partitioned) == bool(contract.partition)
+    if partitioned and contract.partition:
+        assert (contract.partition.column or "_bucket") in {c.name for c in partitioned.find_all(exp.Identifier)}
+    clustered = raw.find(exp.ClusterProperty)
+    assert bool(clustered) == bool(contract.cluster or contract.key)
+    if clustered:
+        named = [c.name for c in clustered.expressions]
+        assert named == list(contract.cluster or [n for n in contract.key if contract.columns[n].type != "bytes"])
+    assert head.expression.find(exp.Select), "the head is made with its row"
+
+
+@keyed
+def test_every_merge_is_bounded_by_literals_and_compares_bare_keys(contract: StreamContract) -> None:
+    (merge,) = parsed(merging.merge_rows(merge_of(contract)))
+    assert isinstance(merge, exp.Merge)
+    conditions = list(merge.args["on"].flatten())
+    keys = [c for c in conditions if isinstance(c, exp.EQ)]
+    for side, table in (("left", "t"), ("right", "s")):
+        compared = [getattr(c, side) for c in keys]
+        assert [(c.table, c.name) for c in compared] == [(table, n) for n in contract.key]
+        assert all(isinstance(c, exp.Column) for c in compared), "a function of a key would keep it from its cluster"
+    (bound,) = [c for c in conditions if c not in keys]
+    assert not bound.find(exp.Select, exp.Is, exp.Coalesce, exp.Null), "only literals prune"
+    named = {c.name for c in bound.find_all(exp.Column)}
+    if prunes(contract) or sql.buckets(contract):
+        assert named == {"_bucket" if sql.buckets(contract) else contract.partition and contract.partition.column}
+        assert {c.table for c in bound.find_all(exp.Column)} == {"t"}
+        assert bound.find(exp.Literal)
+    else:
+        assert bound == exp.true()
+
+
+@keyed
+def test_every_merge_moves_registers_up_only(contract: StreamContract) -> None:
+    (merge,) = parsed(merging.merge_rows(merge_of(contract)))
+    whens = merge.args["whens"].expressions
+    assert not [w for w in whens if w.args.get("source")], "NOT MATCHED BY SOURCE reads the whole table"
+    matched, inserted = [w for w in whens if w.args.get("matched")], [w for w in whens if not w.args.get("matched")]
+    assert (len(matched), len(inserted)) == (4, 1)
+    for when in matched:
+        guarded = {c.right.name for c in when.args["condition"].find_all(exp.LT)}
+        for update in when.args["then"].expressions:
+            name = update.left.name
+            if name in ("_version", "_batch_id") or name in contract.columns:
+                assert "_version" in guarded
+            if name in ("_delete_version", "_deleted_at", "_delete_batch_id"):
+                assert "_delete_version" in guarded
+    columns = {c.name for c in inserted[0].args["then"].this.expressions}
+    assert columns == set(sql.table_columns(contract))
+
+
+@contracts
+def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContract) -> None:
+    merge = merge_of(contract, again=True)
+    statements = [*merging.count_stale(merge), merging.count_merged(merge), merging.advance_head(merge),
+                  merging.insert_quarantine(merge), sql.create_view(PLACE, contract, ["extra_one"]),
+                  merging.merge_rows(merge) if contract.key else merging.append(merge)]  # fmt: skip
+    statements += [merging.bury_absent(merge)] if merge.replaces else []
+    statements += [merging.touched(merge)] if contract.partition else []
+    statements += [merging.audit(PLACE, contract)] if contract.key else []
+    for statement in statements:
+        assert len(parsed(statement)) == 1
+    script = merging.script(merge)
+    assert (
+        script.index("BEGIN TRANSACTION")
+        < script.index("UPDATE `my-project.test_ops.head__")
+        < script.index("SET stale")
+    )
+    assert (
+        script.index("SET merged")
+        < script.index(merging.UNBALANCED)
+        < script.index("INSERT INTO `my-project.test_ops.ledger`")
+    )
+    assert script.rstrip().endswith("COMMIT TRANSACTION;")
+    assert "WHERE epoch = @seen" in script
+    assert f"IF @@row_count != 1 THEN RAISE USING MESSAGE = '{merging.MOVED}'" in script
+
+
+def test_the_platforms_own_tables_and_queries_are_bigquerys() -> None:
+    assert len(parsed(sql.create_ops(PLACE))) == len(sql.OPS_TABLES)
+    names = {name: PLACE.ops(name) for name in sql.OPS_TABLES}
+    for template in (REFUSED, REDRIVEN, MERGES):
+        parsed(template.format(**names))
+    parsed(
+        ADMIT.format(**names, append="SELECT 1").replace("BEGIN TRANSACTION;", "").replace("COMMIT TRANSACTION;", "")
+    )
+    parsed(sql.add_columns(PLACE, MADE_UP["one key"], {"a": "INT64", "b": "STRING"}))
+    parsed(sql.set_type(PLACE, MADE_UP["one key"], "price", "decimal(12,4)"))
+
+
+def test_neighbouring_partitions_are_one_range_and_too_many_are_one_from_first_to_last() -> None:
+    months = MADE_UP["months"]
+    assert merging.within(months, DAYS) == (
+        "((t.`day` >= DATE '2026-01-01' AND t.`day` < DATE '2026-03-01')"
+        " OR (t.`day` >= DATE '2026-12-01' AND t.`day` < DATE '2027-01-01'))"
+    )
+    assert merging.within(MADE_UP["days"], DAYS[:2]) == "t.`day` IN (DATE '2026-01-01', DATE '2026-02-01')"
+    scattered = [datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=2 * i) for i in range(merging.MOST_RANGES + 1)]
+    assert merging.within(MADE_UP["changes"], scattered) == (
+        "(t.`at` >= TIMESTAMP '2000-01-01 00:00:00+00' AND t.`at` < TIMESTAMP '2002-09-28 00:00:00+00')"
+    )
+    assert merging.within(MADE_UP["hash buckets"], [0, 7]) == "t._bucket IN (0, 7)"
+
+
+@pytest.mark.parametrize(
+    ("declared_type", "expected"),
+    [("decimal(38,9)", "NUMERIC(38, 9)"), ("decimal(29,0)", "NUMERIC(29, 0)"), ("decimal(30,0)", "BIGNUMERIC(30, 0)"),
+     ("decimal(20,10)", "BIGNUMERIC(20, 10)"), ("decimal(76,38)", "BIGNUMERIC(76, 38)"), ("json", "JSON")],
+)  # fmt: skip
+def test_types_are_the_narrowest_that_hold_all_values(declared_type: str, expected: str) -> None:
+    assert sql.column_type(declared_type) == expected
+
+
+def test_what_bigquery_can_not_hold_is_refused_by_name() -> None:
+    with pytest.raises(ContractError, match=r"decimal\(60,10\): BigQuery's decimals"):
+        sql.column_type("decimal(60,10)")
+    reserved = MADE_UP["one key"].with_columns({"_partitiondate": MADE_UP["one key"].columns["name"]})
+    with pytest.raises(ContractError, match="keeps column names like '_partitiondate' for itself"):
+        sql.table_columns(reserved)
+
+
+@pytest.mark.parametrize(
+    "url", ["bigquery://", "bigquery://project", "bigquery:///EU", "bigquery://P/EU", "bigquery://p-1/EU/X/y"]
+)
+def test_a_url_that_names_no_place_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="is no BigQuery warehouse; write bigquery://"):
+        sql.Place.of(url)
+
+
+def test_text_can_not_leave_its_literal() -> None:
+    for value in ("it's", 'so "it" is', "back\\slash'", "two\nlines", "`tick`"):
+        (select,) = parsed(f"SELECT {sql.text(value)}")
+        assert select.expressions[0].name == value

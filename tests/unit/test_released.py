@@ -1,0 +1,155 @@
+"""Files that follow from the contracts, and changes that break what was released."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from contracts.__main__ import check, release, stale, write
+from contracts.errors import ContractError
+from tests.servers import ROOT
+
+SOURCE = "sources/airport_ops.yaml"
+Change = Callable[[str, str], None]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A copy of what the contracts and the files made from them are."""
+    for folder in ("sources", "expectations", "docs/sources", "dbt_project/models/staging", "dbt_project/macros"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "contracts").mkdir()
+    shutil.copy(ROOT / "contracts/source.schema.json", tmp_path / "contracts")
+    return tmp_path
+
+
+@pytest.fixture
+def change(root: Path) -> Change:
+    """Replaces text of the contract, all of it that is the same."""
+
+    def run(old: str, new: str) -> None:
+        text = (root / SOURCE).read_text()
+        assert old in text
+        (root / SOURCE).write_text(text.replace(old, new))
+
+    return run
+
+
+def test_every_file_that_follows_from_the_contracts_is_up_to_date() -> None:
+    check(ROOT)
+
+
+def test_a_changed_contract_makes_files_stale_until_they_are_written(root: Path, change: Change) -> None:
+    change("freshness: 36h", "freshness: 2d")
+    with pytest.raises(ContractError, match=r"_sources.yml, docs/sources/airport_ops.md; run `python -m contracts w"):
+        check(root)
+    changed = {path.relative_to(root).as_posix() for path in write(root)}
+    assert changed == {"docs/sources/airport_ops.md", "dbt_project/models/staging/_sources.yml"}
+    check(root)
+    sources = yaml.safe_load((root / "dbt_project/models/staging/_sources.yml").read_text())["sources"]
+    assert sources[0]["tables"][0]["config"]["freshness"] == {"error_after": {"count": 2, "period": "day"}}
+
+
+def test_a_file_that_someone_changed_or_left_behind_is_stale(root: Path) -> None:
+    changed, left = (
+        root / "expectations/raw/airport_ops.flights.yaml",
+        root / "expectations/raw/airport_ops.trains.yaml",
+    )
+    changed.write_text(changed.read_text().replace("max_value: 1440", "max_value: 9999"))
+    left.write_text("stream: airport_ops.trains")
+    assert stale(root) == [changed, left]
+    write(root)
+    assert stale(root) == []
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("      tailnum: {type: string, description", "      tail: {type: string, description",
+         "flights: column tailnum is gone"),
+        ("distance: {type: int64,", "distance: {type: string,", "flights: column distance was int64 and is string"),
+        ("temp: {type: float64", "temp: {type: int64",
+         "weather: column temp was float64 and is int64, which does not hold"),
+        ("order: [_ab_cdc_lsn]", "order: [_ab_cdc_updated_at]",
+         "flights: order was _ab_cdc_lsn and is _ab_cdc_updated_at"),
+        ("key: [flight_date, carrier, flight, origin]", "key: [flight_date, flight, carrier, origin]",
+         "flights: key was"),
+        ("deletes: soft", "deletes: ignore", "flights: deletes was soft and is ignore"),
+        ("partition: {column: flight_date, by: month}", "partition: {hash_buckets: 8}", "flights: partition was"),
+        ("mode: cdc", "mode: append", "flights: mode was cdc and is append"),
+    ],
+    ids=["column", "type", "narrower", "order", "key", "deletes", "partition", "mode"],
+)  # fmt: skip
+def test_a_breaking_change_is_refused_without_a_new_version(
+    root: Path, change: Change, old: str, new: str, why: str
+) -> None:
+    change(old, new)
+    for command in (check, release):
+        with pytest.raises(ContractError, match=f"airport_ops.yaml: {why}.*raise the file's `version`"):
+            command(root)
+    change("version: 1\ndescription", "version: 2\ndescription")
+    write(root)
+    check(root)
+    assert [path.name for path in release(root)] == ["airport_ops.yaml"]
+    change("version: 2\ndescription", "version: 1\ndescription")
+    with pytest.raises(ContractError, match="version 1 is below the released 2"):
+        check(root)
+
+
+def test_what_breaks_no_reader_needs_no_version(root: Path, change: Change) -> None:
+    change("distance: {type: int64,", "distance: {type: float64,")
+    change("    columns:\n      faa:", "    columns:\n      city: {type: string}\n      faa:")
+    change("cluster: [carrier, origin]", "cluster: [carrier]")
+    write(root)
+    check(root)
+    assert release(root)
+    assert release(root) == []
+
+
+def test_a_stream_and_a_source_that_are_gone_are_refused(root: Path) -> None:
+    text = (root / SOURCE).read_text()
+    (root / SOURCE).write_text(text[: text.index("  airports:")])
+    with pytest.raises(ContractError, match="stream airports is gone"):
+        check(root)
+    (root / SOURCE).unlink()
+    with pytest.raises(ContractError, match=r"airport_ops.yaml is gone; .* delete .released/airport_ops.yaml too"):
+        check(root)
+
+
+@pytest.mark.parametrize(
+    ("expectation", "why"),
+    [
+        ("unique, severity: quarantine, args: {column: carrier}", "is not of single rows"),
+        ("in_set, args: {column: nope, value_set: [a]}", "names 'nope'"),
+        ("in_set, severity: quarantine, args: {column: status, value_set: [\"it's\"]}", "can't be written in every"),
+        ("between, severity: quarantine, args: {column: distance, max_value: 1, mostly: 0.9}", "rows with mostly"),
+    ],
+    ids=["of all rows", "no column", "awkward text", "mostly"],
+)  # fmt: skip
+def test_an_expectation_that_can_not_be_asked_is_refused(
+    root: Path, change: Change, expectation: str, why: str
+) -> None:
+    before, asked = "    expectations:\n      - {type: expect_column_values_to_be_", f"{expectation}}}\n"
+    change(f"{before}in_set", f"{before}{asked}      - {{type: expect_column_values_to_be_in_set")
+    with pytest.raises(ContractError, match=why):
+        check(root)
+
+
+def test_the_command_says_what_is_wrong_and_fails(root: Path, change: Change) -> None:
+    def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "contracts", *arguments, "--root", str(root)], cwd=ROOT, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    assert (command("check").returncode, command("check").stderr) == (0, "")
+    change("freshness: 36h", "freshness: 2d")
+    refused = command("check")
+    assert (refused.returncode, refused.stderr[:15]) == (1, "ContractError: ")
+    assert "docs/sources/airport_ops.md" in command("write").stdout
+    assert command("check").returncode == 0

@@ -1,0 +1,141 @@
+"""The warehouse in BigQuery: merged tables and ledger in datasets of one project, marts in another dataset of it.
+
+Nothing is locked: a stream's commits are serialised by its head table, everything else is INSERT-only or idempotent.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+
+from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.ledger import Head, LedgerEntry
+from contracts.stream import Column, StreamContract
+from lake.store import Lake
+from warehouse import bigquery_merge_sql as merging
+from warehouse.bigquery_commit import Commit
+from warehouse.bigquery_jobs import Jobs
+from warehouse.bigquery_ledger import Ledger
+from warehouse.bigquery_marts import Marts
+from warehouse.bigquery_schema import Schema
+from warehouse.bigquery_sql import Place
+
+
+class BigQueryWarehouse:
+    """Datasets `raw_<source>`, `staging`, `ops` and the marts' at `bigquery://<project>/<location>[/<prefix>]`."""
+
+    def __init__(
+        self, url: str, marts_url: str, *, endpoint: str = "", max_bytes_billed: int = 0, retry_s: float = 600.0
+    ) -> None:
+        self.url, self.marts_url = url, marts_url
+        self._jobs = Jobs(Place.of(url), endpoint, max_bytes_billed, retry_s)
+        self._schema, self._ledger = Schema(self._jobs), Ledger(self._jobs)
+        self._marts = Marts(self._jobs, marts_url, endpoint, max_bytes_billed)
+
+    def session(self, purpose: str) -> AbstractContextManager[None]:
+        """Nothing: a client keeps its connections anyway."""
+        return nullcontext()
+
+    def ensure(self, contract: StreamContract) -> None:
+        """Create what a stream needs (table, live view, head) and the ledger; add what the contract gained.
+
+        Raises:
+            ContractError: the table has a column of a type that the contract's can't hold.
+        """
+        with self._jobs.answering(f"prepare {contract.id}"):
+            self._schema.ensure(contract)
+
+    def head(self, contract: StreamContract) -> Head:
+        """How far a stream is; a fresh Head when nothing was merged."""
+        return self._ledger.head(contract) if self._known(contract) else Head()
+
+    def learned(self, contract: StreamContract) -> dict[str, Column]:
+        """Columns that the table has and the contract lacks, or has with a narrower type: files brought them."""
+        with self._jobs.answering(f"look at {contract.id}"):
+            return self._schema.learned(contract)
+
+    def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Those of the (object, generation) pairs that the ledger has."""
+        asked = list(objects)
+        return self._ledger.merged_objects(contract, asked) if asked and self._ledger.exists() else set()
+
+    def refused(self, contract: StreamContract) -> list[RefusedObject]:
+        """Objects in quarantine that neither wait to be merged again nor were mended since."""
+        return self._ledger.refused(contract) if self._ledger.exists() else []
+
+    def redrive(
+        self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
+    ) -> int:
+        """Let (manifest, object, generation) be merged once more; returns how many did not wait yet."""
+        self.ensure(contract)
+        return self._ledger.redrive(contract, objects, run_id, at)
+
+    def redriven(self, contract: StreamContract) -> set[str]:
+        """Manifests of objects that wait to be merged once more, however old they are."""
+        return self._ledger.redriven(contract) if self._ledger.exists() else set()
+
+    def commit(
+        self, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, *, run_id: str, at: datetime
+    ) -> Balance:
+        """Merge a staged batch with head and ledger in one transaction; the same batch again gives the same balance.
+
+        Raises:
+            HeadMoved: another batch was committed since this one was opened.
+            BalanceError: the rows do not add up; nothing was committed.
+            BudgetExceeded: it would read more bytes than it may; the batch stays pending.
+        """
+        self.ensure(contract)
+        commit = Commit(self._jobs, contract, batch, staged, lake, run_id, at)
+        made = commit.run()
+        commit.drop_staging()
+        return made
+
+    def balance(self, batch_id: str) -> Balance | None:
+        """The balance of a committed batch, None when it was not committed."""
+        return self._ledger.balance(batch_id) if self._ledger.exists() else None
+
+    def append(self, *entries: LedgerEntry) -> None:
+        """Add facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
+        if not self._ledger.exists():
+            self._schema.make_ops()
+        self._ledger.append(entries)
+
+    def ledger(self, since: datetime | None = None, kinds: Sequence[str] = ()) -> list[LedgerEntry]:
+        """Facts in the order they were written, from `since` on."""
+        return self._ledger.entries(since, kinds) if self._ledger.exists() else []
+
+    def audit(self, contract: StreamContract) -> int:
+        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
+        if not contract.key or not self._known(contract):
+            return 0
+        ((found,),) = self._jobs.rows(
+            merging.audit(self._jobs.place, contract), step="audit", contract=contract
+        )  # fmt: skip
+        return int(found)
+
+    def reader(self, purpose: str) -> AbstractContextManager[None]:
+        """Let another program (dbt) read the tables: a query of BigQuery reads one state, whoever writes meanwhile."""
+        return nullcontext()
+
+    def dbt_environment(self, candidate: str) -> dict[str, str]:
+        """Variables that make dbt read this warehouse and build into a candidate."""
+        return self._marts.dbt_environment(candidate)
+
+    def candidate_url(self, candidate: str) -> str:
+        """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
+        return self._marts.candidate_url(candidate)
+
+    def marts(self) -> dict[str, int]:
+        """Rows per mart, as readers see them now."""
+        return self._marts.rows()
+
+    def publish(self, candidate: str) -> dict[str, int]:
+        """Replace the marts by a candidate, each at once; returns rows per mart. Again: goes on, or no change."""
+        return self._marts.publish(candidate)
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._jobs.close()
+
+    def _known(self, contract: StreamContract) -> bool:
+        with self._jobs.answering(f"look at {contract.id}"):
+            return bool(self._schema.stored(contract))

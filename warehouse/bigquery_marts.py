@@ -1,0 +1,136 @@
+"""The published marts in a dataset that readers query, and the candidate datasets that may replace them.
+
+BigQuery has no DDL in transactions, so tables are replaced one by one, each at once, in the order in which dbt built
+them; a journal written before the first lets another process finish what one began.
+"""
+
+from google.api_core import exceptions
+
+from contracts.errors import Fatal, SettingsError
+from warehouse import bigquery_sql as sql
+from warehouse.bigquery_jobs import Jobs
+from warehouse.bigquery_schema import Schema
+
+CANDIDATE_MS = 7 * 24 * 3600 * 1000
+PLANNED, COPIED, DROPPED, DONE = "planned", "copied", "dropped", "done"
+
+
+class Marts:
+    """Candidates and marts of one place."""
+
+    def __init__(self, jobs: Jobs, marts_url: str, endpoint: str, max_bytes_billed: int) -> None:
+        self._jobs, self._place, self._schema = jobs, jobs.place, Schema(jobs)
+        self._endpoint, self._max_bytes_billed = endpoint, max_bytes_billed
+        self._marts = dataset_of(marts_url, self._place)
+
+    def dbt_environment(self, candidate: str) -> dict[str, str]:
+        """Variables that make dbt read this warehouse and build into a candidate."""
+        self._schema.make_dataset(candidate, CANDIDATE_MS)
+        return {
+            "MILLRACE_DBT_TARGET": "bigquery",
+            "MILLRACE_BIGQUERY_PROJECT": self._place.project,
+            "MILLRACE_BIGQUERY_LOCATION": self._place.location,
+            "MILLRACE_BIGQUERY_ENDPOINT": self._endpoint,
+            "MILLRACE_BIGQUERY_PREFIX": self._place.prefix,
+            "MILLRACE_WAREHOUSE__MAX_BYTES_BILLED": str(self._max_bytes_billed),
+            "MILLRACE_CANDIDATE_DATASET": self._place.dataset(candidate),
+        }
+
+    def candidate_url(self, candidate: str) -> str:
+        """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
+        query = "?user_supplied_client=True" if self._endpoint else ""
+        return f"bigquery://{self._place.project}/{self._place.dataset(candidate)}{query}"
+
+    def rows(self) -> dict[str, int]:
+        """Rows per mart, as readers see them now."""
+        return {name: self._count(self._place.dataset(self._marts), name) for name in self._tables(self._marts)}
+
+    def publish(self, candidate: str) -> dict[str, int]:
+        """Replace each mart by the candidate's, in the order in which they were built; returns rows per mart.
+
+        Again: goes on where it stopped, or changes nothing.
+
+        Raises:
+            Fatal: it is neither a candidate, nor was it published.
+        """
+        self._schema.make_ops()
+        self._schema.make_dataset(self._marts)
+        journal = self._journal(candidate)
+        if DONE not in journal:
+            planned = journal.get(PLANNED) or self._plan(candidate)
+            for place, name in enumerate(planned):
+                if name not in journal.get(COPIED, []):
+                    self._copy(candidate, name)
+                    self._note(candidate, COPIED, [name], place)
+            self._drop_others(candidate, planned)
+            self._note(candidate, DONE, [""], len(planned))
+        return self.rows()
+
+    def _plan(self, candidate: str) -> list[str]:
+        tables = self._tables(candidate)
+        if not tables:
+            raise Fatal(f"{candidate} is neither a candidate with tables nor what is published; run model again")
+        self._note(candidate, PLANNED, tables)
+        return tables
+
+    def _copy(self, candidate: str, name: str) -> None:
+        """Metadata only: no row is read, and readers see the old table or the new one."""
+        target, source = self._place.table(self._marts, name), self._place.table(candidate, name)
+        self._jobs.rows(f"CREATE OR REPLACE TABLE {target} COPY {source}", step="publish")
+        self._keep(name)
+
+    def _keep(self, name: str) -> None:
+        """A mart does not expire, though its candidate does."""
+        with self._jobs.answering(f"publish {name}"):
+            table = self._jobs.client.get_table(self._place.id(self._marts, name), retry=self._jobs.retry)
+            if table.expires is not None:
+                table.expires = None
+                self._jobs.client.update_table(table, ["expires"], retry=self._jobs.retry)
+
+    def _drop_others(self, candidate: str, planned: list[str]) -> None:
+        for name in set(self._tables(self._marts)) - set(planned):
+            self._jobs.rows(f"DROP TABLE IF EXISTS {self._place.table(self._marts, name)}", step="publish")
+            self._note(candidate, DROPPED, [name])
+
+    def _tables(self, dataset: str) -> list[str]:
+        """Tables of a dataset, oldest first: dbt builds what others depend on before those."""
+        with self._jobs.answering(f"list {dataset}"):
+            try:
+                named = f"{self._place.project}.{self._place.dataset(dataset)}"
+                listed = list(self._jobs.client.list_tables(named, retry=self._jobs.retry))
+            except exceptions.NotFound:
+                return []
+        return [t.table_id for t in sorted(listed, key=lambda t: (t.created, t.table_id)) if t.table_type == "TABLE"]
+
+    def _count(self, dataset: str, name: str) -> int:
+        with self._jobs.answering(f"count {name}"):
+            table = self._jobs.client.get_table(f"{self._place.project}.{dataset}.{name}", retry=self._jobs.retry)
+            return int(table.num_rows)
+
+    def _journal(self, candidate: str) -> dict[str, list[str]]:
+        """What was noted of a publication, by step."""
+        query = f"SELECT step, mart FROM {self._place.ops('publications')} WHERE candidate = @candidate ORDER BY place"  # noqa: S608
+        found: dict[str, list[str]] = {}
+        for step, mart in self._jobs.rows(query, {"candidate": candidate}, step="publish"):
+            found.setdefault(str(step), []).append(str(mart))
+        return found
+
+    def _note(self, candidate: str, step: str, marts: list[str], first: int = 0) -> None:
+        given = {"candidate": candidate, "step": step,
+                 "marts": [{"mart": mart, "place": first + i} for i, mart in enumerate(marts)]}  # fmt: skip
+        query = (
+            f"INSERT INTO {self._place.ops('publications')} (candidate, mart, place, step, written_at)"  # noqa: S608
+            " SELECT @candidate, m.mart, m.place, @step, CURRENT_TIMESTAMP() FROM UNNEST(@marts) m"
+        )
+        self._jobs.rows(query, given, step="publish")
+
+
+def dataset_of(marts_url: str, place: sql.Place) -> str:
+    """The marts' schema that a URL `bigquery://<project>/<dataset>` names. Raises SettingsError."""
+    project, _, dataset = marts_url.removeprefix(sql.SCHEME).partition("/")
+    if not marts_url.startswith(sql.SCHEME) or project != place.project or not dataset:
+        raise SettingsError(
+            f"warehouse.marts_url is {marts_url!r}; write {sql.SCHEME}{place.project}/<dataset>, a dataset of"
+            " warehouse's project"
+        )
+    return dataset

@@ -1,0 +1,68 @@
+"""What a model run asks of the DuckDB warehouse: what merges touched, and the results of the quality gate."""
+
+from collections.abc import Sequence
+
+import duckdb
+
+from contracts.quality import QualityFact, QualityResult
+from contracts.stream import StreamContract
+from warehouse import duckdb_sql as sql
+
+MOST_DAYS = 400  # beyond that, building a table whole is cheaper than naming its days
+FIELDS = ("suite", "expectation", "column", "severity", "success", "observed", "sample")
+QUALITY = """
+CREATE SCHEMA IF NOT EXISTS ops;
+CREATE TABLE IF NOT EXISTS ops.quality (
+  "at" TIMESTAMPTZ NOT NULL, "by" VARCHAR NOT NULL, run_id VARCHAR NOT NULL, candidate VARCHAR NOT NULL,
+  suite VARCHAR NOT NULL, expectation VARCHAR NOT NULL, "column" VARCHAR NOT NULL, severity VARCHAR NOT NULL,
+  success BOOLEAN NOT NULL, observed VARCHAR NOT NULL, sample VARCHAR[] NOT NULL);
+"""
+
+
+def touched_days(db: duckdb.DuckDBPyConnection, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
+    """Days of the partition column in which batches changed or deleted rows; None when no list of days tells it."""
+    column = contract.day_column
+    if column is None:
+        return None
+    query = (
+        f"SELECT DISTINCT CAST({sql.quote(column)} AS DATE)::VARCHAR FROM {sql.table(contract)}"  # noqa: S608
+        " WHERE list_contains($1, _batch_id) OR list_contains($1, _delete_batch_id) ORDER BY 1"
+    )
+    days = [str(day) for (day,) in db.execute(query, [list(batches)]).fetchall()]
+    return days if len(days) <= MOST_DAYS else None
+
+
+def merged_rows(contract: StreamContract, batches: Sequence[str]) -> str:
+    """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+    named = ", ".join(sql.text(batch) for batch in batches) or "NULL"
+    return (
+        f"SELECT * FROM {sql.table(contract)} WHERE _batch_id IN ({named}) AND _version IS NOT NULL"  # noqa: S608
+        " AND (_delete_version IS NULL OR _delete_version < _version)"
+    )
+
+
+def record(db: duckdb.DuckDBPyConnection, facts: Sequence[QualityFact]) -> None:
+    """Keep results, all or none."""
+    rows = [
+        [fact.at, fact.by, fact.run_id, fact.candidate, *(getattr(fact.result, field) for field in FIELDS[:-1]),
+         list(fact.result.sample)]
+        for fact in facts
+    ]  # fmt: skip
+    db.execute("BEGIN")
+    db.execute(QUALITY)
+    if rows:
+        db.executemany("INSERT INTO ops.quality VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", rows)
+    db.execute("COMMIT")
+
+
+def newest(db: duckdb.DuckDBPyConnection) -> list[QualityFact]:
+    """The newest results of every suite."""
+    rows = db.execute(
+        'SELECT "at", "by", run_id, candidate, suite, expectation, "column", severity, success, observed, sample'
+        ' FROM ops.quality QUALIFY "at" = max("at") OVER (PARTITION BY suite) ORDER BY suite, rowid'
+    ).fetchall()
+    return [
+        QualityFact(at=row[0], by=row[1], run_id=row[2], candidate=row[3],
+                    result=QualityResult.model_validate(dict(zip(FIELDS, row[4:], strict=True))))
+        for row in rows
+    ]  # fmt: skip
