@@ -14,7 +14,7 @@ from contracts import names
 
 CONNECTIONS = 100
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
-PATIENCE_S = 300.0
+PATIENCE_S = 120.0
 
 
 @dataclass

@@ -14,7 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -147,7 +147,7 @@ def expected(count: int, streams: int) -> set[str]:
 def in_database(place: Place) -> tuple[set[str], int]:
     """Ids of the landings that Prefect has, and how many runs were made."""
     file = place.state / "prefect" / "prefect.db"
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30) as db:
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as db:
         ids = {str(uuid.UUID(row[0])) for row in db.execute("SELECT id FROM events WHERE event = 'lake.landed'")}
         (runs,) = db.execute("SELECT count(*) FROM flow_run WHERE auto_scheduled = 0").fetchone()
     return ids, int(runs)

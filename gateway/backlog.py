@@ -10,7 +10,8 @@ from gateway.translate import Event
 
 MOST = 2000  # Prefect's queues in memory hold 10,000, and are of all who send it events
 MARK_EVERY = 100
-PATIENCE_S = 60.0
+LONGEST_QUESTION = 50  # Prefect's own limit of a page
+PATIENCE_S = 15.0
 
 
 class Backlog:
@@ -18,7 +19,9 @@ class Backlog:
 
     def __init__(self, prefect: PrefectEvents, clock: Callable[[], float] = time.monotonic) -> None:
         self._prefect, self._clock = prefect, clock
-        self._marks: deque[tuple[str, int]] = deque()  # an event, and how many were taken since the one before it
+        self._marks: deque[tuple[str, int]] = deque(
+            maxlen=LONGEST_QUESTION
+        )  # an event, and how many were taken since the one before it
         self._moved = clock()
 
     @property
@@ -36,7 +39,8 @@ class Backlog:
     async def check(self) -> None:
         """Return when Prefect may be given more.
 
-        Prefect may have lost what it took, or store no events at all: after `PATIENCE_S` without a move it gets more.
+        Prefect may have lost what it took, by a restart: after `PATIENCE_S` without a move it gets one batch, and when
+        that is stored, what came before it is no longer waited for.
 
         Raises:
             ServiceUnavailable: it has more than `MOST` events to store, or can't be asked.
@@ -44,11 +48,9 @@ class Backlog:
         if self.size <= MOST:
             return
         stored = await self._prefect.stored([event for event, _ in self._marks])
-        if any(event in stored for event, _ in self._marks):
-            self._moved = self._clock()
         while stored.intersection(event for event, _ in self._marks):
             self._marks.popleft()
-        if self.size > MOST:
-            if self._clock() - self._moved < PATIENCE_S:
-                raise ServiceUnavailable(f"Prefect has taken {self.size} events that it has not stored yet")
-            self._marks.clear()
+            self._moved = self._clock()
+        if self.size > MOST and self._clock() - self._moved < PATIENCE_S:
+            raise ServiceUnavailable(f"Prefect has taken {self.size} events that it has not stored yet")
+        self._moved = self._clock()

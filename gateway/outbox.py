@@ -102,6 +102,7 @@ class Outbox:
                 self._circuit.failed(str(error))
             _end(batch, error)
         except EventRefused as error:
+            self._circuit.worked()
             if len(batch) == 1:
                 return _end(batch, error)
             half = len(batch) // 2  # one that is wrong must not be the ruin of others

@@ -1,6 +1,7 @@
 """A Prefect that takes events and does not store them gets no more than it can hold; one that keeps up gets all."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 
 import httpx
@@ -55,29 +56,53 @@ def test_one_that_stores_nothing_gets_no_more_than_it_can_hold(prefect: PrefectS
     assert MOST < len(prefect.events) <= MOST + 200
 
 
-def test_it_gets_more_once_it_has_stored_and_after_a_while_without_a_move(prefect: PrefectServer) -> None:
-    prefect.stores, now = False, 0.0
+def take(prefect: PrefectServer, backlog: Backlog, first: int, count: int) -> None:
+    """Prefect takes events, fifty in a request."""
+    events = [event(n) for n in range(first, first + count)]
+    prefect.events += [each.as_prefect() for each in events]
+    for start in range(0, count, 50):
+        backlog.took(events[start : start + 50])
 
-    async def fill(backlog: Backlog, first: int) -> None:
-        events = [event(n) for n in range(first, first + MOST + 100)]
-        prefect.events += [each.as_prefect() for each in events]
-        for start in range(0, len(events), 50):
-            backlog.took(events[start : start + 50])
-        with pytest.raises(ServiceUnavailable, match=f"taken {MOST + 100} events that it has not stored yet"):
-            await backlog.check()
+
+def test_it_gets_more_once_it_has_stored_and_one_batch_after_a_while_without_a_move(prefect: PrefectServer) -> None:
+    prefect.stores, now = False, 0.0
 
     async def story() -> None:
         nonlocal now
         async with httpx.AsyncClient() as http:
             backlog = Backlog(PrefectEvents(prefect.url, {}, http, 10), lambda: now)
-            await fill(backlog, 0)
+            take(prefect, backlog, 0, MOST + 100)
+            with pytest.raises(ServiceUnavailable, match=f"taken {MOST + 100} events that it has not stored yet"):
+                await backlog.check()
             prefect.stores = True
             await backlog.check()
             assert backlog.size == 0
-            prefect.stores = False
-            await fill(backlog, 10_000)
+
+            take(prefect, backlog, 10_000, MOST + 100)
+            prefect.events.clear()  # as a restart does
             now += PATIENCE_S
+            await backlog.check()
+            take(prefect, backlog, 20_000, 50)
             await backlog.check()
             assert backlog.size == 0
 
     asyncio.run(story())
+
+
+def test_one_that_stores_nothing_gets_one_batch_in_a_while(prefect: PrefectServer) -> None:
+    prefect.stores, now, given = False, 0.0, 0
+
+    async def story() -> None:
+        nonlocal now, given
+        async with httpx.AsyncClient() as http:
+            backlog = Backlog(PrefectEvents(prefect.url, {}, http, 10), lambda: now)
+            take(prefect, backlog, 0, MOST + 100)
+            for second in range(601):
+                now = float(second)
+                with contextlib.suppress(ServiceUnavailable):
+                    await backlog.check()
+                    take(prefect, backlog, 10_000 + 100 * second, 100)
+                    given += 1
+
+    asyncio.run(story())
+    assert given == 600 // PATIENCE_S

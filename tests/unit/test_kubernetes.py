@@ -199,6 +199,21 @@ def test_from_the_internet_only_pushes_come_in() -> None:
     assert [s["metadata"]["annotations"]["networking.gke.io/load-balancer-type"] for s in balanced] == ["Internal"]
 
 
+def test_the_gateway_is_asked_how_it_is_where_it_answers() -> None:
+    from contextlib import nullcontext
+
+    from gateway.app import Health, web
+
+    routes = {route.path for route in web(Health(None, None), None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
+    objects = documents("files")
+    (deployed,) = [o for o in of_kind(objects, "Deployment") if o["metadata"]["name"] == "gateway"]
+    (container,) = pod(deployed)["containers"]
+    asked = [container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")]
+    asked += [o["spec"]["healthCheck"]["requestPath"] for o in of_kind(objects, "BackendConfig")]
+    assert len(asked) == 3
+    assert set(asked) == routes
+
+
 def settings_of(overlay: str) -> Settings:
     """The settings that an overlay's pods have."""
     lines = (K8S / "overlays" / overlay / "settings.env").read_text().splitlines()
