@@ -17,8 +17,8 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench \
-	bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
+.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench
+.PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
