@@ -24,6 +24,6 @@ def merge(place: Place) -> None:
 def _merge(place: Place, limits: Limits) -> None:
     teach_open_lake()
     folder = Path(place.folder)
-    warehouse = DuckDBWarehouse(f"{SCHEME}{place.database}", f"{SCHEME}{folder / 'marts.duckdb'}")
+    warehouse = DuckDBWarehouse(f"{SCHEME}{place.database}", f"{SCHEME}{folder / 'published.duckdb'}")
     merge_stream(lake_in(folder), warehouse, None, contract(place.key), limits=limits, run_id="bench",
                  clock=lambda: datetime.now(UTC))  # fmt: skip

@@ -40,7 +40,7 @@ def test_running_again_goes_on_with_the_next_day_and_every_figure_is_right(state
     place = load_place(state)
     days = day(place.database)
     assert f"day {days} (" in done.stdout
-    assert "figures in 7 marts agree with the original data" in done.stdout
+    assert "figures in 8 marts agree with the original data" in done.stdout
     for link in (place.http("prefect"), place.http("slack"), "_site/quality/index.html", "_site/dbt/index.html"):
         assert link in done.stdout
     assert compare(place.marts, days).differences == ()

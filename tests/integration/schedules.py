@@ -127,7 +127,7 @@ class Place:
         contract = self.stream.contract
         self.warehouse.ensure(contract)
         head = self.warehouse.head(contract)
-        waiting = batches._pending(self.lake, self.warehouse, contract, head)
+        waiting = batches._pending(self.lake, self.warehouse, contract, head, audit=False)
         rivals = [cut(contract, head, {path: waiting[path]}, Limits(CAP, CAP), EARLY) for path in sorted(waiting)[:2]]
         staged = [(batch, self.stage(batch)) for batch in rivals]
         for winner in staged[:1]:

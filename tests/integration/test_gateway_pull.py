@@ -126,7 +126,8 @@ def test_while_prefect_is_away_messages_are_held_and_none_is_dead_lettered(pulli
     assert pulling.running.prefect.events == []
     assert pulling.unacknowledged(names.LAKE_LANDED) == 0
     pulling.running.prefect.answer = 204
-    wait_until(lambda: len(pulling.events("lake.landed")) == 3, "all events are at Prefect", 20)
+    wait_until(lambda: len(pulling.told("gateway.accepted")) == 3, "all events are at Prefect", 20)
+    assert len(pulling.events("lake.landed")) == 3
     accepted = {line["message_id"]: line["attempt"] for line in pulling.told("gateway.accepted")}
     assert accepted == dict.fromkeys(sent, 1)
     assert pulling.dead(names.LAKE_LANDED) == []
