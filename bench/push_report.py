@@ -12,7 +12,7 @@ from bench.push_load import Met
 
 REPORT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- pushes: begin -->", "<!-- pushes: end -->"
-DRAIN_S = 180
+DRAIN_S = 120
 
 
 @dataclass(frozen=True)
