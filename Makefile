@@ -17,8 +17,8 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench \
-	bench-connector bench-merge bench-model bench-pushes contracts lock clean
+.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench
+.PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ bench-connector: $(VENV)/ready ## measure connector to lake beside the bare conn
 
 bench-pushes: $(VENV)/ready ## push 200 events a second through gateway and Prefect, coalesced and not; PUSH_ARGS="--per-s 50"
 	@$(BIN)/python -m bench.pushes $(PUSH_ARGS)
+
+bench-standins: $(VENV)/ready ## measure the local Pub/Sub and Cloud Storage, Google's emulator beside where it is there
+	@$(BIN)/python -m bench.standins $(ARGS)
 
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt

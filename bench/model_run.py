@@ -1,7 +1,6 @@
 """A model run without an orchestrator: the steps of the flow `model` in one process, each timed."""
 
 import json
-import os
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from quality.gate import validate, validate_rows
 from quality.report import QualityReport
 from quality.suites import load_suites
 from settings.tree import ROOT
-from tasks.dbt import PROJECT, build_arguments, built_marts
+from tasks.dbt import PROJECT, build_arguments, built_marts, dbt_variables
 from warehouse.port import Warehouse
 
 SUITES = ROOT / "expectations"
@@ -84,10 +83,11 @@ def _build(
     arguments = build_arguments(whole, days)
     if not arguments:
         return ()
-    os.environ |= warehouse.dbt_environment(run.candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
+    environment = warehouse.dbt_environment(run.candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
     places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(state / "dbt"),
               "--log-path", str(state / "dbt")]  # fmt: skip
-    done = dbtRunner().invoke(["--quiet", *arguments, *places])
+    with dbt_variables(environment):
+        done = dbtRunner().invoke(["--quiet", *arguments, *places])
     if not done.success:
         raise RuntimeError(f"dbt failed: {done.exception or _failures(state / 'dbt')}")
     return built_marts(state / "dbt")

@@ -12,6 +12,7 @@ from contracts.source import SourceContract
 from contracts.stream import DURATION, StreamContract
 
 PERIODS = {"m": "minute", "h": "hour", "d": "day"}
+PREFIX = "{{ env_var('MILLRACE_BIGQUERY_PREFIX', '') }}"
 TABLE = "All keys ever seen, deleted ones included; macro live_rows gives live rows."
 DATABASE = "{{ 'warehouse' if target.type == 'duckdb' else target.project }}"
 
@@ -26,7 +27,7 @@ def _source(source: SourceContract) -> dict[str, Any]:
         "name": source.source,
         "description": source.description,
         "database": DATABASE,
-        "schema": names.raw_schema(source.source),
+        "schema": PREFIX + names.raw_schema(source.source),
         "config": {"loaded_at_field": "_extracted_at"},
         "tables": [_table(stream) for stream in source.streams.values()],
     }

@@ -54,7 +54,8 @@ def _one(dead: DeadLetters, letter: DeadLetter, action: Action, why: Why, reason
     fields = one.model_dump() | ({"reason": reason} if action == "drop" else {"origin": letter.origin})
     if action == "redrive":
         fields["new_id"] = dead.redrive(letter)
-    log.info(f"dead_letter.{done}", extra={"event": f"dead_letter.{done}", "fields": fields})
+    event = "dead_letter.redriven" if action == "redrive" else "dead_letter.dropped"
+    log.info(event, extra={"event": event, "fields": fields})
     if action == "drop":
         dead.drop(letter)  # after the line that keeps what it said
     return one

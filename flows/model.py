@@ -1,8 +1,6 @@
 """Builds the marts from what was merged, validates them, and only then publishes them."""
 
-from typing import Any
-
-from prefect import State, flow
+from prefect import flow
 
 from blocks.names import RESULT_STORAGE
 from contracts import names
@@ -12,7 +10,7 @@ from tasks.build_candidates import build_candidates
 from tasks.document_marts import document_marts
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
-from tasks.refuse import refused
+from tasks.refuse import Refusal, refused
 from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
 from tasks.validate_candidates import validate_candidates
@@ -20,7 +18,7 @@ from tasks.validate_candidates import validate_candidates
 
 @flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE,
       on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
-def model(full: bool = False) -> int | State[Any]:
+def model(full: bool = False) -> int | Refusal:
     """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
 
     dbt builds what the merges affect, as candidates that no reader sees; Great Expectations validates them; those that

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
 
@@ -65,7 +66,8 @@ def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any
         event.listen(Pool, "connect", use)
     datasource = None
     try:
-        datasource = context.data_sources.add_sql("warehouse", connection_string=url, kwargs=_arguments(url))
+        address, arguments = _connection(url)
+        datasource = context.data_sources.add_sql("warehouse", connection_string=address, kwargs=arguments)
         yield context, datasource
     except TestConnectionError as error:
         raise Fatal(f"{url} can't be opened: {error}") from None
@@ -78,9 +80,22 @@ def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any
         SQLDatasource.execution_engine_override = before
 
 
-def _arguments(url: str) -> dict[str, Any]:
-    """What the connection needs besides the URL; the gate only reads."""
-    return {"connect_args": {"read_only": True}} if url.startswith(DUCKDB) else {}
+def _connection(url: str) -> tuple[str, dict[str, Any]]:
+    """SQLAlchemy's URL and arguments; the gate only reads, and `?endpoint=` names a server other than Google's."""
+    if url.startswith(DUCKDB):
+        return url, {"connect_args": {"read_only": True}}
+    parts = urlsplit(url)
+    endpoint = parse_qs(parts.query).get("endpoint", [""])[0]
+    if not endpoint:
+        return url, {}
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+
+    client = bigquery.Client(
+        parts.netloc, credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint},
+        default_query_job_config=bigquery.QueryJobConfig(default_dataset=f"{parts.netloc}.{parts.path[1:]}"),
+    )  # fmt: skip
+    return f"bigquery://{parts.netloc}{parts.path}?user_supplied_client=True", {"connect_args": {"client": client}}
 
 
 def _use(schema: str) -> Callable[[Any, object], None]:

@@ -55,13 +55,21 @@ def _build(
 ) -> tuple[str, ...]:
     whole = work.whole or not warehouse.marts()
     warehouse.begin(candidate, empty=whole)
-    arguments = build_arguments(whole, {s: warehouse.touched_days(streams[s], work.batches) for s in work.streams})
+    arguments = build_arguments(whole, _changed(warehouse, streams, work))
     if not arguments:
         return ()
     environment = warehouse.dbt_environment(candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
     with tempfile.TemporaryDirectory() as target:
         invoke_dbt(arguments, environment, Path(target))
         return built_marts(Path(target))
+
+
+def _changed(
+    warehouse: Warehouse, streams: Mapping[str, StreamContract], work: ModelWork
+) -> dict[str, list[str] | None]:
+    """Days in which rows of each stream changed; no model reads a stream whose contract is gone."""
+    known = [stream for stream in work.streams if stream in streams]
+    return {stream: warehouse.touched_days(streams[stream], work.batches) for stream in known}
 
 
 def candidate_name(run: str, work: ModelWork, project: str) -> str:

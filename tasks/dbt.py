@@ -22,7 +22,7 @@ def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Pat
     settings = PrefectDbtSettings(
         project_dir=PROJECT, profiles_dir=PROJECT, target_path=target.absolute(), log_level="warn"
     )
-    with _environment({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
+    with dbt_variables({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
         PrefectDbtRunner(settings=settings).invoke(arguments)
 
 
@@ -59,7 +59,7 @@ def project_digest(project: Path) -> str:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def dbt_variables(variables: Mapping[str, str]) -> Iterator[None]:
     """Give dbt's `env_var` these values until the last node's task run has ended."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

@@ -7,9 +7,10 @@ from prefect.states import Failed
 
 from contracts.errors import QualityFailed
 
+Refusal = State[Any]
 REFUSED = "Refused"
 
 
-def refused(why: QualityFailed) -> State[Any]:
+def refused(why: QualityFailed) -> Refusal:
     """A failed state of its own name: the gate has told people already, so the alert on failed runs must not."""
     return Failed(name=REFUSED, message=str(why), data=why)

@@ -17,6 +17,7 @@ from tests.engines_page import EnginesPage
 from tests.servers import server
 
 STACK = "tests/e2e/"
+FLOWS = "tests/integration/flows/"  # a file goes on with what the one before it left
 FIRST = ("test_make_run.py", "test_way.py")  # the others land rows that the demo does not have
 
 
@@ -32,10 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class OneStack(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a file's tests to one process, and to one process all those of the whole stack."""
+    """Gives the tests of a file to one process, and so all those of the whole stack, and all those of the flows."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return STACK if nodeid.startswith(STACK) else nodeid.split("::")[0]
+        return next((one for one in (STACK, FLOWS) if nodeid.startswith(one)), nodeid.split("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.ledger import Head, LedgerEntry
+from contracts.quality import QualityFact
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import bigquery_merge_sql as merging
@@ -16,6 +17,7 @@ from warehouse.bigquery_commit import Commit
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_ledger import Ledger
 from warehouse.bigquery_marts import Marts
+from warehouse.bigquery_model import Modelling
 from warehouse.bigquery_schema import Schema
 from warehouse.bigquery_sql import Place
 
@@ -24,12 +26,20 @@ class BigQueryWarehouse:
     """Datasets `raw_<source>`, `staging`, `ops` and the marts' at `bigquery://<project>/<location>[/<prefix>]`."""
 
     def __init__(
-        self, url: str, marts_url: str, *, endpoint: str = "", max_bytes_billed: int = 0, retry_s: float = 600.0
+        self,
+        url: str,
+        marts_url: str,
+        *,
+        endpoint: str = "",
+        max_bytes_billed: int = 0,
+        retry_s: float = 600.0,
+        keep_candidates_days: float = 3.0,
     ) -> None:
         self.url, self.marts_url = url, marts_url
         self._jobs = Jobs(Place.of(url), endpoint, max_bytes_billed, retry_s)
         self._schema, self._ledger = Schema(self._jobs), Ledger(self._jobs)
-        self._marts = Marts(self._jobs, marts_url, endpoint, max_bytes_billed)
+        self._marts = Marts(self._jobs, marts_url, endpoint, max_bytes_billed, keep_candidates_days)
+        self._model = Modelling(self._jobs)
 
     def session(self, purpose: str) -> AbstractContextManager[None]:
         """Nothing: a client keeps its connections anyway."""
@@ -99,9 +109,11 @@ class BigQueryWarehouse:
             self._schema.make_ops()
         self._ledger.append(entries)
 
-    def ledger(self, since: datetime | None = None, kinds: Sequence[str] = ()) -> list[LedgerEntry]:
-        """Facts in the order they were written, from `since` on."""
-        return self._ledger.entries(since, kinds) if self._ledger.exists() else []
+    def ledger(
+        self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
+    ) -> list[LedgerEntry]:
+        """Facts in the order they were written, from `since` on, `as_of` an instant."""
+        return self._ledger.entries(since, kinds, as_of) if self._ledger.exists() else []
 
     def audit(self, contract: StreamContract) -> int:
         """How many keys have two rows: any is an incident, as a merge finds only one of them."""
@@ -112,9 +124,33 @@ class BigQueryWarehouse:
         )  # fmt: skip
         return int(found)
 
-    def reader(self, purpose: str) -> AbstractContextManager[None]:
-        """Let another program (dbt) read the tables: a query of BigQuery reads one state, whoever writes meanwhile."""
-        return nullcontext()
+    def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:
+        """An instant as of which several queries read one state, whoever writes meanwhile."""
+        return nullcontext(self._model.instant())
+
+    def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
+        """Days of the partition column in which batches changed rows; None when no list of days tells it."""
+        return self._model.touched_days(contract, batches)
+
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
+        """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+        return self._model.merged_rows(contract, batches, as_of)
+
+    def raw_url(self) -> str:
+        """Where Great Expectations finds the merged tables, as an SQLAlchemy URL."""
+        return self._marts.url("ops")  # its queries name their tables whole
+
+    def record_quality(self, facts: Sequence[QualityFact]) -> None:
+        """Keep results of the gate, all or none."""
+        self._model.record(facts)
+
+    def newest_quality(self) -> list[QualityFact]:
+        """The newest results of every suite."""
+        return self._model.newest()
+
+    def begin(self, candidate: str, *, empty: bool) -> None:
+        """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
+        self._marts.begin(candidate, empty=empty)
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Variables that make dbt read this warehouse and build into a candidate."""

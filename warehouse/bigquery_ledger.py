@@ -138,11 +138,12 @@ class Ledger:
             )
         )
 
-    def entries(self, since: datetime | None, kinds: Sequence[str]) -> list[LedgerEntry]:
-        """Facts in the order they were written, from `since` on."""
+    def entries(self, since: datetime | None, kinds: Sequence[str], as_of: datetime | None = None) -> list[LedgerEntry]:
+        """Facts in the order they were written, from `since` on, `as_of` an instant."""
         conditions = ["`at` >= @since"] * (since is not None) + ["kind IN UNNEST(@kinds)"] * bool(kinds)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"SELECT {LEDGER_COLUMNS} FROM {{ledger}}{where} ORDER BY written_at, place"  # noqa: S608
+        past = f" FOR SYSTEM_TIME AS OF TIMESTAMP '{as_of.isoformat()}'" if as_of else ""
+        query = f"SELECT {LEDGER_COLUMNS} FROM {{ledger}}{past}{where} ORDER BY written_at, place"  # noqa: S608
         given = ({"since": since} if since else {}) | ({"kinds": list(kinds)} if kinds else {})
         rows = self._jobs.rows(self._sql(query), given, step="ledger")
         return [LedgerEntry.model_validate(dict(zip(LEDGER_FIELDS, row, strict=True))) for row in rows]

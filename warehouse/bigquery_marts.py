@@ -4,6 +4,8 @@ BigQuery has no DDL in transactions, so tables are replaced one by one, each at 
 them; a journal written before the first lets another process finish what one began.
 """
 
+from urllib.parse import quote_plus
+
 from google.api_core import exceptions
 
 from contracts.errors import Fatal, SettingsError
@@ -11,21 +13,22 @@ from warehouse import bigquery_sql as sql
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_schema import Schema
 
-CANDIDATE_MS = 7 * 24 * 3600 * 1000
+DAY_MS = 24 * 3600 * 1000
 PLANNED, COPIED, DROPPED, DONE = "planned", "copied", "dropped", "done"
 
 
 class Marts:
     """Candidates and marts of one place."""
 
-    def __init__(self, jobs: Jobs, marts_url: str, endpoint: str, max_bytes_billed: int) -> None:
+    def __init__(self, jobs: Jobs, marts_url: str, endpoint: str, max_bytes_billed: int, keep_days: float) -> None:
+        self._keep_ms = int(keep_days * DAY_MS)
         self._jobs, self._place, self._schema = jobs, jobs.place, Schema(jobs)
         self._endpoint, self._max_bytes_billed = endpoint, max_bytes_billed
         self._marts = dataset_of(marts_url, self._place)
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Variables that make dbt read this warehouse and build into a candidate."""
-        self._schema.make_dataset(candidate, CANDIDATE_MS)
+        self._schema.make_dataset(candidate, self._keep_ms)
         return {
             "MILLRACE_DBT_TARGET": "bigquery",
             "MILLRACE_BIGQUERY_PROJECT": self._place.project,
@@ -38,8 +41,26 @@ class Marts:
 
     def candidate_url(self, candidate: str) -> str:
         """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
-        query = "?user_supplied_client=True" if self._endpoint else ""
-        return f"bigquery://{self._place.project}/{self._place.dataset(candidate)}{query}"
+        return self.url(candidate)
+
+    def url(self, schema: str) -> str:
+        """A dataset as an SQLAlchemy URL; the address of a server other than Google's goes with it."""
+        query = f"?endpoint={quote_plus(self._endpoint)}" if self._endpoint else ""
+        return f"bigquery://{self._place.project}/{self._place.dataset(schema)}{query}"
+
+    def begin(self, candidate: str, *, empty: bool) -> None:
+        """Make a candidate of clones of what is published, or of nothing; no row is copied."""
+        dataset = f"{self._place.project}.{self._place.dataset(candidate)}"
+        with self._jobs.answering(f"begin {candidate}"):
+            self._jobs.client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+        self._schema.make_dataset(candidate, self._keep_ms)
+        if empty:
+            return
+        for name in self._tables(self._marts):
+            target, source = self._place.table(candidate, name), self._place.table(self._marts, name)
+            self._jobs.rows(f"CREATE TABLE {target} CLONE {source}", step="begin")
+        for name in self._views(self._marts):
+            self._show(self._marts, candidate, name)
 
     def rows(self) -> dict[str, int]:
         """Rows per mart, as readers see them now."""
@@ -67,14 +88,26 @@ class Marts:
         return self.rows()
 
     def _plan(self, candidate: str) -> list[str]:
-        tables = self._tables(candidate)
+        tables = [*self._tables(candidate), *self._views(candidate)]
         if not tables:
             raise Fatal(f"{candidate} is neither a candidate with tables nor what is published; run model again")
         self._note(candidate, PLANNED, tables)
         return tables
 
+    def _show(self, source: str, target: str, name: str) -> None:
+        """Make a view of one dataset in another, over the tables there."""
+        with self._jobs.answering(f"look at {name}"):
+            query = str(self._jobs.client.get_table(self._place.id(source, name)).view_query)
+        for mark in (".", "`.`"):
+            query = query.replace(f"{self._place.project}{mark}{self._place.dataset(source)}{mark}",
+                                  f"{self._place.project}{mark}{self._place.dataset(target)}{mark}")  # fmt: skip
+        self._jobs.rows(f"CREATE OR REPLACE VIEW {self._place.table(target, name)} AS {query}", step="publish")
+
     def _copy(self, candidate: str, name: str) -> None:
         """Metadata only: no row is read, and readers see the old table or the new one."""
+        if name in self._views(candidate):
+            self._show(candidate, self._marts, name)
+            return
         target, source = self._place.table(self._marts, name), self._place.table(candidate, name)
         self._jobs.rows(f"CREATE OR REPLACE TABLE {target} COPY {source}", step="publish")
         self._keep(name)
@@ -88,19 +121,28 @@ class Marts:
                 self._jobs.client.update_table(table, ["expires"], retry=self._jobs.retry)
 
     def _drop_others(self, candidate: str, planned: list[str]) -> None:
+        for name in set(self._views(self._marts)) - set(planned):
+            self._jobs.rows(f"DROP VIEW IF EXISTS {self._place.table(self._marts, name)}", step="publish")
+            self._note(candidate, DROPPED, [name])
         for name in set(self._tables(self._marts)) - set(planned):
             self._jobs.rows(f"DROP TABLE IF EXISTS {self._place.table(self._marts, name)}", step="publish")
             self._note(candidate, DROPPED, [name])
 
     def _tables(self, dataset: str) -> list[str]:
         """Tables of a dataset, oldest first: dbt builds what others depend on before those."""
+        return self._named(dataset, "TABLE")
+
+    def _views(self, dataset: str) -> list[str]:
+        return self._named(dataset, "VIEW")
+
+    def _named(self, dataset: str, kind: str) -> list[str]:
         with self._jobs.answering(f"list {dataset}"):
             try:
                 named = f"{self._place.project}.{self._place.dataset(dataset)}"
                 listed = list(self._jobs.client.list_tables(named, retry=self._jobs.retry))
             except exceptions.NotFound:
                 return []
-        return [t.table_id for t in sorted(listed, key=lambda t: (t.created, t.table_id)) if t.table_type == "TABLE"]
+        return [t.table_id for t in sorted(listed, key=lambda t: (t.created, t.table_id)) if t.table_type == kind]
 
     def _count(self, dataset: str, name: str) -> int:
         with self._jobs.answering(f"count {name}"):

@@ -167,5 +167,8 @@ def open_warehouse(
     if url.startswith("bigquery://"):
         from warehouse.bigquery import BigQueryWarehouse
 
-        return BigQueryWarehouse(url, marts_url, endpoint=endpoint, max_bytes_billed=max_bytes_billed)
+        return BigQueryWarehouse(
+            url, marts_url, endpoint=endpoint, max_bytes_billed=max_bytes_billed,
+            keep_candidates_days=keep_candidates_days,
+        )  # fmt: skip
     raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")

@@ -1,11 +1,13 @@
 """Run the Pub/Sub server: `python -m local.pubsub --port P --state DIR --identity DIR`."""
 
+import asyncio
 from pathlib import Path
 
 from local.pubsub.broker import Broker
+from local.pubsub.publisher import PublisherService
 from local.pubsub.push import Pusher
-from local.pubsub.service import PublisherService, SubscriberService
 from local.pubsub.store import Store
+from local.pubsub.subscriber import SubscriberService
 from local.rpc import start_server
 from local.serving import GRACE_S, common_options, option_parser, owned, run_until_ended, say_ready, until_told_to_end
 
@@ -21,13 +23,17 @@ def main() -> None:
         broker = Broker(Store(options.state / "pubsub.sqlite"))
         pusher = Pusher(broker, parsed.identity)
         services = {
-            "google.pubsub.v1.Publisher": PublisherService(broker).methods(),
+            "google.pubsub.v1.Publisher": PublisherService(broker, pusher.changed).methods(),
             "google.pubsub.v1.Subscriber": SubscriberService(broker, pusher.changed).methods(),
         }
         server = await start_server(options.port, services)
         pusher.resume()
+        sweeping = asyncio.create_task(broker.sweep())
+        ending = asyncio.create_task(until_told_to_end(options.parent))
+        await asyncio.sleep(0)  # it listens to signals before anyone is told that the server is ready
         say_ready("pubsub", options.port)
-        await until_told_to_end(options.parent)
+        await ending
+        sweeping.cancel()
         await pusher.close()
         await server.stop(GRACE_S)
         broker.store.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from local.pubsub.broker import Broker
 from local.pubsub.store import Lease, backoff
 from local.rpc import Proto
 
+HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+: [\x20-\x7e]*", re.ASCII)  # what is no header is left out
 ACKNOWLEDGED = (102, 200, 201, 202, 204)
 IN_FLIGHT = 16
+SPARE_S = 5  # a push ends by its own timeout before its lease does
 
 
 class Pusher:
@@ -37,7 +41,7 @@ class Pusher:
         if task := self._tasks.pop(name, None):
             task.cancel()
         subscription = self._broker.subscriptions.get(name)
-        if subscription is not None and subscription.push_config.push_endpoint:
+        if subscription is not None and subscription.push_config.push_endpoint and not subscription.detached:
             self._tasks[name] = asyncio.get_running_loop().create_task(self._deliver(subscription))
 
     async def close(self) -> None:
@@ -51,9 +55,8 @@ class Pusher:
         flying: set[asyncio.Task[None]] = set()
         try:
             while True:
-                for lease in (
-                    self._broker.take(subscription, IN_FLIGHT - len(flying)) if len(flying) < IN_FLIGHT else ()
-                ):
+                room, seconds = IN_FLIGHT - len(flying), subscription.ack_deadline_seconds + SPARE_S
+                for lease in self._broker.take(subscription, room, seconds) if room else ():
                     task = asyncio.create_task(self._push(subscription, lease))
                     flying.add(task)
                     task.add_done_callback(flying.discard)
@@ -70,31 +73,51 @@ class Pusher:
         try:
             taken = await self._post(subscription, lease)
         except asyncio.CancelledError:
-            self._broker.store.postpone(subscription.name, lease.ack_id, 0)
-            self._broker.wake(subscription.name)
+            self._broker.give_back(subscription, [lease.ack_id], wait_s=0)
             raise
         if taken:
-            self._broker.acknowledge(subscription.name, [lease.ack_id])
+            self._broker.acknowledge(subscription, [lease.ack_id])
         else:
-            self._broker.store.postpone(subscription.name, lease.ack_id, backoff(subscription, lease.attempt))
-            self._broker.wake(subscription.name)
+            self._broker.give_back(subscription, [lease.ack_id], wait_s=backoff(subscription, lease.attempt))
 
     async def _post(self, subscription: Proto, lease: Lease) -> bool:
         """Whether the endpoint takes a message within the acknowledgement deadline."""
         config, deadline = subscription.push_config, httpx.Timeout(subscription.ack_deadline_seconds, connect=5)
-        body, headers = wrapped(subscription, lease), self._headers(subscription.push_config)
+        content, headers = request_of(subscription, lease)
+        headers |= self._token(config)
         try:
-            answer = await self._http.post(config.push_endpoint, json=body, headers=headers, timeout=deadline)
+            answer = await self._http.post(config.push_endpoint, content=content, headers=headers, timeout=deadline)
         except httpx.HTTPError:
             return False
         return answer.status_code in ACKNOWLEDGED
 
-    def _headers(self, config: Proto) -> dict[str, str]:
+    def _token(self, config: Proto) -> dict[str, str]:
         if not config.HasField("oidc_token") or self._identity is None:
             return {}
         audience = config.oidc_token.audience or config.push_endpoint
         token = sign_oidc(self._identity, audience, config.oidc_token.service_account_email, time.time())
         return {"Authorization": f"Bearer {token}"}
+
+
+def request_of(subscription: Proto, lease: Lease) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a push: the wrapped message, or its bare data.
+
+    https://cloud.google.com/pubsub/docs/payload-unwrapping
+    """
+    config, message = subscription.push_config, lease.message
+    if not config.HasField("no_wrapper"):
+        return json.dumps(wrapped(subscription, lease)).encode(), {"Content-Type": "application/json"}
+    headers: dict[str, str] = {}
+    if config.no_wrapper.write_metadata:
+        headers = {key: value for key, value in message.attributes.items() if HEADER.fullmatch(f"{key}: {value}")}
+        headers |= {
+            "x-goog-pubsub-subscription-name": subscription.name,
+            "x-goog-pubsub-message-id": message.message_id,
+            "x-goog-pubsub-publish-time": message.publish_time.ToJsonString(),
+        }
+        if message.ordering_key:
+            headers["x-goog-pubsub-ordering-key"] = message.ordering_key
+    return message.data, headers
 
 
 def wrapped(subscription: Proto, lease: Lease) -> dict[str, Any]:

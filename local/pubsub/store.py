@@ -1,32 +1,27 @@
-"""Topics, subscriptions, messages and their deliveries in one SQLite file: what was answered survives a kill."""
+"""Topics, subscriptions, messages and who holds them in one SQLite file: what was answered survives a kill."""
 
-import sqlite3
+import itertools
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson, Parse
-from google.pubsub_v1.types import PubsubMessage, Subscription
+from google.pubsub_v1.types import PubsubMessage, Subscription, Topic
 
-from local.rpc import Proto
+from local.pubsub.schema import open_database
+from local.rpc import Proto, Refused
 
 MessagePb: Proto = PubsubMessage.pb()
 SubscriptionPb: Proto = Subscription.pb()
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS topics (name TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS subscriptions (name TEXT PRIMARY KEY, topic TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS messages (id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS deliveries (
-  subscription TEXT NOT NULL, message INTEGER NOT NULL, attempts INTEGER NOT NULL, due REAL NOT NULL,
-  ordering TEXT NOT NULL, PRIMARY KEY (subscription, message));
-CREATE INDEX IF NOT EXISTS due ON deliveries (subscription, due);
-"""
+TopicPb: Proto = Topic.pb()
 DEFAULT_BACKOFF = (0.1, 600.0)
-OLDEST_OF_ITS_KEY = (
-    "AND (d.ordering = '' OR NOT EXISTS (SELECT 1 FROM deliveries o WHERE o.subscription = d.subscription"
-    " AND o.ordering = d.ordering AND o.message < d.message))"
-)
+RESPONSE_BYTES = 8 << 20
+ACK_ID = re.compile(r"([0-9]{1,18})-([0-8]?[0-9]{1,18})")  # both fit into SQLite's integers
+ORPHANS = "NOT EXISTS (SELECT 1 FROM held WHERE message = messages.id)"
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -38,133 +33,217 @@ class Lease:
     attempt: int
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who keeps a message: a subscription `delivers` it, a topic or snapshot only keeps it."""
+
+    name: str
+    delivers: bool = False
+    ordered: bool = False
+
+
 class Store:
-    """All state of the server; one process owns it."""
+    """What the server keeps; one process owns it."""
 
-    def __init__(self, file: Path) -> None:
-        self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.executescript(SCHEMA)
+    def __init__(self, file: Path, clock: Clock = time.time) -> None:
+        self.db = open_database(str(file))
+        self.now = clock
+        self._leases = itertools.count(time.time_ns())  # grows over restarts: an old ack id is never a new one
 
-    def topics(self) -> list[str]:
-        """Names of all topics."""
-        return [name for (name,) in self._db.execute("SELECT name FROM topics ORDER BY name")]
+    def topics(self) -> dict[str, Proto]:
+        """All topics by name."""
+        rows = self.db.execute("SELECT name, body FROM topics ORDER BY name")
+        return {name: Parse(body, TopicPb(name=name)) for name, body in rows}
 
-    def add_topic(self, name: str) -> bool:
-        """Make a topic; False when it is there."""
-        return self._db.execute("INSERT OR IGNORE INTO topics VALUES (?)", (name,)).rowcount == 1
+    def put_topic(self, topic: Proto, *, new: bool) -> bool:
+        """Write a topic; a new one must not be there yet."""
+        verb = "INSERT OR IGNORE" if new else "REPLACE"
+        return self.db.execute(f"{verb} INTO topics VALUES (?, ?)", (topic.name, MessageToJson(topic))).rowcount == 1
 
-    def drop_topic(self, name: str) -> bool:
-        """Delete a topic; its subscriptions keep what they have."""
-        return self._db.execute("DELETE FROM topics WHERE name = ?", (name,)).rowcount == 1
+    def drop_topic(self, name: str) -> None:
+        """Delete a topic and what only it holds; its subscriptions keep what they have."""
+        with self.transaction():
+            self.db.execute("DELETE FROM topics WHERE name = ?", (name,))
+            self.drop_holders(name)
 
     def subscriptions(self) -> dict[str, Proto]:
         """All subscriptions by name."""
-        rows = self._db.execute("SELECT name, body FROM subscriptions ORDER BY name")
+        rows = self.db.execute("SELECT name, body FROM subscriptions ORDER BY name")
         return {name: Parse(body, SubscriptionPb()) for name, body in rows}
 
     def put_subscription(self, subscription: Proto, *, new: bool) -> bool:
         """Write a subscription; a new one must not be there yet."""
         verb = "INSERT OR IGNORE" if new else "REPLACE"
         row = (subscription.name, subscription.topic, MessageToJson(subscription))
-        return self._db.execute(f"{verb} INTO subscriptions VALUES (?, ?, ?)", row).rowcount == 1
+        return self.db.execute(f"{verb} INTO subscriptions VALUES (?, ?, ?)", row).rowcount == 1
 
-    def drop_subscription(self, name: str) -> bool:
+    def drop_subscription(self, name: str) -> None:
         """Delete a subscription and what only it holds."""
-        with self._transaction():
-            self._db.execute("DELETE FROM deliveries WHERE subscription = ?", (name,))
-            self._db.execute("DELETE FROM messages WHERE id NOT IN (SELECT message FROM deliveries)")
-            return self._db.execute("DELETE FROM subscriptions WHERE name = ?", (name,)).rowcount == 1
+        with self.transaction():
+            self.db.execute("DELETE FROM subscriptions WHERE name = ?", (name,))
+            self.drop_holders(name, acked(name))
 
-    def publish(self, topic: str, messages: Iterable[Proto], targets: dict[int, list[str]]) -> list[str]:
-        """Keep messages and hand each to its subscriptions, in one transaction; returns their ids."""
-        ids, now = [], time.time()
-        with self._transaction():
-            for position, message in enumerate(messages):
-                row = self._db.execute("INSERT INTO messages (topic, body) VALUES (?, ?)", (topic, b"")).lastrowid
+    def empty_subscription(self, name: str) -> None:
+        """Forget all messages of a subscription."""
+        with self.transaction():
+            self.drop_holders(name, acked(name))
+
+    def drop_holders(self, *holders: str) -> None:
+        """Forget what only these hold."""
+        for holder in holders:
+            self.db.execute("DELETE FROM held WHERE holder = ?", (holder,))
+        self.db.execute(f"DELETE FROM messages WHERE {ORPHANS}")
+
+    def publish(self, topic: str, messages: Iterable[Proto], holders: Sequence[Sequence[Holder]]) -> list[str]:
+        """Keep messages, each for its holders, in one transaction; returns their ids."""
+        ids, now = [], self.now()
+        with self.transaction():
+            for message, those in zip(messages, holders, strict=True):
+                row = self.db.execute(
+                    "INSERT INTO messages (topic, body, published) VALUES (?, ?, ?)", (topic, b"", now)
+                ).lastrowid
                 message.message_id = str(row)
                 message.publish_time.FromNanoseconds(int(now * 1e9))
                 ids.append(message.message_id)
-                if not targets[position]:
-                    self._db.execute("DELETE FROM messages WHERE id = ?", (row,))
+                if not those:
+                    self.db.execute("DELETE FROM messages WHERE id = ?", (row,))
                     continue
-                self._db.execute("UPDATE messages SET body = ? WHERE id = ?", (message.SerializeToString(), row))
-                self._db.executemany(
-                    "INSERT INTO deliveries VALUES (?, ?, 0, ?, ?)",
-                    [(name, row, now, message.ordering_key) for name in targets[position]],
-                )
+                self.db.execute("UPDATE messages SET body = ? WHERE id = ?", (message.SerializeToString(), row))
+                for holder in those:
+                    self.hold(holder, int(row or 0), message.ordering_key)
         return ids
 
-    def lease(self, subscription: Proto, count: int, seconds: float) -> list[Lease]:
-        """Give out messages that are due; of an ordering key only the oldest."""
-        now = time.time()
-        query = (
-            "SELECT d.message, d.attempts, m.body FROM deliveries d JOIN messages m ON m.id = d.message"
-            f" WHERE d.subscription = ? AND d.due <= ? {_order(subscription)}"
-            " ORDER BY d.message LIMIT ?"
+    def hold(self, holder: Holder, message: int, ordering: str) -> None:
+        """Let someone hold a message; it is due at once unless it waits for an older one of its ordering key."""
+        key, due = ordering if holder.ordered else "", self.now() if holder.delivers else None
+        older = "SELECT 1 FROM held WHERE holder = ? AND ordering = ? AND ordering <> ''"
+        if key and due and self.db.execute(older, (holder.name, key)).fetchone():
+            due = None
+        row = (holder.name, message, key, due)
+        self.db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, 0, 0)", row)
+
+    def lease(self, subscription: Proto, count: int, seconds: float, most_bytes: int = RESPONSE_BYTES) -> list[Lease]:
+        """Give out messages that are due, at least one of any size; of an ordering key only the oldest."""
+        now, name, leases = self.now(), subscription.name, list[Lease]()
+        due = (
+            "SELECT h.message, h.attempts, h.lease, length(m.body)"
+            " FROM held h CROSS JOIN messages m ON m.id = h.message"
+            " WHERE h.holder = ? AND h.due <= ? ORDER BY h.due, h.message LIMIT ?"
         )
-        leases = []
-        with self._transaction():
-            for row, attempts, body in self._db.execute(query, (subscription.name, now, count)).fetchall():
-                self._db.execute(
-                    "UPDATE deliveries SET attempts = ?, due = ? WHERE subscription = ? AND message = ?",
-                    (attempts + 1, now + seconds, subscription.name, row),
-                )
-                leases.append(Lease(f"{row}-{attempts + 1}", MessagePb.FromString(body), attempts + 1))
+        with self.transaction():
+            for message, attempts, lease, size in self.db.execute(due, (name, now, count)).fetchall():
+                if lease and subscription.HasField("retry_policy"):  # its deadline passed
+                    self._set_due(name, message, now + backoff(subscription, attempts))
+                    continue
+                if leases and size > most_bytes:
+                    break
+                most_bytes -= size
+                leases.append(self._lease(name, message, attempts + 1, now + seconds))
         return leases
 
-    def acknowledge(self, subscription: str, ack_ids: Iterable[str]) -> None:
-        """Forget deliveries; a message that no subscription holds any more is deleted."""
-        with self._transaction():
-            for message in (ack_id.partition("-")[0] for ack_id in ack_ids):
-                self._db.execute(
-                    "DELETE FROM deliveries WHERE subscription = ? AND message = ?", (subscription, message)
-                )
-                self._db.execute(
-                    "DELETE FROM messages WHERE id = ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE message = ?)",
-                    (message, message),
-                )
-
-    def postpone(self, subscription: str, ack_id: str, seconds: float) -> None:
-        """Make a delivery due again in so many seconds; an old ack id changes nothing."""
-        message, _, attempt = ack_id.partition("-")
-        self._db.execute(
-            "UPDATE deliveries SET due = ? WHERE subscription = ? AND message = ? AND attempts = ?",
-            (time.time() + seconds, subscription, message, attempt),
+    def _lease(self, name: str, message: int, attempt: int, due: float) -> Lease:
+        lease = next(self._leases)
+        self.db.execute(
+            "UPDATE held SET attempts = ?, due = ?, lease = ? WHERE holder = ? AND message = ?",
+            (attempt, due, lease, name, message),
         )
+        (body,) = self.db.execute("SELECT body FROM messages WHERE id = ?", (message,)).fetchone()
+        return Lease(f"{message}-{lease}", MessagePb.FromString(body), attempt)
 
-    def release(self, subscription: str) -> None:
-        """Make all deliveries due."""
-        self._db.execute("UPDATE deliveries SET due = ? WHERE subscription = ?", (time.time(), subscription))
+    def acknowledge(self, subscription: Proto, ack_ids: Iterable[str]) -> list[str]:
+        """Let go of messages; returns the ack ids that count no more, which only exactly-once delivery tells."""
+        refused = []
+        with self.transaction():
+            for ack_id in ack_ids:
+                message, lease = parse_ack_id(ack_id)
+                if subscription.enable_exactly_once_delivery and not self._current(subscription.name, message, lease):
+                    refused.append(ack_id)
+                else:
+                    self.let_go(subscription, message)
+        return refused
 
-    def next_due(self, subscription: Proto) -> float | None:
-        """Seconds until the next delivery is due; None when nothing waits."""
-        query = f"SELECT min(due) FROM deliveries d WHERE subscription = ? {_order(subscription)}"
-        (due,) = self._db.execute(query, (subscription.name,)).fetchone()
-        return None if due is None else max(0.0, due - time.time())
+    def let_go(self, subscription: Proto, message: int) -> None:
+        """Hold a message no more, or only as an acknowledged one; the next of its ordering key becomes due."""
+        name = subscription.name
+        rows = self.db.execute("DELETE FROM held WHERE holder = ? AND message = ? RETURNING ordering", (name, message))
+        row = rows.fetchone()
+        if row is None:
+            return
+        if subscription.retain_acked_messages:
+            self.db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?, NULL, 0, 0)", (acked(name), message, row[0]))
+        else:
+            self.drop_unheld(message)
+        if row[0]:
+            self.db.execute(
+                "UPDATE held SET due = ? WHERE holder = ? AND due IS NULL AND message ="
+                " (SELECT min(message) FROM held WHERE holder = ? AND ordering = ?)",
+                (self.now(), name, name, row[0]),
+            )
+
+    def drop_unheld(self, message: int) -> None:
+        """Delete a message unless someone holds it."""
+        self.db.execute(f"DELETE FROM messages WHERE id = ? AND {ORPHANS}", (message,))
+
+    def postpone(self, subscription: Proto, ack_id: str, seconds: float, *, leased: bool = False) -> bool:
+        """Make a message due in so many seconds, given back unless still `leased`; False for an old ack id."""
+        message, lease = parse_ack_id(ack_id)
+        if not self._current(subscription.name, message, lease, late=not subscription.enable_exactly_once_delivery):
+            return False
+        self._set_due(subscription.name, message, self.now() + seconds, lease if leased else 0)
+        return True
+
+    def attempts(self, name: str, ack_id: str) -> int:
+        """How often the message of an ack id was given out."""
+        query = "SELECT attempts FROM held WHERE holder = ? AND message = ?"
+        row = self.db.execute(query, (name, parse_ack_id(ack_id)[0])).fetchone()
+        return int(row[0]) if row else 0
+
+    def _current(self, name: str, message: int, lease: int, *, late: bool = False) -> bool:
+        query = "SELECT due FROM held WHERE holder = ? AND message = ? AND lease = ?"
+        row = self.db.execute(query, (name, message, lease)).fetchone()
+        return row is not None and row[0] is not None and (late or row[0] > self.now())
+
+    def _set_due(self, name: str, message: int, due: float, lease: int = 0) -> None:
+        row = (due, lease, name, message)
+        self.db.execute("UPDATE held SET due = ?, lease = ? WHERE holder = ? AND message = ?", row)
+
+    def release(self, name: str) -> None:
+        """Make all messages of a subscription due that wait for no other."""
+        self.db.execute("UPDATE held SET due = ?, lease = 0 WHERE holder = ? AND due IS NOT NULL", (self.now(), name))
+
+    def next_due(self, name: str) -> float | None:
+        """Seconds until the next message is due; None when none waits."""
+        query = "SELECT min(due) FROM held WHERE holder = ? AND due IS NOT NULL"
+        (due,) = self.db.execute(query, (name,)).fetchone()
+        return None if due is None else max(0.0, due - self.now())
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.db.close()
 
-    def _transaction(self) -> "_Transaction":
-        return _Transaction(self._db)
-
-
-class _Transaction:
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("ROLLBACK" if kind else "COMMIT")
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing."""
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        self.db.execute("COMMIT")
 
 
-def _order(subscription: Proto) -> str:
-    return OLDEST_OF_ITS_KEY if subscription.enable_message_ordering else ""
+def acked(name: str) -> str:
+    """Who holds what a subscription has had acknowledged and retains."""
+    return f"{name}#acked"
+
+
+def parse_ack_id(ack_id: str) -> tuple[int, int]:
+    """Message and lease of an ack id. Raises Refused when it is none of ours."""
+    match = ACK_ID.fullmatch(ack_id)
+    if not match:
+        raise Refused("INVALID_ARGUMENT", f"Invalid ack id (ack_id={ack_id})")
+    return int(match[1]), int(match[2])
 
 
 def backoff(subscription: Proto, attempt: int) -> float:

@@ -50,7 +50,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         server("identity", "--project", PROJECT),
         server("pubsub", "--identity", str(place.state / "identity")),
         server("secrets"),
-        server("storage", "--pubsub", place.grpc("pubsub")),
+        server("storage", "--pubsub", place.grpc("pubsub"), "--identity", str(place.state / "identity")),
         Service(slack.name, slack.command, slack.health, (("MILLRACE_SLACK_TOKEN", secrets["slack-token"]),)),
         Service(airbyte.name, airbyte.command, airbyte.health, airbyte_credentials),
     ]

@@ -2,38 +2,56 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 
 from starlette.applications import Starlette
 
+from local.identity.tokens import identity_of
 from local.serving import common_options, option_parser, owned, serve_http
 from local.storage.app import storage_app
 from local.storage.index import Index
 from local.storage.outbox import Outbox
+
+SWEEP_S = 60.0
+Work = Callable[[], Coroutine[None, None, None]]
 
 
 def main() -> None:
     """Serve until told to end."""
     parser = option_parser("storage", "Cloud Storage for one machine.")
     parser.add_argument("--pubsub", default="", help="address of the Pub/Sub server that takes notifications")
+    parser.add_argument("--identity", type=Path, help="directory of the key that signs URLs")
     parsed = parser.parse_args()
     options = common_options(parsed)
     with owned(options.state):
         base_url = f"http://127.0.0.1:{options.port}"
         index = Index(options.state, base_url)
         outbox = Outbox(index, parsed.pubsub)
-        application = storage_app(index, base_url, outbox.wake)
-        serve_http("storage", announcing(application, outbox) if parsed.pubsub else application, options)
+        certificate = identity_of(parsed.identity).certificate if parsed.identity else None
+        application = storage_app(index, base_url, outbox.wake, certificate)
+        works: list[Work] = [lambda: sweep(index, outbox)] + ([outbox.run] if parsed.pubsub else [])
+        serve_http("storage", working(application, works), options)
 
 
-def announcing(application: Starlette, outbox: Outbox) -> Starlette:
-    """The application with the outbox at work while it serves."""
+async def sweep(index: Index, outbox: Outbox) -> None:
+    """Apply the buckets' lifecycle rules, for ever."""
+    while True:
+        if index.sweep(datetime.now(UTC)):
+            outbox.wake()
+        await asyncio.sleep(SWEEP_S)
+
+
+def working(application: Starlette, works: Iterable[Work]) -> Starlette:
+    """The application with other work going on while it serves."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(outbox.run())
+        tasks = [asyncio.create_task(work()) for work in works]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
     application.router.lifespan_context = lifespan
     return application

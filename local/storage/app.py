@@ -4,7 +4,8 @@ import json
 import mimetypes
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, BinaryIO
+from datetime import UTC, datetime
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -12,27 +13,45 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from local.storage.index import Index, Json, Preconditions, StorageError
+from local.storage.batch import answer_batch
+from local.storage.index import DESCRIBING, Index, pieces
 from local.storage.listing import list_objects
+from local.storage.rules import Json, Preconditions, StorageError
+from local.storage.signed import check_signed
 from local.storage.uploads import continue_upload, start_upload
 
 CHUNK = 1 << 20
+MOST_COMPOSED = 32
 Handler = Callable[..., Awaitable[Response]]
 
 
-def storage_app(index: Index, base_url: str, changed: Callable[[], None]) -> Starlette:
-    """The whole server; `changed` is called after each write, so that announcements go out at once."""
+def storage_app(index: Index, base_url: str, changed: Callable[[], None], certificate: str | None = None) -> Starlette:
+    """The whole server; `changed` is called after each write, so that announcements go out at once.
+
+    Signed URLs are checked against `certificate`, without one only for their time.
+    """
     api = Api(index, base_url)
     routes = [(re.compile(f"^{pattern}$"), methods, handler) for pattern, methods, handler in api.routes()]
 
-    async def serve(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
+        path, query = request.scope["raw_path"].decode().split("?")[0], request.scope["query_string"].decode()
         try:
-            answer = await dispatch(routes, request)
+            check_signed(request.method, path, query, request.headers, datetime.now(UTC), certificate)
+            return await dispatch(routes, request)
         except StorageError as error:
-            answer = problem(error)
+            return problem(error)
+
+    async def serve(request: Request) -> Response:
+        if request.method == "POST" and request.url.path == "/batch/storage/v1":
+            try:
+                answered = await answer_batch(request, answer)
+            except StorageError as error:
+                answered = problem(error)
+        else:
+            answered = await answer(request)
         if request.method not in ("GET", "HEAD"):
             changed()
-        return answer
+        return answered
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
     return Starlette(routes=[Route("/{path:path}", serve, methods=methods)])
@@ -67,7 +86,6 @@ class Api:
         b, o = r"(?:/storage/v1)?/b/([^/]+)", r"/o/([^/]+)"
         return [
             ("/_local/health", "GET", self.health),
-            ("/batch/storage/v1", "POST", self.batch),
             (r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o", "POST PUT DELETE", self.upload),
             (f"(?:/download)?{b}{o}", "GET HEAD", self.get),
             (f"{b}{o}", "PATCH PUT", self.patch),
@@ -77,7 +95,9 @@ class Api:
             (f"{b}/o", "GET", self.list),
             (f"{b}/notificationConfigs", "GET POST", self.notifications),
             (f"{b}/notificationConfigs/([^/]+)", "GET DELETE", self.notification),
+            (f"{b}/lockRetentionPolicy", "POST", self.lock),
             (b, "GET", self.bucket),
+            (b, "PATCH PUT", self.change_bucket),
             (b, "DELETE", self.delete_bucket),
             (r"(?:/storage/v1)?/b", "GET POST", self.buckets),
             ("/([^/]+)/(.+)", "GET HEAD", self.page),
@@ -92,16 +112,28 @@ class Api:
     async def buckets(self, request: Request) -> Response:
         """List or make buckets."""
         if request.method == "POST":
-            return JSONResponse(self._index.add_bucket(await request.json()))
-        return JSONResponse({"kind": "storage#buckets", "items": self._index.buckets()})
+            return JSONResponse(self._index.buckets.add(await json_of(request)))
+        found = self._index.buckets.list(request.query_params.get("prefix", ""))
+        return JSONResponse({"kind": "storage#buckets", "items": found})
 
-    async def bucket(self, _: Request, bucket: str) -> Response:
+    async def bucket(self, request: Request, bucket: str) -> Response:
         """A bucket."""
-        return JSONResponse(self._index.bucket(bucket))
+        found = self._index.buckets.get(bucket)
+        Preconditions.of(dict(request.query_params)).check(found, reading=True)
+        return JSONResponse(found)
 
-    async def delete_bucket(self, _: Request, bucket: str) -> Response:
+    async def change_bucket(self, request: Request, bucket: str) -> Response:
+        """Change a bucket's settings."""
+        changes = await json_of(request)
+        return JSONResponse(self._index.buckets.change(bucket, changes, dict(request.query_params)))
+
+    async def lock(self, request: Request, bucket: str) -> Response:
+        """Lock a bucket's retention policy."""
+        return JSONResponse(self._index.buckets.lock(bucket, dict(request.query_params)))
+
+    async def delete_bucket(self, request: Request, bucket: str) -> Response:
         """Delete an empty bucket."""
-        self._index.drop_bucket(bucket)
+        self._index.buckets.drop(bucket, dict(request.query_params))
         return Response(status_code=204)
 
     async def list(self, request: Request, bucket: str) -> Response:
@@ -130,9 +162,10 @@ class Api:
 
     def _media(self, request: Request, there: Json) -> Response:
         kind = there.get("contentType") or mimetypes.guess_type(there["name"])[0] or "application/octet-stream"
+        md5 = f",md5={there['md5Hash']}" if "md5Hash" in there else ""
         headers = {
             "x-goog-generation": there["generation"], "x-goog-metageneration": there["metageneration"],
-            "x-goog-hash": f"crc32c={there['crc32c']},md5={there['md5Hash']}", "etag": f'"{there["etag"]}"',
+            "x-goog-hash": f"crc32c={there['crc32c']}" + md5, "etag": f'"{there["etag"]}"',
             "x-goog-stored-content-length": there["size"], "x-goog-stored-content-encoding": "identity",
         }  # fmt: skip
         size, wanted = int(there["size"]), request.headers.get("range", "")
@@ -149,7 +182,7 @@ class Api:
 
     async def patch(self, request: Request, bucket: str, name: str) -> Response:
         """Change metadata."""
-        changes = json.loads(await request.body() or b"{}")
+        changes = await json_of(request)
         return JSONResponse(self._index.patch(bucket, name, changes, dict(request.query_params)))
 
     async def delete(self, request: Request, bucket: str, name: str) -> Response:
@@ -171,13 +204,13 @@ class Api:
     async def copy(self, request: Request, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
         """Copy or rewrite, in one step."""
         query = dict(request.query_params)
-        source = self._index.get(
-            bucket, name, {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {}
-        )
+        which = {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {}
+        source = self._index.get(bucket, name, which)
         Preconditions.of(query, "ifSource").check(source)
-        given = json.loads(await request.body() or b"{}")
-        body = source | {k: v for k, v in given.items() if v} | {"name": to_name, "md5Hash": None, "crc32c": None}
-        there = self._index.put(to_bucket, body, self._index.path(source).read_bytes(), query)
+        kept = {key: source[key] for key in DESCRIBING if key in source}
+        body = kept | {k: v for k, v in (await json_of(request)).items() if v} | {"name": to_name}
+        body |= {"md5Hash": None, "crc32c": None}
+        there = self._index.put(to_bucket, body, self._index.path(source), query)
         if "/copyTo/" in request.url.path:
             return JSONResponse(there)
         size = there["size"]
@@ -193,17 +226,29 @@ class Api:
 
     async def compose(self, request: Request, bucket: str, name: str) -> Response:
         """Join objects into one."""
-        wanted = await request.json()
-        sources = [self._index.get(bucket, s["name"], {}) for s in wanted["sourceObjects"]]
-        data = b"".join(self._index.path(s).read_bytes() for s in sources)
-        body = (wanted.get("destination") or {}) | {"name": name}
-        return JSONResponse(self._index.put(bucket, body, data, dict(request.query_params)))
+        wanted = await json_of(request)
+        listed = wanted.get("sourceObjects") or []
+        if not 1 <= len(listed) <= MOST_COMPOSED:
+            raise StorageError(400, "invalid", f"from 1 to {MOST_COMPOSED} objects are composed, not {len(listed)}")
+        sources = []
+        for one in listed:
+            which = {"generation": str(one["generation"])} if one.get("generation") else {}
+            sources.append(self._index.get(bucket, one["name"], which))
+            Preconditions.of(one.get("objectPreconditions") or {}).check(sources[-1])
+        count = sum(int(source.get("componentCount", 1)) for source in sources)
+        body = (wanted.get("destination") or {}) | {"name": name, "componentCount": count}
+        body |= {"md5Hash": None, "crc32c": None}  # clients send those of the object that is replaced
+        with self._index.scratch() as joined:
+            with joined.open("wb") as file:
+                for source in sources:
+                    file.writelines(pieces(self._index.path(source)))
+            return JSONResponse(self._index.put(bucket, body, joined, dict(request.query_params)))
 
     async def notifications(self, request: Request, bucket: str) -> Response:
         """List or make notification configurations."""
-        self._index.bucket(bucket)
+        self._index.buckets.get(bucket)
         if request.method == "POST":
-            body = {"payload_format": "JSON_API_V1"} | await request.json() | {"kind": "storage#notification"}
+            body = {"payload_format": "JSON_API_V1"} | await json_of(request) | {"kind": "storage#notification"}
             row = self._index.db.execute(
                 "INSERT INTO notifications (bucket, body) VALUES (?, ?)", (bucket, json.dumps(body))
             )
@@ -222,39 +267,16 @@ class Api:
             return Response(status_code=204)
         return JSONResponse(json.loads(row[0]) | {"id": number})
 
-    async def batch(self, request: Request) -> Response:
-        """Several calls in one multipart/mixed request."""
-        boundary = re.search(r'boundary="?([^";]+)', request.headers["content-type"])
-        if not boundary:
-            raise StorageError(400, "invalid", "a batch needs a boundary")
-        parts = []
-        for chunk in (await request.body()).split(b"--" + boundary[1].encode())[1:-1]:
-            parts.append(await self._batched(chunk.decode()))
-        text = "".join(f"--batch\r\nContent-Type: application/http\r\n\r\n{p}\r\n" for p in parts) + "--batch--"
-        return Response(text, media_type="multipart/mixed; boundary=batch")
 
-    async def _batched(self, chunk: str) -> str:
-        _, _, rest = chunk.replace("\r\n", "\n").lstrip("\n").partition("\n\n")
-        line, _, more = rest.partition("\n")
-        method, url, _ = line.split(" ", 2)
-        path, _, query = re.sub(r"^https?://[^/]+", "", url).partition("?")
-        body = more.partition("\n\n")[2].strip().encode()
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        scope = {
-            "type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(), "headers": [],
-            "query_string": query.encode(), "server": ("127.0.0.1", 80), "scheme": "http",
-        }  # fmt: skip
-        routes = [(re.compile(f"^{pattern}$"), methods, handler) for pattern, methods, handler in self.routes()]
-        try:
-            answer = await dispatch(routes, Request(scope, receive))
-        except StorageError as error:
-            answer = problem(error)
-        content = bytes(answer.body).decode()
-        head = f"HTTP/1.1 {answer.status_code} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}"
-        return f"{head}\r\n\r\n{content}"
+async def json_of(request: Request) -> Json:
+    """The object that a request's body is; without a body an empty one."""
+    try:
+        found = json.loads(await request.body() or b"{}")
+    except ValueError:
+        raise StorageError(400, "parseError", "the body is no JSON") from None
+    if not isinstance(found, dict):
+        raise StorageError(400, "parseError", "the body is no JSON object")
+    return found
 
 
 def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:

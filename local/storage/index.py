@@ -1,4 +1,4 @@
-"""Buckets, objects, notifications and what is still to be announced: a SQLite index over one file per generation.
+"""Objects and uploads: a SQLite index over one file per generation.
 
 An object becomes visible, whole, with one transaction that also writes its announcements: a kill loses neither.
 """
@@ -7,66 +7,26 @@ import base64
 import contextlib
 import hashlib
 import json
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import google_crc32c
 
-Json = dict[str, Any]
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS objects (
-  bucket TEXT NOT NULL, name TEXT NOT NULL, generation INTEGER NOT NULL, body TEXT NOT NULL,
-  PRIMARY KEY (bucket, name));
-CREATE TABLE IF NOT EXISTS notifications (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS outbox (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, attributes TEXT NOT NULL, data BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, bucket TEXT NOT NULL, body TEXT NOT NULL, query TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS finished (upload TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS counter (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL);
-"""
-SETTABLE = ("contentType", "metadata", "cacheControl", "contentDisposition", "contentEncoding", "contentLanguage")
+from local.storage.announce import announce
+from local.storage.buckets import Buckets, etag, timestamp
+from local.storage.lifecycle import doomed
+from local.storage.rules import HOLDS, Json, Preconditions, StorageError, check_removable, retained_until
+from local.storage.schema import open_database
 
-
-class StorageError(Exception):
-    """An answer other than 2xx."""
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.reason = status, reason
-
-
-@dataclass(frozen=True)
-class Preconditions:
-    """What must hold of the object that is there (0: none) for a request to be carried out."""
-
-    values: dict[str, int]
-
-    @classmethod
-    def of(cls, query: dict[str, str], prefix: str = "if") -> "Preconditions":
-        """Those that a query has."""
-        wanted = ("GenerationMatch", "GenerationNotMatch", "MetagenerationMatch", "MetagenerationNotMatch")
-        return cls({name: int(query[prefix + name]) for name in wanted if prefix + name in query})
-
-    def check(self, there: Json | None, *, reading: bool = False) -> None:
-        """Raise StorageError 412, or 304 for a read whose `NotMatch` fails."""
-        for name, wanted in self.values.items():
-            field = "metageneration" if name.startswith("Meta") else "generation"
-            actual = int(there[field]) if there else 0
-            if (actual == wanted) == name.endswith("NotMatch"):
-                if reading and name.endswith("NotMatch"):
-                    raise StorageError(304, "notModified", "Not Modified")
-                raise StorageError(
-                    412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold."
-                )
+CHUNK = 1 << 20
+LIVE = "SELECT body FROM generations WHERE bucket = ? AND name = ? AND live = 1"
+ONE = "SELECT body FROM generations WHERE bucket = ? AND name = ? AND generation = ?"
+DESCRIBING = ("contentType", "metadata", "cacheControl", "contentDisposition", "contentEncoding", "contentLanguage")
+SETTABLE = (*DESCRIBING, "customTime", "storageClass", *HOLDS)
 
 
 class Index:
@@ -75,177 +35,192 @@ class Index:
     def __init__(self, state: Path, base_url: str) -> None:
         self._files, self._base = state / "objects", base_url
         self._files.mkdir(parents=True, exist_ok=True)
-        self.db = sqlite3.connect(state / "index.sqlite", isolation_level=None, check_same_thread=False)
-        self.db.execute("PRAGMA journal_mode=WAL")
-        self.db.execute("PRAGMA synchronous=NORMAL")
-        self.db.executescript(SCHEMA)
-        self._sweep()
+        self.db = open_database(state / "index.sqlite")
+        self.buckets = Buckets(self.db)
+        self._remove_unknown()
 
-    def _sweep(self) -> None:
+    def _remove_unknown(self) -> None:
         """Remove what a killed server wrote and never made visible."""
-        known = {f"{g}.bin" for (g,) in self.db.execute("SELECT generation FROM objects")}
+        known = {f"{g}.bin" for (g,) in self.db.execute("SELECT generation FROM generations")}
         known |= {f"{u}.part" for (u,) in self.db.execute("SELECT id FROM uploads")}
         for path in self._files.iterdir():
             if path.name not in known:
                 path.unlink()
 
-    def bucket(self, name: str) -> Json:
-        """A bucket's resource."""
-        row = self.db.execute("SELECT body FROM buckets WHERE name = ?", (name,)).fetchone()
-        if row is None:
-            raise StorageError(404, "notFound", "The specified bucket does not exist.")
-        return dict(json.loads(row[0]))
-
-    def buckets(self) -> list[Json]:
-        """All buckets."""
-        return [json.loads(body) for (body,) in self.db.execute("SELECT body FROM buckets ORDER BY name")]
-
-    def add_bucket(self, body: Json) -> Json:
-        """Make a bucket."""
-        now = timestamp()
-        body = body | {
-            "kind": "storage#bucket", "id": body["name"], "metageneration": "1", "location": "LOCAL",
-            "storageClass": "STANDARD", "timeCreated": now, "updated": now, "etag": "CAE=",
-        }  # fmt: skip
-        if not self.db.execute(
-            "INSERT OR IGNORE INTO buckets VALUES (?, ?)", (body["name"], json.dumps(body))
-        ).rowcount:
-            raise StorageError(409, "conflict", "Your previous request to create the named bucket succeeded.")
-        return body
-
-    def drop_bucket(self, name: str) -> None:
-        """Delete an empty bucket."""
-        self.bucket(name)
-        if self.db.execute("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", (name,)).fetchone():
-            raise StorageError(409, "conflict", "The bucket you tried to delete is not empty.")
-        with self._transaction():
-            self.db.execute("DELETE FROM notifications WHERE bucket = ?", (name,))
-            self.db.execute("DELETE FROM buckets WHERE name = ?", (name,))
-
-    def find(self, bucket: str, name: str) -> Json | None:
-        """An object's resource."""
-        row = self.db.execute("SELECT body FROM objects WHERE bucket = ? AND name = ?", (bucket, name)).fetchone()
+    def find(self, bucket: str, name: str, generation: str | None = None) -> Json | None:
+        """The resource of an object, or of one of its generations."""
+        if generation:
+            row = self.db.execute(ONE, (bucket, name, generation)).fetchone()
+        else:
+            row = self.db.execute(LIVE, (bucket, name)).fetchone()
         return self._linked(row[0]) if row else None
 
-    def get(self, bucket: str, name: str, query: dict[str, str]) -> Json:
+    def get(self, bucket: str, name: str, query: dict[str, str], *, reading: bool = True) -> Json:
         """An object's resource, if there and as the query's conditions want it."""
-        there = self.find(bucket, name)
-        if there is None or query.get("generation", there["generation"]) != there["generation"]:
-            self.bucket(bucket)
+        there = self.find(bucket, name, query.get("generation"))
+        if there is None:
+            self.buckets.get(bucket)
             raise StorageError(404, "notFound", f"No such object: {bucket}/{name}")
-        Preconditions.of(query).check(there, reading=True)
+        Preconditions.of(query).check(there, reading=reading)
         return there
 
     def path(self, there: Json) -> Path:
-        """File that holds an object's bytes."""
+        """File that holds a generation's bytes."""
         return self._files / f"{there['generation']}.bin"
 
     def part(self, upload: str) -> Path:
         """File that collects a resumable upload."""
         return self._files / f"{upload}.part"
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A file that is removed in the end, also after a kill."""
+        path = self.part(uuid.uuid4().hex)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
     def put(self, bucket: str, body: Json, content: bytes | Path, query: dict[str, str], upload: str = "") -> Json:
         """Write an object whole; it replaces the one there when the preconditions hold.
 
         What `upload` made is remembered with it: a last chunk that is sent again gets the same answer.
         """
-        self.bucket(bucket)
-        name = str(body["name"])
-        Preconditions.of(query).check(self.find(bucket, name))
-        generation = self._next_generation()
-        file = self._files / f"{generation}.bin"
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        checks = checksums(data)
+        settings, name = self.buckets.get(bucket), str(body["name"])
+        self._check_replaced(settings, self.find(bucket, name), query)
+        size, checks = checksums(content)
         for field, value in checks.items():
             if body.get(field) and body[field] != value:
                 raise StorageError(400, "invalid", f"{field} is {value}, but the request says {body[field]}")
+        generation = self._next_generation()
+        file = self._files / f"{generation}.bin"
         if isinstance(content, bytes):
             file.write_bytes(content)
         else:
             file.hardlink_to(content)  # the upload keeps its part until the object is visible
         now = timestamp()
-        resource = {key: body[key] for key in SETTABLE if body.get(key) is not None} | {
+        resource: Json = {"storageClass": settings["storageClass"]}
+        if settings.get("defaultEventBasedHold"):
+            resource["eventBasedHold"] = True
+        resource |= {key: body[key] for key in SETTABLE if body.get(key) is not None}
+        resource |= {
             "kind": "storage#object", "id": f"{bucket}/{name}/{generation}", "name": name, "bucket": bucket,
-            "generation": str(generation), "metageneration": "1", "size": str(len(data)), "storageClass": "STANDARD",
-            "timeCreated": now, "updated": now, "etag": base64.b64encode(str(generation).encode()).decode(), **checks,
+            "generation": str(generation), "metageneration": "1", "size": str(size), "timeCreated": now,
+            "updated": now, "etag": etag(generation), **checks,
         }  # fmt: skip
-        return self._show(json.dumps(resource), upload)
+        if count := body.get("componentCount"):
+            resource["componentCount"] = count
+            del resource["md5Hash"]  # a composed object has none at Google
+        return self._show(settings, resource, upload)
 
-    def _show(self, text: str, upload: str) -> Json:
-        resource = self._linked(text)
-        bucket, name = resource["bucket"], resource["name"]
+    def _check_replaced(self, settings: Json, old: Json | None, query: dict[str, str]) -> None:
+        Preconditions.of(query).check(old)
+        if old:
+            check_removable(settings, old, datetime.now(UTC))
+
+    def _show(self, settings: Json, resource: Json, upload: str) -> Json:
+        bucket, name, generation = resource["bucket"], resource["name"], resource["generation"]
+        text, shown = json.dumps(resource), self._linked(json.dumps(resource))
         with self._transaction():
             old = self.find(bucket, name)
-            row = (bucket, name, int(resource["generation"]), text)
-            self.db.execute("REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
+            if old:
+                self._remove(settings, old, {"overwrittenByGeneration": generation})
+            row = (bucket, name, int(generation), text)
+            self.db.execute("INSERT INTO generations VALUES (?, ?, ?, 1, ?)", row)
             overwrote = {"overwroteGeneration": old["generation"]} if old else {}
-            self._announce("OBJECT_FINALIZE", resource, overwrote)
+            announce(self.db, "OBJECT_FINALIZE", shown, timestamp(), overwrote)
             if upload:
                 self.db.execute("DELETE FROM uploads WHERE id = ?", (upload,))
                 self.db.execute("INSERT INTO finished VALUES (?, ?)", (upload, text))
         if upload:
             self.part(upload).unlink(missing_ok=True)
-        if old:
-            self.path(old).unlink(missing_ok=True)
-        return resource
+        self._unlink(settings, old)
+        return shown
 
-    def _linked(self, text: str) -> Json:
-        """A stored resource with its addresses: they are not stored, since the server's port may change."""
-        resource: Json = json.loads(text)
-        path = f"storage/v1/b/{resource['bucket']}/o/{quote(resource['name'], safe='')}"
-        generation = resource["generation"]
-        return resource | {
-            "selfLink": f"{self._base}/{path}",
-            "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
-        }
+    def _remove(self, settings: Json, there: Json, more: dict[str, str], *, for_good: bool = False) -> None:
+        """Make a live object noncurrent where versions are kept, else delete it; within the caller's transaction."""
+        key = (there["bucket"], there["name"], int(there["generation"]))
+        if for_good or not is_versioned(settings):
+            self.db.execute("DELETE FROM generations WHERE bucket = ? AND name = ? AND generation = ?", key)
+            announce(self.db, "OBJECT_DELETE", there, timestamp(), more)
+            return
+        there["timeDeleted"] = timestamp()
+        self.db.execute(
+            "UPDATE generations SET live = 0, body = ? WHERE bucket = ? AND name = ? AND generation = ?",
+            (json.dumps(there), *key),
+        )
+        announce(self.db, "OBJECT_ARCHIVE", there, timestamp(), more)
+
+    def _unlink(self, settings: Json, there: Json | None, *, for_good: bool = False) -> None:
+        if there and (for_good or not is_versioned(settings)):
+            self.path(there).unlink(missing_ok=True)
+
+    def drop(self, bucket: str, name: str, query: dict[str, str]) -> None:
+        """Delete an object, which keeps it as noncurrent where versions are kept, or a generation for good."""
+        for_good = "generation" in query
+        there = self.get(bucket, name, query, reading=False)
+        settings = self.buckets.get(bucket)
+        check_removable(settings, there, datetime.now(UTC))
+        with self._transaction():
+            self._remove(settings, there, {}, for_good=for_good)
+        self._unlink(settings, there, for_good=for_good)
 
     def patch(self, bucket: str, name: str, changes: Json, query: dict[str, str]) -> Json:
-        """Change an object's metadata."""
-        there = self.get(bucket, name, {})
-        Preconditions.of(query).check(there)
+        """Change the metadata of an object or a generation; null removes a field."""
+        there = self.get(bucket, name, query, reading=False)
         metadata = {**there.get("metadata", {}), **(changes.get("metadata") or {})}
         changes = {key: value for key, value in changes.items() if key in SETTABLE}
         there |= changes | {"metageneration": str(int(there["metageneration"]) + 1), "updated": timestamp()}
         there["metadata"] = {key: value for key, value in metadata.items() if value is not None}
-        self.db.execute("UPDATE objects SET body = ? WHERE bucket = ? AND name = ?", (json.dumps(there), bucket, name))
+        there = {key: value for key, value in there.items() if value is not None}
+        with self._transaction():
+            self.db.execute(
+                "UPDATE generations SET body = ? WHERE bucket = ? AND name = ? AND generation = ?",
+                (json.dumps(there), bucket, name, there["generation"]),
+            )
+            announce(self.db, "OBJECT_METADATA_UPDATE", there, timestamp(), {})
         return there
 
-    def drop(self, bucket: str, name: str, query: dict[str, str]) -> None:
-        """Delete an object."""
-        there = self.get(bucket, name, {k: v for k, v in query.items() if k == "generation"})
-        Preconditions.of(query).check(there)
-        with self._transaction():
-            self.db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-            self._announce("OBJECT_DELETE", there, {})
-        self.path(there).unlink(missing_ok=True)
-
-    def resources(self, bucket: str, prefix: str, start: str, end: str) -> Iterator[Json]:
-        """Resources in the order of their names, from `start` up to but without `end`."""
-        self.bucket(bucket)
-        query = "SELECT body FROM objects WHERE bucket = ? AND name >= ? AND name < ? ORDER BY name"
-        last = end or prefix + "\U0010ffff"
-        found = (self._linked(text) for (text,) in self.db.execute(query, (bucket, max(prefix, start), last)))
+    def resources(
+        self, bucket: str, prefix: str, start: str, end: str = "", *, versions: bool = False
+    ) -> Iterator[Json]:
+        """Resources in the order of names and generations, from `start` up to but without `end`."""
+        settings = self.buckets.get(bucket)
+        query = (
+            "SELECT body FROM generations WHERE bucket = ? AND name >= ? AND name < ? AND live >= ?"
+            " ORDER BY name, generation"
+        )
+        row = (bucket, max(prefix, start), end or prefix + "\U0010ffff", 0 if versions else 1)
+        found = (self._linked(text, settings) for (text,) in self.db.execute(query, row))
         return (resource for resource in found if resource["name"].startswith(prefix))
 
-    def _announce(self, event: str, resource: Json, more: dict[str, str]) -> None:
-        rows = self.db.execute("SELECT id, body FROM notifications WHERE bucket = ?", (resource["bucket"],)).fetchall()
-        for number, text in rows:
-            config = json.loads(text)
-            if event not in config.get("event_types", [event]):
-                continue
-            if not resource["name"].startswith(config.get("object_name_prefix", "")):
-                continue
-            attributes = {
-                "notificationConfig": f"projects/_/buckets/{resource['bucket']}/notificationConfigs/{number}",
-                "eventType": event, "payloadFormat": config["payload_format"], "bucketId": resource["bucket"],
-                "objectId": resource["name"], "objectGeneration": resource["generation"], "eventTime": timestamp(),
-                **more, **config.get("custom_attributes", {}),
-            }  # fmt: skip
-            data = json.dumps(resource).encode() if config["payload_format"] == "JSON_API_V1" else b""
-            topic = config["topic"].removeprefix("//pubsub.googleapis.com/")
-            self.db.execute(
-                "INSERT INTO outbox (topic, attributes, data) VALUES (?, ?, ?)", (topic, json.dumps(attributes), data)
-            )
+    def sweep(self, now: datetime) -> int:
+        """Delete what the lifecycle rules of the buckets delete at a time; returns how many generations."""
+        count = 0
+        for settings in self.buckets.list():
+            rules = (settings.get("lifecycle") or {}).get("rule") or []
+            found = self.resources(settings["name"], "", "", versions=True) if rules else ()
+            for there in list(doomed(rules, found, now)):
+                with contextlib.suppress(StorageError):  # held or retained: it stays until it is not
+                    check_removable(settings, there, now)
+                    for_good = "timeDeleted" in there
+                    with self._transaction():
+                        self._remove(settings, there, {}, for_good=for_good)
+                    self._unlink(settings, there, for_good=for_good)
+                    count += 1
+        return count
+
+    def _linked(self, text: str, settings: Json | None = None) -> Json:
+        """A stored resource with what is not stored: its addresses, since the port may change, and its retention."""
+        resource: Json = json.loads(text)
+        path = f"storage/v1/b/{resource['bucket']}/o/{quote(resource['name'], safe='')}"
+        generation = resource["generation"]
+        until = retained_until(settings or self.buckets.get(resource["bucket"]), resource)
+        kept = {"retentionExpirationTime": timestamp(until)} if until else {}
+        return resource | kept | {
+            "selfLink": f"{self._base}/{path}",
+            "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
+        }  # fmt: skip
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -265,8 +240,7 @@ class Index:
 
     def add_upload(self, bucket: str, body: Json, query: dict[str, str]) -> str:
         """Begin a resumable upload."""
-        self.bucket(bucket)
-        Preconditions.of(query).check(self.find(bucket, str(body["name"])))
+        self._check_replaced(self.buckets.get(bucket), self.find(bucket, str(body["name"])), query)
         upload = uuid.uuid4().hex
         self.part(upload).touch()
         row = (upload, bucket, json.dumps(body), json.dumps(query))
@@ -291,15 +265,27 @@ class Index:
         self.part(upload).unlink(missing_ok=True)
 
 
-def checksums(data: bytes) -> dict[str, str]:
-    """`md5Hash` and `crc32c` as resources bear them."""
-    crc = google_crc32c.value(data).to_bytes(4, "big")
-    return {
-        "md5Hash": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
-        "crc32c": base64.b64encode(crc).decode(),
-    }
+def is_versioned(settings: Json) -> bool:
+    """Whether a bucket keeps noncurrent generations."""
+    return bool((settings.get("versioning") or {}).get("enabled"))
 
 
-def timestamp() -> str:
-    """Now, as resources bear it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def checksums(content: bytes | Path) -> tuple[int, dict[str, str]]:
+    """Size, and `md5Hash` and `crc32c` as resources bear them; a file is read in pieces."""
+    md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
+    for piece in pieces(content):
+        md5.update(piece)
+        crc = google_crc32c.extend(crc, piece)
+        size += len(piece)
+    digests = {"md5Hash": md5.digest(), "crc32c": crc.to_bytes(4, "big")}
+    return size, {name: base64.b64encode(digest).decode() for name, digest in digests.items()}
+
+
+def pieces(content: bytes | Path) -> Iterator[bytes]:
+    """The bytes of a file in pieces, or those given."""
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece

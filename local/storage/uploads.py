@@ -6,7 +6,8 @@ import re
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.storage.index import Index, Json, StorageError
+from local.storage.index import Index
+from local.storage.rules import Json, StorageError
 
 CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)$")
 

@@ -38,8 +38,8 @@ def retry(least_s: float, most_s: float) -> RetryPolicy:
 class PubSub:
     """A Pub/Sub server's clients, and the few calls that most tests make."""
 
-    def __init__(self, port: int) -> None:
-        self.address = f"127.0.0.1:{port}"
+    def __init__(self, port: int, patience_s: float = 30) -> None:
+        self.address, self.patience_s = f"127.0.0.1:{port}", patience_s
         channel = grpc.insecure_channel(self.address)
         self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
@@ -105,6 +105,13 @@ def storage_client(port: int) -> storage.Client:
     return storage.Client(PROJECT, credentials=AnonymousCredentials(), client_options=options)
 
 
+def put(bucket: storage.Bucket, name: str, data: bytes = b"x", **conditions: Any) -> storage.Blob:
+    """Uploads an object in one request."""
+    blob = bucket.blob(name)
+    blob.upload_from_string(data, **conditions)
+    return blob
+
+
 def secrets_client(port: int) -> SecretManagerServiceClient:
     channel = grpc.insecure_channel(f"127.0.0.1:{port}")
     return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
@@ -157,6 +164,7 @@ class Endpoint:
     statuses: list[int] = field(default_factory=lambda: [204])
     bodies: list[dict[str, Any]] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     hold: threading.Event = field(default_factory=threading.Event)
 
     def texts(self) -> list[str]:

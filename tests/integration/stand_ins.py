@@ -29,6 +29,12 @@ def pubsub(identity: tuple[int, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def stand_in_pubsub(pubsub: PubSub) -> PubSub:
+    """The same server, for tests that give `pubsub` another meaning."""
+    return pubsub
+
+
+@pytest.fixture(scope="session")
 def announcing_storage(pubsub: PubSub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[storage.Client]:
     """A client of a Cloud Storage that announces objects on `pubsub`."""
     with server("storage", tmp_path_factory.mktemp("storage") / "state", "--pubsub", pubsub.address) as port:
@@ -48,6 +54,7 @@ def endpoint() -> Iterator[Endpoint]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            taken.headers.append({name.lower(): value for name, value in self.headers.items()})
             taken.tokens.append(self.headers.get("authorization", "").removeprefix("Bearer "))
             taken.bodies.append(body)
             taken.hold.wait(30)

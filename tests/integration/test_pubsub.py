@@ -14,7 +14,13 @@ from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, PushConfig, 
 from tests.integration.clients import PROJECT, PubSub, killable, retry, unique, write_until_killed
 from tests.servers import free_port, server, wait_until
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.integration.stand_ins", "tests.integration.emulator"]
+
+
+@pytest.fixture
+def pubsub(either_pubsub: PubSub) -> PubSub:
+    """Every test runs on the stand-in and, where it is there, on Google's emulator."""
+    return either_pubsub
 
 
 def test_a_topic_is_made_found_listed_and_deleted(pubsub: PubSub) -> None:
@@ -55,7 +61,7 @@ def test_a_subscription_needs_a_topic_that_is_there(pubsub: PubSub) -> None:
 
 def test_lists_are_paged_to_their_end(pubsub: PubSub) -> None:
     project = f"projects/{unique('project')}"
-    made = [pubsub.publisher.create_topic(name=f"{project}/topics/t{n}").name for n in range(5)]
+    made = [pubsub.publisher.create_topic(name=f"{project}/topics/topic{n}").name for n in range(5)]
     pages = list(pubsub.publisher.list_topics(request={"project": project, "page_size": 2}).pages)
     assert [t.name for page in pages for t in page.topics] == made
     assert len(pages) == 3
@@ -145,6 +151,7 @@ def test_an_old_ack_id_moves_no_deadline_of_a_later_delivery(pubsub: PubSub) -> 
     assert pubsub.due(subscription) == []
 
 
+@pytest.mark.differs("it does not keep the first backoff")
 def test_a_retry_policy_delays_each_next_delivery_longer(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, retry_policy=retry(0.4, 1))
@@ -185,6 +192,7 @@ def test_attempts_are_not_counted_without_a_dead_letter_policy(pubsub: PubSub) -
     assert pubsub.pull_one(subscription).delivery_attempt == 0
 
 
+@pytest.mark.differs("it takes any number of attempts")
 def test_a_dead_letter_policy_has_five_to_a_hundred_attempts(pubsub: PubSub) -> None:
     topic, dead = pubsub.topic(), pubsub.topic()
     name = pubsub.subscription(topic, dead_letter_policy=DeadLetterPolicy(dead_letter_topic=dead))
@@ -231,6 +239,7 @@ def test_a_subscription_outlives_its_topic_but_hears_nothing_of_a_new_one_with_i
     assert [r.message.data for r in pubsub.pull(subscription)] == [b"old"]
 
 
+@pytest.mark.differs("it ignores filters")
 def test_a_filter_lets_through_only_what_it_describes(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     wanted = 'attributes.kind = "landed" AND NOT hasPrefix(attributes.stream, "tmp_")'
@@ -241,22 +250,26 @@ def test_a_filter_lets_through_only_what_it_describes(pubsub: PubSub) -> None:
     assert [r.message.data for r in pubsub.pull(subscription)] == [b"yes"]
 
 
+@pytest.mark.differs("it ignores filters")
 @pytest.mark.parametrize("malformed", ["attributes.a =", "NOT", '(attributes.a = "b"', "nonsense"])
 def test_a_malformed_filter_is_refused_when_it_is_made(pubsub: PubSub, malformed: str) -> None:
     with pytest.raises(InvalidArgument):
         pubsub.subscription(pubsub.topic(), filter=malformed)
 
 
-def test_messages_of_one_ordering_key_come_one_after_another(pubsub: PubSub) -> None:
+def test_messages_of_one_ordering_key_come_in_order_and_no_more_before_those_are_acknowledged(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_message_ordering=True)
     messages = [PubsubMessage(data=str(n).encode(), ordering_key="k") for n in range(3)]
     pubsub.publisher.publish(topic=topic, messages=messages)
-    for expected in (b"0", b"1", b"2"):
-        received = pubsub.pull_one(subscription)
-        assert received.message.data == expected
+    texts: list[bytes] = []
+    while len(texts) < 3:  # how many come at once is the server's affair
+        received = pubsub.pull(subscription)
+        assert received
         assert pubsub.due(subscription) == []
-        pubsub.ack(subscription, [received])
+        pubsub.ack(subscription, received)
+        texts += [r.message.data for r in received]
+    assert texts == [b"0", b"1", b"2"]
 
 
 def test_the_streaming_client_receives_and_acknowledges(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:

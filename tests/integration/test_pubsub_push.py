@@ -43,6 +43,30 @@ def test_a_push_bears_the_wrapped_message(pubsub: PubSub, endpoint: Endpoint) ->
     assert message["publishTime"].endswith("Z")
 
 
+@pytest.mark.parametrize("write_metadata", [True, False])
+def test_an_unwrapped_push_is_the_bare_data_with_metadata_in_headers_if_wanted(
+    pubsub: PubSub, endpoint: Endpoint, write_metadata: bool
+) -> None:
+    topic, config = pubsub.topic(), push(endpoint)
+    config.no_wrapper = PushConfig.NoWrapper(write_metadata=write_metadata)
+    subscription = pubsub.subscription(topic, push_config=config)
+    (published,) = pubsub.publish(topic, '{"source": "airport_ops"}', stream="flights", text="ü", **{"b a d": "x"})
+    wait_until(lambda: endpoint.tokens, "the endpoint is pushed to")
+    assert endpoint.bodies == [{"source": "airport_ops"}]
+    assert endpoint.tokens[0].count(".") == 2
+    (headers,) = endpoint.headers
+    metadata = {name: value for name, value in headers.items() if name.startswith("x-goog-pubsub-")}
+    if not write_metadata:
+        assert (metadata, headers.get("stream")) == ({}, None)
+        return
+    assert metadata.pop("x-goog-pubsub-publish-time").endswith("Z")
+    assert metadata == {
+        "x-goog-pubsub-message-id": published, "x-goog-pubsub-subscription-name": subscription
+    }  # fmt: skip
+    assert headers["stream"] == "flights"
+    assert not {"text", "b a d"} & headers.keys()  # what is no header is left out, and does not break the push
+
+
 def test_a_push_bears_a_token_that_google_auth_verifies(
     pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]
 ) -> None:

@@ -13,18 +13,12 @@ from google.api_core.exceptions import BadRequest, Conflict, NotFound, Precondit
 from google.cloud import storage
 from google.cloud.exceptions import GoogleCloudError
 
-from tests.integration.clients import killable, storage_client, unique, write_until_killed
+from tests.integration.clients import killable, put, storage_client, unique, write_until_killed
 from tests.servers import free_port, server
 
 pytest_plugins = ["tests.integration.stand_ins"]
 CHUNK = 256 * 1024
 NAMES = ["raw/a/1.parquet", "raw/a/2.parquet", "raw/b/1.parquet", "raw/c 50%/ü?#&+.json", "raw/top.json", "zz"]
-
-
-def put(bucket: storage.Bucket, name: str, data: bytes = b"x", **conditions: Any) -> storage.Blob:
-    blob = bucket.blob(name)
-    blob.upload_from_string(data, **conditions)
-    return blob
 
 
 def resumable(bucket: storage.Bucket, name: str, data: bytes, **conditions: Any) -> storage.Blob:

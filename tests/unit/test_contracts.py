@@ -18,7 +18,8 @@ from contracts.errors import BalanceError, ContractError, UnknownStream
 from contracts.events import IngestRequested, WarehouseMerged, attributes
 from contracts.landing import LandedObject, LandingManifest
 from contracts.ledger import LedgerEntry
-from contracts.model import QualityResult, unpublished
+from contracts.model import unpublished
+from contracts.quality import QualityResult
 from contracts.source import find_source, load_sources, parse_source
 from contracts.stream import PLAIN_TYPES
 from contracts.widening import wider

@@ -58,7 +58,7 @@ def test_every_alert_links_to_a_place_in_operations() -> None:
     links = {path: re.findall(r"\$\{runbook\}#([\w-]+)", text) for path, text in told.items()}
     there = anchors(ROOT / "docs" / "operations.md")
     assert [link for found in links.values() for link in found if link not in there] == []
-    good_news = {"marts_published", "run_recovered", "stream_fresh", "stuck_runs", "zombie_runs"}
+    good_news = {"marts_published", "quality_recovered", "run_recovered", "stream_fresh", "stuck_runs", "zombie_runs"}
     assert {path.stem for path, found in links.items() if not found} == good_news
 
 

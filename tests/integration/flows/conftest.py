@@ -1,0 +1,38 @@
+"""One place for all tests of the flows, in the order of their files: what the first runs of each flow did."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from flows.ingest import ingest
+from flows.merge import merge
+from flows.model import model
+from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
+
+STREAMS = ("flights", "weather", "planes", "airlines", "airports")
+
+
+@pytest.fixture(scope="package")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowsPlace]:
+    with flows_place(tmp_path_factory.mktemp("flows")) as place:
+        yield place
+
+
+@pytest.fixture(scope="package")
+def ingested(place: FlowsPlace) -> Ran:
+    """The first ingest."""
+    return place.run(ingest, source=SOURCE)
+
+
+@pytest.fixture(scope="package")
+def merged(place: FlowsPlace, ingested: Ran) -> dict[str, Ran]:
+    """The first merge of each stream."""
+    assert ingested.state.is_completed()
+    return {stream: place.run(merge, source=SOURCE, stream=stream) for stream in STREAMS}
+
+
+@pytest.fixture(scope="package")
+def published(place: FlowsPlace, merged: dict[str, Ran]) -> Ran:
+    """The first run of the model."""
+    assert all(ran.state.is_completed() for ran in merged.values())
+    return place.run(model)

@@ -1,0 +1,204 @@
+"""The flows when something changes: secrets, connections, sources, data; on the place that `test_flows.py` left."""
+
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL
+from prefect_slack import SlackWebhook
+
+from blocks import names as block_names
+from blocks.airbyte_client import TERMINAL, AirbyteRefused
+from blocks.load import registered
+from contracts import names
+from contracts.errors import QualityFailed
+from flows.connections import connections
+from flows.ingest import ingest
+from flows.merge import merge
+from flows.model import model
+from flows.rotation import rotation
+from local.stack.place import PROJECT
+from tasks.webhook_error import webhook_error
+from tests.e2e.landing import airline, land, parquet
+from tests.integration.added_source import follow
+from tests.integration.airbyte_place import secret_manager
+from tests.integration.flows.conftest import STREAMS
+from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
+from tests.servers import server, wait_until
+
+NOWHERE = "XXX"
+
+
+def test_all_jobs_of_a_connection_are_found_page_by_page(place: FlowsPlace, ingested: Ran) -> None:
+    connection = place.airbyte.connection(SOURCE)["connectionId"]
+    assert [job["jobId"] for job in place.airbyte.jobs_of(connection, limit=1)] == place.jobs()
+
+
+def test_rotation_hands_prefect_the_newest_slack_url_and_tells_of_unusable_secrets(
+    place: FlowsPlace, published: Ran
+) -> None:
+    assert place.run(rotation).result == 0
+    parent = f"projects/{PROJECT}/secrets"
+    with secret_manager(place.place.ports["secrets"]) as manager:
+        slack = f"{parent}/slack-webhook-url"
+        old = manager.get_secret_version(name=f"{slack}/versions/latest").name
+        url = "http://127.0.0.1:9/services/rotated"
+        manager.add_secret_version(parent=slack, payload={"data": url.encode()})
+        manager.disable_secret_version(name=old)
+        unusable = manager.get_secret_version(name=f"{parent}/airbyte-hmac-id/versions/latest").name
+        manager.disable_secret_version(name=unusable)
+        try:
+            ran = place.run(rotation)
+        finally:
+            manager.enable_secret_version(name=unusable)
+    assert ran.result == 1
+    assert registered(SlackWebhook, block_names.SLACK).url.get_secret_value() == url
+    told = {row["secret"]: row["wants a new value"] for row in ran.tables["secrets"]}
+    assert {name: why for name, why in told.items() if why} == {"airbyte-hmac-id": "has its newest version disabled"}
+    assert set(told) >= {"airbyte-client-id", "airbyte-client-secret", "slack-webhook-url", "airport-ops-password"}
+
+
+def test_connections_agree_again_after_somebody_changed_one(place: FlowsPlace, published: Ran) -> None:
+    assert place.run(connections).result == "applied: 0 to create, 0 to change, 4 that agree, 0 to delete"
+    connection = place.airbyte.connection(SOURCE)["connectionId"]
+    place.airbyte.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
+    with pytest.raises(AirbyteRefused, match="is inactive, so it starts no sync"):
+        place.run(ingest, source=SOURCE).result  # noqa: B018  it raises what the flow raised
+    dry = place.run(connections, dry_run=True)
+    assert dry.result == "planned: 0 to create, 1 to change, 3 that agree, 0 to delete"
+    (row,) = [row for row in dry.tables["connections"] if row["action"] == "update"]
+    assert row["differs"] == 'status: "inactive" → "active"'
+    place.run(connections)
+    assert place.airbyte.connection(SOURCE)["status"] == "active"
+
+
+def test_the_reason_that_airbytes_api_does_not_tell_is_the_webhooks(place: FlowsPlace, ingested: Ran) -> None:
+    resource = {"prefect.resource.id": f"millrace.source.{SOURCE}"}
+    payload = {"v": 1, "source": SOURCE, "job_id": 4242, "succeeded": False, "error": "no route to host"}
+    emit_event("sync.completed", resource=resource, payload=payload)
+    assert webhook_error(SOURCE, 4242, patience_s=30) == "no route to host"
+    assert webhook_error(SOURCE, 4243, patience_s=0) == ""
+
+
+def test_a_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) -> None:
+    (text,) = place.progress(ingested)
+    assert re.fullmatch(r"Sync \d+ of airport_ops: succeeded, [\d,]+ rows, [\d.,]+ MB, [\d,]+ rows/s", text)
+    assert " 0 rows," not in text
+
+
+@pytest.mark.connectors
+def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state(
+    place: FlowsPlace, published: Ran, tmp_path: Path
+) -> None:
+    with server("notices", tmp_path / "notices") as port:
+        said = {said.command: said.output for said in follow(tmp_path, port, path_environment())}
+        plan = said["python -m blocks.airbyte plan notices"]
+        assert re.findall(r"^\+ (\w+) notices$", plan, re.MULTILINE) == ["manifest", "source", "connection"]
+        assert "applied: 3 to create, 0 to change, 1 that agree" in said["python -m blocks.airbyte apply notices"]
+        assert place.query("SELECT count(*), max(updated_at) FROM raw_notices.notices_live") == [
+            (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
+        ]  # fmt: skip
+        stats = httpx.get(f"http://127.0.0.1:{port}/stats").json()
+        assert stats["refused"] > 0 or stats["answered"] < 5, "what was one request too many was asked again"
+        new = {"id": 7, "airport": "JFK", "text": "open again", "updated_at": "2013-02-01T00:00:00Z"}
+        httpx.post(f"http://127.0.0.1:{port}/notices", json=new, headers={"Authorization": "Bearer notices"})
+        job = place.airbyte.start_job(place.airbyte.connection("notices")["connectionId"])
+        wait_until(lambda: place.airbyte.job(job)["status"] in TERMINAL, "the second sync ends", 60)
+        assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["since"] == "2013-01-05T23:00:00Z"
+        ended = place.airbyte.job(job)
+        assert (ended["status"], ended["rowsSynced"]) == ("succeeded", 2), "the newest one again, and the new one"
+
+
+def path_environment() -> dict[str, str]:
+    """This process's environment, with its Python first and its Prefect server."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "PREFECT_API_URL": PREFECT_API_URL.value()}
+
+
+def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
+    place.change("UPDATE airlines SET name = 'Renamed' WHERE carrier = 'AA'")
+    place.change("DELETE FROM airports WHERE faa = '04G'")
+    ran = place.run(ingest, source=SOURCE)
+    table = {row["stream"]: row for row in ran.tables["landed-airport-ops"]}
+    assert {stream: row["rows"] for stream, row in table.items()} == dict.fromkeys(STREAMS, 0) | {
+        "airlines": 1, "airports": 1,
+    }  # fmt: skip
+    (renamed,) = place.landed(table["airlines"]["manifest"])
+    assert (renamed["carrier"], renamed["name"]) == ("AA", "Renamed")
+    (deleted,) = place.landed(table["airports"]["manifest"])
+    assert deleted["faa"] == "04G"
+    assert deleted["_ab_cdc_deleted_at"]
+    assert table["flights"]["manifest"] in place.manifests("flights", empty=True)
+
+
+def test_a_merge_that_gets_no_slot_hands_over(place: FlowsPlace, merged: dict[str, Ran]) -> None:
+    land(place.lake, parquet([airline("ZZ", "handed over")]))
+    waiting = place.pending("airlines")
+    with concurrency(names.merge_slot(SOURCE, "airlines"), occupy=1, strict=True):
+        assert place.run(merge, source=SOURCE, stream="airlines").result == 0
+        assert place.pending("airlines") == waiting
+    assert place.run(merge, source=SOURCE, stream="airlines").result >= 1
+    assert place.pending("airlines") == []
+    assert place.query(f"SELECT name FROM raw_{SOURCE}.airlines_live WHERE carrier = 'ZZ'") == [("handed over",)]
+
+
+def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, published: Ran) -> None:
+    before, readers_see = place.marts("SELECT * FROM marts.fct_flights ORDER BY 1"), place.place.marts.stat()
+    place.change(
+        "INSERT INTO flights (flight_date, carrier, flight, origin, dest, distance, scheduled_departure, status)"
+        " VALUES ('2013-01-02', 'UA', 9999, ?, 'ORD', 700, '2013-01-02T15:00:00Z', 'scheduled')", NOWHERE,
+    )  # fmt: skip
+    _take_flights(place)
+    known = len(place.ledger("published"))
+    refused = place.run(model)
+    with pytest.raises(QualityFailed, match=r"fct_flights\.origin: expect_column_values_to_be_in_set, saw 1 of"):
+        assert refused.result
+    (failed,) = [row for row in refused.tables["quality"] if row["success"] == "False" and row["severity"] == "stop"]
+    assert (failed["suite"], failed["column"], failed["sample"]) == ("fct_flights", "origin", f"('{NOWHERE}',)")
+    assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
+    assert place.place.marts.stat() == readers_see
+    assert len(place.ledger("published")) == known
+
+    again = place.run(model)  # as reconcile does, every quarter of an hour
+    assert (again.state.name, again.state.is_failed()) == ("Refused", True)
+
+    place.change("DELETE FROM flights WHERE origin = ?", NOWHERE)
+    _take_flights(place)
+    mended = place.run(model)
+    assert mended.result >= 2
+    assert len(place.ledger("published")) == known + mended.result
+    assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
+    wait_until(lambda: place.api.events(names.QUALITY_FAILED, place.began), "the failure is an event")
+    (event,) = place.api.events(names.QUALITY_FAILED, place.began)
+    assert event["payload"]["run_id"] == refused.id  # and not the second one: it is told once
+    assert "fct_flights.origin" in event["payload"]["expectations"]
+
+
+def test_the_history_of_the_gate_says_who_saw_what_and_when_it_was_right_again(place: FlowsPlace) -> None:
+    """After the test above."""
+    asked = "suite = 'fct_flights' AND \"column\" = 'origin'"
+    history = place.query(
+        f'SELECT success, observed, sample, severity, "by", run_id FROM ops.quality WHERE {asked} ORDER BY "at"'
+    )
+    newest = history[-3:]
+    assert [row[0] for row in newest] == [False, False, True]
+    _, observed, sample, severity, by, _ = newest[0]
+    assert (sample, severity, by) == ([NOWHERE], "stop", "model")
+    assert observed.startswith("1 of ")
+    assert len({row[5] for row in newest}) == 3
+    wait_until(lambda: place.api.events(names.QUALITY_RECOVERED, place.began), "the recovery is an event")
+    (event,) = place.api.events(names.QUALITY_RECOVERED, place.began)
+    assert event["payload"]["run_id"] == newest[2][5]
+    assert "fct_flights.origin" in event["payload"]["expectations"]
+
+
+def _take_flights(place: FlowsPlace) -> None:
+    """Ingest, and merge what changed of the flights."""
+    ingest(SOURCE)
+    assert merge(SOURCE, "flights") == 1
