@@ -26,7 +26,7 @@ from contracts import names
 from gateway.message import parse_push
 from gateway.translate import translate
 from local.identity.tokens import sign_oidc
-from local.stack.place import PREFERRED_PORTS, PUSH_ACCOUNT, Place, free_port
+from local.stack.place import POOL, PREFERRED_PORTS, PUSH_ACCOUNT, Place, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S, QUIET_S = 240, 10
@@ -34,8 +34,11 @@ DROPPED = "Subscription queue is full, dropping message"
 
 
 def environment(place: Place, window_s: int) -> dict[str, str]:
-    """Of all processes of the place."""
-    return place.environment() | {"MILLRACE_TRIGGERS__LANDED_WINDOW_S": str(window_s)}
+    """Of a place's commands; what `prefect.yaml` reads is among it."""
+    return place.environment() | {
+        "MILLRACE_WORK_POOL": POOL, "MILLRACE_DBT_WORK_POOL": POOL, "MILLRACE_VERSION": "bench",
+        "MILLRACE_LANDED_WINDOW_S": str(window_s), "MILLRACE_MERGED_WINDOW_S": str(window_s),
+    }  # fmt: skip
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def wait_for(url: str) -> None:
 
 
 def command(place: Place, window_s: int, *module: str) -> None:
-    """Run one of the platform's commands to its end."""
+    """Run a command to its end."""
     done = subprocess.run(
         [sys.executable, "-m", *module], cwd=ROOT, env=environment(place, window_s), capture_output=True, text=True,
         check=False,
@@ -90,7 +93,7 @@ def measure(naive: bool, per_s: int, seconds: int, streams: int, window_s: int) 
         start("identity", "local.identity", "--state", str(place.state / "identity"))
         wait_for(f"{place.prefect_api}/health")
         command(place, window_s, "local.stack.pool")
-        command(place, window_s, "blocks.deploy")
+        command(place, window_s, "prefect", "--no-prompt", "deploy", "--name", "merge")
         if naive:
             trigger_once_each(place)
         gateway = start("gateway", "gateway")

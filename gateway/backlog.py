@@ -19,9 +19,8 @@ class Backlog:
 
     def __init__(self, prefect: PrefectEvents, clock: Callable[[], float] = time.monotonic) -> None:
         self._prefect, self._clock = prefect, clock
-        self._marks: deque[tuple[str, int]] = deque(
-            maxlen=LONGEST_QUESTION
-        )  # an event, and how many were taken since the one before it
+        # An event, and how many were taken since the one before it; what falls out is lost.
+        self._marks: deque[tuple[str, int]] = deque(maxlen=LONGEST_QUESTION)
         self._moved = clock()
 
     @property
