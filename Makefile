@@ -17,7 +17,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test test-bigquery test-kubernetes chaos check deploy deploy-check format bench
+.PHONY: help setup run up down status test test-long test-bigquery test-kubernetes chaos check deploy deploy-check format bench
 .PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
@@ -46,6 +46,9 @@ status: $(VENV)/ready ## what runs, and where
 
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-long: $(VENV)/ready ## run the tests of alerts, triggers and Airbyte's own connectors, which take minutes
+	@MILLRACE_LONG=1 $(BIN)/python -m pytest -n 0 -m "long or connectors" $(ARGS)
 
 test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MILLRACE_TEST_BIGQUERY_PROJECT), write docs/engines.md
 	@if [ ! -e $(BIGQUERY_ENV)/ready ] || [ $(BIGQUERY_LOCK) -nt $(BIGQUERY_ENV)/ready ]; then \

@@ -1,5 +1,6 @@
 """Fixtures that several suites share."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,8 +46,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests of the stack, which take longest, and those among them whose state the others go on with."""
+    """Begin with the tests of the stack, which take longest, and those among them whose state the others go on with.
+
+    What takes minutes, or installs connectors, is left to a run of its own.
+    """
     order = {name: place for place, name in enumerate(FIRST)}
+    for item in items:
+        if not os.environ.get("MILLRACE_LONG") and any(
+            item.get_closest_marker(name) for name in ("long", "connectors")
+        ):
+            item.add_marker(pytest.mark.skip("takes minutes: `make test-long` runs it"))
     items.sort(key=lambda item: order.get(item.path.name, 2) if item.nodeid.startswith(STACK) else 3)
 
 

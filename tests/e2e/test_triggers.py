@@ -18,6 +18,8 @@ from tests.e2e.stack import Stack, now
 from tests.pushes import landed
 from tests.servers import wait_until
 
+pytestmark = pytest.mark.long
+
 STORM = 300
 PAYLOAD = {"v": 1, "source": SOURCE, "stream": "planes", "job_id": 1, "object": "_manifests/x", "generation": "1"}
 
