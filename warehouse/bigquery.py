@@ -165,7 +165,11 @@ class BigQueryWarehouse:
         return self._marts.rows()
 
     def publish(self, candidate: str) -> dict[str, int]:
-        """Replace the marts by a candidate, each at once; returns rows per mart. Again: goes on, or no change."""
+        """Replace the marts by a candidate, each at once; returns rows per mart. Again: goes on, or no change.
+
+        Raises:
+            MartsMoved: other marts were published since the candidate was begun.
+        """
         return self._marts.publish(candidate)
 
     def close(self) -> None:

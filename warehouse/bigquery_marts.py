@@ -1,27 +1,29 @@
 """The published marts in a dataset that readers query, and the candidate datasets that may replace them.
 
 BigQuery has no DDL in transactions, so tables are replaced one by one, each at once, in the order in which dbt built
-them; a journal written before the first lets another process finish what one began.
+them; a journal written before the first lets another process finish what one began. `ops.published` has one row, the
+candidate that the marts are or become; an UPDATE of it that names its base lets one of several candidates through.
 """
 
 from urllib.parse import quote_plus
 
 from google.api_core import exceptions
 
-from contracts.errors import Fatal, SettingsError
+from contracts.errors import Fatal, MartsMoved, SettingsError
 from warehouse import bigquery_sql as sql
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_schema import Schema
 
 DAY_MS = 24 * 3600 * 1000
-PLANNED, COPIED, DROPPED, DONE = "planned", "copied", "dropped", "done"
+LEAST_MS = 3600 * 1000  # a dataset takes no shorter expiry
+BEGUN, PLANNED, COPIED, DROPPED, DONE = "begun", "planned", "copied", "dropped", "done"
 
 
 class Marts:
     """Candidates and marts of one place."""
 
     def __init__(self, jobs: Jobs, marts_url: str, endpoint: str, max_bytes_billed: int, keep_days: float) -> None:
-        self._keep_ms = int(keep_days * DAY_MS)
+        self._keep_ms = max(LEAST_MS, int(keep_days * DAY_MS))
         self._jobs, self._place, self._schema = jobs, jobs.place, Schema(jobs)
         self._endpoint, self._max_bytes_billed = endpoint, max_bytes_billed
         self._marts = dataset_of(marts_url, self._place)
@@ -49,13 +51,21 @@ class Marts:
         return f"bigquery://{self._place.project}/{self._place.dataset(schema)}{query}"
 
     def begin(self, candidate: str, *, empty: bool) -> None:
-        """Make a candidate of clones of what is published, or of nothing; no row is copied."""
+        """Make a candidate of clones of what is published, or of nothing; no row is copied.
+
+        Its base is read first: marts that are published while they are cloned make it one that can't be published.
+        """
+        self._schema.make_ops()
+        base = self._published()
         dataset = f"{self._place.project}.{self._place.dataset(candidate)}"
         with self._jobs.answering(f"begin {candidate}"):
             self._jobs.client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
         self._schema.make_dataset(candidate, self._keep_ms)
-        if empty:
-            return
+        if not empty:
+            self._clone(candidate)
+        self._note(candidate, BEGUN, [base])
+
+    def _clone(self, candidate: str) -> None:
         for name in self._tables(self._marts):
             target, source = self._place.table(candidate, name), self._place.table(self._marts, name)
             self._jobs.rows(f"CREATE TABLE {target} CLONE {source}", step="begin")
@@ -73,12 +83,15 @@ class Marts:
 
         Raises:
             Fatal: it is neither a candidate, nor was it published.
+            MartsMoved: other marts were published since it was begun.
         """
         self._schema.make_ops()
         self._schema.make_dataset(self._marts)
         journal = self._journal(candidate)
         if DONE not in journal:
-            planned = journal.get(PLANNED) or self._plan(candidate)
+            built = journal.get(PLANNED) or self._built(candidate)
+            self._claim(candidate, journal.get(BEGUN, [""])[-1])
+            planned = journal.get(PLANNED) or self._plan(candidate, built)
             for place, name in enumerate(planned):
                 if name not in journal.get(COPIED, []):
                     self._copy(candidate, name)
@@ -87,10 +100,29 @@ class Marts:
             self._note(candidate, DONE, [""], len(planned))
         return self.rows()
 
-    def _plan(self, candidate: str) -> list[str]:
+    def _published(self) -> str:
+        """The candidate that the marts are, or that a publication makes them; empty: none was published."""
+        ((found,),) = self._jobs.rows(f"SELECT candidate FROM {self._place.ops('published')}", step="publish")  # noqa: S608
+        return str(found)
+
+    def _claim(self, candidate: str, base: str) -> None:
+        """Be the one that replaces its base; again changes nothing. BigQuery runs UPDATEs of one row one by one."""
+        swap = f"UPDATE {self._place.ops('published')} SET candidate = @candidate WHERE candidate = @base"  # noqa: S608
+        self._jobs.rows(swap, {"candidate": candidate, "base": base}, step="publish")
+        published = self._published()
+        if published != candidate:
+            raise MartsMoved(
+                f"{candidate} was begun from {base or 'no marts'}, but {published or 'nothing'} is published now:"
+                " it would take back what is in there; run model again"
+            )
+
+    def _built(self, candidate: str) -> list[str]:
         tables = [*self._tables(candidate), *self._views(candidate)]
         if not tables:
             raise Fatal(f"{candidate} is neither a candidate with tables nor what is published; run model again")
+        return tables
+
+    def _plan(self, candidate: str, tables: list[str]) -> list[str]:
         self._note(candidate, PLANNED, tables)
         return tables
 
@@ -151,7 +183,10 @@ class Marts:
 
     def _journal(self, candidate: str) -> dict[str, list[str]]:
         """What was noted of a publication, by step."""
-        query = f"SELECT step, mart FROM {self._place.ops('publications')} WHERE candidate = @candidate ORDER BY place"  # noqa: S608
+        query = (
+            f"SELECT step, mart FROM {self._place.ops('publications')} WHERE candidate = @candidate"  # noqa: S608
+            " ORDER BY place, written_at"
+        )
         found: dict[str, list[str]] = {}
         for step, mart in self._jobs.rows(query, {"candidate": candidate}, step="publish"):
             found.setdefault(str(step), []).append(str(mart))

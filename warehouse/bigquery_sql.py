@@ -45,12 +45,13 @@ CREATE TABLE IF NOT EXISTS {quarantine} (
 CREATE TABLE IF NOT EXISTS {publications} (
   candidate STRING NOT NULL, mart STRING NOT NULL, place INT64 NOT NULL, step STRING NOT NULL,
   written_at TIMESTAMP NOT NULL);
+CREATE TABLE IF NOT EXISTS {published} (candidate STRING NOT NULL) AS SELECT '' AS candidate;
 CREATE TABLE IF NOT EXISTS {redrives} (
   source STRING NOT NULL, stream STRING NOT NULL, object STRING NOT NULL, generation INT64 NOT NULL,
   attempt INT64 NOT NULL, manifest STRING NOT NULL, run_id STRING NOT NULL, `at` TIMESTAMP NOT NULL)
   CLUSTER BY source, stream;
 """
-OPS_TABLES = ("ledger", "ledger_objects", "quarantine", "publications", "redrives")
+OPS_TABLES = ("ledger", "ledger_objects", "quarantine", "publications", "published", "redrives")
 
 
 @dataclass(frozen=True)

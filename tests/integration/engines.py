@@ -36,13 +36,18 @@ class Engine:
     lake: Lake
     schema: Callable[[str], str]
     read: Callable[[str], list[tuple[Any, ...]]]
-    build: Callable[[str, dict[str, str]], None]
+    fill: Callable[[str, dict[str, str]], None]
     again: Callable[[], Warehouse]
     differs: list[str] = field(default_factory=list)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows; `{raw}`, `{ops}` and `{marts}` are schemas."""
         return self.read(sql.format(raw=self.schema("raw_shop"), ops=self.schema("ops"), marts=self.schema("marts")))
+
+    def build(self, candidate: str, tables: dict[str, str], *, empty: bool = True) -> None:
+        """Begin a candidate and make tables in it, as dbt does."""
+        self.warehouse.begin(candidate, empty=empty)
+        self.fill(candidate, tables)
 
     def note(self, engine: str, what: str) -> bool:
         """Whether this is that engine; if so the page tells what is different there."""
@@ -100,13 +105,13 @@ def duckdb_engine(folder: Path) -> Iterator[Engine]:
             db.execute("SET TimeZone = 'UTC'")
             return db.execute(sql).fetchall()
 
-    def build(candidate: str, tables: dict[str, str]) -> None:
+    def fill(candidate: str, tables: dict[str, str]) -> None:
         with duckdb.connect(warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_PATH"]) as db:
             db.execute("CREATE SCHEMA IF NOT EXISTS marts")
             for name, query in tables.items():
                 db.execute(f"CREATE OR REPLACE TABLE marts.{name} AS {query}")
 
-    yield Engine("duckdb", warehouse, MemoryLake(), str, read, build, make)
+    yield Engine("duckdb", warehouse, MemoryLake(), str, read, fill, make)
 
 
 @contextmanager
@@ -118,13 +123,13 @@ def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
         def read(sql: str) -> list[tuple[Any, ...]]:
             return [tuple(row.values()) for row in client.query(sql).result()]
 
-        def build(candidate: str, tables: dict[str, str]) -> None:
+        def fill(candidate: str, tables: dict[str, str]) -> None:
             dataset = warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_DATASET"]
             for name, query in tables.items():
                 read(f"CREATE OR REPLACE TABLE {dataset}.{name} AS {query}")
 
         yield Engine(
-            "bigquery", warehouse, lake, lambda schema: f"{prefix}_{schema}", read, build,
+            "bigquery", warehouse, lake, lambda schema: f"{prefix}_{schema}", read, fill,
             lambda: found.warehouse(prefix),
         )  # fmt: skip
         warehouse.close()

@@ -9,7 +9,7 @@ import pytest
 from google.api_core.exceptions import BadRequest
 
 from beam_job.batches import pending
-from contracts.errors import BalanceError, BudgetExceeded, ServiceUnavailable, WarehouseRefused
+from contracts.errors import BalanceError, BudgetExceeded, MartsMoved, ServiceUnavailable, WarehouseRefused
 from tests.bigquery import BigQuery
 from tests.integration.engines import Engine, OnEngine, bigquery_engine
 from tests.integration.merging import NOON, contract, upsert
@@ -188,6 +188,50 @@ def test_a_publication_that_died_between_two_copies_is_finished(engine: Engine) 
         "SELECT mart FROM {ops}.publications WHERE candidate = 'candidate_2' AND step = 'copied' ORDER BY mart"
     )
     assert steps == [("a",), ("b",), ("c",)]
+
+
+def test_a_publication_that_died_before_its_plan_is_made_by_the_next(engine: Engine) -> None:
+    engine.build("candidate_1", {"a": "SELECT 1 AS id"})
+    dying = warehouse_of(engine)
+    with mock.patch.object(dying._marts, "_plan", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        dying.publish("candidate_1")
+    assert dying.marts() == {}
+    assert engine.again().publish("candidate_1") == {"a": 1}
+
+
+def test_of_two_candidates_of_one_base_that_are_published_at_a_time_one_is_let_through(engine: Engine) -> None:
+    for candidate in ("one", "other"):
+        engine.build(candidate, {"a": f"SELECT '{candidate}' AS id", "b": f"SELECT '{candidate}' AS id"})
+    results: dict[str, object] = {}
+
+    def publish(candidate: str) -> None:
+        try:
+            results[candidate] = engine.again().publish(candidate)
+        except MartsMoved as error:
+            results[candidate] = error
+
+    threads = [threading.Thread(target=publish, args=(candidate,)) for candidate in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (won,) = [candidate for candidate, result in results.items() if result == {"a": 1, "b": 1}]
+    assert sum(isinstance(result, MartsMoved) for result in results.values()) == 1
+    assert engine.query("SELECT a.id, b.id FROM {marts}.a a CROSS JOIN {marts}.b b") == [(won, won)]
+
+
+def test_a_candidate_expires_and_the_marts_do_not(engine: Engine, bigquery: BigQuery) -> None:
+    client = bigquery.client()
+    for days, kept_ms in ((3.0, 3 * 24 * 3600 * 1000), (0.001, 3600 * 1000)):
+        warehouse = bigquery.warehouse(engine.schema("").rstrip("_"), keep_candidates_days=days)
+        warehouse.begin("candidate_1", empty=True)
+        made = client.get_dataset(f"{bigquery.project}.{engine.schema('candidate_1')}")
+        assert made.default_table_expiration_ms == kept_ms
+    engine.build("candidate_1", {"a": "SELECT 1 AS id"})
+    engine.warehouse.publish("candidate_1")
+    assert client.get_dataset(f"{bigquery.project}.{engine.schema('marts')}").default_table_expiration_ms is None
+    assert client.get_table(f"{bigquery.project}.{engine.schema('marts')}.a").expires is None
+    client.close()
 
 
 def test_jobs_bear_labels_and_staging_is_gone_after_the_commit(engine: Engine, bigquery: BigQuery) -> None:
