@@ -101,6 +101,7 @@ def duckdb_engine(folder: Path) -> Iterator[Engine]:
             return db.execute(sql).fetchall()
 
     def build(candidate: str, tables: dict[str, str]) -> None:
+        warehouse.begin(candidate, empty=True)
         with duckdb.connect(warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_PATH"]) as db:
             db.execute("CREATE SCHEMA IF NOT EXISTS marts")
             for name, query in tables.items():
