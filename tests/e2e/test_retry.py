@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import duckdb
 import pytest
 
 from contracts import names
@@ -104,19 +103,6 @@ class Broken:
             self.stack.administer("blocks.deploy")
 
     @contextmanager
-    def view_missing(self) -> Iterator[None]:
-        """A table that dbt reads is not there."""
-        file = self.stack.state / "warehouse" / "warehouse.duckdb"
-        with duckdb.connect(str(file)) as db:
-            (sql,) = db.execute("SELECT sql FROM duckdb_views() WHERE view_name = 'airlines_live'").fetchall()[0]
-            db.execute("DROP VIEW raw_airport_ops.airlines_live")
-        try:
-            yield
-        finally:
-            with duckdb.connect(str(file)) as db:
-                db.execute(sql)
-
-    @contextmanager
     def replaced(self, name: str) -> Iterator[None]:
         """A file of the warehouse can't be used: a directory stands in its place."""
         file = self.stack.state / "warehouse" / name
@@ -167,10 +153,8 @@ CASES = [
     Case("merge/merge", "announce_merge", lambda b: b.topic_deleted(names.WAREHOUSE_MERGED), "has no topic",
          ("stage_batch", "commit_batch"), STREAM),
     Case("model/model", "find_merges", lambda b: b.replaced("warehouse.duckdb"), "warehouse.duckdb"),
-    Case("model/model", "build_candidates", lambda b: b.view_missing(), "airlines_live"),
     Case("model/model", "validate_candidates", lambda b: b.storage.refusing("POST .*_site.*quality"),
          "refused by the test", ("build_candidates",)),
-    Case("model/model", "build_candidates", lambda b: b.replaced("published.duckdb"), "published.duckdb"),
     Case("model/model", "announce_marts", lambda b: b.topic_deleted(names.MARTS_PUBLISHED), "has no topic"),
     Case("reconcile/reconcile", "find_unlanded", lambda b: b.stack.secret_disabled("airbyte-client-secret"),
          "airbyte-client-secret"),
