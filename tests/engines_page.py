@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-SUITE = "test_warehouse_conformance.py"
+SUITE = "_conformance.py"
 ENGINES = ("duckdb", "bigquery")
 NAMES = {"duckdb": "DuckDB", "bigquery": "BigQuery (emulator)"}
 CASE = re.compile(r"test_(\w+)\[([^]]*)\]$")
 HEADER = """# What the warehouse does on each engine
 
-Written by `make test-bigquery` from the results of `tests/integration/test_warehouse_conformance.py`: the same test
-bodies on both engines. "holds" means that every case passed. What the emulator can't show stands in
+Written by `make test-bigquery` from the results of `tests/integration/test_*_conformance.py`: the same test bodies on
+both engines. "holds" means that every case passed. What the emulator can't show stands in
 [bigquery.md](bigquery.md).
 
 """

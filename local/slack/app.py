@@ -18,7 +18,7 @@ from starlette.routing import Route
 MAX_BODY = 256 * 1024
 EMOJI = {
     "white_check_mark": "✅", "x": "❌", "warning": "⚠️", "rotating_light": "🚨", "bar_chart": "📊",
-    "no_entry": "⛔", "red_circle": "🔴", "package": "📦", "information_source": "ℹ️",
+    "no_entry": "⛔", "red_circle": "🔴", "large_green_circle": "🟢", "package": "📦", "information_source": "ℹ️",
 }  # fmt: skip
 TOKEN = re.compile(
     r"<(?P<link>https?://[^\s|>]+)(?:\|(?P<label>[^>]+))?>|(?P<url>https?://[^\s<>|]+)|`(?P<code>[^`\n]+)`"

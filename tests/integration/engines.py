@@ -25,6 +25,7 @@ ENGINES = [
     pytest.param("duckdb", marks=pytest.mark.engines),
     pytest.param("bigquery", marks=[pytest.mark.engines, pytest.mark.bigquery]),
 ]
+DAYS = {"day": {"type": "date", "nullable": False}, "at": {"type": "timestamp", "nullable": False}}
 
 
 @dataclass

@@ -1,0 +1,115 @@
+"""What model runs ask of a warehouse, whichever engine it is on: the same bodies on DuckDB and on BigQuery."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from contracts.errors import Fatal, MartsMoved
+from contracts.quality import QualityFact, QualityResult
+from tests.integration.engines import DAYS, Engine, OnEngine
+from tests.integration.merging import NOON, PARQUET, contract, delete, parquet, upsert
+
+
+def test_candidates_replace_the_marts_whole_and_again_changes_nothing(engine: Engine) -> None:
+    warehouse = engine.warehouse
+    engine.build(
+        "candidate_1", {"dim": "SELECT 1 AS id", "fct": "SELECT 1 AS id UNION ALL SELECT 2", "old": "SELECT 1 AS x"}
+    )
+    for _ in range(2):
+        assert warehouse.publish("candidate_1") == {"dim": 1, "fct": 2, "old": 1} == warehouse.marts()
+    engine.build("candidate_2", {"dim": "SELECT 2 AS id", "fct": "SELECT 3 AS id"})
+    assert warehouse.publish("candidate_2") == {"dim": 1, "fct": 1} == warehouse.marts()
+    assert engine.query("SELECT d.id, f.id FROM {marts}.dim d CROSS JOIN {marts}.fct f") == [(2, 3)]
+    with pytest.raises(Fatal, match="candidate_3 is neither a candidate"):
+        warehouse.publish("candidate_3")
+    if engine.note("bigquery", "marts are replaced one by one, each at once, in the order they were built in"):
+        assert warehouse.publish("candidate_1") == {"dim": 1, "fct": 1}, "it was published, and is not what is now"
+    else:
+        with pytest.raises(Fatal):
+            warehouse.publish("candidate_1")
+
+
+def test_a_candidate_begins_with_what_is_published_and_can_not_take_back_what_others_published(engine: Engine) -> None:
+    warehouse = engine.warehouse
+    engine.build("candidate_1", {"dim": "SELECT 1 AS id", "fct": "SELECT 1 AS id UNION ALL SELECT 2"})
+    warehouse.publish("candidate_1")
+    engine.build("slow", {"fct": "SELECT 7 AS id"}, empty=False)
+    engine.build("fast", {"half": "SELECT 1 AS id"}, empty=False)
+    engine.build("fast", {"fct": "SELECT 8 AS id"}, empty=False)
+    assert warehouse.publish("fast") == {"dim": 1, "fct": 1}, (
+        "what was not built anew stays, what was half built is gone"
+    )
+    for _ in range(2):
+        with pytest.raises(MartsMoved, match="slow was begun from candidate_1, but fast is published now"):
+            warehouse.publish("slow")
+    assert engine.query("SELECT id FROM {marts}.fct") == [(8,)]
+    engine.build("slow", {"fct": "SELECT 9 AS id"}, empty=False)
+    assert engine.again().publish("slow") == {"dim": 1, "fct": 1}
+    assert engine.query("SELECT id FROM {marts}.fct") == [(9,)]
+
+
+def test_the_newest_results_of_every_suite_are_kept_in_their_order(engine: Engine) -> None:
+    def facts(hour: int, suite: str, *columns: str) -> list[QualityFact]:
+        return [
+            QualityFact(
+                at=NOON + timedelta(hours=hour), by="gate", run_id=f"r{hour}", candidate="c",
+                result=QualityResult(suite=suite, expectation="expect_x", column=column, severity="warn",
+                                     success=column != "b", observed='it\'s "b"', sample=("1", "é")[: hour % 3]),
+            )
+            for column in columns
+        ]  # fmt: skip
+
+    warehouse = engine.warehouse
+    assert warehouse.newest_quality() == []
+    old, new, other = facts(1, "marts", "a", "b"), facts(2, "marts", "z", "b", "a"), facts(0, "raw", "")
+    for kept in (other, old, new, []):
+        warehouse.record_quality(kept)
+    assert warehouse.newest_quality() == [*new, *other]
+
+
+def test_days_that_batches_touched_and_rows_that_they_left_are_told(engine: Engine) -> None:
+    columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, "at": DAYS["at"]}
+    merging = OnEngine(engine, contract(key=["id", "at"], partition={"column": "at"}, columns=columns))
+    schema = PARQUET.append(pa.field("at", pa.timestamp("us", "UTC")))
+
+    def land(*rows: dict[str, Any]) -> str:
+        merging.land(merging.put(parquet([row | {"at": NOON + timedelta(days=row["id"])} for row in rows], schema)))
+        merging.merge()
+        return merging.warehouse.ledger(kinds=("merged",))[-1].batch_id
+
+    def left(*batches: str) -> list[Any]:
+        found = merging.warehouse.merged_rows(merging.contract, batches, as_of=None)
+        return sorted(name for (name,) in merging.query(f"SELECT name FROM ({found}) found"))
+
+    def days(*ids: int) -> list[str]:
+        return [str((NOON + timedelta(days=i)).date()) for i in ids]
+
+    warehouse = merging.warehouse
+    first, second = land(upsert(1, 1), upsert(2, 1), upsert(40, 1)), land(upsert(2, 2), delete(40, 2))
+    assert warehouse.touched_days(merging.contract, [second]) == days(2, 40)
+    assert warehouse.touched_days(merging.contract, [first, second]) == days(1, 2, 40)
+    assert warehouse.touched_days(merging.contract, []) == []
+    assert warehouse.touched_days(contract(), [first]) is None, "no day is in its key"
+    assert (left(first), left(second), left(first, second), left()) == (["v1"], ["v2"], ["v1", "v2"], [])
+
+
+def test_a_reader_reads_one_moment(merging: OnEngine) -> None:
+    warehouse = merging.warehouse
+    merging.land(rows=[upsert(1, 10)])
+    merging.merge()
+    before = warehouse.ledger()
+    with warehouse.reader("test") as as_of:
+        assert warehouse.ledger(as_of=as_of) == before
+        query = warehouse.merged_rows(merging.contract, [before[0].batch_id], as_of)
+        if as_of is None:
+            assert merging.query(f"SELECT id FROM ({query}) found") == [(1,)]
+            return
+        assert merging.engine.note("bigquery", "writers go on while others read; what they read is as of an instant")
+        assert abs(datetime.now(UTC) - as_of) < timedelta(minutes=1)
+        merging.land(rows=[upsert(1, 11)])
+        merging.merge()
+        assert len(warehouse.ledger()) == 2
+        assert warehouse.ledger(as_of=as_of) == before
+        assert merging.query(f"SELECT id, name FROM ({query}) found") == [(1, "v10")]
