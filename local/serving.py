@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,16 +94,20 @@ def say_ready(name: str, port: int) -> None:
     say(f"local.{name} ready on 127.0.0.1:{port}")
 
 
-async def until_told_to_end(parent: int | None) -> None:
-    """Return at SIGTERM or SIGINT, or when the parent process has ended."""
+def hear_of_end(parent: int | None) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Listen for SIGTERM, SIGINT and the parent's end from now on, before the port is open; what is given waits."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     ended = parent_watch(parent)
-    while not told.is_set() and not ended():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(told.wait(), PARENT_POLL_S)
+
+    async def until_told() -> None:
+        while not told.is_set() and not ended():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), PARENT_POLL_S)
+
+    return until_told
 
 
 def parent_watch(parent: int | None) -> Callable[[], bool]:
@@ -133,13 +137,14 @@ def serve_http(name: str, application: Application, options: Options) -> None:
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # as said
 
     async def run() -> None:
+        until_told = hear_of_end(options.parent)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         if serving.done():
             return  # it could not start and has said why
         say_ready(name, options.port)
-        ending = asyncio.create_task(until_told_to_end(options.parent))
+        ending = asyncio.create_task(until_told())
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving

@@ -9,7 +9,7 @@ from local.pubsub.push import Pusher
 from local.pubsub.store import Store
 from local.pubsub.subscriber import SubscriberService
 from local.rpc import start_server
-from local.serving import GRACE_S, common_options, option_parser, owned, run_until_ended, say_ready, until_told_to_end
+from local.serving import GRACE_S, common_options, hear_of_end, option_parser, owned, run_until_ended, say_ready
 
 
 def main() -> None:
@@ -20,6 +20,7 @@ def main() -> None:
     options = common_options(parsed)
 
     async def serve() -> None:
+        until_told = hear_of_end(options.parent)
         broker = Broker(Store(options.state / "pubsub.sqlite"))
         pusher = Pusher(broker, parsed.identity)
         services = {
@@ -29,10 +30,8 @@ def main() -> None:
         server = await start_server(options.port, services)
         pusher.resume()
         sweeping = asyncio.create_task(broker.sweep())
-        ending = asyncio.create_task(until_told_to_end(options.parent))
-        await asyncio.sleep(0)  # it listens to signals before anyone is told that the server is ready
         say_ready("pubsub", options.port)
-        await ending
+        await until_told()
         sweeping.cancel()
         await pusher.close()
         await server.stop(GRACE_S)

@@ -2,7 +2,7 @@
 
 from local.rpc import start_server
 from local.secrets.service import SecretService
-from local.serving import GRACE_S, common_options, option_parser, owned, run_until_ended, say_ready, until_told_to_end
+from local.serving import GRACE_S, common_options, hear_of_end, option_parser, owned, run_until_ended, say_ready
 
 
 def main() -> None:
@@ -10,11 +10,12 @@ def main() -> None:
     options = common_options(option_parser("secrets", "Secret Manager for one machine.").parse_args())
 
     async def serve() -> None:
+        until_told = hear_of_end(options.parent)
         service = SecretService(options.state / "secrets.json")
         methods = {"google.cloud.secretmanager.v1.SecretManagerService": service.methods()}
         server = await start_server(options.port, methods)
         say_ready("secrets", options.port)
-        await until_told_to_end(options.parent)
+        await until_told()
         await server.stop(GRACE_S)
 
     with owned(options.state):
