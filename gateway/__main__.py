@@ -6,8 +6,8 @@ import os
 import sys
 
 from contracts.errors import MillraceError
-from gateway.logs import JsonLines
 from gateway.serve import Server
+from observability.lines import CloudLines
 from settings import load_settings
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0 in a container)")
     options = parser.parse_args()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(CloudLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:

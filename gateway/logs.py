@@ -1,8 +1,6 @@
-"""What the gateway tells: one JSON object a line, as Cloud Logging reads it, from a fixed vocabulary of events."""
+"""What the gateway tells, from a fixed vocabulary of events; `observability/lines.py` writes the lines."""
 
-import json
 import logging
-from datetime import UTC, datetime
 
 EVENTS = {
     "gateway.accepted": logging.INFO,  # Prefect has the event
@@ -19,20 +17,6 @@ EVENTS = {
 LONGEST = 500  # what a stranger sends must not fill the log
 
 log = logging.getLogger("gateway")
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record's level, message, event and fields."""
-        line = {"severity": record.levelname, "message": record.getMessage(),
-                "time": datetime.fromtimestamp(record.created, UTC).isoformat()}  # fmt: skip
-        if event := getattr(record, "event", None):
-            line |= {"event": event, **getattr(record, "fields", {})}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
 
 
 def tell(event: str, **fields: object) -> None:

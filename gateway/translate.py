@@ -118,7 +118,7 @@ def _published(message: Incoming) -> Meaning:
 def _requested(message: Incoming) -> Meaning:
     by_attributes = {name: value for name in ("source", "reason") if (value := message.attribute(name))}
     request = IngestRequested.model_validate(message.body() or by_attributes)
-    return f"millrace.source.{request.source}", (), request.model_dump(mode="json")
+    return names.source_resource(request.source), (), request.model_dump(mode="json")
 
 
 def _rotated(message: Incoming) -> Meaning:
@@ -133,7 +133,7 @@ def _completed(message: Incoming) -> Meaning | None:
     if not SOURCE_NAME.fullmatch(source):
         return None  # a connection that is not ours: ours are named after their sources
     payload = {"source": source, "job_id": done.data.job_id, "succeeded": done.data.success, "error": done.data.error}
-    return f"millrace.source.{source}", (), payload
+    return names.source_resource(source), (), payload
 
 
 ROUTES: dict[str, Callable[[Incoming], Meaning | None]] = {
