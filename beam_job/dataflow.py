@@ -102,7 +102,7 @@ class DataflowRun:
                 raise DataflowFailed(f"Dataflow does not know job {job_id} of batch {self.batch.id}; run merge again")
             if job.ended:
                 return job
-            time.sleep(self.poll_s)
+            time.sleep(self.poll_s)  # Dataflow tells no one when a job ends
 
     def _why(self, job: Job) -> str:
         said = " | ".join(self.jobs.errors(job.id)) or "Dataflow gives no reason"

@@ -100,7 +100,7 @@ def synced(client: AirbyteClient, file: Path, rows: int) -> float:
     began = time.perf_counter()
     job = client.start_job(connection)
     while client.job(job)["status"] not in TERMINAL:
-        time.sleep(0.05)
+        time.sleep(0.05)  # Airbyte's API is asked, as the platform does
     took, ended = time.perf_counter() - began, client.job(job)
     if (ended["status"], ended["rowsSynced"]) != ("succeeded", rows):
         raise SystemExit(f"the job did not land the {rows:,} rows: {ended}")

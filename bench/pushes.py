@@ -67,7 +67,7 @@ def wait_for(url: str) -> None:
                 return
         except httpx.HTTPError:
             pass
-        time.sleep(0.2)
+        time.sleep(0.2)  # asked again until it starts to listen
     raise SystemExit(f"{url} did not answer within {START_S} s")
 
 
@@ -127,7 +127,7 @@ def under_load(
         if events_at is not None and time.monotonic() - since > QUIET_S:
             runs_at = max(0.0, since - ended)
             break
-        time.sleep(1)
+        time.sleep(1)  # the drain is watched from outside, at little cost
     found, runs = in_database(place)
     return Outcome(
         met, len(wanted), len(wanted & found), len(wanted - found), runs, events_at, runs_at,

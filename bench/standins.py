@@ -103,7 +103,7 @@ def wait_until(holds: Callable[[], object], seconds: float, what: str) -> None:
     while not holds():
         if time.monotonic() > deadline:
             raise SystemExit(f"not within {seconds} s: {what}")
-        time.sleep(0.002)
+        time.sleep(0.002)  # short beside what is measured
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ from blocks import (
     names,
 )
 from blocks.connections import HMAC
-from blocks.load import registered
 from contracts.errors import MillraceError
 from contracts.names import MODEL_SLOT, merge_slot
 from contracts.source import SourceContract, load_sources
@@ -81,16 +80,6 @@ def slack_block(settings: Settings, credentials: MillraceCredentials) -> SlackWe
     """The block through which the Prefect server posts; the server itself must hold the URL."""
     url = MillraceSecret(secret_name=settings.slack.url_secret, gcp_credentials=credentials).value()
     return SlackWebhook(url=SecretStr(url))
-
-
-def refresh_slack(settings: Settings, credentials: MillraceCredentials) -> bool:
-    """Give Prefect the Slack URL that Secret Manager has now; whether it had another one."""
-    wanted = slack_block(settings, credentials)
-    there = registered(SlackWebhook, names.SLACK)
-    if there.url.get_secret_value() == wanted.url.get_secret_value():
-        return False
-    wanted.save(names.SLACK, overwrite=True)
-    return True
 
 
 def secret_names(settings: Settings, sources: Iterable[SourceContract]) -> dict[str, str]:

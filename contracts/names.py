@@ -11,13 +11,14 @@ SECRET_ROTATED = "secret-rotated"
 AIRBYTE_COMPLETED = "airbyte-completed"
 TOPICS = (LAKE_LANDED, WAREHOUSE_MERGED, MARTS_PUBLISHED, INGEST_REQUESTED, SECRET_ROTATED, AIRBYTE_COMPLETED)
 
+SYNC_COMPLETED = "sync.completed"
 EVENT_OF_TOPIC = {
     LAKE_LANDED: "lake.landed",
     WAREHOUSE_MERGED: "warehouse.merged",
     MARTS_PUBLISHED: "marts.published",
     INGEST_REQUESTED: "source.requested",
     SECRET_ROTATED: "secret.rotated",
-    AIRBYTE_COMPLETED: "sync.completed",
+    AIRBYTE_COMPLETED: SYNC_COMPLETED,
 }
 ORIGIN_ATTRIBUTE = "millrace-origin-id"
 
@@ -27,7 +28,6 @@ QUALITY_QUARANTINED = "quality.quarantined"
 QUALITY_WARNED = "quality.warned"
 ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
-SYNC_COMPLETED = "sync.completed"
 SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
 

@@ -77,3 +77,10 @@ def page(names: Iterable[str], size: int, token: str) -> tuple[list[str], str]:
     rest = sorted(name for name in names if name > token)
     wanted = size or DEFAULT_PAGE
     return rest[:wanted], rest[wanted - 1] if len(rest) > wanted else ""
+
+
+def project_page(kept: Mapping[str, Proto], request: Proto) -> tuple[list[Proto], str]:
+    """One page of what a project has, for a request that names the project, and the token of the next."""
+    mine = [name for name in kept if name.startswith(f"{request.project}/")]
+    names, token = page(mine, request.page_size, request.page_token)
+    return [kept[name] for name in names], token

@@ -14,7 +14,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
 from lake.store import Lake, open_lake
-from tests.servers import ROOT, free_port, listens, wait_until
+from tests.servers import ROOT, ending, free_port, listens, wait_until
 from warehouse.bigquery import BigQueryWarehouse
 from warehouse.bigquery_sql import Place
 
@@ -70,18 +70,11 @@ def emulator(state: Path, lake_endpoint: str = "") -> Iterator[BigQuery]:
                "--state", state, "--lake", lake_endpoint]  # fmt: skip
     with log.open("ab") as output:
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-    try:
+    with ending(started):
         wait_until(lambda: listens(port) or started.poll() is not None, "the BigQuery emulator answers", 60)
         if started.poll() is not None:
             raise AssertionError(f"the emulator ended with {started.returncode}: {log.read_text()[-2000:]}")
         yield BigQuery("local", "US", f"http://127.0.0.1:{port}")
-    finally:
-        started.terminate()
-        try:
-            started.wait(10)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait(5)
 
 
 @contextmanager

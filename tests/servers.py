@@ -41,8 +41,15 @@ def process(*arguments: str, env: dict[str, str] | None = None, log: Path) -> It
             [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **(env or {}), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    try:
+    with ending(started):
         yield started
+
+
+@contextmanager
+def ending(started: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """End a process with SIGTERM, then SIGKILL."""
+    try:
+        yield
     finally:
         started.terminate()
         try:

@@ -5,14 +5,13 @@ from datetime import datetime
 
 from google.api_core import exceptions
 
-from contracts.quality import QualityFact, QualityResult
+from contracts.quality import QualityFact
 from contracts.stream import StreamContract
 from warehouse import bigquery_sql as sql
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_schema import Schema
+from warehouse.quality import MOST_DAYS, fact, result_values
 
-MOST_DAYS = 400  # beyond that, building a table whole is cheaper than naming its days
-FIELDS = ("suite", "expectation", "column", "severity", "success", "observed", "sample")
 QUALITY = """
 CREATE TABLE IF NOT EXISTS {quality} (
   `at` TIMESTAMP NOT NULL, `by` STRING NOT NULL, run_id STRING NOT NULL, candidate STRING NOT NULL,
@@ -71,10 +70,9 @@ class Modelling:
         Schema(self._jobs).make_dataset("ops")
         self._jobs.rows(self._sql(QUALITY), step="quality")
         given = [
-            fact.model_dump(exclude={"result"}) | {name: getattr(fact.result, name) for name in FIELDS[:-1]}
-            | {"sample": list(fact.result.sample), "place": place}
-            for place, fact in enumerate(facts)
-        ]  # fmt: skip
+            one.model_dump(exclude={"result"}) | result_values(one) | {"place": place}
+            for place, one in enumerate(facts)
+        ]
         self._jobs.rows(self._sql(RECORD), {"facts": given}, step="quality")
 
     def newest(self) -> list[QualityFact]:
@@ -84,11 +82,7 @@ class Modelling:
                 self._jobs.client.get_table(self._place.id("ops", "quality"))
             except exceptions.NotFound:
                 return []
-        return [
-            QualityFact(at=at, by=by, run_id=run, candidate=candidate,
-                        result=QualityResult.model_validate(dict(zip(FIELDS, result, strict=True))))
-            for at, by, run, candidate, *result in self._jobs.rows(self._sql(NEWEST), step="quality")
-        ]  # fmt: skip
+        return [fact(row) for row in self._jobs.rows(self._sql(NEWEST), step="quality")]
 
     def _sql(self, template: str) -> str:
         return template.format(quality=self._place.ops("quality"))

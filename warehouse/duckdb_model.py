@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import duckdb
 
-from contracts.quality import QualityFact, QualityResult
+from contracts.quality import QualityFact
 from contracts.stream import StreamContract
 from warehouse import duckdb_sql as sql
+from warehouse.quality import MOST_DAYS, fact, result_values
 
-MOST_DAYS = 400  # beyond that, building a table whole is cheaper than naming its days
-FIELDS = ("suite", "expectation", "column", "severity", "success", "observed", "sample")
 QUALITY = """
 CREATE SCHEMA IF NOT EXISTS ops;
 CREATE TABLE IF NOT EXISTS ops.quality (
@@ -43,11 +42,7 @@ def merged_rows(contract: StreamContract, batches: Sequence[str]) -> str:
 
 def record(db: duckdb.DuckDBPyConnection, facts: Sequence[QualityFact]) -> None:
     """Keep results, all or none."""
-    rows = [
-        [fact.at, fact.by, fact.run_id, fact.candidate, *(getattr(fact.result, field) for field in FIELDS[:-1]),
-         list(fact.result.sample)]
-        for fact in facts
-    ]  # fmt: skip
+    rows = [[f.at, f.by, f.run_id, f.candidate, *result_values(f).values()] for f in facts]
     db.execute("BEGIN")
     db.execute(QUALITY)
     if rows:
@@ -61,8 +56,4 @@ def newest(db: duckdb.DuckDBPyConnection) -> list[QualityFact]:
         'SELECT "at", "by", run_id, candidate, suite, expectation, "column", severity, success, observed, sample'
         ' FROM ops.quality QUALIFY "at" = max("at") OVER (PARTITION BY suite) ORDER BY suite, rowid'
     ).fetchall()
-    return [
-        QualityFact(at=row[0], by=row[1], run_id=row[2], candidate=row[3],
-                    result=QualityResult.model_validate(dict(zip(FIELDS, row[4:], strict=True))))
-        for row in rows
-    ]  # fmt: skip
+    return [fact(row) for row in rows]

@@ -8,7 +8,7 @@ from google.pubsub_v1 import types
 
 from local.pubsub.broker import Broker
 from local.pubsub.checks import already_exists, check_messages, check_topic, masked, not_found
-from local.rpc import Method, Proto, page
+from local.rpc import Method, Proto, page, project_page
 
 Changed = Callable[[str], None]
 DELETED_TOPIC = "_deleted-topic_"
@@ -74,9 +74,8 @@ class PublisherService:
 
     async def list(self, request: Proto) -> Proto:
         """Topics of a project."""
-        mine = [name for name in self._broker.topics if name.startswith(f"{request.project}/")]
-        names, token = page(mine, request.page_size, request.page_token)
-        return pb("ListTopicsResponse")(topics=[self._broker.topics[n] for n in names], next_page_token=token)
+        found, token = project_page(self._broker.topics, request)
+        return pb("ListTopicsResponse")(topics=found, next_page_token=token)
 
     async def delete(self, request: Proto) -> Proto:
         """Delete a topic: its subscriptions and snapshots keep what they have, and hear nothing of a new namesake."""

@@ -1,7 +1,5 @@
 """The tables of the Pub/Sub server, and what brings an older file up to them."""
 
-import sqlite3
-
 # A message lives as long as something holds it: a subscription that has not had it acknowledged (`held.holder` is its
 # name), one that keeps what was acknowledged (its name and `#acked`), a snapshot, or a topic that retains messages.
 # `due` is when a message may be delivered next; NULL for what is only kept, or waits for another of its ordering key.
@@ -27,13 +25,4 @@ INSERT INTO held SELECT d.subscription, d.message, d.ordering,
     AND o.ordering = d.ordering AND o.message < d.message) THEN d.due END, d.attempts, 0 FROM deliveries d;
 DROP TABLE deliveries;
 """
-
-
-def open_database(file: str) -> sqlite3.Connection:
-    """The database with this version's tables; what an older version kept is kept."""
-    db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut may
-    old = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deliveries'").fetchone()
-    db.executescript(f"BEGIN; {SCHEMA} {FROM_1 if old else ''} COMMIT;")
-    return db
+OLD_TABLE = "deliveries"

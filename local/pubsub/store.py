@@ -3,16 +3,17 @@
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson, Parse
 from google.pubsub_v1.types import PubsubMessage, Subscription, Topic
 
-from local.pubsub.schema import open_database
+from local.pubsub.schema import FROM_1, OLD_TABLE, SCHEMA
 from local.rpc import Proto, Refused
+from local.sqlite import open_database, transaction
 
 MessagePb: Proto = PubsubMessage.pb()
 SubscriptionPb: Proto = Subscription.pb()
@@ -46,7 +47,7 @@ class Store:
     """What the server keeps; one process owns it."""
 
     def __init__(self, file: Path, clock: Clock = time.time) -> None:
-        self.db = open_database(str(file))
+        self.db = open_database(file, SCHEMA, OLD_TABLE, FROM_1)
         self.now = clock
         self._leases = itertools.count(time.time_ns())  # grows over restarts: an old ack id is never a new one
 
@@ -221,16 +222,9 @@ class Store:
         """Close the file."""
         self.db.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            raise
-        self.db.execute("COMMIT")
+        return transaction(self.db)
 
 
 def acked(name: str) -> str:

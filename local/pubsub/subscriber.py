@@ -16,7 +16,7 @@ from local.pubsub.filters import parse_filter
 from local.pubsub.publisher import pb
 from local.pubsub.store import Lease
 from local.pubsub.streams import Stream
-from local.rpc import Method, Proto, Refused, abort, page
+from local.rpc import Method, Proto, Refused, abort, project_page
 
 LONG_POLL_S = 5.0
 MOST_PULLED = 1000
@@ -103,9 +103,7 @@ class SubscriberService:
 
     async def list(self, request: Proto) -> Proto:
         """Subscriptions of a project."""
-        mine = [n for n in self._broker.subscriptions if n.startswith(f"{request.project}/")]
-        names, token = page(mine, request.page_size, request.page_token)
-        found = [self._broker.subscriptions[n] for n in names]
+        found, token = project_page(self._broker.subscriptions, request)
         return pb("ListSubscriptionsResponse")(subscriptions=found, next_page_token=token)
 
     async def delete(self, request: Proto) -> Proto:
@@ -194,9 +192,7 @@ class SubscriberService:
 
     async def list_snapshots(self, request: Proto) -> Proto:
         """Snapshots of a project."""
-        mine = [name for name in self._broker.snapshots if name.startswith(f"{request.project}/")]
-        names, token = page(mine, request.page_size, request.page_token)
-        found = [self._broker.snapshots[n] for n in names]
+        found, token = project_page(self._broker.snapshots, request)
         return pb("ListSnapshotsResponse")(snapshots=found, next_page_token=token)
 
     async def delete_snapshot(self, request: Proto) -> Proto:

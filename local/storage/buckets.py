@@ -6,6 +6,7 @@ import re
 import sqlite3
 from datetime import UTC, datetime
 
+from local.sqlite import transaction
 from local.storage.rules import Json, Preconditions, StorageError, check_bucket_change
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
@@ -85,10 +86,9 @@ class Buckets:
         Preconditions.of(query).check(self.get(name))
         if self._db.execute("SELECT 1 FROM generations WHERE bucket = ? LIMIT 1", (name,)).fetchone():
             raise StorageError(409, "conflict", "The bucket you tried to delete is not empty.")
-        self._db.executescript("BEGIN IMMEDIATE")
-        self._db.execute("DELETE FROM notifications WHERE bucket = ?", (name,))
-        self._db.execute("DELETE FROM buckets WHERE name = ?", (name,))
-        self._db.execute("COMMIT")
+        with transaction(self._db):
+            self._db.execute("DELETE FROM notifications WHERE bucket = ?", (name,))
+            self._db.execute("DELETE FROM buckets WHERE name = ?", (name,))
 
 
 def _begin_retention(bucket: Json, before: Json, now: str) -> None:

@@ -16,11 +16,12 @@ from urllib.parse import quote
 
 import google_crc32c
 
+from local.sqlite import open_database, transaction
 from local.storage.announce import announce
 from local.storage.buckets import Buckets, etag, timestamp
 from local.storage.lifecycle import doomed
 from local.storage.rules import HOLDS, Json, Preconditions, StorageError, check_removable, retained_until
-from local.storage.schema import open_database
+from local.storage.schema import FROM_1, OLD_TABLE, SCHEMA
 
 CHUNK = 1 << 20
 LIVE = "SELECT body FROM generations WHERE bucket = ? AND name = ? AND live = 1"
@@ -35,7 +36,7 @@ class Index:
     def __init__(self, state: Path, base_url: str) -> None:
         self._files, self._base = state / "objects", base_url
         self._files.mkdir(parents=True, exist_ok=True)
-        self.db = open_database(state / "index.sqlite")
+        self.db = open_database(state / "index.sqlite", SCHEMA, OLD_TABLE, FROM_1)
         self.buckets = Buckets(self.db)
         self._remove_unknown()
 
@@ -121,7 +122,7 @@ class Index:
     def _show(self, settings: Json, resource: Json, upload: str) -> Json:
         bucket, name, generation = resource["bucket"], resource["name"], resource["generation"]
         text, shown = json.dumps(resource), self._linked(json.dumps(resource))
-        with self._transaction():
+        with transaction(self.db):
             old = self.find(bucket, name)
             if old:
                 self._remove(settings, old, {"overwrittenByGeneration": generation})
@@ -161,7 +162,7 @@ class Index:
         there = self.get(bucket, name, query, reading=False)
         settings = self.buckets.get(bucket)
         check_removable(settings, there, datetime.now(UTC))
-        with self._transaction():
+        with transaction(self.db):
             self._remove(settings, there, {}, for_good=for_good)
         self._unlink(settings, there, for_good=for_good)
 
@@ -173,7 +174,7 @@ class Index:
         there |= changes | {"metageneration": str(int(there["metageneration"]) + 1), "updated": timestamp()}
         there["metadata"] = {key: value for key, value in metadata.items() if value is not None}
         there = {key: value for key, value in there.items() if value is not None}
-        with self._transaction():
+        with transaction(self.db):
             self.db.execute(
                 "UPDATE generations SET body = ? WHERE bucket = ? AND name = ? AND generation = ?",
                 (json.dumps(there), bucket, name, there["generation"]),
@@ -204,7 +205,7 @@ class Index:
                 with contextlib.suppress(StorageError):  # held or retained: it stays until it is not
                     check_removable(settings, there, now)
                     for_good = "timeDeleted" in there
-                    with self._transaction():
+                    with transaction(self.db):
                         self._remove(settings, there, {}, for_good=for_good)
                     self._unlink(settings, there, for_good=for_good)
                     count += 1
@@ -221,16 +222,6 @@ class Index:
             "selfLink": f"{self._base}/{path}",
             "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
         }  # fmt: skip
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.db.execute("ROLLBACK")
-            raise
-        self.db.execute("COMMIT")
 
     def _next_generation(self) -> int:
         (last,) = self.db.execute("SELECT coalesce(max(generation), 0) FROM counter").fetchone()

@@ -1,8 +1,5 @@
 """The tables of the Cloud Storage server, and what brings an older file up to them."""
 
-import sqlite3
-from pathlib import Path
-
 # `live` is 1 for the object that a name stands for, 0 for a noncurrent generation of a bucket with versioning.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, body TEXT NOT NULL);
@@ -22,13 +19,4 @@ FROM_1 = """
 INSERT INTO generations SELECT bucket, name, generation, 1, body FROM objects;
 DROP TABLE objects;
 """
-
-
-def open_database(file: Path) -> sqlite3.Connection:
-    """The database with this version's tables; what an older version kept is kept."""
-    db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut may
-    old = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'objects'").fetchone()
-    db.executescript(f"BEGIN; {SCHEMA} {FROM_1 if old else ''} COMMIT;")
-    return db
+OLD_TABLE = "objects"

@@ -5,15 +5,13 @@ The description comes with googleapiclient. Also the token endpoint that a servi
 
 import importlib.resources
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlparse
 
-Json = dict[str, Any]
+from tests.integration.google_api import Call, Json, listening
+
 AT = "2026-01-01T00:00:00Z"
 
 
@@ -94,33 +92,10 @@ class CloudRunServer:
 def cloud_run_server(port: int) -> Iterator[CloudRunServer]:
     """A server that is gone at the end."""
     server = CloudRunServer(port)
-    http = ThreadingHTTPServer(("127.0.0.1", port), _handler(server))
-    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+
+    def answer(call: Call) -> tuple[int, Json]:
+        server.calls.append((call.method, call.path, call.authorization))
+        return server.answer(call.method, call.path, call.query, call.body)
+
+    with listening(port, answer):
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-
-
-def _handler(server: CloudRunServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            url = urlparse(self.path)
-            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            body = json.loads(raw) if raw and self.headers.get("Content-Type") == "application/json" else {}
-            server.calls.append((self.command, url.path, self.headers.get("Authorization", "")))
-            status, answer = server.answer(self.command, url.path, parse_qs(url.query), body)
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_DELETE = _serve
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    return Handler

@@ -3,16 +3,13 @@
 A job that runs is the pipeline that the client staged: read from the storage server and executed by Beam in process.
 """
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlparse
 
-Json = dict[str, Any]
+from tests.integration.google_api import Json, listening
+
 CANCELLED = 5  # clients send enums by number
 ENDED = ("JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
@@ -91,34 +88,8 @@ def _error(code: int, message: str) -> Json:
 def dataflow_server(port: int) -> Iterator[DataflowServer]:
     """A server that is gone at the end."""
     server = DataflowServer(port)
-    http = ThreadingHTTPServer(("127.0.0.1", port), _handler(server))
-    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+    with listening(port, lambda call: server.answer(call.method, call.path, call.query, call.body)):
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
-
-
-def _handler(server: DataflowServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
-            url = urlparse(self.path)
-            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, answer = server.answer(self.command, url.path, parse_qs(url.query), json.loads(raw) if raw else {})
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_POST = do_PUT = _serve
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    return Handler
 
 
 def execute(job: Json) -> None:

@@ -1,0 +1,59 @@
+"""A Google REST API on a port of this machine: JSON in, JSON out, answered by a test's own object."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request; `body` is empty when it bears no JSON."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    body: Json
+    authorization: str
+
+
+@contextmanager
+def listening(port: int, answer: Callable[[Call], tuple[int, Json]]) -> Iterator[None]:
+    """A server that is gone at the end."""
+    http = ThreadingHTTPServer(("127.0.0.1", port), _handler(answer))
+    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+def _handler(answer: Callable[[Call], tuple[int, Json]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            url = urlparse(self.path)
+            raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            is_json = "json" in (self.headers.get("Content-Type") or "")
+            body = json.loads(raw) if raw and is_json else {}
+            call = Call(self.command, url.path, parse_qs(url.query), body, self.headers.get("Authorization", ""))
+            status, told = answer(call)
+            data = json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PUT = do_DELETE = _serve
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    return Handler
