@@ -14,7 +14,6 @@ from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from blocks.airbyte_client import TERMINAL, AirbyteClient
 from contracts import names
 from contracts.events import IngestRequested
 from events.bus import EventBus
@@ -108,22 +107,6 @@ def test_one_reconcile_brings_what_landed_into_the_marts_without_any_event(stack
         (model,) = [r for r in stack.platform.api.runs(ran.started or now()) if r.flow == "model"]
         assert stack.ended(model.id).state == "COMPLETED"
     assert stack.platform.api.artifacts(ran.id)["reconcile"][0]["where"] == f"{SOURCE}.airlines"
-
-
-def test_a_sync_that_was_started_elsewhere_is_landed_when_airbyte_tells_of_it(stack: Stack) -> None:
-    secrets, since = load_credentials(stack.place), now()
-    url = stack.place.settings()["MILLRACE_AIRBYTE__URL"]
-    with AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"]) as client:
-        job = client.start_job(client.connection(SOURCE)["connectionId"])
-        wait_until(lambda: client.job(job)["status"] in TERMINAL, f"job {job} ends", 60)
-    body = {"text": "done", "data": {"connection": {"id": "c", "name": SOURCE}, "jobId": job, "success": True}}
-    publish(stack, names.AIRBYTE_COMPLETED, body)
-    wait_until(lambda: runs_of(stack, "land", since), "the sync is landed", 60)
-    assert [run.state for run in runs_of(stack, "land", since)] == ["COMPLETED"]
-    manifests = [o.name for p in (names.MANIFESTS, names.EMPTY_MANIFESTS) for o in stack.platform.lake.list(p)]
-    assert {names.parse_manifest_path(name)[1] for name in manifests if name.endswith(f"-{job:012d}.json")} == set(
-        stack.platform.source.streams
-    )
 
 
 def test_a_burst_of_requests_is_few_runs_and_each_names_its_streams(stack: Stack) -> None:
