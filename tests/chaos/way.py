@@ -7,11 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import grpc
 import httpx
-from google.pubsub_v1 import PublisherClient, SubscriberClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from contracts.errors import MillraceError
 from local.airport_ops.check import compare
@@ -21,8 +17,6 @@ from local.demo.prefect import ACTIVE
 from local.stack.place import PROJECT
 from tests.e2e.stack import Stack
 
-Clients = tuple[PublisherClient, SubscriberClient]
-
 
 def topic_path(name: str) -> str:
     return f"projects/{PROJECT}/topics/{name}"
@@ -30,16 +24,6 @@ def topic_path(name: str) -> str:
 
 def subscription_path(name: str) -> str:
     return f"projects/{PROJECT}/subscriptions/{name}"
-
-
-@contextmanager
-def pubsub(stack: Stack) -> Iterator[Clients]:
-    """Clients of the stack's Pub/Sub."""
-    with grpc.insecure_channel(stack.place.grpc("pubsub")) as channel:
-        yield (
-            PublisherClient(transport=PublisherGrpcTransport(channel=channel)),
-            SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)),
-        )
 
 
 def next_day(stack: Stack) -> int:
