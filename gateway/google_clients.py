@@ -4,6 +4,7 @@ from functools import cache
 
 import grpc
 from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.auth.exceptions import GoogleAuthError
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
@@ -17,13 +18,13 @@ def newest_secret(project: str, name: str, endpoint: str = "") -> str:
     """Newest value of a secret in Secret Manager, or in the one at `endpoint`.
 
     Raises:
-        ServiceUnavailable: it does not exist, is disabled or empty, or Secret Manager did not answer.
+        ServiceUnavailable: it does not exist, is disabled or empty, we may not read it, or nobody answered.
     """
     path = f"projects/{project}/secrets/{name}/versions/latest"
     try:
         answer = _manager(endpoint).access_secret_version(name=path, timeout=TIMEOUT_S)
         value: str = answer.payload.data.decode().strip()
-    except (GoogleAPICallError, RetryError, UnicodeDecodeError) as error:
+    except (GoogleAPICallError, GoogleAuthError, RetryError, UnicodeDecodeError) as error:
         raise ServiceUnavailable(f"{path}: {error}") from error
     if not value:
         raise ServiceUnavailable(f"{path} is empty")

@@ -41,7 +41,7 @@ class Token:
         self._reading = asyncio.Lock()
 
     async def check(self, given: str) -> None:
-        """Let a caller pass, or not; how long that takes tells nothing about the secret.
+        """Let a caller pass, or not; how long that takes tells nothing of the secret but its length.
 
         Raises:
             Unauthorised: it is another.
