@@ -1,20 +1,30 @@
 """Events lost, repeated, shuffled and in bursts, on the real stack: time is lost, never data."""
 
+import os
 import random
+import signal
 import threading
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
 from contracts import names
-from local.stack.place import BUCKET, ROOT
+from contracts.events import IngestRequested
+from events.bus import EventBus
+from events.dead_letters import DeadLetters
+from events.reasons import why_refused
+from events.sort import sort
+from local.stack.place import BUCKET, PROJECT, ROOT
 from tests.chaos.way import (
     active_runs,
     begun_runs,
     marts_are_right,
     next_day,
+    reconcile_every,
     settled,
     start_ingest,
     subscription_path,
@@ -114,6 +124,38 @@ def test_each_message_five_times_and_shuffled_changes_nothing(stack: Stack, chan
     runs = {flow: len(begun_runs(stack, flow, since)) for flow in ("merge", "model")}
     print(f"{repeater.first.total()} messages and {repeater.copies.total()} copies: {len(merged)} batches, runs {runs}")
     assert max(merged.values()) == 1
+
+
+@contextmanager
+def prefect_hangs(stack: Stack) -> Iterator[None]:
+    """Prefect's server answers nobody meanwhile."""
+    pid = stack.pids()["prefect"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_an_outage_of_prefect_that_outlasts_all_attempts_needs_no_hand(stack: Stack) -> None:
+    number, since = next_day(stack), now()
+    reconcile_every(stack, 20)
+    dead = DeadLetters(PROJECT, stack.place.grpc("pubsub"))
+    began = time.monotonic()
+    with prefect_hangs(stack):
+        EventBus(PROJECT, stack.place.grpc("pubsub")).publish(IngestRequested(source="airport_ops", reason="a test"))
+        wait_until(lambda: letters(dead), "the request is given up", 400)
+    away = time.monotonic() - began
+    wait_until(lambda: settled(stack) and marts_are_right(stack, number), "what was asked for is in the marts", 240)
+    print(f"Prefect away for {away:.0f} s; marts right {time.monotonic() - began - away:.0f} s after it was back")
+    assert letters(dead) == []
+    (ingest,) = begun_runs(stack, "ingest", since)
+    assert (ingest["created_by"] or {}).get("type") == "AUTOMATION"
+
+
+def letters(dead: DeadLetters) -> list[str]:
+    """Ids of the dead requests."""
+    return [one.id for one in sort(dead, "list", why_refused, topics=[names.INGEST_REQUESTED])]
 
 
 def test_a_burst_of_a_thousand_landings_is_a_few_merges(stack: Stack) -> None:
