@@ -63,6 +63,7 @@ deploy: ENV ?= gcp
 deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
 	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m blocks.pools $(DRY) \
 		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m blocks.register; fi \
+		&& $(BIN)/python -m automations check \
 		&& $(BIN)/python -m blocks.deploy $(DRY) && $(BIN)/python -m automations apply $(DRY)
 
 deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
