@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from beam_job.erase import request
 from contracts.errors import Fatal, MartsMoved
 from contracts.quality import QualityFact, QualityResult
 from tests.integration.engines import DAYS, Engine, OnEngine
@@ -91,8 +92,14 @@ def test_days_that_batches_touched_and_rows_that_they_left_are_told(engine: Engi
     assert warehouse.touched_days(merging.contract, [second]) == days(2, 40)
     assert warehouse.touched_days(merging.contract, [first, second]) == days(1, 2, 40)
     assert warehouse.touched_days(merging.contract, []) == []
-    assert warehouse.touched_days(contract(), [first]) is None, "no day is in its key"
     assert (left(first), left(second), left(first, second), left()) == (["v1"], ["v2"], ["v1", "v2"], [])
+    erasure = request(
+        merging.lake, merging.contract, [{"id": 1, "at": (NOON + timedelta(days=1)).isoformat()}], "r", NOON
+    )
+    warehouse.erase(merging.contract, erasure, at=NOON)
+    assert warehouse.touched_days(merging.contract, [erasure.id]) == days(1)
+    assert (left(first), left(erasure.id)) == ([], [])
+    assert warehouse.touched_days(contract(), [first]) is None, "no day is in its key"
 
 
 def test_a_reader_reads_one_moment(merging: OnEngine) -> None:

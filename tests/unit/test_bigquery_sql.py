@@ -11,6 +11,7 @@ from contracts.errors import ContractError, SettingsError
 from contracts.source import load_sources
 from contracts.stream import StreamContract
 from tests.servers import ROOT
+from warehouse import bigquery_erase as erasing
 from warehouse import bigquery_merge_sql as merging
 from warehouse import bigquery_sql as sql
 from warehouse.bigquery_ledger import ADMIT, MERGES, REDRIVEN, REFUSED
@@ -178,6 +179,21 @@ def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContrac
     assert script.rstrip().endswith("COMMIT TRANSACTION;")
     assert "WHERE epoch = @seen" in script
     assert f"IF @@row_count != 1 THEN RAISE USING MESSAGE = '{merging.MOVED}'" in script
+
+
+@keyed
+def test_an_erasure_empties_whole_rows_and_is_bounded_as_a_merge_is(contract: StreamContract) -> None:
+    text = erasing.empty_rows(PLACE, contract, bounds(contract))
+    assert f" AND {bounds(contract)}\nWHEN MATCHED THEN" in text
+    (merge,) = parsed(text)
+    matched, inserted = merge.args["whens"].expressions
+    set_to = {update.left.name: update.right.sql() for update in matched.args["then"].expressions}
+    assert set(set_to) == set(sql.table_columns(contract)) - {*contract.key, "_bucket"}
+    registers = {"_version", "_delete_version", "_deleted_at", "_batch_id", "_delete_batch_id"}
+    assert {name for name, value in set_to.items() if value != "NULL"} == registers
+    kept = {*contract.key, *registers} | ({"_bucket"} if sql.buckets(contract) else set())
+    assert {c.name for c in inserted.args["then"].this.expressions} == kept
+    assert "BEGIN TRANSACTION" in erasing.script(PLACE, contract, "TRUE")
 
 
 def test_the_platforms_own_tables_and_queries_are_bigquerys() -> None:
