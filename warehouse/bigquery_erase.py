@@ -83,7 +83,8 @@ def empty_rows(place: Place, contract: StreamContract, where: str) -> str:
     last, own = "FROM_HEX(@last)", "@id"
     registers = {"_version": last, "_delete_version": last, "_deleted_at": "@at", "_batch_id": own,
                  "_delete_batch_id": own}  # fmt: skip
-    emptied = [f"{quote(n)} = NULL" for n in (*columns.bodies(contract), *columns.BODY)]
+    kinds = columns.bodies(contract) | columns.BODY
+    emptied = [f"{quote(n)} = CAST(NULL AS {sql.column_type(kind)})" for n, kind in kinds.items()]
     updated = ", ".join([*emptied, *(f"{n} = {value}" for n, value in registers.items())])
     keyed = [quote(n) for n in contract.key]
     bucket = {sql.BUCKET: sql.bucket_of(contract, "s")} if sql.buckets(contract) else {}

@@ -21,7 +21,7 @@ from warehouse import bigquery_merge_sql as merging
 from warehouse.bigquery_commit import Commit
 
 pytestmark = pytest.mark.bigquery
-SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "40"))
+SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "16"))
 FEW = settings(EACH, max_examples=-(-SCHEDULES // len(STREAMS)), phases=PHASES)
 advance_head, bury_absent = merging.advance_head, merging.bury_absent
 
