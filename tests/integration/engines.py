@@ -53,7 +53,7 @@ class Engine:
             self.write(sql.format(raw=self.schema("raw_shop"), ops=self.schema("ops")))
 
     def build(self, candidate: str, tables: dict[str, str], *, empty: bool = True) -> None:
-        """Begin a candidate and make tables in it, as dbt does."""
+        """Begin a candidate and make tables in it, as dbt does; a query that reads `{here}` makes a view."""
         self.warehouse.begin(candidate, empty=empty)
         self.fill(candidate, tables)
 
@@ -100,6 +100,11 @@ class OnEngine(Merging):
         return dict(self.query(f"SELECT id, name FROM {{raw}}.{view}"))  # type: ignore[arg-type]
 
 
+def kind_of(query: str) -> str:
+    """Whether dbt would make a table or a view of it."""
+    return "VIEW" if "{here}" in query else "TABLE"
+
+
 @contextmanager
 def duckdb_engine(folder: Path) -> Iterator[Engine]:
     def make() -> DuckDBWarehouse:
@@ -117,7 +122,7 @@ def duckdb_engine(folder: Path) -> Iterator[Engine]:
         with duckdb.connect(warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_PATH"]) as db:
             db.execute("CREATE SCHEMA IF NOT EXISTS marts")
             for name, query in tables.items():
-                db.execute(f"CREATE OR REPLACE TABLE marts.{name} AS {query}")
+                db.execute(f"CREATE OR REPLACE {kind_of(query)} marts.{name} AS {query.format(here='marts')}")
 
     def lose() -> None:
         (folder / "w.duckdb").unlink()
@@ -140,8 +145,9 @@ def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
 
         def fill(candidate: str, tables: dict[str, str]) -> None:
             dataset = warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_DATASET"]
+            here = f"`{found.project}`.`{dataset}`"
             for name, query in tables.items():
-                read(f"CREATE OR REPLACE TABLE {dataset}.{name} AS {query}")
+                read(f"CREATE OR REPLACE {kind_of(query)} {dataset}.{name} AS {query.format(here=here)}")
 
         def lose() -> None:
             for schema in ("raw_shop", "ops"):
