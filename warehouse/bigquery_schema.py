@@ -50,14 +50,22 @@ class Schema:
             if name not in copied:
                 self._widen(contract, name, there[name], kind)
         if copied:
-            aside = self._place.table(names.raw_schema(contract.source), f"{contract.stream}__migrating")
-            self._run(sql.copy_converted(self._place, contract, aside, there, copied), contract)
-            still()
-            self._run(f"CREATE OR REPLACE TABLE {self._place.raw(contract)} COPY {aside}", contract)
-            self._run(f"DROP TABLE {aside}", contract)
+            self._copy(contract, there, copied, still)
         if to_change:
             self._show(contract)
         return to_change
+
+    def _copy(
+        self, contract: StreamContract, there: dict[str, str], copied: dict[str, str], still: Callable[[], None]
+    ) -> None:
+        """Put a converted copy in the table's place; one that can't be put there is dropped."""
+        aside = self._place.table(names.raw_schema(contract.source), f"{contract.stream}__migrating")
+        self._run(sql.copy_converted(self._place, contract, aside, there, copied), contract)
+        try:
+            still()
+            self._run(f"CREATE OR REPLACE TABLE {self._place.raw(contract)} COPY {aside}", contract)
+        finally:
+            self._run(f"DROP TABLE {aside}", contract)
 
     def _follow(self, contract: StreamContract) -> None:
         """Add what head and ledger lack, made by an older version; the latter is looked at once a process."""

@@ -20,14 +20,10 @@ from tests.integration.test_merge_oracle import EACH, PHASES, check_schedules, n
 from warehouse import bigquery_merge_sql as merging
 from warehouse.bigquery_commit import Commit
 
-pytestmark = pytest.mark.bigquery
+pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(1800)]
 SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "16"))
 FEW = settings(EACH, max_examples=-(-SCHEDULES // len(STREAMS)), phases=PHASES)
-advance_head, bury_absent = merging.advance_head, merging.bury_absent
-
-
-def head_anyway(merge: merging.Merge) -> str:
-    return advance_head(merge).replace("WHERE epoch = @seen", "WHERE epoch = @seen OR TRUE")
+bury_absent = merging.bury_absent
 
 
 def bury_nothing(merge: merging.Merge) -> str:
@@ -36,7 +32,6 @@ def bury_nothing(merge: merging.Merge) -> str:
 
 MUTANTS = {
     "guard": (mock.patch.object(merging, "NEWER_BODY", "s._version IS NOT NULL"), "changes by id"),
-    "head check": (mock.patch.object(merging, "advance_head", head_anyway), "changes by two keys and two log columns"),
     "absence": (mock.patch.object(merging, "bury_absent", bury_nothing), "snapshots"),
 }
 
@@ -91,4 +86,4 @@ def test_bigquery_equals_the_model_after_any_schedule(name: str, places: Places)
 def test_the_oracle_catches_a_merge_on_bigquery_without_its(mutant: str, places: Places) -> None:
     broken, name = MUTANTS[mutant]
     with broken, pytest.raises((AssertionError, MillraceError, pytest.fail.Exception)):
-        check_schedules(name, settings(FEW, max_examples=20), places, start=2026)
+        check_schedules(name, settings(FEW, max_examples=10), places, start=2026)
