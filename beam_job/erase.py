@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts import names
 from contracts.erasure import Erasure, asked
+from contracts.errors import EventRefused
 from contracts.stream import StreamContract
 from lake.store import Lake, ObjectExists
 from warehouse.port import Warehouse
@@ -39,10 +40,19 @@ def outstanding(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> l
 
 
 def erase(lake: Lake, warehouse: Warehouse, contract: StreamContract, at: datetime) -> int:
-    """Do what is outstanding; returns how many keys had a row."""
+    """Do what is outstanding; returns how many keys had a row.
+
+    Raises:
+        EventRefused: keys of a request are not of the stream's key as it is now.
+    """
     found = 0
     for path in outstanding(lake, warehouse, contract):
         erasure = Erasure.model_validate_json(lake.read(path))
+        if any(len(key) != len(contract.key) for key in erasure.keys):
+            raise EventRefused(
+                f"{lake.url}/{path}: its keys are not of {contract.id}'s key, {', '.join(contract.key)}, which was changed"
+                " since; ask for them by the new key, then delete it"
+            )
         rows = warehouse.erase(contract, erasure, at=at)
         fields = {"stream": contract.id, "batch_id": erasure.id, "keys": len(erasure.keys), "rows": rows}
         log.info("keys.erased", extra={"event": "keys.erased", "fields": fields})
