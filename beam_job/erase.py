@@ -50,8 +50,8 @@ def erase(lake: Lake, warehouse: Warehouse, contract: StreamContract, at: dateti
         erasure = Erasure.model_validate_json(lake.read(path))
         if any(len(key) != len(contract.key) for key in erasure.keys):
             raise EventRefused(
-                f"{lake.url}/{path}: its keys are not of {contract.id}'s key, {', '.join(contract.key)}, which was changed"
-                " since; ask for them by the new key, then delete it"
+                f"{lake.url}/{path}: its keys are not of {contract.id}'s key, {', '.join(contract.key)}; that was changed"
+                " since: ask for them by the new key, then delete it"
             )
         rows = warehouse.erase(contract, erasure, at=at)
         fields = {"stream": contract.id, "batch_id": erasure.id, "keys": len(erasure.keys), "rows": rows}

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -72,7 +72,7 @@ def _instant(value: str) -> str:
     parsed = datetime.fromisoformat(value)
     if parsed.tzinfo is None:
         raise ValueError("an instant needs its zone")
-    return parsed.isoformat(sep=" ")
+    return parsed.astimezone(UTC).isoformat(sep=" ")
 
 
 TEXTS: dict[str, Callable[[str], str]] = {
@@ -81,6 +81,6 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "bool": _bool,
     "date": lambda value: date.fromisoformat(value).isoformat(),
     "timestamp": _instant,
-    "decimal": lambda value: format(Decimal(value), "f"),
+    "decimal": lambda value: format(Decimal(value).normalize(), "f"),
     "bytes": lambda value: bytes.fromhex(value).hex(),
 }
