@@ -50,7 +50,7 @@ def erase(lake: Lake, warehouse: Warehouse, contract: StreamContract, at: dateti
         erasure = Erasure.model_validate_json(lake.read(path))
         if any(len(key) != len(contract.key) for key in erasure.keys):
             raise EventRefused(
-                f"{lake.url}/{path}: its keys are not of {contract.id}'s key, {', '.join(contract.key)}; that was changed"
+                f"{lake.url}/{path}: its keys are not of {contract.id}'s key, {', '.join(contract.key)}, changed"
                 " since: ask for them by the new key, then delete it"
             )
         rows = warehouse.erase(contract, erasure, at=at)

@@ -60,7 +60,7 @@ def key_rows(contract: StreamContract) -> str:
 
 
 def _value(declared: str, text: str) -> str:
-    return f"FROM_HEX({text})" if declared == "bytes" else f"CAST({text} AS {sql.column_type(declared)})"
+    return f"FROM_HEX({text})" if declared == "bytes" else f"CAST({text} AS {sql.bare(sql.column_type(declared))})"
 
 
 def script(place: Place, contract: StreamContract, where: str) -> str:
@@ -84,7 +84,7 @@ def empty_rows(place: Place, contract: StreamContract, where: str) -> str:
     registers = {"_version": last, "_delete_version": last, "_deleted_at": "@at", "_batch_id": own,
                  "_delete_batch_id": own}  # fmt: skip
     kinds = columns.bodies(contract) | columns.BODY
-    emptied = [f"{quote(n)} = CAST(NULL AS {sql.column_type(kind)})" for n, kind in kinds.items()]
+    emptied = [f"{quote(n)} = CAST(NULL AS {sql.bare(sql.column_type(kind))})" for n, kind in kinds.items()]
     updated = ", ".join([*emptied, *(f"{n} = {value}" for n, value in registers.items())])
     keyed = [quote(n) for n in contract.key]
     bucket = {sql.BUCKET: sql.bucket_of(contract, "s")} if sql.buckets(contract) else {}

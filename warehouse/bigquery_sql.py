@@ -127,6 +127,11 @@ def column_type(declared: str) -> str:
     )
 
 
+def bare(kind: str) -> str:
+    """A type without its digits, which a CAST does not take."""
+    return kind.partition("(")[0]
+
+
 def staged_type(declared: str) -> str:
     """The type that a load job makes of it: Parquet brings JSON as text."""
     return "STRING" if declared == "json" else column_type(declared)
@@ -253,7 +258,7 @@ def _converted(name: str, was: str, kind: str) -> str:
     texts = {"json": "TO_JSON_STRING", "bytes": "TO_HEX"}
     if kind == "string" and was in texts:
         return f"{texts[was]}({quote(name)}) AS {quote(name)}"
-    return f"CAST({quote(name)} AS {column_type(kind)}) AS {quote(name)}"
+    return f"CAST({quote(name)} AS {bare(column_type(kind))}) AS {quote(name)}"
 
 
 def add_columns(place: Place, contract: StreamContract, missing: dict[str, str]) -> str:
