@@ -10,7 +10,8 @@ from typing import Literal
 from contracts.batch import Balance, RefusedObject
 from contracts.frozen import Frozen
 from contracts.landing import Count
-from contracts.quality import QualityResult
+from contracts.ledger import MergedSync
+from contracts.quality import QualityResult, QualityRun
 
 Health = Literal["good", "working", "look", "bad", "unknown"]
 """good; at work; somebody should look (late, or rows in quarantine); broken; could not be asked."""
@@ -88,23 +89,6 @@ class Pending(Frozen):
     rows: Count
 
 
-class File(Frozen):
-    """An object of a batch; `rows` is None when its footer could not be read."""
-
-    object: str
-    generation: int
-    rows: Count | None
-
-
-class BatchSync(Frozen):
-    """What a batch took from one sync: how many files and rows, and the first of the files by name."""
-
-    job_id: int
-    files: Count
-    rows: Count
-    first: tuple[File, ...] = ()
-
-
 class BatchStatus(Frozen):
     """One merged batch and where it came from; `published_at` is None while the marts lack it.
 
@@ -118,7 +102,7 @@ class BatchStatus(Frozen):
     seconds: float | None = None
     published_at: datetime | None = None
     candidate: str = ""
-    syncs: tuple[BatchSync, ...] | None = None
+    syncs: tuple[MergedSync, ...] | None = None
 
 
 class StreamStatus(Frozen):
@@ -192,15 +176,10 @@ class Publication(Frozen):
 
 
 class GateRun(Frozen):
-    """What one run of the gate found, of merged rows or of a candidate; `failed` ones keep the marts as they were."""
+    """One run of the gate, and the flow run that it was part of."""
 
-    at: datetime
-    candidate: str
+    found: QualityRun
     run: RunLink
-    held: Count
-    failed: Count
-    left_out: Count
-    warned: Count
 
 
 class Quality(Frozen):
