@@ -32,7 +32,7 @@ def way_wide(stations: Sequence[Station]) -> Markup:
 def way_tall(stations: Sequence[Station]) -> Markup:
     """The way from top to bottom, for telephones."""
     places = [(AXIS_X, 44 + i * TALL_STEP) for i in range(len(stations))]
-    end = places[-1][1] + 60
+    end = len(stations) * TALL_STEP
     d = f"M{AXIS_X} -10 " + " ".join(
         f"Q{AXIS_X + (10 if i % 2 else -10)} {y - TALL_STEP // 2} {AXIS_X} {y}" for i, (_, y) in enumerate(places)
     )
