@@ -6,14 +6,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pyarrow as pa
+
 from contracts.source import SourceContract
 from status.collect import Places, collect
 from status.prefect_runs import PrefectFacts, Run, TaskTook
 from status.types import Links, Status
-from tests.integration.merging import NOON, Merging
+from tests.integration.merging import NOON, PARQUET, Merging, parquet, upsert
 
 NOW = NOON + timedelta(hours=1)
 UI = "http://127.0.0.1:1"
+HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 
 
 def away(*_: Any) -> NoReturn:
@@ -28,6 +31,16 @@ def run(name: str = "merge shop.orders", state: str = "COMPLETED", number: int =
         "parameters": {"source": "shop", "stream": "orders"},
     }  # fmt: skip
     return Run(**given | more)
+
+
+def merge_some(merging: Merging) -> None:
+    """Two batches: one of two syncs with rows of every kind, and a later one; a third sync waits."""
+    merging.land(rows=[upsert(1, 10), upsert(1, 12), upsert(2, 11)])
+    merging.land(merging.put(parquet([upsert(3, 1), upsert(4, 1) | {"amount": 0.5}], HALF)))
+    merging.merge()
+    merging.land(rows=[upsert(1, 11), upsert(5, 20)])
+    merging.merge()
+    merging.land(rows=[upsert(6, 30), upsert(7, 30)])
 
 
 @dataclass

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from beam_job.batches import Limits
@@ -22,27 +21,16 @@ from status.page import render
 from status.prefect_runs import TaskTook
 from status.publish import asked_at, publish_page
 from status.types import Status
-from tests.integration.merging import NOON, PARQUET, Merging, contract, parquet, upsert
-from tests.integration.status_place import NOW, UI, StatusPlace, away, run
+from tests.integration.merging import NOON, Merging, contract, upsert
+from tests.integration.status_place import NOW, UI, StatusPlace, away, merge_some, run
 from warehouse.lock import held
 
-HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 ATTACK = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 
 
 @pytest.fixture
 def place(lake: Lake, tmp_path: Path) -> StatusPlace:
     return StatusPlace(Merging(lake, tmp_path, contract(freshness="2h"), Limits()))
-
-
-def merge_some(merging: Merging) -> None:
-    """Two batches: one of two syncs with rows of every kind, and a later one; a third sync waits."""
-    merging.land(rows=[upsert(1, 10), upsert(1, 12), upsert(2, 11)])
-    merging.land(merging.put(parquet([upsert(3, 1), upsert(4, 1) | {"amount": 0.5}], HALF)))
-    merging.merge()
-    merging.land(rows=[upsert(1, 11), upsert(5, 20)])
-    merging.merge()
-    merging.land(rows=[upsert(6, 30), upsert(7, 30)])
 
 
 def test_every_figure_of_a_stream_is_the_ledgers(place: StatusPlace) -> None:
