@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
+from urllib.parse import quote
 
 from google.api_core.exceptions import NotFound, PreconditionFailed, RetryError, ServerError, TooManyRequests
 from google.auth.credentials import AnonymousCredentials
@@ -14,6 +15,7 @@ from contracts.errors import ServiceUnavailable
 from lake.store import ObjectExists, ObjectInfo, ObjectMissing
 
 RANGE_BYTES = 1 << 20
+BROWSER = "https://storage.cloud.google.com"  # asks who you are, and IAM whether you may
 UNREACHABLE = (ServerError, TooManyRequests, RetryError, NotConnected, Timeout)
 
 
@@ -58,8 +60,24 @@ class GcsLake:
         except PreconditionFailed as error:
             raise ObjectExists(f"{self.url}/{name} exists already") from error
 
-    def _upload(self, name: str, data: bytes, content_type: str, if_generation_match: int | None) -> int:
+    def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
+        """Write an object only over this generation (0: over none); returns the new one. Raises ObjectExists."""
+        try:
+            return self._upload(name, data, content_type, generation, metadata)
+        except PreconditionFailed as error:
+            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more") from error
+
+    def address(self, name: str) -> str:
+        """Address at which a person with the right opens an object in a browser."""
+        return f"{self.endpoint or BROWSER}/{self._name}/{quote(name)}"
+
+    def _upload(
+        self, name: str, data: bytes, content_type: str, if_generation_match: int | None,
+        metadata: dict[str, str] | None = None,
+    ) -> int:  # fmt: skip
         blob = self._bucket.blob(name)
+        if metadata:
+            blob.metadata = metadata
         with self._reaching(name):
             blob.upload_from_string(data, content_type=content_type, if_generation_match=if_generation_match)
         return int(blob.generation)

@@ -49,6 +49,14 @@ class Lake(Protocol):
         """Write an object that must not exist yet. Raises ObjectExists."""
         ...
 
+    def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
+        """Write an object only over this generation (0: over none); returns the new one. Raises ObjectExists."""
+        ...
+
+    def address(self, name: str) -> str:
+        """Address at which a person with the right opens an object in a browser."""
+        ...
+
     def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
         """Write a local file as an object; returns its generation."""
         ...

@@ -6,9 +6,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from contracts import names
 from contracts.errors import MillraceError
 from local.demo.say import Say
-from local.stack.place import ROOT, load_place
+from local.stack.place import BUCKET, ROOT, load_place
 from local.stack.supervise import is_held
 from local.stack.supervisor import StackError, answers
 from local.stack.up import down, up
@@ -48,6 +49,7 @@ def status(state: Path, say: Say) -> int:
         answering = "answers" if answers(f"tcp://127.0.0.1:{port}") else "DOES NOT ANSWER"
         say(f"  {name:<10} 127.0.0.1:{port:<6} {answering}, process {pids.get(name, 'unknown')}")
     say(f"  {'worker':<10} {'':<16} process {pids.get('worker', 'unknown')}")
+    say(f"  the status page: {place.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
     return 0
 
 
