@@ -99,6 +99,13 @@ class GcsLake:
         except (NotFound, PreconditionFailed):
             return
 
+    def announced(self) -> set[tuple[str, str]]:
+        """Topics on which the bucket announces new objects, each with the prefix of their names. Raises NotFound."""
+        with self._reaching("its notifications"):
+            found = list(self._bucket.list_notifications())
+        created = [n for n in found if not n.event_types or "OBJECT_FINALIZE" in n.event_types]
+        return {(str(n.topic_name), str(n.blob_name_prefix or "")) for n in created}
+
     @contextmanager
     def _reaching(self, name: str) -> Iterator[None]:
         """Name what can't be reached, once the client itself has given up trying again."""
