@@ -10,6 +10,7 @@ from contracts.batch import Balance, Batch, Staged
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import StreamContract
 from lake.store import Lake
+from warehouse import duckdb_layout as layout
 from warehouse import duckdb_merge_sql as merging
 from warehouse import duckdb_sql as sql
 from warehouse import heads
@@ -36,6 +37,7 @@ def commit(
         floor = _advance_head(db, contract, batch, staged)
         _refuse_merged(db, contract, batch)
         db.execute(merging.stage(contract, *files[:2], floor) + merging.keep(contract, files[2]))
+        layout.suit(db, contract)
         made = _merge(db, contract, batch, staged, floor, at)
         append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
                                run_id=run_id, at=at, **made.model_dump()))  # fmt: skip

@@ -92,10 +92,12 @@ def all_columns(contract: StreamContract) -> dict[str, str]:
     return {name: column_type(kind) for name, kind in shared.all_columns(contract).items()}
 
 
-def create_table(contract: StreamContract) -> str:
-    """Schema, raw table and head of a stream."""
+def create_table(contract: StreamContract, packed: Iterable[str] = ()) -> str:
+    """Schema, raw table and head of a stream; values of `packed` columns seldom repeat, as versions never do."""
+    zstd = {"_version", *packed}
     columns = ", ".join(
-        f"{quote(n)} {t}{' NOT NULL' if n in contract.key else ''}" for n, t in all_columns(contract).items()
+        f"{quote(n)} {t}{' USING COMPRESSION zstd' if n in zstd else ''}{' NOT NULL' if n in contract.key else ''}"
+        for n, t in all_columns(contract).items()
     )
     head = head_table(contract)
     return f"""
