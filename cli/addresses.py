@@ -3,19 +3,18 @@
 import os
 
 from contracts.names import SITE
+from lake.store import address_of
 from settings import Settings
 
 SITES = {"status": "status/index.html", "dashboards": "dashboards/index.html", "quality": "quality/index.html",
          "dbt": "dbt/index.html"}  # fmt: skip
 PAGES = (*SITES, "prefect", "slack", "airbyte", "looker")
-CONSOLE = "https://storage.cloud.google.com"  # asks for a Google account that may read the bucket
 
 
 def addresses(settings: Settings, servers: dict[str, str]) -> dict[str, str]:
     """Page → address; `servers` are those of the stack on this machine, by name (host and port)."""
-    bucket = settings.lake.url.removeprefix("gs://")
-    site = f"{settings.lake.endpoint or CONSOLE}/{bucket}/{SITE}"
-    found = {name: site + path for name, path in SITES.items()}
+    lake = settings.lake
+    found = {name: address_of(lake.url, lake.endpoint, f"{SITE}{path}") for name, path in SITES.items()}
     ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
     found["prefect"] = f"{ui}/runs"
     if "slack" in servers:

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from status.types import Figure, Health, Station, Status, StreamStatus, Trouble
-
 from cli import show
+from status.types import Figure, Health, Station, Status, StreamStatus, Trouble
 
 MARKS: dict[Health, str] = {"good": "✓", "working": "…", "look": "!", "bad": "✗", "unknown": "?"}
 KINDS: dict[Health, str] = {"good": "good", "working": "", "look": "warn", "bad": "bad", "unknown": "soft"}

@@ -27,10 +27,9 @@ def status(
     if servers and where.state:
         where.local("status", *(["--json"] if as_json else []))
     where.enter()
-    from status.collect import collect_here
-
     from cli.status_view import view
     from settings import load_settings
+    from status.collect import collect_here
 
     found = collect_here(load_settings())
     running = json.loads(where.ask_local("status", "--json").stdout) if where.state else []
