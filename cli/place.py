@@ -7,13 +7,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 from cli import codes
 from cli.errors import StackDown
 from contracts.errors import SettingsError
+
+if TYPE_CHECKING:
+    from settings import Settings
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,24 @@ class Where:
             )
         pairs = (shlex.split(line)[1].partition("=") for line in said.stdout.splitlines() if line)
         return {name: value for name, _, value in pairs}
+
+
+def settings_of(place: str = "", state: Path | None = None) -> "Settings":
+    """The settings of a place, for a notebook: a name in config/, or a .toml file; else what the environment names.
+
+    Without either it is the stack on this machine, whose state is in `state` (.millrace).
+
+    Raises:
+        StackDown: the stack of this machine is down.
+    """
+    from settings import load_settings
+    from settings.tree import ROOT
+
+    if place:
+        os.environ["MILLRACE_CONFIG"] = place
+    elif "MILLRACE_CONFIG" not in os.environ:
+        Where(ROOT, state or ROOT / ".millrace", inherited=dict(os.environ)).enter()
+    return load_settings()
 
 
 def here(context: typer.Context) -> Where:

@@ -15,8 +15,6 @@ STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 def view(status: Status, servers: list[dict[str, Any]]) -> None:
     """Print all of it."""
     show.line(f"{MARKS[status.health]} {status.headline}", KINDS[status.health])
-    if silent := [one["server"] for one in servers if not one["answers"]]:
-        show.line(f"✗ no answer from {', '.join(silent)}; see `millrace doctor`", "bad")
     show.line("")
     for station in status.stations:
         show.line(_station(station), KINDS[station.health])
@@ -28,10 +26,14 @@ def view(status: Status, servers: list[dict[str, Any]]) -> None:
         marts = f"{len(status.marts)} marts, {sum(m.rows for m in status.marts):,} rows" if status.marts else "marts"
         show.line(f"{marts}; published {newest.at:%Y-%m-%d %H:%M} UTC from {newest.batches} batches", "soft")
     _troubles(status)
-    for one in status.unknown:
-        show.line(f"? {one.what} could not be asked: {one.why}", "warn")
+    for missing in status.unknown:
+        show.line(f"? {missing.what} could not be asked: {missing.why}", "warn")
+    show.line("")
+    for one in servers:
+        answering = "" if one["answers"] else "does not answer; see `millrace doctor`"
+        show.line(f"{one['server']:<10} {one['address']:<16} {answering}".rstrip(), "bad" if answering else "soft")
     if status.links.page:
-        show.line(f"the page: {status.links.page}", "soft")
+        show.line(f"{'the page':<10} {status.links.page}", "soft")
 
 
 def _station(station: Station) -> str:

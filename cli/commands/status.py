@@ -1,6 +1,7 @@
 """`millrace status`: what the status page shows, in the terminal or as JSON."""
 
 import json
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -29,9 +30,10 @@ def status(
     where.enter()
     from cli.status_view import view
     from settings import load_settings
-    from status.collect import collect_here
+    from status.collect import collect
+    from status.places import status_places
 
-    found = collect_here(load_settings())
+    found = collect(status_places(load_settings()), datetime.now(UTC))
     running = json.loads(where.ask_local("status", "--json").stdout) if where.state else []
     if as_json:
         return show.as_json({"servers": running, "status": found.model_dump(mode="json")})
