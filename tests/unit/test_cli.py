@@ -24,7 +24,7 @@ COMMANDS = ("up", "down", "run", "status", "doctor", "open", "start", "backfill"
             "secrets add", "secrets rotate")  # fmt: skip
 HEAVY = (
     "prefect",
-    "google.cloud",
+    "google.auth",
     "google.api_core",
     "grpc",
     "duckdb",
