@@ -3,7 +3,7 @@
 from cli import codes
 from contracts.errors import Fatal, MillraceError
 
-PREFECT_AWAY = "Prefect did not answer ({}); `millrace doctor` says what is wrong"
+DOCTOR = "`millrace doctor` says what is wrong"
 
 
 class StackDown(Fatal):
@@ -18,6 +18,8 @@ def sentence(problem: Exception) -> tuple[str, int]:
         return f"{type(problem).__name__}: {problem}", codes.WRONG
     kinds = {kind.__name__ for kind in type(problem).__mro__}
     text = " ".join(str(problem).split()) or "no words were given"
-    if kinds & {"ConnectError", "ConnectTimeout", "ReadTimeout", "PrefectHTTPStatusError"}:
-        return PREFECT_AWAY.format(f"{type(problem).__name__}: {text}"), codes.WRONG
+    if kinds & {"ConnectError", "TimeoutException"}:
+        return f"a server did not answer ({type(problem).__name__}: {text}); {DOCTOR}", codes.WRONG
+    if "PrefectHTTPStatusError" in kinds:
+        return f"Prefect did not do it ({text}); {DOCTOR}", codes.WRONG
     return f"{type(problem).__name__}: {text}; `millrace --debug …` shows where", codes.WRONG

@@ -42,8 +42,9 @@ class Where:
             StackDown: the stack of this machine is down.
             SettingsError: settings name another place, and no Prefect server of it.
         """
-        if self.state is not None:
-            return dict(self.inherited) | self._addresses(self.state)
+        if self.state is not None:  # as for the stack itself, settings of the shell do not count
+            others = {k: v for k, v in self.inherited.items() if not k.startswith(("MILLRACE_", "PREFECT_"))}
+            return others | self._addresses(self.state)
         if not self.inherited.get("PREFECT_API_URL"):
             raise SettingsError(
                 f"the settings are those of {self.place!r}, but PREFECT_API_URL is not set; export the address of its"
@@ -53,7 +54,9 @@ class Where:
 
     def enter(self) -> None:
         """Make this process speak to that place; raises as `environment` does."""
-        os.environ.update(self.environment())
+        found = self.environment()
+        os.environ.clear()
+        os.environ.update(found)
 
     def local(self, *arguments: str) -> NoReturn:
         """Become `python -m local …`, so that signals and exit code are its own.
@@ -92,9 +95,8 @@ class Where:
         if said.returncode == codes.DOWN:
             raise StackDown(f"the stack is down (state in {state}); start it with `millrace up`")
         if said.returncode:
-            raise SettingsError(
-                f"the stack's addresses are not to be had: {said.stderr.strip() or said.stdout.strip()}"
-            )
+            why = said.stderr.strip() or said.stdout.strip()
+            raise SettingsError(f"the stack in {state} does not tell its addresses: {why}")
         pairs = (shlex.split(line)[1].partition("=") for line in said.stdout.splitlines() if line)
         return {name: value for name, _, value in pairs}
 

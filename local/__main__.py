@@ -14,6 +14,7 @@ from local.stack.supervisor import StackError, answers
 from local.stack.up import down, up
 
 DEFAULT_STATE = ROOT / ".millrace"
+TOLD = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "MILLRACE_STATE", "NO_PROXY", "no_proxy")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,9 +74,9 @@ def environment(state: Path, say: Say) -> int:
     if not is_held(state):
         return is_down(state)
     place = load_place(state)
-    servers = {"PUBSUB_EMULATOR_HOST": place.grpc("pubsub"), "STORAGE_EMULATOR_HOST": place.http("storage")}
-    for name, value in (place.settings() | place.prefect() | servers | {"MILLRACE_STATE": str(state)}).items():
-        say(f"export {name}={shlex.quote(value)}")
+    found = place.environment()
+    for name in (*place.settings(), *place.prefect(), *TOLD):
+        say(f"export {name}={shlex.quote(found[name])}")
     return 0
 
 
