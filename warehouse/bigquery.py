@@ -8,14 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from contracts.batch import Balance, Batch, RefusedObject, Staged
-<<<<<<< HEAD
 from contracts.erasure import Erasure
-from contracts.ledger import Head, LedgerEntry
-from contracts.quality import QualityFact
-=======
 from contracts.ledger import Head, LedgerEntry, MergedSync
 from contracts.quality import QualityFact, QualityRun
->>>>>>> refs/heads/status
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import bigquery_erase as erasing
