@@ -30,6 +30,8 @@ ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
 SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
+OVER_BUDGET = "merge.over_budget"
+KEYS_DOUBLED = "keys.doubled"
 
 STREAM_MERGED = "stream.merged"
 RUN_FAILED = "run.failed"
@@ -45,8 +47,11 @@ MANIFESTS = "_manifests/"
 EMPTY_MANIFESTS = "_manifests_empty/"
 RESULTS = "_results/"
 SITE = "_site/"
+STATUS_PAGE = f"{SITE}status/index.html"
 
 AUDITED = "_batches/audited"
+
+STEP_TAG = "step"
 
 MODEL_SLOT = "model"
 MERGE_SLOTS = "merge."
@@ -112,6 +117,16 @@ def parse_manifest_path(path: str) -> tuple[str, str, int]:
     return match[1], match[2], int(match[3])
 
 
+def erasures_prefix(source: str, stream: str) -> str:
+    """Folder of the keys of a stream that are erased for good."""
+    return f"_erased/{source}/{stream}/"
+
+
+def erasure_path(source: str, stream: str, erasure_id: str) -> str:
+    """One request to erase keys; it stays, so that a warehouse that is built anew erases them too."""
+    return f"{erasures_prefix(source, stream)}{erasure_id}.json"
+
+
 def open_batch_path(source: str, stream: str) -> str:
     """The one batch of a stream that is under way."""
     return f"_batches/{source}/{stream}/open.json"
@@ -170,6 +185,11 @@ def source_resource(source: str) -> str:
 def secret_resource(secret: str) -> str:
     """Resource id of a secret in events."""
     return f"millrace.secret.{secret}"
+
+
+def merge_work(source: str, stream: str) -> str:
+    """Name of the runs that merge a stream, before they tell what they did."""
+    return f"merge {source}.{stream}"
 
 
 def merge_slot(source: str, stream: str) -> str:

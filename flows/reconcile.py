@@ -16,6 +16,8 @@ from tasks.land_sync import land_sync
 from tasks.refresh_slack import refresh_slack
 from tasks.report_freshness import report_freshness
 from tasks.report_reconcile import raise_failures, report_reconcile
+from tasks.say_done import say_done
+from tasks.show_status import show_failure, show_status
 from tasks.source import wanted_sources
 from tasks.start_flows import await_runs, start_merges, start_model, streams_of
 from tasks.tell import tell_failure, tell_recovery
@@ -23,7 +25,7 @@ from tasks.tend_dead_letters import tend_dead_letters
 
 
 @flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery])  # fmt: skip
 def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = False) -> int:
     """Compare Airbyte, lake, ledger and marts, and start what is missing; returns how much was found.
 
@@ -57,5 +59,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
         if audit and source is None and not attempt.failed:
             note_audit()
     total = report_reconcile(found, attempt.failed, dry_run)
+    say_done(f"{total} missing" if total else "nothing missing")
+    show_status()
     raise_failures(attempt.failed)
     return total

@@ -79,6 +79,11 @@ def storage_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 def lake(storage_port: int) -> Lake:
     """A lake in a bucket of its own."""
+    return new_lake(storage_port)
+
+
+def new_lake(storage_port: int) -> Lake:
+    """A new bucket on the local Cloud Storage."""
     endpoint = f"http://127.0.0.1:{storage_port}"
     bucket = f"lake-{uuid.uuid4().hex[:12]}"
     client = storage.Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Protocol
 
 from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.erasure import Erasure
 from contracts.errors import SettingsError
-from contracts.ledger import Head, LedgerEntry
-from contracts.quality import QualityFact
+from contracts.ledger import Head, LedgerEntry, MergedSync
+from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 
@@ -27,6 +28,17 @@ class Warehouse(Protocol):
         """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
         ...
 
+    def migrate(self, contract: StreamContract) -> dict[str, str]:
+        """Give a stream's columns the types of its contract that `ensure` can't, while no merge of it runs.
+
+        A date becomes a timestamp, anything becomes text. Returns the changed columns with their types; again: none.
+
+        Raises:
+            ContractError: a column can't become what the contract says.
+            HeadMoved: a merge was committed meanwhile; nothing was changed.
+        """
+        ...
+
     def head(self, contract: StreamContract) -> Head:
         """How far a stream is; a fresh Head when nothing was merged."""
         ...
@@ -41,6 +53,10 @@ class Warehouse(Protocol):
 
     def refused(self, contract: StreamContract) -> list[RefusedObject]:
         """Objects in quarantine that neither wait to be merged again nor were mended since."""
+        ...
+
+    def quarantine(self) -> dict[str, list[RefusedObject]]:
+        """What `refused` gives for each stream that has any, by `<source>.<stream>`."""
         ...
 
     def redrive(
@@ -64,6 +80,13 @@ class Warehouse(Protocol):
         """
         ...
 
+    def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
+        """Empty the rows of keys for ever, in one transaction with the ledger; returns how many keys had a row.
+
+        Whatever comes of these keys later is stale. Again, or another process at the same time: no change, and 0.
+        """
+        ...
+
     def balance(self, batch_id: str) -> Balance | None:
         """The balance of a committed batch, None when it was not committed."""
         ...
@@ -76,6 +99,14 @@ class Warehouse(Protocol):
         self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
     ) -> list[LedgerEntry]:
         """Facts in the order they were written, from `since` on; `as_of` an instant that `reader` gave, if any."""
+        ...
+
+    def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
+        """By batch that was merged from `since` on: of which syncs its files are."""
+        ...
+
+    def billed_bytes(self, since: datetime) -> dict[str, int] | None:
+        """Bytes that the engine bills for each stream (`<source>.<stream>`) from `since` on; None: it does not tell."""
         ...
 
     def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:
@@ -103,6 +134,10 @@ class Warehouse(Protocol):
 
     def newest_quality(self) -> list[QualityFact]:
         """The newest results of every suite."""
+        ...
+
+    def quality_runs(self, since: datetime) -> list[QualityRun]:
+        """What each run of the gate found from `since` on, newest first."""
         ...
 
     def begin(self, candidate: str, *, empty: bool) -> None:
