@@ -1,6 +1,7 @@
 """The manifests: Kubernetes knows every object, to the last key, and none has a right that it doesn't need."""
 
 import json
+import re
 import shutil
 import subprocess
 from functools import lru_cache
