@@ -18,6 +18,7 @@ from contracts.errors import MillraceError
 from contracts.source import find_source, load_sources
 from events.bus import EventBus
 from lake.store import open_lake
+from observability.lines import CloudLines
 from warehouse.port import open_warehouse
 
 EXAMPLES = """examples:
@@ -56,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
     made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
                       help="up to so many bytes a batch is merged without Beam; 0: always by Beam")  # fmt: skip
+    made.add_argument("--logs", choices=["text", "json"], default=os.environ.get("MILLRACE_LOGS", "text"),
+                      help="json: a line as Cloud Logging reads it for each fact [MILLRACE_LOGS]")  # fmt: skip
     made.add_argument("--audit", action="store_true",
                       help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
@@ -115,10 +118,19 @@ def run(options: argparse.Namespace) -> None:
         print(f"{contract.id}: nothing was pending")
 
 
+def start_logs(kind: str) -> None:
+    """Write our facts to stderr as JSON, or for people what they should know of."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if kind == "json":
+        logging.getLogger().handlers[0].setFormatter(CloudLines())
+        for name in ("beam_job", "warehouse", "lake", "events"):
+            logging.getLogger(name).setLevel(logging.INFO)
+
+
 def main() -> int:
     """Entry point; 0 when all went well, 1 on a named error."""
     options = parser().parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    start_logs(options.logs)
     try:
         run(options)
     except MillraceError as error:
