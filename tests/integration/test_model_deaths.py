@@ -10,15 +10,16 @@ from tests.integration.modelling import AIRLINES, AIRPORTS, Modelling, Poller, f
 from tests.servers import ROOT, wait_until
 
 pytestmark = pytest.mark.long
-SHOWN = """SELECT (SELECT count(*) FROM marts.fct_flights), (SELECT sum(scheduled) FROM marts.airline_punctuality_daily),
-  (SELECT sum(flights) FROM marts.route_delays)"""
+SHOWN = """SELECT (SELECT count(*) FROM marts.fct_flights),
+  (SELECT sum(scheduled) FROM marts.airline_punctuality_daily), (SELECT sum(flights) FROM marts.route_delays)"""
 RUN = """
 import sys
 from pathlib import Path
 from bench.model_run import run_model
 from warehouse.duckdb import DuckDBWarehouse
 folder = Path(sys.argv[1])
-run_model(DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb"), folder / "state")
+warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
+run_model(warehouse, folder / "state")
 """
 
 
