@@ -28,11 +28,12 @@ class AirbyteClient:
     """Airbyte's public API at `url`; fetches and renews its token itself."""
 
     def __init__(
-        self, url: str, client_id: str, client_secret: str, *, now: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, url: str, client_id: str, client_secret: str, *, now: Callable[[], float] = time.monotonic,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:  # fmt: skip
         self.url = url.rstrip("/")
         self._credentials = (client_id, client_secret)
-        self._http = httpx.Client(timeout=TIMEOUT_S)
+        self._http = httpx.Client(timeout=timeout_s)
         self._now = now
         self._token, self._renew_at = "", 0.0
 

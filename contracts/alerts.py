@@ -7,6 +7,7 @@ EXCEPTION = re.compile(r"exception:? (\w+): ")
 HINT = re.compile(r"\s*For further information visit https://errors\.pydantic\.dev/[\w./]*\w")
 OTHER = "Failure"
 CRASHED = "Crashed"
+DONE = " · "
 
 
 def kind(message: str) -> str:
@@ -24,6 +25,11 @@ def tidy(message: str) -> str:
 def cause(run_name: str, kind: str) -> str:
     """What groups failures: an outage whatever it hits, else a run's name (flow and stream) with the error."""
     return kind if kind in OUTAGES else f"{run_name}: {kind}"
+
+
+def work(run_name: str) -> str:
+    """What a run is at, by its name: what it did is told after a ` · `."""
+    return run_name.split(DONE)[0]
 
 
 def slug(text: str) -> str:

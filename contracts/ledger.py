@@ -68,3 +68,23 @@ def published_entry(batch: str, candidate: str, run: str, at: datetime) -> Ledge
 def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
     """The fact that the marts come from this state of the dbt project."""
     return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)
+
+
+SHOWN_FILES = 20
+
+
+class MergedFile(Frozen):
+    """An object that a batch merged; `rows` is None when its footer could not be read."""
+
+    object: str
+    generation: int
+    rows: Count | None
+
+
+class MergedSync(Frozen):
+    """What a batch merged of one sync (`job_id`): how many files and rows, and the first `SHOWN_FILES` by name."""
+
+    job_id: int
+    files: Count
+    rows: Count
+    first: tuple[MergedFile, ...] = ()

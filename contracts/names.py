@@ -48,8 +48,11 @@ EMPTY_MANIFESTS = "_manifests_empty/"
 QUARANTINE = "_quarantine/"
 RESULTS = "_results/"
 SITE = "_site/"
+STATUS_PAGE = f"{SITE}status/index.html"
 
 AUDITED = "_batches/audited"
+
+STEP_TAG = "step"
 
 MODEL_SLOT = "model"
 MERGE_SLOTS = "merge."
@@ -183,6 +186,11 @@ def source_resource(source: str) -> str:
 def secret_resource(secret: str) -> str:
     """Resource id of a secret in events."""
     return f"millrace.secret.{secret}"
+
+
+def merge_work(source: str, stream: str) -> str:
+    """Name of the runs that merge a stream, before they tell what they did."""
+    return f"merge {source}.{stream}"
 
 
 def merge_slot(source: str, stream: str) -> str:

@@ -60,3 +60,17 @@ class QualityFact(Frozen):
     run_id: str
     candidate: str
     result: QualityResult
+
+
+class QualityRun(Frozen):
+    """What one run of the gate found, of merged rows or of a candidate: how many expectations held, and how many of
+    each severity did not: `failed` ones keep the marts as they were, `left_out` ones keep rows out of them.
+    """
+
+    at: datetime
+    run_id: str
+    candidate: str
+    held: int
+    failed: int
+    left_out: int
+    warned: int

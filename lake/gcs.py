@@ -11,7 +11,7 @@ from requests.exceptions import ConnectionError as NotConnected
 from requests.exceptions import Timeout
 
 from contracts.errors import ServiceUnavailable
-from lake.store import ObjectExists, ObjectInfo, ObjectMissing
+from lake.store import ObjectExists, ObjectInfo, ObjectMissing, address_of
 
 RANGE_BYTES = 1 << 20
 UNREACHABLE = (ServerError, TooManyRequests, RetryError, NotConnected, Timeout)
@@ -58,8 +58,24 @@ class GcsLake:
         except PreconditionFailed as error:
             raise ObjectExists(f"{self.url}/{name} exists already") from error
 
-    def _upload(self, name: str, data: bytes, content_type: str, if_generation_match: int | None) -> int:
+    def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
+        """Write an object only over this generation (0: over none); returns the new one. Raises ObjectExists."""
+        try:
+            return self._upload(name, data, content_type, generation, metadata)
+        except PreconditionFailed as error:
+            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more") from error
+
+    def address(self, name: str) -> str:
+        """Address at which a person with the right opens an object in a browser."""
+        return address_of(self.url, self.endpoint, name)
+
+    def _upload(
+        self, name: str, data: bytes, content_type: str, if_generation_match: int | None,
+        metadata: dict[str, str] | None = None,
+    ) -> int:  # fmt: skip
         blob = self._bucket.blob(name)
+        if metadata:
+            blob.metadata = metadata
         with self._reaching(name):
             blob.upload_from_string(data, content_type=content_type, if_generation_match=if_generation_match)
         return int(blob.generation)
@@ -98,6 +114,13 @@ class GcsLake:
                 self._bucket.blob(name).delete(if_generation_match=generation)
         except (NotFound, PreconditionFailed):
             return
+
+    def announced(self) -> set[tuple[str, str]]:
+        """Topics on which the bucket announces new objects, each with the prefix of their names. Raises NotFound."""
+        with self._reaching("its notifications"):
+            found = list(self._bucket.list_notifications())
+        created = [n for n in found if not n.event_types or "OBJECT_FINALIZE" in n.event_types]
+        return {(str(n.topic_name), str(n.blob_name_prefix or "")) for n in created}
 
     @contextmanager
     def _reaching(self, name: str) -> Iterator[None]:

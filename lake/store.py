@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
+from urllib.parse import quote
 
 from contracts.errors import Fatal, SettingsError
+
+BROWSER = "https://storage.cloud.google.com"  # asks for a Google account that may read the bucket
 
 
 class ObjectMissing(Fatal):
@@ -49,6 +52,14 @@ class Lake(Protocol):
         """Write an object that must not exist yet. Raises ObjectExists."""
         ...
 
+    def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
+        """Write an object only over this generation (0: over none); returns the new one. Raises ObjectExists."""
+        ...
+
+    def address(self, name: str) -> str:
+        """Address at which a person with the right opens an object in a browser."""
+        ...
+
     def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
         """Write a local file as an object; returns its generation."""
         ...
@@ -68,6 +79,11 @@ class Lake(Protocol):
     def delete(self, name: str, generation: int | None = None) -> None:
         """Delete an object; nothing happens when it, or that generation, is gone."""
         ...
+
+
+def address_of(url: str, endpoint: str, name: str) -> str:
+    """Address at which a person with the right opens an object of a lake in a browser."""
+    return f"{endpoint or BROWSER}/{url.removeprefix('gs://')}/{quote(name)}"
 
 
 def open_lake(url: str, endpoint: str = "") -> Lake:

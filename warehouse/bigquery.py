@@ -9,8 +9,8 @@ from datetime import datetime
 
 from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.erasure import Erasure
-from contracts.ledger import Head, LedgerEntry
-from contracts.quality import QualityFact
+from contracts.ledger import Head, LedgerEntry, MergedSync
+from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import bigquery_erase as erasing
@@ -19,6 +19,7 @@ from warehouse import heads
 from warehouse.bigquery_commit import Commit
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_ledger import Ledger
+from warehouse.bigquery_look import Look
 from warehouse.bigquery_marts import Marts
 from warehouse.bigquery_model import Modelling
 from warehouse.bigquery_schema import Schema
@@ -42,7 +43,7 @@ class BigQueryWarehouse:
         self._jobs = Jobs(Place.of(url), endpoint, max_bytes_billed, retry_s)
         self._schema, self._ledger = Schema(self._jobs), Ledger(self._jobs)
         self._marts = Marts(self._jobs, marts_url, endpoint, max_bytes_billed, keep_candidates_days)
-        self._model = Modelling(self._jobs)
+        self._model, self._look = Modelling(self._jobs), Look(self._jobs)
 
     def session(self, purpose: str) -> AbstractContextManager[None]:
         """Nothing: a client keeps its connections anyway."""
@@ -86,7 +87,11 @@ class BigQueryWarehouse:
 
     def refused(self, contract: StreamContract) -> list[RefusedObject]:
         """Objects in quarantine that neither wait to be merged again nor were mended since."""
-        return self._ledger.refused(contract) if self._ledger.exists() else []
+        return self._ledger.refused(contract).get(contract.id, []) if self._ledger.exists() else []
+
+    def quarantine(self) -> dict[str, list[RefusedObject]]:
+        """What `refused` gives for each stream that has any, by `<source>.<stream>`."""
+        return self._ledger.refused() if self._ledger.exists() else {}
 
     def redrive(
         self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
@@ -137,6 +142,14 @@ class BigQueryWarehouse:
         """Facts in the order they were written, from `since` on, `as_of` an instant."""
         return self._ledger.entries(since, kinds, as_of) if self._ledger.exists() else []
 
+    def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
+        """By batch that was merged from `since` on: of which syncs its files are."""
+        return self._look.merged_syncs(since) if self._ledger.exists() else {}
+
+    def billed_bytes(self, since: datetime) -> dict[str, int] | None:
+        """Bytes billed by stream for jobs of whoever asks, by their labels; None when there are too many to add up."""
+        return self._look.billed_bytes(since)
+
     def audit(self, contract: StreamContract) -> int:
         """How many keys have two rows: any is an incident, as a merge finds only one of them."""
         if not contract.key or not self._known(contract):
@@ -169,6 +182,10 @@ class BigQueryWarehouse:
     def newest_quality(self) -> list[QualityFact]:
         """The newest results of every suite."""
         return self._model.newest()
+
+    def quality_runs(self, since: datetime) -> list[QualityRun]:
+        """What each run of the gate found from `since` on, newest first."""
+        return self._look.quality_runs(since)
 
     def begin(self, candidate: str, *, empty: bool) -> None:
         """Make a candidate that holds what is published now, or nothing; what it held before is gone."""

@@ -75,6 +75,12 @@ class Jobs:
         with self.answering(step):
             return [tuple(row.values()) for row in job.result(retry=self.retry, job_retry=None)]
 
+    def table(self, sql: str, *, step: str) -> Any:
+        """Rows of a query as an Arrow table."""
+        job = self.query(f"{step}-{uuid.uuid4().hex}", sql, step=step)
+        with self.answering(step):
+            return job.result(retry=self.retry, job_retry=None).to_arrow(create_bqstorage_client=False)
+
     def query(
         self, name: str, sql: str, given: Parameters | None = None, *, step: str,
         contract: StreamContract | None = None, holds: Callable[[Any], bool] | None = None, most: int | None = None,

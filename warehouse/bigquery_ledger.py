@@ -19,17 +19,24 @@ BALANCE = tuple(Balance.model_fields)
 MOST_ASKED = 5_000  # a request has at most 10 MB: https://cloud.google.com/bigquery/quotas#query_jobs
 REFUSED = """
 WITH merges AS (
-  SELECT o.object, o.generation, COUNT(*) AS attempts,
+  SELECT o.source, o.stream, o.object, o.generation, COUNT(*) AS attempts,
     ARRAY_AGG(o.batch_id ORDER BY l.written_at DESC LIMIT 1)[OFFSET(0)] AS batch_id
   FROM {ledger_objects} o JOIN {ledger} l ON l.batch_id = o.batch_id AND l.kind = 'merged'
-  WHERE o.source = @source AND o.stream = @stream GROUP BY o.object, o.generation),
-newest AS (SELECT object, MAX(generation) AS generation FROM merges GROUP BY object)
-SELECT q.object, q.generation, SUM(q.`rows`) AS `rows`, ANY_VALUE(m.attempts) AS attempts,
+  WHERE o.object IN (SELECT object FROM {quarantine}) AND (@all OR (o.source = @source AND o.stream = @stream))
+  GROUP BY o.source, o.stream, o.object, o.generation),
+newest AS (SELECT source, stream, object, MAX(generation) AS generation FROM merges GROUP BY source, stream, object),
+again AS (
+  SELECT source, stream, object, generation, COUNT(*) AS n FROM {redrives} GROUP BY source, stream, object, generation)
+SELECT q.source, q.stream, q.object, q.generation, SUM(q.`rows`) AS `rows`, ANY_VALUE(m.attempts) AS attempts,
   STRING_AGG(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons
 FROM {quarantine} q
-JOIN merges m ON m.object = q.object AND m.generation = q.generation AND m.batch_id = q.batch_id
-JOIN newest n ON n.object = q.object AND n.generation = q.generation
-GROUP BY q.object, q.generation ORDER BY q.object, q.generation
+JOIN merges m ON m.source = q.source AND m.stream = q.stream AND m.object = q.object AND m.generation = q.generation
+  AND m.batch_id = q.batch_id
+JOIN newest n ON n.source = q.source AND n.stream = q.stream AND n.object = q.object AND n.generation = q.generation
+LEFT JOIN again a
+  ON a.source = q.source AND a.stream = q.stream AND a.object = q.object AND a.generation = q.generation
+WHERE m.attempts > COALESCE(a.n, 0)
+GROUP BY q.source, q.stream, q.object, q.generation ORDER BY q.source, q.stream, q.object, q.generation
 """
 REDRIVEN = """
 SELECT DISTINCT r.manifest FROM {redrives} r LEFT JOIN (
@@ -155,13 +162,14 @@ class Ledger:
         rows = self._jobs.rows(self._sql(query), given, step="ledger")
         return [LedgerEntry.model_validate(dict(zip(LEDGER_FIELDS, row, strict=True))) for row in rows]
 
-    def refused(self, contract: StreamContract) -> list[RefusedObject]:
-        """Objects in quarantine that neither wait to be merged again nor were mended since."""
-        found = self._jobs.rows(self._sql(REFUSED), _stream(contract), step="refused", contract=contract)
-        fields = tuple(RefusedObject.model_fields)
-        objects = [RefusedObject.model_validate(dict(zip(fields, row, strict=True))) for row in found]
-        done = self.merged_objects(contract, [(o.object, o.generation) for o in objects])
-        return [o for o in objects if (o.object, o.generation) in done]
+    def refused(self, contract: StreamContract | None = None) -> dict[str, list[RefusedObject]]:
+        """Objects in quarantine that neither wait to be merged again nor were mended since, by stream."""
+        given = {"all": contract is None} | (_stream(contract) if contract else {"source": "", "stream": ""})
+        found: dict[str, list[RefusedObject]] = {}
+        for source, stream, *row in self._jobs.rows(self._sql(REFUSED), given, step="refused", contract=contract):
+            one = RefusedObject.model_validate(dict(zip(RefusedObject.model_fields, row, strict=True)))
+            found.setdefault(f"{source}.{stream}", []).append(one)
+        return found
 
     def redriven(self, contract: StreamContract) -> set[str]:
         """Manifests of objects that wait to be merged once more."""

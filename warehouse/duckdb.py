@@ -17,12 +17,13 @@ from contracts import names
 from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.erasure import Erasure
 from contracts.errors import SettingsError, WarehouseBusy
-from contracts.ledger import Head, LedgerEntry
-from contracts.quality import QualityFact
+from contracts.ledger import Head, LedgerEntry, MergedSync
+from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import duckdb_commit as transaction
 from warehouse import duckdb_erase as erasing
+from warehouse import duckdb_look as looks
 from warehouse import duckdb_model as model
 from warehouse import duckdb_redrive as redrives
 from warehouse import duckdb_schema as schema
@@ -118,7 +119,13 @@ class DuckDBWarehouse:
     def refused(self, contract: StreamContract) -> list[RefusedObject]:
         """Objects in quarantine that neither wait to be merged again nor were mended since."""
         with self._reading(f"read the quarantine of {contract.id}") as db:
-            return redrives.refused(db, contract) if db and transaction.exists(db, "ops", "redrives") else []
+            there = db and transaction.exists(db, "ops", "redrives")
+            return redrives.refused(db, contract).get(contract.id, []) if db and there else []
+
+    def quarantine(self) -> dict[str, list[RefusedObject]]:
+        """What `refused` gives for each stream that has any, by `<source>.<stream>`."""
+        with self._reading("read the quarantine") as db:
+            return redrives.refused(db) if db and transaction.exists(db, "ops", "redrives") else {}
 
     def redrive(
         self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
@@ -183,6 +190,15 @@ class DuckDBWarehouse:
             rows = db.execute(query, [since, list(kinds)]).fetchall()
         return [LedgerEntry.model_validate(dict(zip(sql.LEDGER_FIELDS, row, strict=True))) for row in rows]
 
+    def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
+        """By batch that was merged from `since` on: of which syncs its files are."""
+        with self._reading("read the ledger's objects") as db:
+            return looks.merged_syncs(db, since) if db and transaction.exists(db, "ops", "ledger_objects") else {}
+
+    def billed_bytes(self, since: datetime) -> dict[str, int] | None:
+        """None: DuckDB bills nothing."""
+        return None
+
     def audit(self, contract: StreamContract) -> int:
         """How many keys have two rows: any is an incident, as a merge finds only one of them."""
         with self._reading(f"audit {contract.id}") as db:
@@ -228,6 +244,11 @@ class DuckDBWarehouse:
         """The newest results of every suite."""
         with self._reading("read what the gate found") as db:
             return model.newest(db) if db and transaction.exists(db, "ops", "quality") else []
+
+    def quality_runs(self, since: datetime) -> list[QualityRun]:
+        """What each run of the gate found from `since` on, newest first."""
+        with self._reading("read the history of the gate") as db:
+            return looks.quality_runs(db, since) if db and transaction.exists(db, "ops", "quality") else []
 
     def candidate_url(self, candidate: str) -> str:
         """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""

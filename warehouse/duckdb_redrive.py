@@ -12,14 +12,19 @@ from warehouse.duckdb_commit import append, merged_objects
 
 REFUSED = """
 WITH merges AS (
-  SELECT o.object, o.generation, count(*) AS attempts, arg_max(o.batch_id, l.seq) AS batch_id
+  SELECT o.source, o.stream, o.object, o.generation, count(*) AS attempts, arg_max(o.batch_id, l.seq) AS batch_id
   FROM ops.ledger_objects o JOIN ops.ledger l ON l.batch_id = o.batch_id AND l.kind = 'merged'
-  WHERE o.source = $1 AND o.stream = $2 GROUP BY ALL)
-SELECT q.object, q.generation, sum(q.rows) AS rows, any_value(m.attempts) AS attempts,
+  WHERE o.object IN (SELECT object FROM ops.quarantine) AND ($1 IS NULL OR (o.source = $1 AND o.stream = $2))
+  GROUP BY ALL),
+again AS (SELECT source, stream, object, generation, count(*) AS n FROM ops.redrives GROUP BY ALL)
+SELECT source, stream, object, generation, sum(q.rows) AS rows, any_value(m.attempts) AS attempts,
   string_agg(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons
-FROM ops.quarantine q JOIN merges m ON m.object = q.object AND m.generation = q.generation AND m.batch_id = q.batch_id
-WHERE NOT EXISTS (FROM merges n WHERE n.object = q.object AND n.generation > q.generation)
-GROUP BY q.object, q.generation ORDER BY q.object, q.generation
+FROM ops.quarantine q JOIN merges m USING (source, stream, object, generation, batch_id)
+LEFT JOIN again a USING (source, stream, object, generation)
+WHERE m.attempts > coalesce(a.n, 0) AND NOT EXISTS (
+  FROM merges n WHERE n.source = q.source AND n.stream = q.stream AND n.object = q.object
+  AND n.generation > q.generation)
+GROUP BY source, stream, object, generation ORDER BY source, stream, object, generation
 """
 REDRIVEN = """
 SELECT DISTINCT manifest FROM ops.redrives r WHERE source = $1 AND stream = $2 AND attempt >= (
@@ -33,13 +38,15 @@ INSERT INTO ops.redrives (source, stream, object, generation, attempt, manifest,
 """
 
 
-def refused(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> list[RefusedObject]:
-    """Objects in quarantine that neither wait to be merged again nor were mended since."""
-    found = db.execute(REFUSED, [contract.source, contract.stream]).fetchall()
-    fields = tuple(RefusedObject.model_fields)
-    objects = [RefusedObject.model_validate(dict(zip(fields, row, strict=True))) for row in found]
-    done = merged_objects(db, contract, [(o.object, o.generation) for o in objects]) if objects else set()
-    return [o for o in objects if (o.object, o.generation) in done]
+def refused(db: duckdb.DuckDBPyConnection, contract: StreamContract | None = None) -> dict[str, list[RefusedObject]]:
+    """Objects in quarantine that neither wait to be merged again nor were mended since, by stream."""
+    given = (contract.source, contract.stream) if contract else (None, None)
+    rows = db.execute(REFUSED, given).fetchall()
+    found: dict[str, list[RefusedObject]] = {}
+    for source, stream, *row in rows:
+        one = RefusedObject.model_validate(dict(zip(RefusedObject.model_fields, row, strict=True)))
+        found.setdefault(f"{source}.{stream}", []).append(one)
+    return found
 
 
 def redriven(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> set[str]:

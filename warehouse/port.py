@@ -8,8 +8,8 @@ from typing import Protocol
 from contracts.batch import Balance, Batch, RefusedObject, Staged
 from contracts.erasure import Erasure
 from contracts.errors import SettingsError
-from contracts.ledger import Head, LedgerEntry
-from contracts.quality import QualityFact
+from contracts.ledger import Head, LedgerEntry, MergedSync
+from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 
@@ -55,6 +55,10 @@ class Warehouse(Protocol):
         """Objects in quarantine that neither wait to be merged again nor were mended since."""
         ...
 
+    def quarantine(self) -> dict[str, list[RefusedObject]]:
+        """What `refused` gives for each stream that has any, by `<source>.<stream>`."""
+        ...
+
     def redrive(
         self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
     ) -> int:
@@ -97,6 +101,14 @@ class Warehouse(Protocol):
         """Facts in the order they were written, from `since` on; `as_of` an instant that `reader` gave, if any."""
         ...
 
+    def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
+        """By batch that was merged from `since` on: of which syncs its files are."""
+        ...
+
+    def billed_bytes(self, since: datetime) -> dict[str, int] | None:
+        """Bytes that the engine bills for each stream (`<source>.<stream>`) from `since` on; None: it does not tell."""
+        ...
+
     def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:
         """Let other programs (dbt, Great Expectations) read the tables as they are at one moment.
 
@@ -122,6 +134,10 @@ class Warehouse(Protocol):
 
     def newest_quality(self) -> list[QualityFact]:
         """The newest results of every suite."""
+        ...
+
+    def quality_runs(self, since: datetime) -> list[QualityRun]:
+        """What each run of the gate found from `since` on, newest first."""
         ...
 
     def begin(self, candidate: str, *, empty: bool) -> None:

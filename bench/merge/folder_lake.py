@@ -57,6 +57,17 @@ class FolderLake:
             _stamp(file, 0)
             return self.link(name, file)
 
+    def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
+        """Write an object over a generation; the metadata is lost. Raises ObjectExists."""
+        there = self.stat(name)
+        if (there.generation if there else 0) != generation:
+            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more")
+        return self.write(name, data, content_type)
+
+    def address(self, name: str) -> str:
+        """The object's file."""
+        return f"{self.url}/{name}"
+
     def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
         """Write a local file as an object; returns its generation."""
         with self._unfinished() as file:

@@ -1,0 +1,50 @@
+"""Which streams a mart is made of, and what it is, by the text of the dbt project: no dbt is run."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REF = re.compile(r"\bref\(\s*['\"](\w+)['\"]\s*\)")
+SOURCE = re.compile(r"\b(?:source|live_rows|deleted_rows)\(\s*['\"](\w+)['\"]\s*,\s*['\"](\w+)['\"]\s*\)")
+
+
+@dataclass(frozen=True)
+class MartLineage:
+    """A mart's description and the streams (`<source>.<stream>`) it is made of."""
+
+    description: str
+    streams: tuple[str, ...]
+
+
+@lru_cache(maxsize=4)
+def mart_lineage(project: Path) -> dict[str, MartLineage]:
+    """Every mart of a dbt project, by name."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (project / "models").rglob("*.sql")}
+    marts = [path for path in sorted((project / "models" / "marts").glob("*.sql"))]
+    return {path.stem: MartLineage(_description(path), tuple(sorted(_streams(path.stem, texts)))) for path in marts}
+
+
+def _streams(model: str, texts: dict[str, str], seen: frozenset[str] = frozenset()) -> set[str]:
+    if model in seen or model not in texts:
+        return set()
+    found = {f"{source}.{stream}" for source, stream in SOURCE.findall(texts[model])}
+    for parent in REF.findall(texts[model]):
+        found |= _streams(parent, texts, seen | {model})
+    return found
+
+
+def _description(path: Path) -> str:
+    """What the .yml beside a model says of it."""
+    try:
+        said: Any = yaml.load(path.with_suffix(".yml").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  safe
+        models = said.get("models") or []
+    except (OSError, yaml.YAMLError, AttributeError):
+        return ""
+    return next((str(m.get("description") or "") for m in models if m.get("name") == path.stem), "")
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

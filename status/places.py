@@ -1,0 +1,71 @@
+"""Whom the settings name: what `collect` asks, with patience for seconds, as nobody waits long for a status."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from blocks.airbyte_client import AirbyteClient
+from contracts import names
+from contracts.source import load_sources
+from lake.store import Lake, open_lake
+from settings import Settings
+from settings.tree import ROOT
+from status.collect import Places
+from status.prefect_runs import PrefectFacts, ask_prefect
+from status.types import Links
+from warehouse.port import open_warehouse
+
+PATIENCE_S = 10.0
+API = "/api/public/v1"
+
+
+def status_places(settings: Settings) -> Places:
+    """Every place, by the settings; a Prefect server by Prefect's own. Nothing is asked yet but `sources/`.
+
+    Raises:
+        SettingsError, ContractError: they are wrong.
+    """
+    lake, warehouse = open_lake(settings.lake.url, settings.lake.endpoint), settings.warehouse
+    lock_timeout_s = min(PATIENCE_S, warehouse.lock_timeout_s)
+    return Places(
+        warehouse=open_warehouse(
+            warehouse.url, warehouse.marts_url, lock_timeout_s, warehouse.keep_candidates_days,
+            endpoint=warehouse.endpoint, max_bytes_billed=warehouse.max_bytes_billed,
+        ),
+        lake=lake,
+        sources=load_sources(ROOT / "sources"),
+        airbyte=lambda: _airbyte(settings),
+        prefect=_prefect,
+        dbt_project=ROOT / "dbt_project",
+        links=links(settings, lake),
+    )  # fmt: skip
+
+
+def links(settings: Settings, lake: Lake) -> Links:
+    """Where people look further."""
+    from prefect.settings import PREFECT_UI_URL
+
+    return Links(
+        page=lake.address(names.STATUS_PAGE), prefect=(PREFECT_UI_URL.value() or "").rstrip("/"),
+        airbyte=settings.airbyte.url.removesuffix("/").removesuffix(API),
+        data_docs=lake.address(f"{names.SITE}quality/index.html"), dbt_docs=lake.address(f"{names.SITE}dbt/index.html"),
+        runbook=settings.slack.runbook,
+    )  # fmt: skip
+
+
+@contextmanager
+def _airbyte(settings: Settings) -> Iterator[AirbyteClient]:
+    from blocks.secrets import MillraceCredentials, read_secret  # imports Google's integration
+
+    given = settings.airbyte
+    credentials = MillraceCredentials(project=settings.events.project, endpoint=settings.secrets.endpoint)
+    pair = [read_secret(credentials, name) for name in (given.client_id_secret, given.client_secret_secret)]
+    with AirbyteClient(given.url, *pair, timeout_s=PATIENCE_S) as client:
+        yield client
+
+
+def _prefect(since: datetime, now: datetime) -> PrefectFacts:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return ask_prefect(client, since, now)

@@ -1,0 +1,49 @@
+"""What Airbyte knows of each source's jobs, and which flow runs asked for them."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from blocks.airbyte_client import TERMINAL, AirbyteClient
+from contracts import names
+from contracts.sync import StartedSync
+from lake.store import Lake, ObjectMissing
+from status.types import RunLink, SyncStatus
+
+NEWEST = 10
+RUNNING = "running"
+
+
+def ask_airbyte(client: AirbyteClient, source: str) -> tuple[SyncStatus, ...]:
+    """The newest jobs of a source's connection, newest first."""
+    jobs = client.newest_jobs(client.connection(source)["connectionId"], NEWEST)
+    return tuple(_sync(source, job) for job in jobs)
+
+
+def _sync(source: str, job: dict[str, Any]) -> SyncStatus:
+    began = instant(job.get("createdAt") or job.get("startTime"))
+    ended = instant(job["lastUpdatedAt"]) if job["status"] in TERMINAL and job.get("lastUpdatedAt") else None
+    return SyncStatus(
+        source=source, job_id=int(job["jobId"]), status=str(job["status"]), created_at=began,
+        seconds=max(0.0, (ended - began).total_seconds()) if ended else None,
+        rows=job.get("rowsSynced"), bytes=job.get("bytesSynced"),
+    )  # fmt: skip
+
+
+def runs_of_jobs(lake: Lake, runs: Iterable[RunLink]) -> dict[tuple[str, int], RunLink]:
+    """By source and job, which of these ingest runs asked for it; a run whose sync failed has forgotten it."""
+    found: dict[tuple[str, int], RunLink] = {}
+    for run in runs:
+        try:
+            started = StartedSync.model_validate_json(lake.read(names.started_sync_path(run.id)))
+        except (ObjectMissing, ValueError):
+            continue
+        found.setdefault((started.source, started.job_id), run)
+    return found
+
+
+def instant(value: Any) -> datetime:
+    """A time of Airbyte's: a string, or seconds."""
+    if isinstance(value, int | float):
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value)
+    return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
