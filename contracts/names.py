@@ -46,6 +46,7 @@ EMPTY_MANIFESTS = "_manifests_empty/"
 RESULTS = "_results/"
 SITE = "_site/"
 STATUS_PAGE = f"{SITE}status/index.html"
+STATUS_SYNCS = f"{SITE}status/syncs.json"
 
 AUDITED = "_batches/audited"
 

@@ -20,7 +20,7 @@ from status.lineage import MartLineage, mart_lineage
 from status.prefect_runs import PrefectFacts
 from status.steps import steps
 from status.streams import Facts, by_stream, stream_status, waiting
-from status.syncs import RUNNING, ask_airbyte, runs_of_jobs
+from status.syncs import RUNNING, ask_airbyte, recall, runs_of_jobs
 from status.troubles import link, newest_troubles, run_url
 from status.types import (
     GateRun,
@@ -42,6 +42,7 @@ from warehouse.port import Warehouse
 KINDS = ("merged", "published")
 DAYS = 7.0
 INGESTS = 10
+STILL_NEWS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def collect(places: Places, now: datetime, days: float = DAYS, own: str = "") ->
         working=frozenset(r.stream for r in known.values() if r.flow == "merge" and r.living and r.id != own),
         seconds={r.id: r.seconds for r in known.values() if r.flow == "merge" and r.ended},
     )  # fmt: skip
-    sources = tuple(_sources(places, ask, prefect, troubles))
+    sources = tuple(_sources(places, ask, prefect, troubles, now))
     streams = tuple(stream_status(contract, facts) for contract in places.streams)
     return _status(places, ask, facts, sources, streams, _publications(ledger, run), quality, prefect)
 
@@ -132,7 +133,7 @@ def _pending(places: Places, ask: Asker, facts: Facts) -> dict[str, Pending | No
 
 
 def _sources(
-    places: Places, ask: Asker, prefect: PrefectFacts | None, troubles: Mapping[str, Trouble]
+    places: Places, ask: Asker, prefect: PrefectFacts | None, troubles: Mapping[str, Trouble], now: datetime
 ) -> Iterable[SourceStatus]:
     ingests = [link(run, places.links.prefect) for run in (prefect.of("ingest") if prefect else [])][:INGESTS]
     asked = ask("lake", lambda: runs_of_jobs(places.lake, ingests)) or {}
@@ -141,16 +142,29 @@ def _sources(
         with places.airbyte() as client:
             return {source: ask_airbyte(client, source) for source in places.sources}
 
-    found = ask("airbyte", jobs)
+    told, as_of = _told(ask, jobs, places.lake, now)
     for contract in places.sources.values():
-        syncs = None if found is None else found[contract.source]
+        syncs = told.get(contract.source)
         trouble = troubles.get(f"ingest {contract.source}")
         if syncs is not None:
-            syncs = tuple(s.model_copy(update={"run": asked.get((s.source, s.job_id))}) for s in syncs)
+            syncs = tuple(s.model_copy(update={"run": asked.get((s.source, s.job_id), s.run)}) for s in syncs)
         yield SourceStatus(
             source=contract.source, description=contract.description, health=_source_health(syncs, trouble),
-            syncs=syncs, trouble=trouble,
+            syncs=syncs, as_of=as_of, trouble=trouble,
         )  # fmt: skip
+
+
+def _told(
+    ask: Asker, jobs: Callable[[], dict[str, tuple[SyncStatus, ...]]], lake: Lake, now: datetime
+) -> tuple[Mapping[str, tuple[SyncStatus, ...]], datetime | None]:
+    """Syncs by source, and when Airbyte told them if it was not now: it may be away, or not for this run to ask."""
+    away = Asker()
+    if (told := away("airbyte", jobs)) is not None:
+        return told, None
+    known = Asker()("airbyte", lambda: recall(lake))
+    if known is None or now - known.at > STILL_NEWS:
+        ask.unknown += away.unknown
+    return (known.syncs, known.at) if known else ({}, None)
 
 
 def _source_health(syncs: tuple[SyncStatus, ...] | None, trouble: Trouble | None) -> Health:

@@ -148,12 +148,16 @@ class SyncStatus(Frozen):
 
 
 class SourceStatus(Frozen):
-    """One source with its newest syncs, newest first; None when Airbyte could not be asked."""
+    """One source with its newest syncs, newest first; None when Airbyte could not be asked.
+
+    `as_of`: when Airbyte told them, if it was another run that asked.
+    """
 
     source: str
     description: str = ""
     health: Health
     syncs: tuple[SyncStatus, ...] | None = None
+    as_of: datetime | None = None
     trouble: Trouble | None = None
 
 

@@ -20,7 +20,8 @@ from status.lineage import mart_lineage
 from status.page import render
 from status.prefect_runs import TaskTook
 from status.publish import asked_at, publish_page
-from status.types import Status
+from status.syncs import remember
+from status.types import SourceStatus, Status, SyncStatus
 from tests.integration.merging import NOON, Merging, contract, upsert
 from tests.integration.status_place import NOW, UI, StatusPlace, away, merge_some, run
 from warehouse.lock import held
@@ -97,6 +98,21 @@ def test_whoever_is_away_is_unknown_and_the_rest_is_shown(place: StatusPlace) ->
     assert (by_key["source"].health, by_key["events"].health, by_key["merge"].health) == ("unknown", "unknown", "look")
     assert "nobody answers" in render(status)
     assert Status.model_validate_json(status.model_dump_json()) == status
+
+
+def test_a_run_that_may_not_ask_airbyte_shows_what_another_was_told(place: StatusPlace) -> None:
+    sync = SyncStatus(source="shop", job_id=4, status="succeeded", created_at=NOON, rows=7)
+    source = SourceStatus(source="shop", health="good", syncs=(sync,))
+    remember(place.merging.lake, empty(NOW - timedelta(minutes=9)).model_copy(update={"sources": (source,)}))
+    status = place.status()
+    (shown,) = status.sources
+    assert (shown.syncs, shown.as_of, shown.health) == ((sync,), NOW - timedelta(minutes=9), "good")
+    assert status.unknown == ()
+    assert "As Airbyte told it on 01 Jan, 12:51" in render(status)
+    old = place.status(NOW + timedelta(hours=2))
+    assert (old.sources[0].syncs, [u.what for u in old.unknown]) == ((sync,), ["airbyte"])
+    remember(place.merging.lake, status)
+    assert place.status().sources[0].as_of == NOW - timedelta(minutes=9), "what was only recalled is not news"
 
 
 def test_a_warehouse_that_another_holds_is_unknown(lake: Lake, tmp_path: Path) -> None:
