@@ -11,7 +11,7 @@ from tasks.document_marts import document_marts
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
 from tasks.refuse import Refusal, refused
-from tasks.say_done import many, say_done
+from tasks.say_done import many, say_about, say_done
 from tasks.show_status import show_failure, show_status
 from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
@@ -36,6 +36,7 @@ def model(full: bool = False) -> int | Refusal:
             if not acquired:
                 break
             try:
+                say_about(*work.streams)
                 built = build_candidates(work)
                 validate_candidates(built)
             except QualityFailed as why:

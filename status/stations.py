@@ -121,7 +121,7 @@ def marts_station(
     return Station(
         key="marts", title="Marts", health=health, note=note, url=links.dbt_docs,
         figures=(
-            Figure(label=f"in {len(marts)} marts" if marts is not None else "rows", unit="rows",
+            Figure(label="rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts", unit="rows",
                    value=sum(m.rows for m in marts) if marts is not None else None),
             Figure(label="ago", value=age, unit="seconds"),
         ),

@@ -3,7 +3,7 @@
 import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from contracts import names, schema
 from contracts.batch import Balance
+from contracts.dead_letters import Topic
 from contracts.errors import BalanceError, ContractError, UnknownStream
 from contracts.events import IngestRequested, WarehouseMerged, attributes
 from contracts.landing import LandedObject, LandingManifest
@@ -101,6 +102,10 @@ def changed(path: str, value: object) -> str:
         ("colour", "red", "colour: Extra"),
     ],
 )
+def test_topics_are_choices_of_the_flow_that_deals_with_dead_letters() -> None:
+    assert get_args(Topic) == names.TOPICS
+
+
 def test_a_refusal_names_file_stream_and_field(path: str, value: object, where: str) -> None:
     with pytest.raises(ContractError, match=f"(?s)^shop.yaml: .*{where}"):
         parse_source(changed(path, value), "shop.yaml")
