@@ -117,11 +117,12 @@ def marts_station(
     """Published rows, how old they are, and merges that they lack."""
     age = max(0.0, (now - publications[0].at).total_seconds()) if publications else None
     health: Health = "unknown" if marts is None else "working" if waits else "good"
+    named = "rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts"
     note = f"{waits} merged {'batch is' if waits == 1 else 'batches are'} not in the marts yet." if waits else ""
     return Station(
         key="marts", title="Marts", health=health, note=note, url=links.dbt_docs,
         figures=(
-            Figure(label="rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts", unit="rows",
+            Figure(label=named, unit="rows",
                    value=sum(m.rows for m in marts) if marts is not None else None),
             Figure(label="ago", value=age, unit="seconds"),
         ),

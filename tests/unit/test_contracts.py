@@ -102,10 +102,6 @@ def changed(path: str, value: object) -> str:
         ("colour", "red", "colour: Extra"),
     ],
 )
-def test_topics_are_choices_of_the_flow_that_deals_with_dead_letters() -> None:
-    assert get_args(Topic) == names.TOPICS
-
-
 def test_a_refusal_names_file_stream_and_field(path: str, value: object, where: str) -> None:
     with pytest.raises(ContractError, match=f"(?s)^shop.yaml: .*{where}"):
         parse_source(changed(path, value), "shop.yaml")
@@ -330,3 +326,7 @@ def test_attributes_of_a_message_are_its_scalars_as_text() -> None:
 def test_a_quality_result_reads_as_one_line() -> None:
     result = QualityResult(suite="m", column="id", expectation="expect_unique", success=False, observed="2 of 3 rows")
     assert str(result) == "m.id: expect_unique, saw 2 of 3 rows"
+
+
+def test_topics_are_choices_of_the_flow_that_deals_with_dead_letters() -> None:
+    assert get_args(Topic) == names.TOPICS
