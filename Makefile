@@ -17,7 +17,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status test test-long test-bigquery test-kubernetes chaos check deploy deploy-check format bench
+.PHONY: help setup run up down status doctor test test-long test-bigquery test-kubernetes chaos check deploy deploy-check format bench
 .PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
@@ -33,16 +33,19 @@ $(VENV)/ready: requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 run: $(VENV)/ready ## take real data through all steps and check every figure; ARGS="--days 3 --exit"
-	@$(BIN)/python -m local run $(ARGS)
+	@$(BIN)/millrace --state $(CURDIR)/.millrace run $(ARGS)
 
 up: $(VENV)/ready ## start the stack and leave it running
-	@$(BIN)/python -m local up
+	@$(BIN)/millrace --state $(CURDIR)/.millrace up
 
 down: $(VENV)/ready ## end the stack; its data stays
-	@$(BIN)/python -m local down
+	@$(BIN)/millrace --state $(CURDIR)/.millrace down
 
-status: $(VENV)/ready ## what runs, and where
-	@$(BIN)/python -m local status
+status: $(VENV)/ready ## what runs, and how each stream is; ARGS=--json
+	@$(BIN)/millrace --state $(CURDIR)/.millrace status $(ARGS)
+
+doctor: $(VENV)/ready ## what is wrong with the set-up, and the command that mends it
+	@$(BIN)/millrace --state $(CURDIR)/.millrace doctor $(ARGS)
 
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 	@$(BIN)/python -m pytest $(ARGS)
@@ -63,6 +66,7 @@ deploy: ENV ?= gcp
 deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
 	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m blocks.pools $(DRY) \
 		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m blocks.register; fi \
+		&& $(BIN)/python -m automations check \
 		&& $(BIN)/python -m blocks.deploy $(DRY) && $(BIN)/python -m automations apply $(DRY)
 
 deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
@@ -71,12 +75,13 @@ deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes with
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000
 chaos: STRANGERS ?= 10000
-chaos: $(VENV)/ready ## thousands of random schedules with crashes, 10,000 forged pushes; SEED=… repeats one, SCHEDULES=2000
+chaos: $(VENV)/ready ## random merges with crashes, forged pushes, lost events, kills of every part; SEED=… repeats one, SCHEDULES=2000
 	@mkdir -p .millrace && echo "MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES)" | tee -a .millrace/chaos.log
 	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
 		tests/integration/test_merge_oracle.py $(ARGS)
 	@MILLRACE_STRANGERS=$(STRANGERS) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 \
 		tests/integration/test_gateway_load.py -k strangers
+	@MILLRACE_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 tests/chaos
 
 check: $(VENV)/ready ## lint, types, import rules, what follows from the contracts
 	@$(BIN)/ruff check .

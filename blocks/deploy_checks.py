@@ -71,6 +71,25 @@ def check_blocks(client: SyncPrefectClient) -> None:
         raise SettingsError(f"Prefect has no block {', '.join(missing)}; run `python -m blocks.register`")
 
 
+def outdated_blocks(client: SyncPrefectClient, settings: Settings) -> list[str]:
+    """What blocks say otherwise than the settings do: addresses that moved since they were registered."""
+    lake, warehouse, events = settings.lake, settings.warehouse, settings.events
+    wanted = {
+        ("millrace-lake", names.LAKE): {"url": lake.url, "endpoint": lake.endpoint},
+        ("millrace-results", names.RESULTS): {"url": lake.url, "endpoint": lake.endpoint},
+        ("millrace-warehouse", names.WAREHOUSE): {"url": warehouse.url, "marts_url": warehouse.marts_url},
+        ("millrace-event-bus", names.EVENT_BUS): {"project": events.project, "endpoint": events.endpoint},
+        ("millrace-airbyte", names.AIRBYTE): {"url": settings.airbyte.url},
+    }
+    found = {key: client.read_block_document_by_name(key[1], key[0]).data for key in wanted}
+    return [
+        f"block {kind}/{name}: {field} is {found[kind, name].get(field)!r}, and the settings say {value!r}"
+        for (kind, name), fields in wanted.items()
+        for field, value in fields.items()
+        if found[kind, name].get(field) != value
+    ]
+
+
 def _has_block(client: SyncPrefectClient, kind: str, name: str) -> bool:
     try:
         client.read_block_document_by_name(name, kind)

@@ -87,18 +87,35 @@ def secret_names(settings: Settings, sources: Iterable[SourceContract]) -> dict[
     used = dict.fromkeys(HMAC, "Airbyte, for the lake")
     used |= {name: f"Airbyte, for {source.source}" for source in sources for name in source.connector.secrets}
     used |= dict.fromkeys((settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret), "Airbyte's API")
+    if settings.gateway.airbyte_token_secret:
+        used[settings.gateway.airbyte_token_secret] = "the gateway, in the address of Airbyte's webhook"
     return used | {settings.slack.url_secret: "Slack"}
 
 
+def slots(sources: Iterable[SourceContract]) -> list[str]:
+    """Names of the concurrency limits: one per stream, and one for the model."""
+    return [MODEL_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
+
+
+def missing_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
+    """Slots that have no limit."""
+    return [name for name in slots(sources) if not _has_limit(client, name)]
+
+
+def _has_limit(client: SyncPrefectClient, name: str) -> bool:
+    try:
+        client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        return False
+    return True
+
+
 def register_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
-    """Make one concurrency limit of 1 per stream, and one for the model."""
-    limits = [MODEL_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
-    for name in limits:
-        try:
-            client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-    return limits
+    """Make a concurrency limit of 1 of each slot that has none; returns all slots."""
+    sources = list(sources)
+    for name in missing_limits(client, sources):
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+    return slots(sources)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from pydantic import Field
 from events.bus import EventBus
 from events.dead_letters import DeadLetters
 from warehouse.port import Warehouse, open_warehouse
+from warehouse.reader import Read, reader_of
 
 
 class MillraceWarehouse(Block):
@@ -28,6 +29,10 @@ class MillraceWarehouse(Block):
             self.url, self.marts_url, self.lock_timeout_s, self.keep_candidates_days,
             endpoint=self.endpoint, max_bytes_billed=self.max_bytes_billed,
         )  # fmt: skip
+
+    def open_marts(self) -> Read:
+        """What readers of the marts see: a function that answers queries over them."""
+        return reader_of(self.url, self.marts_url, endpoint=self.endpoint, max_bytes_billed=self.max_bytes_billed)
 
 
 class MillraceEventBus(Block):

@@ -8,6 +8,7 @@ from contracts.errors import QualityFailed
 from tasks.announce_marts import announce_marts
 from tasks.build_candidates import build_candidates
 from tasks.document_marts import document_marts
+from tasks.draw_dashboards import draw_dashboards
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
 from tasks.refuse import Refusal, refused
@@ -48,5 +49,6 @@ def model(full: bool = False) -> int | Refusal:
             say_done(many(batches, "batch"), many(len(marts), "mart"), many(sum(marts.values()), "row"))
     announce_marts()
     if batches:
+        draw_dashboards(return_state=True)  # missing pictures hold nothing back
         show_status()
     return batches

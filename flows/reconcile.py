@@ -7,7 +7,6 @@ from contracts.names import TOPICS
 from tasks.announce_merges import announce_merges
 from tasks.attempt import Attempts
 from tasks.audit import is_audit_due, note_audit
-from tasks.count_dead_letters import count_dead_letters
 from tasks.find_orphans import find_orphans
 from tasks.find_under_way import find_under_way
 from tasks.find_unlanded import find_unlanded
@@ -22,6 +21,7 @@ from tasks.show_status import show_failure, show_status
 from tasks.source import wanted_sources
 from tasks.start_flows import await_runs, start_merges, start_model, streams_of
 from tasks.tell import tell_failure, tell_recovery
+from tasks.tend_dead_letters import tend_dead_letters
 
 
 @flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE,
@@ -48,7 +48,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     found += syncs + unmerged + attempt(announce_merges, source, under_way, dry_run)
     unpublished = [] if under_way.model else attempt(find_unpublished)
     found += unpublished + attempt(find_orphans, source)
-    found += [letters for topic in TOPICS for letters in attempt(count_dead_letters, topic)]
+    found += [letters for topic in TOPICS for letters in attempt(tend_dead_letters, topic, dry_run)]
     found += attempt(refresh_slack, dry_run)
     attempt(report_freshness, source)
     if not dry_run:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
-from urllib.parse import quote
 
 from google.api_core.exceptions import NotFound, PreconditionFailed, RetryError, ServerError, TooManyRequests
 from google.auth.credentials import AnonymousCredentials
@@ -12,10 +11,9 @@ from requests.exceptions import ConnectionError as NotConnected
 from requests.exceptions import Timeout
 
 from contracts.errors import ServiceUnavailable
-from lake.store import ObjectExists, ObjectInfo, ObjectMissing
+from lake.store import ObjectExists, ObjectInfo, ObjectMissing, address_of
 
 RANGE_BYTES = 1 << 20
-BROWSER = "https://storage.cloud.google.com"  # asks who you are, and IAM whether you may
 UNREACHABLE = (ServerError, TooManyRequests, RetryError, NotConnected, Timeout)
 
 
@@ -69,7 +67,7 @@ class GcsLake:
 
     def address(self, name: str) -> str:
         """Address at which a person with the right opens an object in a browser."""
-        return f"{self.endpoint or BROWSER}/{self._name}/{quote(name)}"
+        return address_of(self.url, self.endpoint, name)
 
     def _upload(
         self, name: str, data: bytes, content_type: str, if_generation_match: int | None,
@@ -116,6 +114,13 @@ class GcsLake:
                 self._bucket.blob(name).delete(if_generation_match=generation)
         except (NotFound, PreconditionFailed):
             return
+
+    def announced(self) -> set[tuple[str, str]]:
+        """Topics on which the bucket announces new objects, each with the prefix of their names. Raises NotFound."""
+        with self._reaching("its notifications"):
+            found = list(self._bucket.list_notifications())
+        created = [n for n in found if not n.event_types or "OBJECT_FINALIZE" in n.event_types]
+        return {(str(n.topic_name), str(n.blob_name_prefix or "")) for n in created}
 
     @contextmanager
     def _reaching(self, name: str) -> Iterator[None]:

@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, Protocol
+from urllib.parse import quote
 
 from contracts.errors import Fatal, SettingsError
+
+BROWSER = "https://storage.cloud.google.com"  # asks for a Google account that may read the bucket
 
 
 class ObjectMissing(Fatal):
@@ -76,6 +79,11 @@ class Lake(Protocol):
     def delete(self, name: str, generation: int | None = None) -> None:
         """Delete an object; nothing happens when it, or that generation, is gone."""
         ...
+
+
+def address_of(url: str, endpoint: str, name: str) -> str:
+    """Address at which a person with the right opens an object of a lake in a browser."""
+    return f"{endpoint or BROWSER}/{url.removeprefix('gs://')}/{quote(name)}"
 
 
 def open_lake(url: str, endpoint: str = "") -> Lake:

@@ -15,6 +15,7 @@ from local.stack.supervisor import StackError, answers
 from local.stack.up import down, up
 
 DEFAULT_STATE = ROOT / ".millrace"
+TOLD = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "MILLRACE_STATE", "NO_PROXY", "no_proxy")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--exit", action="store_true", help="end the stack when done, instead of staying up until Ctrl-C")
     commands.add_parser("up", help="start the stack and leave it running")
     commands.add_parser("down", help="end the stack; its data stays")
-    commands.add_parser("status", help="say what runs, and where")
+    told = commands.add_parser("status", help="say what runs, and where")
+    told.add_argument("--json", action="store_true", help="one JSON document")
     commands.add_parser("env", help='print what a terminal needs for the platform\'s commands: eval "$(… env)"')
     return made
 
@@ -38,27 +40,45 @@ def _days(text: str) -> int:
     return int(text)
 
 
-def status(state: Path, say: Say) -> int:
+def status(state: Path, say: Say, *, as_json: bool = False) -> int:
     """Print every server with its address and whether it answers; 3 when the stack is down."""
     if not is_held(state):
-        say(f"the stack is down (state in {state}); `make up` starts it")
-        return 3
+        return is_down(state)
     place = load_place(state)
     pids = json.loads((state / "pids.json").read_text())
-    for name, port in sorted(place.ports.items()):
-        answering = "answers" if answers(f"tcp://127.0.0.1:{port}") else "DOES NOT ANSWER"
-        say(f"  {name:<10} 127.0.0.1:{port:<6} {answering}, process {pids.get(name, 'unknown')}")
-    say(f"  {'worker':<10} {'':<16} process {pids.get('worker', 'unknown')}")
+    ports = {**dict(sorted(place.ports.items())), "worker": None}
+    found = [
+        {
+            "server": name, "address": f"127.0.0.1:{port}" if port else "", "pid": pids.get(name),
+            "answers": answers(f"tcp://127.0.0.1:{port}") if port else name in pids,
+            "log": str(state / "logs" / f"{name}.log"),
+        }
+        for name, port in ports.items()
+    ]  # fmt: skip
+    if as_json:
+        say(json.dumps(found, indent=1))
+        return 0
+    for one in found:
+        answering = "answers" if one["answers"] else "DOES NOT ANSWER"
+        say(f"  {one['server']:<10} {one['address']:<16} {answering}, process {one['pid'] or 'unknown'}")
     say(f"  the status page: {place.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
     return 0
 
 
+def is_down(state: Path) -> int:
+    """Say so on standard error, and what to do; 3."""
+    print(f"the stack is down (state in {state}); `make up` starts it", file=sys.stderr)
+    return 3
+
+
 def environment(state: Path, say: Say) -> int:
-    """Print the stack's addresses as a shell takes them."""
+    """Print the stack's addresses as a shell takes them; 3 when it is down."""
+    if not is_held(state):
+        return is_down(state)
     place = load_place(state)
-    servers = {"PUBSUB_EMULATOR_HOST": place.grpc("pubsub"), "STORAGE_EMULATOR_HOST": place.http("storage")}
-    for name, value in (place.settings() | place.prefect() | servers).items():
-        say(f"export {name}={shlex.quote(value)}")
+    found = place.environment()
+    for name in (*place.settings(), *place.prefect(), *TOLD):
+        say(f"export {name}={shlex.quote(found[name])}")
     return 0
 
 
@@ -81,7 +101,7 @@ def main() -> int:
             return 0
         if options.command == "env":
             return environment(state, say)
-        return status(state, say)
+        return status(state, say, as_json=options.json)
     except (StackError, MillraceError) as error:
         say.error(str(error))
         return 1

@@ -49,6 +49,7 @@ def links(settings: Settings, lake: Lake) -> Links:
         page=lake.address(names.STATUS_PAGE), prefect=(PREFECT_UI_URL.value() or "").rstrip("/"),
         airbyte=settings.airbyte.url.removesuffix("/").removesuffix(API),
         data_docs=lake.address(f"{names.SITE}quality/index.html"), dbt_docs=lake.address(f"{names.SITE}dbt/index.html"),
+        dashboards=lake.address(f"{names.SITE}dashboards/index.html"),
         runbook=settings.slack.runbook,
     )  # fmt: skip
 

@@ -219,6 +219,7 @@ class Links(Frozen):
     airbyte: str = ""
     data_docs: str = ""
     dbt_docs: str = ""
+    dashboards: str = ""
     runbook: str = ""
 
 

@@ -9,6 +9,7 @@ from events.bus import EventBus
 from events.dead_letters import DeadLetters
 from lake.store import Lake
 from warehouse.port import Warehouse
+from warehouse.reader import Read
 
 if TYPE_CHECKING:
     from blocks import MillraceAirbyte
@@ -22,6 +23,11 @@ def open_lake() -> Lake:
 def open_warehouse() -> Warehouse:
     """The warehouse."""
     return registered(MillraceWarehouse, block_names.WAREHOUSE).open()
+
+
+def open_marts() -> Read:
+    """The published marts, as readers see them."""
+    return registered(MillraceWarehouse, block_names.WAREHOUSE).open_marts()
 
 
 def open_bus() -> EventBus:

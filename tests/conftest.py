@@ -19,7 +19,7 @@ from tests.servers import server
 
 STACK = "tests/e2e/"
 FLOWS = "tests/integration/flows/"  # a file goes on with what the one before it left
-FIRST = ("test_make_run.py", "test_way.py")  # the others land rows that the demo does not have
+FIRST = ("test_make_run.py", "test_way.py", "test_webhook.py")  # the others land rows that the demo does not have
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

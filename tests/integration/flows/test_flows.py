@@ -1,7 +1,9 @@
 """The four flows, run in this process against real servers: what they land, merge, publish, announce and find."""
 
+import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +37,7 @@ from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
 from tests.proxy import Proxy
 from tests.servers import wait_until
 
-NOWHERE = "XXX"
+NOWHERE, DASHBOARDS = "XXX", f"{names.SITE}dashboards/"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,28 @@ def test_marts_whose_run_died_before_it_announced_them_are_announced_by_the_next
     assert message["batches"] == 1
     assert unannounced(place.ledger()) is None
     assert [e.batch_id for e in place.ledger("announced")].count("candidate_of_the_dead") == 1
+
+
+def test_charts_of_what_was_published_are_in_the_lake(place: FlowsPlace, published: Ran) -> None:
+    there = {info.name.removeprefix(DASHBOARDS) for info in place.lake.list(DASHBOARDS)}
+    assert there >= {"index.html", "board.light.svg", "board.dark.svg", "board.csv", "board.json", "routes.light.svg"}
+    board = json.loads(place.lake.read(f"{DASHBOARDS}board.json"))
+    newest = "(SELECT max(flight_date) FROM marts.fct_flights WHERE departed_at IS NOT NULL)"
+    ((flights,),) = place.marts(f"SELECT count(*) FROM marts.fct_flights WHERE flight_date = {newest}")
+    assert len(board) == flights > 0
+
+
+def test_a_run_whose_charts_can_not_be_drawn_is_a_good_one(
+    place: FlowsPlace, published: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = place.lake.stat(f"{DASHBOARDS}index.html")
+    land(place.lake, parquet([airline("ZD", "drawn by nobody")]))
+    assert merge(SOURCE, "airlines") == 1
+    monkeypatch.setattr("dashboards.boards.QUERIES", tmp_path)  # the queries are gone
+    ran = place.run(model)
+    assert (ran.state.is_completed(), ran.result) == (True, 1)
+    assert place.marts("SELECT count(*) FROM marts.dim_airline WHERE carrier = 'ZD'") == [(1,)]
+    assert place.lake.stat(f"{DASHBOARDS}index.html") == before
 
 
 def test_results_are_kept_in_the_lake_but_for_what_must_be_asked_anew(

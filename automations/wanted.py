@@ -1,0 +1,29 @@
+"""The automations that the server should have: those of this folder, filled with the place's values."""
+
+import os
+from pathlib import Path
+
+from prefect.automations import Automation
+from prefect.client.orchestration import SyncPrefectClient
+
+from automations.apply import load, load_streams, slack_document
+from blocks.names import SLACK
+from contracts.source import load_sources
+from settings import load_settings
+from settings.tree import ROOT
+
+DIRECTORY = Path(__file__).parent
+
+
+def wanted_automations(client: SyncPrefectClient, directory: Path = DIRECTORY) -> list[Automation]:
+    """All of a folder, and those for each stream.
+
+    Raises:
+        SettingsError: a file is wrong, or the block through which Slack is told is missing.
+    """
+    settings, sources = load_settings().slack, load_sources(ROOT / "sources")
+    ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    values = {"slack": slack_document(client, SLACK), "ui": ui, "runbook": settings.runbook,
+              "published_every_s": str(settings.published_every_s)}  # fmt: skip
+    streams = [stream for source in sources.values() for stream in source.streams.values()]
+    return load(directory, values) + load_streams(directory / "streams", values, streams)

@@ -1,0 +1,71 @@
+"""Starts a flow by its deployment and tells how it ended."""
+
+import json
+import os
+from time import sleep
+from typing import Any
+
+import typer
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from cli import codes, show
+from contracts.errors import EventRefused, SettingsError
+
+REFUSED = (409, 422)
+POLL_S = 1.0
+
+
+def run_flow(flow: str, given: dict[str, Any], *, wait: bool) -> None:
+    """Start a flow and show its address; with `wait` also how it ended, and exit with 1 when it did not complete.
+
+    Raises:
+        SettingsError: no such flow is deployed.
+        EventRefused: it does not take these parameters.
+    """
+    ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    run = _start(flow, given)
+    show.line(f"{run.name}: {ui}/runs/flow-run/{run.id}", "soft")
+    if not wait:
+        return
+    state = _ended(run.id)
+    name = str(state.name) if state else "unknown"
+    completed = state is not None and state.is_completed()
+    message = f": {' '.join(state.message.split())}" if state and state.message else ""
+    show.line(f"{run.name} {name.lower()}{message}", "good" if completed else "bad")
+    if not completed:
+        show.error(f"the run did not complete; `prefect flow-run logs {run.id}` and the page above say why")
+        raise typer.Exit(codes.WRONG)
+
+
+def _start(flow: str, given: dict[str, Any]) -> Any:
+    try:
+        return run_deployment(f"{flow}/{flow}", parameters=given, timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        raise SettingsError(f"no flow {flow!r} is deployed; there are {', '.join(_deployed())}") from None
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code in REFUSED:
+            why = _why(error)
+            raise EventRefused(f"{flow} does not take {json.dumps(given)}: {why}") from None
+        raise
+
+
+def _why(error: PrefectHTTPStatusError) -> str:
+    try:
+        return str(error.response.json().get("detail") or error.response.text)
+    except ValueError:
+        return str(error.response.text)
+
+
+def _deployed() -> list[str]:
+    with get_client(sync_client=True) as client:
+        return sorted(d.name for d in client.read_deployments()) or ["none: `millrace mend deployments`"]
+
+
+def _ended(run_id: Any) -> Any:
+    """The state in which a run ended; waits for it."""
+    with get_client(sync_client=True) as client:
+        while (state := client.read_flow_run(run_id).state) is None or not state.is_final():
+            sleep(POLL_S)
+    return state

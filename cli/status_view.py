@@ -1,0 +1,104 @@
+"""The status of the platform in, lines and tables for a terminal out; figures are those of the status page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cli import show
+from status.types import Figure, Health, Station, Status, StreamStatus, Trouble
+
+MARKS: dict[Health, str] = {"good": "✓", "working": "…", "look": "!", "bad": "✗", "unknown": "?"}
+KINDS: dict[Health, str] = {"good": "good", "working": "", "look": "warn", "bad": "bad", "unknown": "soft"}
+TROUBLES = 8
+STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+def view(status: Status, servers: list[dict[str, Any]]) -> None:
+    """Print all of it."""
+    show.line(f"{MARKS[status.health]} {status.headline}", KINDS[status.health])
+    show.line("")
+    for station in status.stations:
+        show.line(_station(station), KINDS[station.health])
+    show.line("")
+    columns = ("", "stream", "newest", "promised", "merged", "superseded", "stale", "quarantined", "waits", "refused")
+    show.table(columns, (_stream(stream) for stream in status.streams), _colours(status))
+    if status.publications:
+        newest = status.publications[0]
+        marts = f"{len(status.marts)} marts, {sum(m.rows for m in status.marts):,} rows" if status.marts else "marts"
+        show.line(f"{marts}; published {newest.at:%Y-%m-%d %H:%M} UTC from {newest.batches} batches", "soft")
+    _troubles(status)
+    for missing in status.unknown:
+        show.line(f"? {missing.what} could not be asked: {missing.why}", "warn")
+    show.line("")
+    for one in servers:
+        answering = "" if one["answers"] else "does not answer; see `millrace doctor`"
+        show.line(f"{one['server']:<10} {one['address']:<16} {answering}".rstrip(), "bad" if answering else "soft")
+    if status.links.page:
+        show.line(f"{'the page':<10} {status.links.page}", "soft")
+
+
+def _station(station: Station) -> str:
+    figures = ", ".join(figure(one) for one in station.figures)
+    return f"{MARKS[station.health]} {station.title:<18} {figures}{f' – {station.note}' if station.note else ''}"
+
+
+def figure(one: Figure) -> str:
+    """A figure with its label: `rows landed 6,645`, `–` when it could not be asked for."""
+    if one.value is None:
+        return f"{one.label} –"
+    if one.unit == "seconds":
+        return f"{one.label} {duration(one.value)}"
+    if one.unit == "bytes":
+        return f"{one.label} {size(one.value)}"
+    return f"{one.label} {one.value:,.0f}"
+
+
+def _stream(stream: StreamStatus) -> Iterator[Any]:
+    age, limit, rows = stream.freshness.age_s, stream.freshness.limit_s, stream.balance
+    yield MARKS[stream.health]
+    yield stream.id
+    yield "never" if age is None else f"{duration(age)} ago"
+    yield "" if limit is None else f"within {duration(limit)}"
+    for count in (rows.merged, rows.superseded, rows.stale, rows.quarantined):
+        yield f"{count:,}"
+    yield "–" if stream.pending is None else f"{stream.pending.landings:,} landings" if stream.pending.landings else "0"
+    yield "–" if stream.quarantine is None else f"{len(stream.quarantine):,} files" if stream.quarantine else "0"
+
+
+def _colours(status: Status) -> dict[str, str]:
+    return {MARKS[stream.health]: KINDS[stream.health] for stream in status.streams}
+
+
+def _troubles(status: Status) -> None:
+    living = [trouble for trouble in status.troubles if not trouble.over]
+    for trouble in living[:TROUBLES]:
+        show.line("")
+        show.line(f"✗ {trouble.at:%Y-%m-%d %H:%M} {trouble.sentence}", "bad")
+        for text in _ways_out(trouble):
+            show.line(f"  {text}")
+    if len(living) > TROUBLES:
+        show.line(f"and {len(living) - TROUBLES} more; `millrace status --json` has all", "soft")
+
+
+def _ways_out(trouble: Trouble) -> Iterator[str]:
+    if trouble.command:
+        yield trouble.command
+    for link in (trouble.run.url if trouble.run else "", trouble.runbook):
+        if link:
+            yield link
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `2 d`."""
+    for length, unit in STEPS:
+        if seconds >= length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
+
+
+def size(count: float) -> str:
+    """`812 B`, `3.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"

@@ -1,0 +1,89 @@
+"""The dashboards: of each its query, its chart, its sentence and its table; pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dashboards.flights import FEW, told
+from dashboards.page import Row, Table
+
+QUERIES = Path(__file__).with_name("queries")
+
+
+@dataclass(frozen=True)
+class Board:
+    """One chart; `prepare` readies the rows of the query, `say` tells what they show, `columns` are the table's."""
+
+    name: str
+    title: str
+    say: Callable[[list[Row]], str]
+    columns: dict[str, str]
+    prepare: Callable[[list[Row]], list[Row]] = lambda rows: rows
+
+    @property
+    def sql(self) -> str:
+        """The query, over `marts.<table>`."""
+        return (QUERIES / f"{self.name}.sql").read_text()
+
+    def table(self, rows: list[Row]) -> Table:
+        """The rows as people read them."""
+        return Table(tuple(self.columns.values()), [tuple(row[name] for name in self.columns) for row in rows])
+
+
+def _punctuality(rows: list[Row]) -> str:
+    enough = [row for row in rows if row["landed"] >= FEW] or rows
+    worst, best = enough[0], enough[-1]
+    return (
+        f"{worst['airline']} is late most often ({worst['late_share']:.0%} of {worst['landed']:,} landings),"
+        f" {best['airline']} least ({best['late_share']:.0%} of {best['landed']:,}). Paler: fewer than {FEW} landings."
+    )
+
+
+def _routes(rows: list[Row]) -> str:
+    worst = rows[0]
+    return (
+        f"From {worst['origin']} to {worst['dest_name']} flights arrive {worst['avg_arr_delay']:.0f} minutes late on"
+        " average; only routes with five landings or more are shown."
+    )
+
+
+def _weather(rows: list[Row]) -> str:
+    worst = max(rows, key=lambda row: row["late_share"])
+    return (
+        f"Most departures are late from {worst['origin']} in {_weather_name(worst)}: {worst['late_share']:.0%} of"
+        f" {worst['flights']:,}; the mean delay is {worst['avg_dep_delay']:.0f} minutes."
+    )
+
+
+def _weather_name(row: Row) -> str:
+    names = {"fair": "fair weather", "windy": "wind", "unknown": "weather that nobody observed"}
+    return names.get(row["weather"], str(row["weather"]).replace("_", " "))
+
+
+def _board(rows: list[Row]) -> str:
+    departed = [row for row in rows if row["dep_delay"] is not None]
+    late = sum(row["class"] in ("late", "very late") for row in departed)
+    return (
+        f"On {rows[0]['flight_date']:%A, %d %B %Y} {len(departed):,} of {len(rows):,} flights departed,"
+        f" {late:,} of them more than 15 minutes late."
+    )
+
+
+BOARDS = (
+    Board("punctuality", "Punctuality by airline", _punctuality, columns={
+        "airline": "airline", "landed": "landed", "late_arrivals": "late", "late_share": "share",
+        "cancelled": "cancelled",
+    }),
+    Board("routes", "Worst routes", _routes, columns={
+        "origin": "from", "dest": "to", "dest_name": "airport", "landed": "landed",
+        "avg_arr_delay": "mean delay, min", "worst_arr_delay": "worst, min",
+    }),
+    Board("weather", "Delay against weather", _weather, columns={
+        "origin": "from", "weather": "weather", "flights": "flights", "late_departures": "late", "late_share": "share",
+        "avg_dep_delay": "mean delay, min",
+    }),
+    Board("board", "A day's board", _board, prepare=lambda rows: [told(row) for row in rows], columns={
+        "local": "time", "origin": "from", "dest_name": "to", "airline": "airline", "flight": "flight",
+        "status": "status", "dep_delay": "departed, min", "arr_delay": "landed, min",
+    }),
+)  # fmt: skip

@@ -1,0 +1,176 @@
+"""The dashboards: figures that are those of the marts, a page that asks nobody, and marts that have nothing yet."""
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from contracts.errors import SettingsError, WarehouseRefused
+from dashboards.boards import BOARDS
+from dashboards.draw import draw
+from dashboards.flights import class_of, local_time
+from dashboards.looker import report_link
+from dashboards.page import Shown
+from local.airport_ops.expected import Row, expected_marts
+from tests.servers import ROOT
+from warehouse.reader import Read, reader_of
+
+DAYS, AT = 3, datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def marts() -> dict[str, list[Row]]:
+    """The marts after some days, computed from the original data."""
+    return expected_marts(DAYS)
+
+
+def published(file: Path, marts: dict[str, list[Row]], *, rows: bool = True) -> Read:
+    """Marts as they are published, or their tables without a row."""
+    with duckdb.connect(str(file)) as db:
+        db.execute("CREATE SCHEMA marts")
+        for name, content in marts.items():
+            db.register("given", pa.Table.from_pylist(content))
+            db.execute(f"CREATE TABLE marts.{name} AS FROM given {'' if rows else 'LIMIT 0'}")
+            db.unregister("given")
+    return reader_of("duckdb:///unused", f"duckdb:///{file}")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, marts: dict[str, list[Row]]) -> Path:
+    """The folder with everything drawn."""
+    folder = tmp_path_factory.mktemp("site")
+    draw(published(folder / "published.duckdb", marts), folder, AT)
+    return folder
+
+
+def data(site: Path, name: str) -> list[Row]:
+    return list(json.loads((site / f"{name}.json").read_text()))
+
+
+def test_shares_of_airlines_are_those_of_single_flights(site: Path, marts: dict[str, list[Row]]) -> None:
+    found = {row["carrier"]: (row["landed"], row["late_arrivals"]) for row in data(site, "punctuality")}
+    landed = [flight for flight in marts["fct_flights"] if flight["status"] == "landed"]
+    expected = {
+        carrier: (len(own), sum(flight["arr_delay"] > 15 for flight in own))
+        for carrier in {flight["carrier"] for flight in landed}
+        if (own := [flight for flight in landed if flight["carrier"] == carrier])
+    }
+    assert found == expected
+    assert [row["late_share"] for row in data(site, "punctuality")] == sorted(
+        (late / count for count, late in expected.values()), reverse=True
+    )
+
+
+def test_the_worst_routes_are_those_with_the_longest_delays(site: Path, marts: dict[str, list[Row]]) -> None:
+    known = [row for row in marts["route_delays"] if row["landed"] >= 5]
+    worst = sorted(known, key=lambda row: (-row["avg_arr_delay"], row["origin"], row["dest"]))[:15]
+    assert [(r["origin"], r["dest"]) for r in data(site, "routes")] == [(r["origin"], r["dest"]) for r in worst]
+
+
+def test_the_board_has_every_flight_of_the_newest_day_that_flew(site: Path, marts: dict[str, list[Row]]) -> None:
+    newest = max(flight["flight_date"] for flight in marts["fct_flights"] if flight["departed_at"])
+    wanted = {(f["carrier"], f["flight"], f["origin"]) for f in marts["fct_flights"] if f["flight_date"] == newest}
+    found = data(site, "board")
+    assert {(f["carrier"], f["flight"], f["origin"]) for f in found} == wanted
+    assert len(found) == len(wanted)
+    assert {f["flight_date"] for f in found} == {newest.isoformat()}
+
+
+@pytest.mark.parametrize("name", [board.name for board in BOARDS])
+def test_each_chart_is_drawn_in_both_themes_with_its_data_and_query_beside_it(site: Path, name: str) -> None:
+    rows = data(site, name)
+    with (site / f"{name}.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(rows) > 0
+    assert (site / f"{name}.sql").read_text() == (ROOT / "dashboards" / "queries" / f"{name}.sql").read_text()
+    pictures = {theme: (site / f"{name}.{theme}.svg").read_text() for theme in ("light", "dark")}
+    assert pictures["light"] != pictures["dark"]
+    for picture in pictures.values():
+        words = "".join(ET.fromstring(picture).itertext())
+        assert len(words) > 20
+    page = (site / "index.html").read_text()
+    assert f'srcset="{name}.dark.svg"' in page
+    assert f"The data as a table, {len(rows):,} rows" in page
+
+
+def test_the_figures_in_a_picture_are_those_of_its_data(site: Path) -> None:
+    words = list(ET.fromstring((site / "punctuality.light.svg").read_text()).itertext())
+    for row in data(site, "punctuality"):
+        assert f"{row['late_share']:.0%} of {row['landed']:,}" in words
+        assert row["airline"] in words
+
+
+def test_the_page_asks_no_other_server_for_anything(site: Path) -> None:
+    for file in site.glob("*.*"):
+        if file.suffix in (".html", ".svg"):
+            text = re.sub(r'xmlns(:xlink)?="[^"]+"', "", file.read_text())
+            assert re.findall(r"https?://|url\((?![\"']?#)|@import|<script", text) == [], file.name
+    page = (site / "index.html").read_text()
+    for name in re.findall(r'(?:src|srcset|href)="([^"#:]+)"', page):
+        assert name.startswith("../") or (site / name).exists(), name
+
+
+def test_words_of_the_data_are_not_read_as_markup(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
+    evil = "<script>alert(1)</script>&\"'"
+    renamed = [row | {"airline": evil} for row in marts["airline_punctuality_monthly"]]
+    draw(published(tmp_path / "p.duckdb", marts | {"airline_punctuality_monthly": renamed}), tmp_path, AT)
+    for name in ("index.html", "punctuality.light.svg"):
+        text = (tmp_path / name).read_text()
+        assert "<script>" not in text
+        assert "&lt;script&gt;" in text
+
+
+def test_marts_that_have_nothing_yet_are_told_so(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
+    shown = draw(published(tmp_path / "p.duckdb", marts, rows=False), tmp_path, AT)
+    assert shown == [Shown(name=b.name, title=b.title, sentence="", alt=f"{b.title}: ") for b in BOARDS]
+    assert (tmp_path / "index.html").read_text().count("nothing to show here yet") == len(BOARDS)
+    assert list(tmp_path.glob("*.svg")) == []
+
+
+def test_marts_that_are_not_there_or_are_others_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nothing is published at .*none\.duckdb"):
+        draw(reader_of("duckdb:///unused", f"duckdb:///{tmp_path}/none.duckdb"), tmp_path, AT)
+    assert not (tmp_path / "none.duckdb").exists()
+    duckdb.connect(str(tmp_path / "others.duckdb")).close()
+    with pytest.raises(WarehouseRefused, match="airline_punctuality_monthly"):
+        draw(reader_of("duckdb:///unused", f"duckdb:///{tmp_path}/others.duckdb"), tmp_path, AT)
+    with pytest.raises(SettingsError, match=r"marts_url is 'sqlite:///a'; expected duckdb:///<file> or bigquery://"):
+        reader_of("duckdb:///unused", "sqlite:///a")
+
+
+@pytest.mark.parametrize(
+    ("delay", "status", "called"),
+    [(None, "scheduled", "not departed"), (-3, "landed", "on time"), (15, "landed", "on time"),
+     (16, "departed", "late"), (60, "landed", "late"), (61, "landed", "very late"), (5, "diverted", "diverted")],
+)  # fmt: skip
+def test_a_flight_is_called_what_a_passenger_would_call_it(delay: int | None, status: str, called: str) -> None:
+    assert class_of({"dep_delay": delay, "status": status}) == called
+
+
+def test_times_are_those_of_the_clock_at_the_origin() -> None:
+    at = datetime(2013, 7, 1, 12, 30)
+    assert local_time(at, "America/New_York") == datetime(2013, 7, 1, 8, 30)
+    assert local_time(at.replace(tzinfo=UTC), "America/New_York") == datetime(2013, 7, 1, 8, 30)
+    assert local_time(at, None) == at
+
+
+def test_looker_studio_gets_the_same_queries() -> None:
+    asked = parse_qs(urlsplit(report_link("bigquery://my-project/marts")).query)
+    for place, board in enumerate(BOARDS):
+        (sql,) = asked[f"ds.ds{place}.sql"]
+        assert sql.replace("`my-project`.`marts`.", "marts.") == board.sql
+        assert "`my-project`.`marts`." in sql
+        assert asked[f"ds.ds{place}.projectId"] == ["my-project"]
+    with pytest.raises(SettingsError, match="Looker Studio reads BigQuery"):
+        report_link("duckdb:///a")
+
+
+def test_the_page_about_dashboards_shows_the_same_queries() -> None:
+    shown = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "dashboards.md").read_text(), re.S)
+    assert shown == [board.sql for board in BOARDS]
