@@ -50,5 +50,5 @@ def model(full: bool = False) -> int | Refusal:
     announce_marts()
     if batches:
         draw_dashboards(return_state=True)  # missing pictures hold nothing back
-        show_status()
+        show_status(return_state=True)  # a page that is missing holds nothing back
     return batches

@@ -42,7 +42,7 @@ from warehouse.port import Warehouse
 KINDS = ("merged", "published")
 DAYS = 7.0
 INGESTS = 10
-STILL_NEWS = timedelta(hours=1)
+NEWS, STILL_NEWS = timedelta(seconds=10), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,15 @@ def _sources(
 def _told(
     ask: Asker, jobs: Callable[[], dict[str, tuple[SyncStatus, ...]]], lake: Lake, now: datetime
 ) -> tuple[Mapping[str, tuple[SyncStatus, ...]], datetime | None]:
-    """Syncs by source, and when Airbyte told them if it was not now: it may be away, or not for this run to ask."""
-    away = Asker()
+    """Syncs by source, and when Airbyte told them if it was not now.
+
+    It may be away, or not for this run to ask; and of runs that end together one asks for all.
+    """
+    away, known = Asker(), Asker()("lake", lambda: recall(lake))
+    if known and timedelta() <= now - known.at < NEWS:
+        return known.syncs, known.at
     if (told := away("airbyte", jobs)) is not None:
         return told, None
-    known = Asker()("airbyte", lambda: recall(lake))
     if known is None or now - known.at > STILL_NEWS:
         ask.unknown += away.unknown
     return (known.syncs, known.at) if known else ({}, None)
