@@ -204,7 +204,7 @@ def test_the_platforms_own_tables_and_queries_are_bigquerys() -> None:
     assert len(parsed(sql.create_ops(PLACE))) == len(sql.OPS_TABLES)
     names = {name: PLACE.ops(name) for name in sql.OPS_TABLES}
     for template in (REFUSED, REDRIVEN, MERGES, MERGED_SYNCS, QUALITY_RUNS):
-        parsed(template.format(**names, quality=PLACE.ops("quality"), shown=20))
+        parsed(template.format(**names, shown=20))
     parsed(
         ADMIT.format(**names, append="SELECT 1").replace("BEGIN TRANSACTION;", "").replace("COMMIT TRANSACTION;", "")
     )
