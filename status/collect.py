@@ -42,6 +42,7 @@ from warehouse.port import Warehouse
 KINDS = ("merged", "published")
 DAYS = 7.0
 INGESTS = 10
+OF_STATIONS = ("ingest ", "merge ", "model")  # work whose failure a station shows
 NEWS, STILL_NEWS = timedelta(seconds=10), timedelta(hours=1)
 
 
@@ -210,9 +211,11 @@ def _status(
         stationing.marts_station(marts, publications, waits, facts.now, links),
     )
     troubles = sorted(facts.troubles.values(), key=lambda t: (t.over, -t.at.timestamp()))
+    healths: list[Health] = [s.health for s in stations]
+    others = [name for name, t in facts.troubles.items() if not t.over and not name.startswith(OF_STATIONS)]
     return Status(
-        at=facts.now, since=facts.since, health=stationing.worst(s.health for s in stations),
-        headline=stationing.headline(stations, streams, ask.unknown), stations=stations, sources=sources,
+        at=facts.now, since=facts.since, health=stationing.worst(healths + ["look"] * bool(others)),
+        headline=stationing.headline(stations, streams, others, ask.unknown), stations=stations, sources=sources,
         streams=streams, marts=marts, publications=publications, quality=quality,
         steps=None if prefect is None else steps(prefect), troubles=tuple(troubles),
         unknown=tuple(dict.fromkeys(ask.unknown)), links=links,

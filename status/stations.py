@@ -129,10 +129,13 @@ def marts_station(
     )  # fmt: skip
 
 
-def headline(stations: Sequence[Station], streams: Sequence[StreamStatus], unknown: Sequence[Unknown]) -> str:
-    """One sentence: whether somebody must look, and at what."""
+def headline(
+    stations: Sequence[Station], streams: Sequence[StreamStatus], others: Sequence[str], unknown: Sequence[Unknown]
+) -> str:
+    """One sentence: whether somebody must look, and at what; `others` is work of no station that failed."""
     bad = [s.id for s in streams if s.health == "bad"] + [s.title for s in stations if s.health == "bad"]
     look = [s.id for s in streams if s.health == "look"] + [s.title for s in stations if s.health == "look"]
+    look += others
     if bad:
         return f"Something is broken: {', '.join(dict.fromkeys(bad))}"
     if look:

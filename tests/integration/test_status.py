@@ -85,6 +85,15 @@ def test_a_failed_merge_is_bad_until_a_later_one_goes_well(place: StatusPlace) -
     assert (after.trouble.over, after.health) == (True, "look")  # not bad; late, as nothing was merged
 
 
+def test_other_work_that_fails_wants_a_look(place: StatusPlace) -> None:
+    place.merging.land(rows=[upsert(1, 1)])
+    place.merging.merge()
+    place.runs = [run("digest", state="FAILED", message="exception: AlertFailed: Slack is away", parameters={})]
+    status = place.status()
+    assert (status.health, status.headline) == ("look", "Somebody should look at digest")
+    assert [t.command for t in status.troubles] == ["prefect deployment run digest/digest"]
+
+
 def test_whoever_is_away_is_unknown_and_the_rest_is_shown(place: StatusPlace) -> None:
     merge_some(place.merging)
     place.prefect = away

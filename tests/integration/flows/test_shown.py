@@ -1,13 +1,20 @@
 """What people see of runs: names and tags that say what was done, and a status page after each that holds none back."""
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed, Running
 
 from contracts import names
 from flows.merge import merge
 from flows.reconcile import reconcile
+from status import prefect_runs
 from status.publish import asked_at
+from status.troubles import newest_troubles
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.flows.conftest import STREAMS
 from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
@@ -61,6 +68,29 @@ def test_a_failed_run_is_on_the_page_with_the_command_that_mends_it(place: Flows
     shown = page(place)
     assert "has no stream &#39;trains&#39;" in shown
     assert "python -m contracts check" in shown
+
+
+def test_a_success_is_found_though_many_other_runs_came_since(
+    place: FlowsPlace, merged: dict[str, Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def went(name: str, *states: State[Any]) -> None:
+        made = client.create_flow_run(merge, name=name, parameters={"source": "shop", "stream": name.split(".")[1]})
+        for state in (Running(), *states):
+            client.set_flow_run_state(made.id, state, force=True)
+
+    monkeypatch.setattr(prefect_runs, "NEWEST", 2)
+    with get_client(sync_client=True) as client:
+        went("merge shop.mended", Failed(message="exception: SettingsError: no bucket"))
+        went("merge shop.mended · 1 file · 2 rows", Completed())
+        went("merge shop.broken", Failed(message="exception: SettingsError: no bucket"))
+        went("merge shop.broken_too", Completed())  # another's: its name is only like it
+        for _ in range(2):
+            went("merge shop.others", Completed())
+        facts = prefect_runs.ask_prefect(client, place.began, datetime.now(UTC))
+    troubles = newest_troubles(facts.runs, "")
+    assert {name: troubles[name].over for name in ("merge shop.mended", "merge shop.broken")} == {
+        "merge shop.mended": True, "merge shop.broken": False,
+    }  # fmt: skip
 
 
 def test_a_page_that_can_not_be_rendered_fails_no_run(
