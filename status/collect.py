@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from blocks.airbyte_client import AirbyteClient
@@ -74,7 +75,7 @@ def collect(places: Places, now: datetime, days: float = DAYS, own: str = "") ->
     ask = Asker()
     prefect = ask("prefect", lambda: places.prefect(since, now))
     known = {run.id: run for run in prefect.runs} if prefect else {}
-    ui, marts = places.links.prefect, ask("marts", lambda: mart_lineage(places.dbt_project)) or {}
+    ui, marts = places.links.prefect, ask("lineage", lambda: mart_lineage(places.dbt_project)) or {}
 
     def run(run_id: str) -> RunLink:
         return link(known[run_id], ui) if run_id in known else RunLink(id=run_id, url=run_url(ui, run_id))
@@ -127,9 +128,7 @@ def _pending(places: Places, ask: Asker, facts: Facts) -> dict[str, Pending | No
     found: dict[str, Pending | None] = {}
     for contract in places.streams:
         jobs = {sync.job_id for entry in merged.get(contract.id, ()) for sync in syncs.get(entry.batch_id, ())}
-        found[contract.id] = ask("lake", lambda c=contract, j=jobs: waiting(places.lake, c, j, facts.since))  # type: ignore[misc]
-        if found[contract.id] is None:
-            break  # each further question would wait as long
+        found[contract.id] = ask("lake", partial(waiting, places.lake, contract, jobs, facts.since))
     return found
 
 
@@ -162,7 +161,7 @@ def _told(
 
     It may be away, or not for this run to ask; and of runs that end together one asks for all.
     """
-    away, known = Asker(), Asker()("lake", lambda: recall(lake))
+    away, known = Asker(), ask("lake", lambda: recall(lake))
     if known and timedelta() <= now - known.at < NEWS:
         return known.syncs, known.at
     if (told := away("airbyte", jobs)) is not None:

@@ -16,7 +16,7 @@ from contracts.quality import QualityResult, QualityRun
 Health = Literal["good", "working", "look", "bad", "unknown"]
 """good; at work; somebody should look (late, or rows in quarantine); broken; could not be asked."""
 Unit = Literal["", "rows", "files", "batches", "bytes", "seconds"]
-Asked = Literal["ledger", "marts", "lake", "quality", "quarantine", "airbyte", "prefect", "dead letters", "cost"]
+Asked = Literal["ledger", "marts", "lake", "quality", "quarantine", "airbyte", "prefect", "lineage", "cost"]
 
 
 class Unknown(Frozen):

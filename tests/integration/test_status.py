@@ -14,8 +14,9 @@ from contracts import names
 from contracts.batch import Balance
 from contracts.errors import ServiceUnavailable
 from contracts.quality import QualityFact, QualityResult
-from lake.store import Lake
+from lake.store import Lake, open_lake
 from settings.tree import ROOT
+from status.asking import Asker
 from status.lineage import mart_lineage
 from status.page import render
 from status.prefect_runs import TaskTook
@@ -107,6 +108,17 @@ def test_whoever_is_away_is_unknown_and_the_rest_is_shown(place: StatusPlace) ->
     assert (by_key["source"].health, by_key["events"].health, by_key["merge"].health) == ("unknown", "unknown", "look")
     assert "nobody answers" in render(status)
     assert Status.model_validate_json(status.model_dump_json()) == status
+
+
+def test_a_lake_that_is_not_there_is_unknown_and_asked_once(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    place.lake = open_lake("gs://no-such-bucket", place.merging.lake.endpoint)
+    status = place.status()
+    assert [u.what for u in status.unknown] == ["lake", "airbyte"]
+    assert (status.streams[0].pending, status.streams[0].balance.rows_in) == (None, 7)
+    ask = Asker()
+    assert ask("lake", away) is None
+    assert (ask("lake", lambda: 1), ask("prefect", lambda: 2), len(ask.unknown)) == (None, 2, 1)
 
 
 def test_a_run_that_may_not_ask_airbyte_shows_what_another_was_told(place: StatusPlace) -> None:
