@@ -96,7 +96,6 @@ def test_a_success_is_found_though_many_other_runs_came_since(
 def test_a_page_that_can_not_be_rendered_fails_no_run(
     place: FlowsPlace, published: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.run(reconcile)
     before = place.lake.stat(names.STATUS_PAGE)
     assert before
     land(place.lake, parquet([airline("ZS", "not shown")]))
@@ -106,7 +105,8 @@ def test_a_page_that_can_not_be_rendered_fails_no_run(
     there = place.lake.stat(names.STATUS_PAGE)
     assert there
     assert there.generation == before.generation
-    place.run(reconcile)
+    land(place.lake, parquet([airline("ZR", "shown again")]))
+    assert place.run(merge, source=SOURCE, stream="airlines").result == 1
     after = place.lake.stat(names.STATUS_PAGE)
     assert after
     assert asked_at(after) > asked_at(before)
