@@ -140,8 +140,8 @@ def headline(
         return f"Something is broken: {', '.join(dict.fromkeys(bad))}"
     if look:
         return f"Somebody should look at {', '.join(dict.fromkeys(look))}"
-    if unknown:
-        return f"All that could be asked is well; not asked: {', '.join(dict.fromkeys(u.what for u in unknown))}"
+    if away := dict.fromkeys(u.what for u in unknown if u.what != "cost"):
+        return f"All that could be asked is well; not asked: {', '.join(away)}"
     if any(s.health == "working" for s in stations):
         return "All is well, and work is under way"
     return "All is well"

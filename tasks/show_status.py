@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 120
 
 
-@task(task_run_name="show status", cache_policy=NO_CACHE, timeout_seconds=LIMIT_S)
+@task(task_run_name="show status", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=LIMIT_S)
 def show_status() -> str:
     """Make the page show what this run has done; returns its address, '' when it could not be rendered.
 
