@@ -49,6 +49,7 @@ QUARANTINE = "_quarantine/"
 RESULTS = "_results/"
 SITE = "_site/"
 STATUS_PAGE = f"{SITE}status/index.html"
+STATUS_SYNCS = f"{SITE}status/syncs.json"
 
 AUDITED = "_batches/audited"
 
