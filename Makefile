@@ -66,6 +66,7 @@ deploy: ENV ?= gcp
 deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
 	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m blocks.pools $(DRY) \
 		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m blocks.register; fi \
+		&& $(BIN)/python -m automations check \
 		&& $(BIN)/python -m blocks.deploy $(DRY) && $(BIN)/python -m automations apply $(DRY)
 
 deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
@@ -74,12 +75,13 @@ deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes with
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000
 chaos: STRANGERS ?= 10000
-chaos: $(VENV)/ready ## thousands of random schedules with crashes, 10,000 forged pushes; SEED=… repeats one, SCHEDULES=2000
+chaos: $(VENV)/ready ## random merges with crashes, forged pushes, lost events, kills of every part; SEED=… repeats one, SCHEDULES=2000
 	@mkdir -p .millrace && echo "MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES)" | tee -a .millrace/chaos.log
 	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
 		tests/integration/test_merge_oracle.py $(ARGS)
 	@MILLRACE_STRANGERS=$(STRANGERS) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 \
 		tests/integration/test_gateway_load.py -k strangers
+	@MILLRACE_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 tests/chaos
 
 check: $(VENV)/ready ## lint, types, import rules, what follows from the contracts
 	@$(BIN)/ruff check .

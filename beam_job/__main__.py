@@ -1,6 +1,7 @@
 """Merges or redrives one stream, without an orchestrator: `python -m beam_job merge --source S --stream T`."""
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -8,7 +9,9 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+from beam_job.announce import announce, told_again
 from beam_job.batches import Limits, pending
+from beam_job.erase import erase, request
 from beam_job.merge import merge_stream
 from beam_job.redrive import MAX_ATTEMPTS, redrive
 from contracts.errors import MillraceError
@@ -21,6 +24,8 @@ EXAMPLES = """examples:
   python -m beam_job pending --source airport_ops --stream flights     what waits to be merged
   python -m beam_job merge   --source airport_ops --stream flights     merge it
   python -m beam_job redrive --source airport_ops --stream flights     let what is quarantined be merged once more
+  python -m beam_job erase --source airport_ops --stream planes --key '{"tailnum": "N1"}' --reason "request 7"
+  python -m beam_job migrate --source airport_ops --stream planes      give its table the types of its contract
 Addresses are taken from the variables in [brackets] when the option is not given."""
 
 
@@ -30,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m beam_job", description=__doc__, epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("command", choices=["merge", "pending", "redrive"])
+    made.add_argument("command", choices=["merge", "pending", "redrive", "erase", "migrate"])
     made.add_argument("--source", required=True, help="name of a file in --sources, without .yaml")
     made.add_argument("--stream", required=True, help="one of its streams")
     made.add_argument("--sources", type=Path, default=Path("sources"), help="directory of contracts (sources)")
@@ -54,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--audit", action="store_true",
                       help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
+    made.add_argument("--key", action="append", default=[], type=json.loads,
+                      help="erase the row of this key for good, as JSON; may be repeated")  # fmt: skip
+    made.add_argument("--reason", default="", help="why keys are erased; kept in the ledger")
     made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
 
@@ -70,6 +78,12 @@ def run(options: argparse.Namespace) -> None:
         waiting = pending(lake, warehouse, contract, audit=options.audit)
         print("\n".join(waiting) or f"{contract.id}: nothing is pending")
         return
+    if options.command == "migrate":
+        changed = warehouse.migrate(contract)
+        print(
+            "\n".join(f"{contract.id}: {n} is {k} now" for n, k in changed.items()) or f"{contract.id}: as it should be"
+        )
+        return
     if options.command == "redrive":
         done = redrive(lake, warehouse, contract, objects=options.object, max_attempts=options.max_attempts,
                        run_id=f"cli-{uuid.uuid4()}", at=datetime.now(UTC))  # fmt: skip
@@ -78,6 +92,15 @@ def run(options: argparse.Namespace) -> None:
             print(f"{contract.id}: {name} was tried {options.max_attempts} times; mend it, or raise --max-attempts")
         return
     bus = EventBus(options.project, options.events_endpoint) if options.project else None
+    if options.command == "erase":
+        now = datetime.now(UTC)
+        wanted = request(lake, contract, options.key, options.reason, now)
+        erase(lake, warehouse, contract, now)
+        (fact,) = (entry for entry in warehouse.ledger(kinds=("erased",)) if entry.batch_id == wanted.id)
+        if bus:
+            announce(bus, warehouse, told_again(fact), run_id=f"cli-{uuid.uuid4()}", at=now)
+        print(f"{contract.id}: {fact.rows_in} keys are erased for good; {fact.merged} of them had a row")
+        return
     limits = Limits(options.max_bytes, options.max_files, options.plain_max_bytes, options.max_bytes)
     balances = merge_stream(
         lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC),

@@ -17,6 +17,12 @@ def merged(batch: Batch, balance: Balance) -> WarehouseMerged:
     return WarehouseMerged(source=batch.source, stream=batch.stream, batch_id=batch.id, balance=balance)
 
 
+def told_again(entry: LedgerEntry) -> WarehouseMerged:
+    """What is told of a merge, or of erased keys, by the fact in the ledger."""
+    balance = Balance.model_validate(entry.model_dump(include=set(Balance.model_fields)))
+    return WarehouseMerged(source=entry.source, stream=entry.stream, batch_id=entry.batch_id, balance=balance)
+
+
 def announce(bus: EventBus, warehouse: Warehouse, message: WarehouseMerged, *, run_id: str, at: datetime) -> str:
     """Publish `warehouse-merged`, then note it in the ledger; again is harmless: readers ask the ledger what to do.
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Literal
 
+from beam_job.erase import erase, outstanding
 from contracts import names
 from contracts.batch import Batch, BatchObject
 from contracts.errors import EventRefused
@@ -42,12 +43,15 @@ class Limits:
 def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, audit: bool = False) -> list[str]:
     """Manifests with objects that the ledger lacks, oldest first; also those of a batch under way.
 
+    Requests to erase keys that are not done yet come first.
+
     Manifests are listed from the head's `oldest_pending_day` on; with `audit` all are, however late one came.
     """
     batch = under_way(lake, contract)
     with warehouse.session(f"look for what is pending of {contract.id}"):
         found = _pending(lake, warehouse, contract, warehouse.head(contract), audit=audit)
-    return list(dict.fromkeys([*(batch.manifests if batch else ()), *found]))
+        erasures = outstanding(lake, warehouse, contract)
+    return list(dict.fromkeys([*erasures, *(batch.manifests if batch else ()), *found]))
 
 
 def under_way(lake: Lake, contract: StreamContract) -> Batch | None:
@@ -132,10 +136,13 @@ def open_batch(
 ) -> Batch | None:
     """The batch under way, or a new one of all that is pending (see there) up to the caps; None when nothing is.
 
+    Keys that are to be erased are erased first, so that no merge brings their rows.
+
     A batch under way is given back even when it is committed already: committing it again changes nothing, and it is
     then announced and closed.
     """
     warehouse.ensure(contract)
+    erase(lake, warehouse, contract, now)
     with warehouse.session(f"look for what is pending of {contract.id}"):
         batch, opened = _open_batch(lake, warehouse, contract, limits, now, audit=audit)
     if batch:

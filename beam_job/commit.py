@@ -5,7 +5,7 @@ from datetime import datetime
 
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
-from contracts.errors import BalanceError
+from contracts.errors import BalanceError, BudgetExceeded
 from contracts.stream import StreamContract
 from lake.store import Lake
 from warehouse.port import Warehouse
@@ -30,6 +30,7 @@ def commit_batch(
     Raises:
         HeadMoved: another batch was committed since this one was opened.
         BalanceError: the rows do not add up; nothing was committed.
+        BudgetExceeded: it would cost more than it may; nothing was committed.
     """
     contract = contract.with_columns(staged.columns)
     try:
@@ -37,6 +38,10 @@ def commit_batch(
     except BalanceError as error:
         fields = {"batch_id": batch.id, "stream": contract.id}
         log.error("merge.unbalanced: %s", error, extra={"event": "merge.unbalanced", "fields": fields})
+        raise
+    except BudgetExceeded as error:
+        fields = {"batch_id": batch.id, "stream": contract.id, "why": str(error)}
+        log.error("%s: %s", names.OVER_BUDGET, error, extra={"event": names.OVER_BUDGET, "fields": fields})
         raise
     _tell(contract, batch, staged, balance)
     return balance

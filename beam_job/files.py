@@ -35,8 +35,8 @@ class DataFile:
             source = self._source(lake, what)
             if self._avro:
                 self._parts = avro_parts(source, WHOLE_BYTES)
-                self._first: pa.Table | None = _read_avro(next(self._parts))
-                self.schema = self._first.schema
+                self._first: bytes | None = next(self._parts)
+                self.schema = _read_avro(self._first, rows=0).schema
             else:
                 self._parquet = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
                 self.schema = self._parquet.schema_arrow
@@ -64,12 +64,12 @@ class DataFile:
             yield pa.Table.from_batches([batch])
 
     def _avro_tables(self, wanted: list[str] | None) -> Iterator[pa.Table]:
-        table, self._first = self._first, None
-        while table is not None:
+        part, self._first = self._first, None
+        while part is not None:
+            table = _read_avro(part, wanted)
             for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
-                part = table.slice(start, CHUNK_ROWS)
-                yield part if wanted is None else part.select(wanted)
-            table = next((_read_avro(part) for part in self._parts), None)
+                yield table.slice(start, CHUNK_ROWS)
+            part = next(self._parts, None)
 
 
 @contextmanager
@@ -85,9 +85,9 @@ def _rejecting(name: str) -> Iterator[None]:
         raise FileRejected(f"file.unreadable: {name}: {error}") from None
 
 
-def _read_avro(part: bytes) -> pa.Table:
+def _read_avro(part: bytes, columns: list[str] | None = None, rows: int | None = None) -> pa.Table:
     """Avro as Arrow, with the plain types in place of polars' large and view ones."""
-    table = pl.read_avro(io.BytesIO(part)).to_arrow()
+    table = pl.read_avro(io.BytesIO(part), columns=columns, n_rows=rows).to_arrow()
     fields = []
     for field in table.schema:
         kind = field.type

@@ -20,7 +20,7 @@ from beam_job.rows import (
     DELETED_AT,
     EMITTED_AT,
     EXTRACTED_AT,
-    GENERATION_ID,
+    TOLD,
     Mask,
     Refused,
     check_types,
@@ -131,8 +131,7 @@ def _read_rows(
 
 def _wanted(file: DataFile, contract: StreamContract) -> list[str]:
     """Columns that decide a row's key, order and whether it fits."""
-    own = [EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT]
-    return list(dict.fromkeys([*contract.key, *contract.order, *own, *checked_columns(file.schema, contract)]))
+    return list(dict.fromkeys([*contract.key, *contract.order, *TOLD, *checked_columns(file.schema, contract)]))
 
 
 def _refuse_too_many(what: BatchObject, refused: Refused) -> None:

@@ -15,6 +15,7 @@ from contracts.stream import DECIMAL, StreamContract
 EXTRACTED_AT, GENERATION_ID = "_airbyte_extracted_at", "_airbyte_generation_id"
 EMITTED_AT = "_airbyte_emitted_at"  # what destinations before 1.0 call it
 DELETED_AT = "_ab_cdc_deleted_at"
+TOLD = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # what Airbyte tells of a row, and the merge uses
 UTC_US = pa.timestamp("us", "UTC")
 EXACT_INT = 1 << 53
 

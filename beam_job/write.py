@@ -9,7 +9,15 @@ import pyarrow.compute as pc
 
 from beam_job.files import DataFile
 from beam_job.read import DELETE, UPSERT
-from beam_job.rows import DELETED_AT, Mask, arrow_type, column_types, conform_column, extracted_at
+from beam_job.rows import (
+    DELETED_AT,
+    TOLD,
+    Mask,
+    arrow_type,
+    column_types,
+    conform_column,
+    extracted_at,
+)
 from beam_job.units import Unit
 from beam_job.versions import encode_versions
 from beam_job.work import ParquetFile, Rows, Work, parquet_files
@@ -41,7 +49,8 @@ def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
 
 
 def _write_object(work: Work, what: BatchObject, chosen: list[Rows], files: list[ParquetFile]) -> None:
-    for first, table in DataFile(work.lake, what).chunks():
+    wanted = list(dict.fromkeys([*column_types(work.contract), *TOLD]))
+    for first, table in DataFile(work.lake, what).chunks(wanted):
         for rows, file, staged in zip(chosen, files, (stage_upserts, stage_deletes), strict=True):
             low, high = np.searchsorted(rows, [first, first + table.num_rows])
             if high > low:

@@ -87,6 +87,8 @@ def secret_names(settings: Settings, sources: Iterable[SourceContract]) -> dict[
     used = dict.fromkeys(HMAC, "Airbyte, for the lake")
     used |= {name: f"Airbyte, for {source.source}" for source in sources for name in source.connector.secrets}
     used |= dict.fromkeys((settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret), "Airbyte's API")
+    if settings.gateway.airbyte_token_secret:
+        used[settings.gateway.airbyte_token_secret] = "the gateway, in the address of Airbyte's webhook"
     return used | {settings.slack.url_secret: "Slack"}
 
 

@@ -4,6 +4,8 @@ import re
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from contracts import names
+
 SOURCE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -30,3 +32,8 @@ class AirbyteCompleted(_Part):
     """The body of the webhook."""
 
     data: AirbyteSync
+
+    @property
+    def topic(self) -> str:
+        """Topic it is published to."""
+        return names.AIRBYTE_COMPLETED

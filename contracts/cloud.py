@@ -17,15 +17,17 @@ WORKER = "millrace-worker"
 AIRBYTE = "millrace-airbyte"
 PUSH = "millrace-push"
 SECRETS = "millrace-secrets"
+GATEWAY = "millrace-gateway"
 CI = "millrace-ci"
 ACCOUNTS = {
     "flow": FLOW, "dataflow": DATAFLOW, "dbt": DBT, "worker": WORKER, "airbyte": AIRBYTE, "push": PUSH,
-    "secrets": SECRETS, "ci": CI,
+    "secrets": SECRETS, "gateway": GATEWAY, "ci": CI,
 }  # fmt: skip
 
 PREFECT_SECRETS = ("prefect-database-url", "prefect-api-auth-string")
 FLOW_SECRETS = ("airbyte-client-id", "airbyte-client-secret")
 SLACK_SECRETS = ("slack-webhook-url",)
+GATEWAY_SECRETS = ("airbyte-webhook-token",)
 LAKE_KEY_SECRETS = ("airbyte-hmac-id", "airbyte-hmac-secret")
 
 PLATFORM_DATASETS = ("staging", "marts", "ops", "audit")
@@ -53,6 +55,7 @@ def exported(sources: Iterable[SourceContract]) -> dict[str, Any]:
         "landed_topic": names.LAKE_LANDED,
         "rotated_topic": names.SECRET_ROTATED,
         "ingest_topic": names.INGEST_REQUESTED,
+        "completed_topic": names.AIRBYTE_COMPLETED,
         "published_topics": [names.WAREHOUSE_MERGED, names.MARTS_PUBLISHED],
         "manifests_prefix": names.MANIFESTS,
         "raw_prefix": names.RAW,
@@ -63,6 +66,7 @@ def exported(sources: Iterable[SourceContract]) -> dict[str, Any]:
             "prefect": list(PREFECT_SECRETS),
             "flow": list(FLOW_SECRETS),
             "slack": list(SLACK_SECRETS),
+            "gateway": list(GATEWAY_SECRETS),
             "airbyte": [*LAKE_KEY_SECRETS, *sorted({s for source in sources for s in source.connector.secrets})],
         },
         "freshness_s": {

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from contracts import names
+from contracts.airbyte import AirbyteCompleted
 from contracts.batch import Balance
 from contracts.stream import Frozen, Name
 
@@ -50,7 +51,7 @@ class IngestRequested(Frozen):
         return names.INGEST_REQUESTED
 
 
-Message = WarehouseMerged | MartsPublished | IngestRequested
+Message = WarehouseMerged | MartsPublished | IngestRequested | AirbyteCompleted
 
 
 def attributes(message: Message) -> dict[str, str]:

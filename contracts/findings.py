@@ -14,6 +14,7 @@ Kind = Literal[
     "merge not published",
     "publication not announced",
     "alert address out of date",
+    "undelivered message",
     "object that no manifest names",
     "dead letter",
     "could not be done",

@@ -3,15 +3,27 @@
 from datetime import datetime
 from typing import Literal
 
+from contracts.erasure import Erasure
 from contracts.landing import Count
 from contracts.stream import Frozen
 
-Kind = Literal["landed", "merged", "announced", "published", "modelled", "quarantined", "redriven", "reverted"]
+Kind = Literal[
+    "landed",
+    "merged",
+    "announced",
+    "published",
+    "modelled",
+    "quarantined",
+    "redriven",
+    "erased",
+    "reverted",
+]
 
 
 class LedgerEntry(Frozen):
     """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
 
+    An `erased` entry names keys that were erased: `rows_in` of them, of which `merged` had rows.
     A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it.
     """
 
@@ -38,6 +50,14 @@ class Head(Frozen):
     connection_epoch: Count = 0
     oldest_pending_day: str = ""
     floor: str = ""
+
+
+def erased_entry(erasure: Erasure, found: int, at: datetime) -> LedgerEntry:
+    """The fact that keys were erased, of which `found` had rows; the erasure is its run, so that there is one fact."""
+    return LedgerEntry(
+        kind="erased", batch_id=erasure.id, source=erasure.source, stream=erasure.stream, run_id=erasure.id, at=at,
+        rows_in=len(erasure.keys), merged=found, stale=len(erasure.keys) - found, detail=erasure.reason,
+    )  # fmt: skip
 
 
 def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:

@@ -6,7 +6,8 @@ from contracts.landing import Count
 from contracts.ledger import LedgerEntry
 from contracts.stream import Frozen
 
-KINDS = ("merged", "published", "modelled")
+CHANGES = ("merged", "erased")
+KINDS = (*CHANGES, "published", "modelled")
 
 
 class ModelWork(Frozen):
@@ -34,12 +35,14 @@ class ModelWork(Frozen):
 def unpublished(ledger: Iterable[LedgerEntry], *, full: bool = False, project: str = "") -> ModelWork | None:
     """The merges that no `published` entry names (with `full`, all merges); None when there are none.
 
+    Erasures count as merges.
+
     By batch, not by time: a commit may become visible after another that bears a later instant. All is built when
     nothing was published yet, or not from this state of the dbt project (`project` is its digest, '' when not asked).
     """
     entries = list(ledger)
     published = set() if full else {e.batch_id for e in entries if e.kind == "published"}
-    merged = [e for e in entries if e.kind == "merged" and e.batch_id not in published]
+    merged = [e for e in entries if e.kind in CHANGES and e.batch_id not in published]
     if not merged:
         return None
     built_by = next((e.detail for e in reversed(entries) if e.kind == "modelled"), "")
@@ -81,7 +84,7 @@ def unannounced(ledger: Iterable[LedgerEntry]) -> Publication | None:
 
 
 def unannounced_merges(ledger: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-    """The merges that no `announced` entry names, oldest first."""
+    """The merges and erasures that no `announced` entry names, oldest first."""
     entries = list(ledger)
     announced = {e.batch_id for e in entries if e.kind == "announced"}
-    return [e for e in entries if e.kind == "merged" and e.batch_id not in announced]
+    return [e for e in entries if e.kind in CHANGES and e.batch_id not in announced]

@@ -30,6 +30,8 @@ ROWS_QUARANTINED = "rows.quarantined"
 SCHEMA_DRIFT = "schema.drift"
 SECRET_AGING = "secret.aging"
 REPLACEMENT_BLOCKED = "merge.replacement_blocked"
+OVER_BUDGET = "merge.over_budget"
+KEYS_DOUBLED = "keys.doubled"
 
 STREAM_MERGED = "stream.merged"
 RUN_FAILED = "run.failed"
@@ -113,6 +115,16 @@ def parse_manifest_path(path: str) -> tuple[str, str, int]:
             f"{path!r} is no manifest; expected {MANIFESTS}<source>/<stream>/<day>/<connection>-<job>.json"
         )
     return match[1], match[2], int(match[3])
+
+
+def erasures_prefix(source: str, stream: str) -> str:
+    """Folder of the keys of a stream that are erased for good."""
+    return f"_erased/{source}/{stream}/"
+
+
+def erasure_path(source: str, stream: str, erasure_id: str) -> str:
+    """One request to erase keys; it stays, so that a warehouse that is built anew erases them too."""
+    return f"{erasures_prefix(source, stream)}{erasure_id}.json"
 
 
 def open_batch_path(source: str, stream: str) -> str:

@@ -26,6 +26,7 @@ def _stream(stream: StreamContract) -> str:
         "partition": _partition(stream),
         "cluster": _code(stream.cluster),
         "new data": f"within {stream.freshness}" if stream.freshness else "",
+        "most of one merge": f"{stream.max_bytes_billed:,} bytes read" if stream.max_bytes_billed else "",
         "new columns, other types": f"{stream.evolution.new_columns}, {stream.evolution.type_changes}",
     }
     lines = [f"## {stream.stream}", "", stream.description, "", "| | |", "|---|---|"]

@@ -72,7 +72,8 @@ class Partition(Frozen):
 class StreamContract(Frozen):
     """One stream of a source; rows are merged by `key` in the order of `order`.
 
-    An empty `key` means `position`: each (object, generation, row) is a row of its own.
+    An empty `key` means `position`: each (object, generation, row) is a row of its own. `max_bytes_billed` is what one
+    merge may read on BigQuery, instead of the setting `warehouse.max_bytes_billed`.
     """
 
     source: Name
@@ -87,6 +88,7 @@ class StreamContract(Frozen):
     deletes: Literal["soft", "ignore"] = "soft"
     evolution: Evolution = Evolution()
     freshness: str | None = None
+    max_bytes_billed: Annotated[int, Field(ge=1)] | None = None
     expectations: tuple[Expected, ...] = ()
     columns: dict[Identifier, Column]
 

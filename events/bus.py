@@ -31,7 +31,7 @@ class EventBus:
             ServiceUnavailable: Pub/Sub did not take it; publishing again is safe, readers deduplicate by content.
         """
         topic = f"projects/{self.project}/topics/{message.topic}"
-        body = PubsubMessage(data=message.model_dump_json().encode(), attributes=attributes(message))
+        body = PubsubMessage(data=message.model_dump_json(by_alias=True).encode(), attributes=attributes(message))
         try:
             answer = self._client.publish(topic=topic, messages=[body], retry=self._retry, timeout=self._timeout_s)
         except NotFound:

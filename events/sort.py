@@ -30,7 +30,7 @@ def sort(
     done: list[Sorted] = []
     for topic in topics or TOPICS:
         with dead.held(topic) as letters:
-            done += [_one(dead, letter, action, why, reason, dry_run) for letter in _chosen(letters, ids)]
+            done += [deal_with(dead, letter, action, why, reason, dry_run=dry_run) for letter in _chosen(letters, ids)]
     if missing := set(ids) - {one.id for one in done}:
         raise EventRefused(f"no dead letter {', '.join(sorted(missing))} (others of the ids given are done); list them")
     return done
@@ -40,7 +40,15 @@ def _chosen(letters: Iterable[DeadLetter], ids: Sequence[str]) -> Iterable[DeadL
     return (letter for letter in letters if not ids or letter.id in ids)
 
 
-def _one(dead: DeadLetters, letter: DeadLetter, action: Action, why: Why, reason: str, dry_run: bool) -> Sorted:
+def deal_with(
+    dead: DeadLetters, letter: DeadLetter, action: Action, why: Why, reason: str = "", *, dry_run: bool = False
+) -> Sorted:
+    """Do one thing with a held letter; the log keeps what was done.
+
+    Raises:
+        SettingsError: the topic is gone.
+        ServiceUnavailable: Pub/Sub did not answer; the letter stays.
+    """
     done: Done = "kept"
     if action == "redrive":
         done = "would be redriven" if dry_run else "redriven"

@@ -6,12 +6,15 @@ from blocks.names import RESULT_STORAGE
 from tasks.await_landing import await_landing
 from tasks.cancel_sync import cancel_sync
 from tasks.report_landing import report_landing
+from tasks.say_done import say_about, say_landed
+from tasks.show_status import show_failure
 from tasks.sync_source import start_sync, watch_sync
 from tasks.tell import tell_failure, tell_recovery
 
 
 @flow(flow_run_name="ingest {source}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery], on_cancellation=[cancel_sync])  # fmt: skip
+      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery],
+      on_cancellation=[cancel_sync])  # fmt: skip
 def ingest(source: str, streams: list[str] | None = None) -> None:
     """Sync one source and land every stream of it in the lake.
 
@@ -21,7 +24,9 @@ def ingest(source: str, streams: list[str] | None = None) -> None:
         source: name of a file in `sources/`, without `.yaml`.
         streams: streams that the caller counts on; unknown ones are refused. A sync covers the whole connection.
     """
+    say_about(source)
     started = start_sync(source, streams)
     sync = watch_sync(started)
     landings = await_landing(sync)
+    say_landed(landings)
     report_landing(sync, landings)

@@ -4,18 +4,22 @@ from prefect import flow
 
 from blocks.names import RESULT_STORAGE
 from contracts import names
+from contracts.batch import Balance, Batch
 from tasks.announce_merge import announce_merge
 from tasks.cancel_dataflow import cancel_dataflow
 from tasks.commit_batch import commit_batch
 from tasks.find_pending import has_pending
 from tasks.open_batch import open_batch
+from tasks.say_done import say_about, say_merged
+from tasks.show_status import show_failure, show_status
 from tasks.slots import slot
 from tasks.stage_batch import stage_batch
 from tasks.tell import tell_failure, tell_recovery
 
 
 @flow(flow_run_name="merge {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery], on_cancellation=[cancel_dataflow])  # fmt: skip
+      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery],
+      on_cancellation=[cancel_dataflow])  # fmt: skip
 def merge(source: str, stream: str, audit: bool = False) -> int:
     """Merge everything that is pending of one stream; returns the number of batches.
 
@@ -27,7 +31,8 @@ def merge(source: str, stream: str, audit: bool = False) -> int:
         stream: one of its streams.
         audit: look at all manifests of the stream, also at those that came more than 7 days late.
     """
-    batches = 0
+    merged: list[tuple[Batch, Balance]] = []
+    say_about(source, f"{source}.{stream}")
     while has_pending(source, stream, audit):
         with slot(names.merge_slot(source, stream)) as acquired:
             if not acquired:
@@ -35,5 +40,8 @@ def merge(source: str, stream: str, audit: bool = False) -> int:
             while batch := open_batch(source, stream, audit):
                 if balance := commit_batch(batch, stage_batch(batch)):  # else another committer was first
                     announce_merge(batch, balance)
-                    batches += 1
-    return batches
+                    merged.append((batch, balance))
+    if merged:
+        say_merged(merged)
+        show_status()
+    return len(merged)

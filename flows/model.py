@@ -12,13 +12,15 @@ from tasks.draw_dashboards import draw_dashboards
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
 from tasks.refuse import Refusal, refused
+from tasks.say_done import many, say_done
+from tasks.show_status import show_failure, show_status
 from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
 from tasks.validate_candidates import validate_candidates
 
 
 @flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery])  # fmt: skip
 def model(full: bool = False) -> int | Refusal:
     """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
 
@@ -40,10 +42,12 @@ def model(full: bool = False) -> int | Refusal:
             except QualityFailed as why:
                 return refused(why)
             document_marts(built.candidate, return_state=True)  # missing documentation holds no marts back
-            publish_marts(built)
+            marts = publish_marts(built)
             batches += len(built.work.batches)
             full = False
+            say_done(many(batches, "batch"), many(len(marts), "mart"), many(sum(marts.values()), "row"))
     announce_marts()
     if batches:
         draw_dashboards(return_state=True)  # missing pictures hold nothing back
+        show_status()
     return batches

@@ -7,7 +7,6 @@ from contracts.names import TOPICS
 from tasks.announce_merges import announce_merges
 from tasks.attempt import Attempts
 from tasks.audit import is_audit_due, note_audit
-from tasks.count_dead_letters import count_dead_letters
 from tasks.find_orphans import find_orphans
 from tasks.find_under_way import find_under_way
 from tasks.find_unlanded import find_unlanded
@@ -17,13 +16,16 @@ from tasks.land_sync import land_sync
 from tasks.refresh_slack import refresh_slack
 from tasks.report_freshness import report_freshness
 from tasks.report_reconcile import raise_failures, report_reconcile
+from tasks.say_done import say_done
+from tasks.show_status import show_failure, show_status
 from tasks.source import wanted_sources
 from tasks.start_flows import await_runs, start_merges, start_model, streams_of
 from tasks.tell import tell_failure, tell_recovery
+from tasks.tend_dead_letters import tend_dead_letters
 
 
 @flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery])  # fmt: skip
 def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = False) -> int:
     """Compare Airbyte, lake, ledger and marts, and start what is missing; returns how much was found.
 
@@ -46,7 +48,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     found += syncs + unmerged + attempt(announce_merges, source, under_way, dry_run)
     unpublished = [] if under_way.model else attempt(find_unpublished)
     found += unpublished + attempt(find_orphans, source)
-    found += [letters for topic in TOPICS for letters in attempt(count_dead_letters, topic)]
+    found += [letters for topic in TOPICS for letters in attempt(tend_dead_letters, topic, dry_run)]
     found += attempt(refresh_slack, dry_run)
     attempt(report_freshness, source)
     if not dry_run:
@@ -57,5 +59,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
         if audit and source is None and not attempt.failed:
             note_audit()
     total = report_reconcile(found, attempt.failed, dry_run)
+    say_done(f"{total} missing" if total else "nothing missing")
+    show_status()
     raise_failures(attempt.failed)
     return total

@@ -1,27 +1,25 @@
-"""The gateway's endpoints: `POST /push/<topic>`, `/healthz` and `/readyz`."""
+"""The gateway's endpoints: `POST /push/<topic>`, `POST /airbyte/<token>`, `/healthz` and `/readyz`."""
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from contracts.errors import EventRefused, ServiceUnavailable
-from gateway.logs import tell
+from contracts.errors import ServiceUnavailable
+from gateway.answer import Fields, answer, read_body
 from gateway.message import parse_push
 from gateway.outbox import Outbox
 from gateway.prefect_events import PrefectEvents
 from gateway.translate import translate
-from gateway.verify import Certificates, Unauthorised, Verifier
+from gateway.verify import Certificates, Verifier
+from gateway.webhook import Webhook
 
-MAX_BODY_BYTES = 1 << 20
 READY_FOR_S = 2.0
-Fields = dict[str, object]
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
@@ -33,31 +31,7 @@ class Pushes:
 
     async def push(self, request: Request) -> Response:
         """One message of one topic."""
-        began, headers = time.monotonic(), {}
-        fields: Fields = {"topic": request.path_params["topic"]}
-        event, status, why = await self._answer(request, fields)
-        if status == 503:
-            headers["Retry-After"] = str(max(1, math.ceil(self._outbox.pause_s)))
-        if status == 401:
-            fields["remote"] = request.client.host if request.client else ""
-        if why:
-            fields["why"] = why
-        tell(event, **fields, status=status, ms=round((time.monotonic() - began) * 1000))
-        return Response(status_code=status, headers=headers)
-
-    async def _answer(self, request: Request, fields: Fields) -> tuple[str, int, str]:
-        try:
-            return await self._take(request, fields), 204, ""
-        except Unauthorised as error:
-            return "gateway.unauthenticated", 401, str(error)
-        except TooLarge:
-            return "gateway.refused", 413, f"the body is over {MAX_BODY_BYTES} bytes"
-        except EventRefused as error:
-            return "gateway.refused", 400, str(error)
-        except ServiceUnavailable as error:
-            return "gateway.unavailable", 503, str(error)
-        except ClientDisconnect:
-            return "gateway.unavailable", 503, "the caller hung up"
+        return await answer(request, {"topic": request.path_params["topic"]}, self._take, lambda: self._outbox.pause_s)
 
     async def _take(self, request: Request, fields: Fields) -> str:
         await self._verifier.verify(request.headers.get("authorization", ""))
@@ -69,23 +43,6 @@ class Pushes:
         fields |= {"name": event.name, "resource": event.resource["prefect.resource.id"]}
         await self._outbox.hand_over(event)
         return "gateway.accepted"
-
-
-class TooLarge(Exception):
-    """A body over the limit."""
-
-
-async def read_body(request: Request) -> bytes:
-    """The body, up to the limit: a length that a caller claims, or leaves out, proves nothing."""
-    claimed = request.headers.get("content-length", "0")
-    if claimed.isdecimal() and int(claimed) > MAX_BODY_BYTES:
-        raise TooLarge
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge
-    return bytes(body)
 
 
 class Health:
@@ -116,11 +73,13 @@ class Health:
         return "" if await self._prefect.healthy() else "no Prefect"
 
 
-def web(health: Health, pushes: Pushes | None, lifespan: Lifespan) -> Starlette:
-    """The application; without `pushes` it only tells how it is."""
+def web(health: Health, pushes: Pushes | None, webhook: Webhook | None, lifespan: Lifespan) -> Starlette:
+    """The application; without `pushes` and `webhook` it only tells how it is."""
     routes = [Route("/healthz", health.alive), Route("/readyz", health.ready)]
     if pushes:
         routes.append(Route("/push/{topic}", pushes.push, methods=["POST"]))
+    if webhook:
+        routes.append(Route("/airbyte/{token}", webhook.post, methods=["POST"]))
     return Starlette(routes=routes, lifespan=lifespan)
 
 

@@ -10,11 +10,13 @@ import uvicorn
 from starlette.applications import Starlette
 
 from contracts import names
+from contracts.airbyte import AirbyteCompleted
 from contracts.errors import SettingsError
 from gateway.app import Health, Pushes, running, web
 from gateway.outbox import Circuit, Outbox
 from gateway.prefect_events import PrefectEvents, api_headers
 from gateway.verify import Certificates, Verifier
+from gateway.webhook import Token, Webhook
 from settings import Settings
 
 KEEP_ALIVE_S = 75  # longer than what pushes wait between two messages, so that they meet no closing connection
@@ -46,7 +48,7 @@ class Server:
             async with self._http, running(self._outbox):
                 yield
 
-        return self._serve(web(Health(self._prefect, certificates), pushes, lifespan), host, port)
+        return self._serve(web(Health(self._prefect, certificates), pushes, self._webhook(), lifespan), host, port)
 
     def pull(self, host: str, port: int) -> bool:
         """Pull until told to end, then finish the messages in work; False when a subscription can't be pulled."""
@@ -62,7 +64,24 @@ class Server:
                 finally:
                     await puller.stop()
 
-        return self._serve(web(Health(self._prefect, None), None, lifespan), host, port)
+        return self._serve(web(Health(self._prefect, None), None, self._webhook(), lifespan), host, port)
+
+    def _webhook(self) -> Webhook | None:
+        """The address for Airbyte, when a secret is named; Google's clients are imported with the first caller."""
+        if not self._settings.gateway.airbyte_token_secret:
+            return None
+        return Webhook(Token(self._read_token), self._publish)
+
+    def _read_token(self) -> str:
+        from gateway.google_clients import newest_secret
+
+        settings = self._settings
+        return newest_secret(settings.events.project, settings.gateway.airbyte_token_secret, settings.secrets.endpoint)
+
+    def _publish(self, completed: AirbyteCompleted) -> str:
+        from gateway.google_clients import event_bus
+
+        return event_bus(self._settings.events.project, self._settings.events.endpoint).publish(completed)
 
     def _fail(self) -> None:
         self._failed = True

@@ -21,7 +21,7 @@ LONGEST_TOKEN = 8192
 
 
 class Unauthorised(Exception):
-    """The caller is not our push account; the message is for the log only."""
+    """The caller is not who may call; the message is for the log only."""
 
 
 class Certificates:

@@ -6,9 +6,10 @@ import shlex
 import sys
 from pathlib import Path
 
+from contracts import names
 from contracts.errors import MillraceError
 from local.demo.say import Say
-from local.stack.place import ROOT, load_place
+from local.stack.place import BUCKET, ROOT, load_place
 from local.stack.supervise import is_held
 from local.stack.supervisor import StackError, answers
 from local.stack.up import down, up
@@ -60,6 +61,7 @@ def status(state: Path, say: Say, *, as_json: bool = False) -> int:
     for one in found:
         answering = "answers" if one["answers"] else "DOES NOT ANSWER"
         say(f"  {one['server']:<10} {one['address']:<16} {answering}, process {one['pid'] or 'unknown'}")
+    say(f"  the status page: {place.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
     return 0
 
 

@@ -135,11 +135,15 @@ class ReconcileSettings(Section):
 
 
 class GatewaySettings(Section):
-    """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take."""
+    """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take.
+
+    `airbyte_token_secret`: secret in the address of Airbyte's webhook, `/airbyte/<its value>`; '' for no such address.
+    """
 
     audience: str
     push_account: str
     certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+    airbyte_token_secret: str = "airbyte-webhook-token"
     prefect_timeout_s: Annotated[float, Field(gt=0)] = 10
     grace_s: Annotated[int, Field(ge=1)] = 25
 

@@ -62,8 +62,11 @@ class Places:
         return [stream for source in self.sources.values() for stream in source.streams.values()]
 
 
-def collect(places: Places, now: datetime, days: float = DAYS) -> Status:
-    """All that is known at `now` of the last `days`, or of as many as the slowest stream's freshness spans."""
+def collect(places: Places, now: datetime, days: float = DAYS, own: str = "") -> Status:
+    """All that is known at `now` of the last `days`, or of as many as the slowest stream's freshness spans.
+
+    `own` is the id of the run that asks: that it is at work is no news.
+    """
     promised = [stream.freshness_s or 0 for stream in places.streams]
     since = now - max(timedelta(days=days), timedelta(seconds=max(promised, default=0)))
     ask = Asker()
@@ -79,7 +82,7 @@ def collect(places: Places, now: datetime, days: float = DAYS) -> Status:
     facts = replace(
         facts, troubles=troubles, marts=marts, pending=_pending(places, ask, facts),
         billed=ask("cost", lambda: places.warehouse.billed_bytes(since)),
-        working=frozenset(r.stream for r in known.values() if r.flow == "merge" and r.living),
+        working=frozenset(r.stream for r in known.values() if r.flow == "merge" and r.living and r.id != own),
         seconds={r.id: r.seconds for r in known.values() if r.flow == "merge" and r.ended},
     )  # fmt: skip
     sources = tuple(_sources(places, ask, prefect, troubles))

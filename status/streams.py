@@ -43,7 +43,7 @@ def by_stream(ledger: Iterable[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
     for entry in ledger:
         if entry.kind == "merged":
             found.setdefault(f"{entry.source}.{entry.stream}", []).append(entry)
-    return {stream: sorted(entries, key=lambda e: e.at, reverse=True) for stream, entries in found.items()}
+    return {stream: sorted(entries, key=lambda e: e.at)[::-1] for stream, entries in found.items()}
 
 
 def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:

@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from beam_job.announce import announce
+from beam_job.announce import announce, told_again
 from contracts import names
-from contracts.batch import Balance, Batch
-from contracts.events import WarehouseMerged
+from contracts.batch import Batch
 from contracts.findings import Found, UnderWay
 from contracts.ledger import LedgerEntry
-from contracts.model import unannounced_merges
+from contracts.model import CHANGES, unannounced_merges
 from lake.store import Lake
 from tasks.place import open_bus, open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
@@ -30,18 +29,12 @@ def announce_merges(source: str | None, under_way: UnderWay, dry_run: bool) -> l
     """
     warehouse, lake = open_warehouse(), open_lake()
     missing = [
-        e for e in unannounced_merges(warehouse.ledger(kinds=("merged", "announced")))
+        e for e in unannounced_merges(warehouse.ledger(kinds=(*CHANGES, "announced")))
         if source in (None, e.source) and f"{e.source}.{e.stream}" not in under_way.streams and not _is_open(lake, e)
     ]  # fmt: skip
     for entry in [] if dry_run else missing:
-        announce(open_bus(), warehouse, announcement(entry), run_id=run_id(), at=datetime.now(UTC))
+        announce(open_bus(), warehouse, told_again(entry), run_id=run_id(), at=datetime.now(UTC))
     return [Found(kind="merge not announced", where=f"{e.source}.{e.stream}", detail=e.batch_id) for e in missing]
-
-
-def announcement(entry: LedgerEntry) -> WarehouseMerged:
-    """The message of a merge, as its run would have published it."""
-    balance = Balance.model_validate(entry.model_dump(include=set(Balance.model_fields)))
-    return WarehouseMerged(source=entry.source, stream=entry.stream, batch_id=entry.batch_id, balance=balance)
 
 
 def _is_open(lake: Lake, entry: LedgerEntry) -> bool:

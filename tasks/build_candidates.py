@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prefect import task
 
+from contracts import names
 from contracts.model import KINDS, Built, ModelWork, unpublished
 from contracts.source import load_sources
 from contracts.stream import StreamContract
@@ -21,7 +22,8 @@ from tasks.source import SOURCES
 from warehouse.port import Warehouse
 
 
-@task(task_run_name="build candidates", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
+@task(task_run_name="build candidates", tags=[names.STEP_TAG],
+      retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
       cache_key_fn=lambda _, given: candidate_name(run_id(), given["work"], project_digest(PROJECT)))  # fmt: skip
 def build_candidates(work: ModelWork) -> Built:
     """Check the merged rows, then run `dbt build` on all that they affect, tests included.

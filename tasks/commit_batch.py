@@ -25,7 +25,13 @@ log = logging.getLogger(__name__)
 REASON = 500
 
 
-@task(task_run_name="commit {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+@task(
+    task_run_name="commit {batch.id}",
+    tags=[names.STEP_TAG],
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
     """Commit a batch; the same batch again gives the same balance. None when another committer won the stream.
 

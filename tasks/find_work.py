@@ -5,7 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from beam_job.batches import pending, under_way
 from contracts.findings import Found
-from contracts.model import unannounced, unpublished
+from contracts.model import CHANGES, unannounced, unpublished
 from tasks.place import open_lake, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
@@ -33,7 +33,7 @@ def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
       retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
 def find_unpublished() -> list[Found]:
     """What a model run has left to do: merges that no marts have, marts that were not announced."""
-    ledger = open_warehouse().ledger(kinds=("merged", "published", "announced"))
+    ledger = open_warehouse().ledger(kinds=(*CHANGES, "published", "announced"))
     found, work, newest = [], unpublished(ledger), unannounced(ledger)
     if work:
         streams = ", ".join(work.streams)

@@ -15,6 +15,7 @@ from prefect.events.filters import EventFilter
 from prefect.events.schemas.events import Event
 
 from contracts import names
+from contracts.alerts import work
 from contracts.digest import Day, RunsOfDay
 from contracts.ledger import LedgerEntry
 from tasks.place import open_warehouse
@@ -60,8 +61,8 @@ def gather_day(wanted: str | None) -> Day:
 
 def bad_runs(runs: list[FlowRun]) -> tuple[RunsOfDay, ...]:
     """Work that failed, most often first; `runs` are in the order in which they ended."""
-    failed = Counter(run.name for run in runs if _type(run) in BAD)
-    last = {run.name: _type(run) for run in runs}
+    failed = Counter(work(run.name) for run in runs if _type(run) in BAD)
+    last = {work(run.name): _type(run) for run in runs}
     return tuple(RunsOfDay(name=n, failed=count, failing=last[n] in BAD) for n, count in failed.most_common())
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from prefect import task
 from prefect.artifacts import create_table_artifact
 
+from contracts import names
 from contracts.ledger import modelled_entry, published_entry
 from contracts.model import Built
 from tasks.dbt import PROJECT, project_digest
@@ -13,7 +14,7 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 
 
-@task(task_run_name="publish {built.candidate}", retries=3, retry_delay_seconds=DELAYS_S,
+@task(task_run_name="publish {built.candidate}", tags=[names.STEP_TAG], retries=3, retry_delay_seconds=DELAYS_S,
       retry_condition_fn=is_transient)  # fmt: skip
 def publish_marts(built: Built) -> dict[str, int]:
     """Let all readers see the candidates at once, then note in the ledger which merges they have; rows per mart."""

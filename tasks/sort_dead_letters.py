@@ -5,7 +5,6 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from contracts.dead_letters import Action, Sorted
-from events.dead_letters import DeadLetters
 from events.reasons import why_refused
 from events.sort import sort
 from tasks.place import open_dead_letters
@@ -29,8 +28,3 @@ def sort_dead_letters(action: Action, topic: str | None, ids: list[str] | None, 
 def row(one: Sorted) -> dict[str, str]:
     """One line of the artifact's table."""
     return {name: str(value) for name, value in dict(one).items()}
-
-
-def reasons(dead: DeadLetters, topic: str) -> list[str]:
-    """The reason of every dead letter of a topic."""
-    return [one.why for one in sort(dead, "list", why_refused, topics=[topic])]

@@ -4,6 +4,7 @@ from prefect import task
 
 from beam_job.options import Dataflow
 from beam_job.stage import stage_batch as run_steps
+from contracts import names
 from contracts.batch import Batch, Staged
 from settings import load_settings
 from tasks.place import open_lake
@@ -12,7 +13,13 @@ from tasks.run_id import run_id
 from tasks.source import stream_contract
 
 
-@task(task_run_name="stage {batch.id}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+@task(
+    task_run_name="stage {batch.id}",
+    tags=[names.STEP_TAG],
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def stage_batch(batch: Batch) -> Staged:
     """Keep one winner per key and register of a batch, as Parquet; a repeat overwrites the same files."""
     settings = load_settings()

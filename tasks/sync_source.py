@@ -9,6 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.airbyte_client import TERMINAL, AirbyteClient, SyncRunning
+from contracts import names
 from contracts.errors import ServiceUnavailable, SyncTimeout
 from contracts.sync import RequestedSync, StartedSync, Sync
 from tasks.place import airbyte_block, open_lake
@@ -98,7 +99,8 @@ def _as_started(requested: RequestedSync, job_id: int) -> StartedSync:
     )
 
 
-@task(task_run_name="watch sync {started.job_id} of {started.source}", retries=3, retry_delay_seconds=DELAYS_S,
+@task(task_run_name="watch sync {started.job_id} of {started.source}", tags=[names.STEP_TAG],
+      retries=3, retry_delay_seconds=DELAYS_S,
       retry_condition_fn=is_transient)  # fmt: skip
 def watch_sync(started: StartedSync) -> Sync:
     """Wait until a job ends, and show how far it is; cancels it past the deadline.

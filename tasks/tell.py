@@ -9,11 +9,12 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 
-from contracts.alerts import CRASHED, cause, kind, slug, tidy
+from contracts.alerts import CRASHED, cause, kind, slug, tidy, work
 from contracts.names import RUN_FAILED, RUN_RECOVERED
 from tasks.refuse import REFUSED
 
 ENDED = ["COMPLETED", "FAILED", "CRASHED"]
+LIKE = 20
 
 
 def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -22,7 +23,7 @@ def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     A crashed run can't speak for itself: Prefect's own event tells of it.
     """
     message = state.message or ""
-    now = cause(flow_run.name, kind(message))
+    now = cause(work(flow_run.name), kind(message))
     with get_client(sync_client=True) as client:
         before = failure_before(client, flow, flow_run)
     if state.name != REFUSED and before != now:
@@ -42,15 +43,16 @@ def failure_before(client: SyncPrefectClient, flow: Flow[..., Any], flow_run: Fl
     states = [s for s in client.read_flow_run_states(flow_run.id) if s.type.value in ENDED]
     states.sort(key=lambda s: s.timestamp)
     if len(states) > 1:
-        return _cause(flow_run.name, states[-2])
-    same_work = {"name": {"any_": [flow_run.name]}, "state": {"type": {"any_": ENDED}}}
+        return _cause(work(flow_run.name), states[-2])
+    same_work = {"name": {"like_": work(flow_run.name)}, "state": {"type": {"any_": ENDED}}}
     ended = client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": [flow.name]}}),
         flow_run_filter=FlowRunFilter.model_validate(same_work | {"id": {"not_any_": [str(flow_run.id)]}}),
         sort=FlowRunSort.END_TIME_DESC,
-        limit=1,
+        limit=LIKE,
     )
-    return _cause(flow_run.name, ended[0].state) if ended and ended[0].state else ""
+    before = next((run for run in ended if work(run.name) == work(flow_run.name)), None)  # not one that is only like it
+    return _cause(work(before.name), before.state) if before and before.state else ""
 
 
 def _cause(name: str, state: State[Any]) -> str:
@@ -60,6 +62,6 @@ def _cause(name: str, state: State[Any]) -> str:
 
 
 def _emit(event: str, flow: Flow[..., Any], flow_run: FlowRun, why: str, facts: dict[str, Any]) -> None:
-    resource = {"prefect.resource.id": f"millrace.run.{slug(flow_run.name)}", "millrace.cause": why}
+    resource = {"prefect.resource.id": f"millrace.run.{slug(work(flow_run.name))}", "millrace.cause": why}
     payload = {"v": 1, "flow": flow.name, "run": flow_run.name, "run_id": str(flow_run.id), "cause": why}
     emit_event(event, resource=resource, payload=payload | facts)

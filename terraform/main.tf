@@ -28,6 +28,7 @@ module "identities" {
   workload_identities = {
     "millrace-flows/flow"       = "flow"
     "millrace/worker-cloud-run" = "worker"
+    "millrace/gateway"          = "gateway"
     "millrace/secrets"          = "secrets"
     "millrace-flows/secrets"    = "secrets"
     "airbyte/airbyte-admin"     = "airbyte"
@@ -80,9 +81,11 @@ module "events" {
   push_account = local.accounts["push"]
   gateway_url  = "https://${var.domain}/push"
   publishers = merge(
-    { for topic in var.published_topics : "${topic}/flow" => { topic = topic, member = "serviceAccount:${local.accounts["flow"]}" } },
+    { for topic in keys(var.topics) : "${topic}/flow" => { topic = topic, member = "serviceAccount:${local.accounts["flow"]}" } },
     { for topic in var.published_topics : "${topic}/dbt" => { topic = topic, member = "serviceAccount:${local.accounts["dbt"]}" } },
+    { "${var.completed_topic}/gateway" = { topic = var.completed_topic, member = "serviceAccount:${local.accounts["gateway"]}" } },
   )
+  redriver   = "serviceAccount:${local.accounts["flow"]}"
   depends_on = [module.services]
 }
 
@@ -99,6 +102,7 @@ module "secrets" {
     flow    = { flow = "serviceAccount:${local.accounts["flow"]}" }
     airbyte = { airbyte = "serviceAccount:${local.accounts["airbyte"]}" }
     slack   = {}
+    gateway = { gateway = "serviceAccount:${local.accounts["gateway"]}" }
   }
   depends_on = [module.services]
 }

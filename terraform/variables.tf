@@ -117,8 +117,13 @@ variable "ingest_topic" {
   type        = string
 }
 
+variable "completed_topic" {
+  description = "Topic on which the gateway tells what Airbyte's webhook told it."
+  type        = string
+}
+
 variable "published_topics" {
-  description = "Topics that flows publish on."
+  description = "Topics that model runs publish on; flows publish dead letters on every topic again."
   type        = list(string)
 }
 

@@ -66,8 +66,8 @@ def emulator(state: Path, lake_endpoint: str = "") -> Iterator[BigQuery]:
     port, grpc_port = free_port(), free_port()
     state.mkdir(parents=True, exist_ok=True)
     log = state.with_name(f"{state.name}.log")
-    command = [ENVIRONMENT / "bin" / "python", LAUNCHER, "--port", str(port), "--grpc-port", str(grpc_port),
-               "--state", state, "--lake", lake_endpoint]  # fmt: skip
+    command = [str(ENVIRONMENT / "bin" / "python"), str(LAUNCHER), "--port", str(port), "--grpc-port", str(grpc_port),
+               "--state", str(state), "--lake", lake_endpoint]  # fmt: skip
     with log.open("ab") as output:
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     with ending(started):

@@ -19,7 +19,7 @@ from tests.servers import server
 
 STACK = "tests/e2e/"
 FLOWS = "tests/integration/flows/"  # a file goes on with what the one before it left
-FIRST = ("test_make_run.py", "test_way.py")  # the others land rows that the demo does not have
+FIRST = ("test_make_run.py", "test_way.py", "test_webhook.py")  # the others land rows that the demo does not have
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,6 +79,11 @@ def storage_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 def lake(storage_port: int) -> Lake:
     """A lake in a bucket of its own."""
+    return new_lake(storage_port)
+
+
+def new_lake(storage_port: int) -> Lake:
+    """A new bucket on the local Cloud Storage."""
     endpoint = f"http://127.0.0.1:{storage_port}"
     bucket = f"lake-{uuid.uuid4().hex[:12]}"
     client = storage.Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})

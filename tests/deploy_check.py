@@ -1,6 +1,7 @@
 """All checks of the deployment that need no cloud, a line each: `python -m tests.deploy_check`."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -28,9 +29,10 @@ def tests(*files: str) -> Outcome:
 
 def program(name: str, *arguments: str) -> Outcome:
     """The outcome of a program, where it is installed."""
-    if not shutil.which(name):
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not found:
         return "skipped", f"{name} is not installed"
-    said = subprocess.run([name, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    said = subprocess.run([found, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     told = (said.stdout + said.stderr).strip().splitlines()
     return ("ok", "") if said.returncode == 0 else ("failed", told[-1] if told else "")
 

@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.erasure import Erasure
 from contracts.ledger import Head, LedgerEntry, MergedSync
 from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
+from warehouse import bigquery_erase as erasing
 from warehouse import bigquery_merge_sql as merging
+from warehouse import heads
 from warehouse.bigquery_commit import Commit
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_ledger import Ledger
@@ -54,6 +57,19 @@ class BigQueryWarehouse:
         """
         with self._jobs.answering(f"prepare {contract.id}"):
             self._schema.ensure(contract)
+
+    def migrate(self, contract: StreamContract) -> dict[str, str]:
+        """Give a stream's columns the types of its contract that `ensure` can't; returns those that changed.
+
+        What `ALTER` can't change is copied: the whole table is read and written once.
+        """
+        if not self._known(contract):
+            return {}
+        seen = self._ledger.head(contract)
+        with self._jobs.answering(f"migrate {contract.id}"):
+            return self._schema.migrate(
+                contract, lambda: heads.refuse_moved(contract, seen, self._ledger.head(contract))
+            )
 
     def head(self, contract: StreamContract) -> Head:
         """How far a stream is; a fresh Head when nothing was merged."""
@@ -103,6 +119,12 @@ class BigQueryWarehouse:
         made = commit.run()
         commit.drop_staging()
         return made
+
+    def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
+        """Empty the rows of keys for ever; returns how many keys had a row. Again: no change, and 0."""
+        self.ensure(contract)
+        whole = contract.with_columns(self.learned(contract))  # what files brought beyond the contract goes too
+        return erasing.erase(self._jobs, whole, erasure, at)
 
     def balance(self, batch_id: str) -> Balance | None:
         """The balance of a committed batch, None when it was not committed."""

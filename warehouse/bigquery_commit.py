@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -27,11 +27,10 @@ from warehouse import columns, heads
 from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_ledger import Ledger
 from warehouse.bigquery_merge_sql import Merge, StagedTables
+from warehouse.bigquery_quota import DAY, admit
 
 TRIES = 5
 MOST_URIS = 10_000  # of one load job: https://cloud.google.com/bigquery/quotas#load_jobs
-MOST_MODIFICATIONS = 1_500  # of one table in a day: https://cloud.google.com/bigquery/quotas#standard_tables
-DAY = timedelta(days=1)
 CONCURRENT = re.compile(r"aborted due to concurrent update|Could not serialize access", re.I)
 TERMS = re.compile(rf"{merging.UNBALANCED} merged=(\d+) stale=(\d+) absent=(\d+)")
 QUARANTINED = {
@@ -58,12 +57,12 @@ class Commit:
     def run(self) -> Balance:
         """Commit, or give the balance the batch was committed with; raises HeadMoved, BalanceError, BudgetExceeded."""
         for _ in range(TRIES):
-            seen, commits = self._ledger.head_and_commits(self._contract, self._at - DAY)
+            seen, commits, newest = self._ledger.head_and_commits(self._contract, self._at - DAY)
             if seen.epoch != self._batch.head_epoch:
                 if done := self._ledger.balance(self._batch.id):
                     return done
                 raise heads.moved(self._batch, seen)
-            self._refuse_many(commits)
+            admit(self._contract.id, commits, newest, self._at)
             try:
                 self._commit(self._plan(seen), seen)
             except WarehouseRefused as error:
@@ -145,6 +144,7 @@ class Commit:
         self._jobs.query(
             f"{self._batch.id}-commit-{self._digest}", merging.script(merge), given, step="commit",
             contract=self._contract, holds=lambda _: self._ledger.balance(self._batch.id) is not None,
+            most=self._contract.max_bytes_billed,
         )  # fmt: skip
 
     def _parameters(self, seen: Head) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class Commit:
 
     def _stay_within(self, merge: Merge, given: dict[str, Any]) -> None:
         """Refuse what would read more bytes than one batch may; a dry run tells, and costs nothing."""
-        most = self._jobs.max_bytes_billed
+        most = self._contract.max_bytes_billed or self._jobs.max_bytes_billed
         if not most:
             return
         statements = [*merging.count_stale(merge), merging.count_merged(merge)]
@@ -171,17 +171,14 @@ class Commit:
         if found > most:
             raise BudgetExceeded(
                 f"batch {self._batch.id} of {self._contract.id} would read {found:,} bytes, more than"
-                f" warehouse.max_bytes_billed = {most:,}; it stays pending. Raise that, or partition the stream by"
-                " its key so that a merge reads less"
+                f" max_bytes_billed = {most:,} of {self._bounded_by()}; it stays pending. Raise that, or partition the"
+                " stream by its key so that a merge reads less"
             )
 
-    def _refuse_many(self, done: int) -> None:
-        """Refuse to change the table more often than a day allows."""
-        if done >= MOST_MODIFICATIONS:
-            raise BudgetExceeded(
-                f"{self._contract.id} was changed {done} times within a day, and a table may be changed"
-                f" {MOST_MODIFICATIONS} times; batch {self._batch.id} stays pending. Widen triggers.landed_window_s"
-            )
+    def _bounded_by(self) -> str:
+        return (
+            f"sources/{self._contract.source}.yaml" if self._contract.max_bytes_billed else "the warehouse's settings"
+        )
 
     def _explain(self, error: WarehouseRefused) -> None:
         """Raise what a refused transaction means; return when it may be tried again, or was committed after all."""

@@ -5,6 +5,7 @@ The official client comes in, finished jobs and rows go out; its errors become t
 
 import logging
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ TRANSIENT |= frozenset({"jobBackendError", "jobInternalError", "tableUnavailable
 OVER_BUDGET = frozenset({"bytesBilledLimitExceeded", "quotaExceeded"})
 UNREACHABLE = (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, NotConnected, Timeout,
                TransportError)  # fmt: skip
+# https://cloud.google.com/bigquery/quotas#data-manipulation-language-statements: 2 of a table run, 20 wait
+DML_QUEUE_FULL = re.compile(r"Too many DML statements outstanding", re.I)
 ATTEMPTS, MOST_IDS = 4, 1000
 FIRST_DELAY_S, MOST_DELAY_S = 1.0, 30.0
 Parameters = Mapping[str, Any]
@@ -80,12 +83,12 @@ class Jobs:
 
     def query(
         self, name: str, sql: str, given: Parameters | None = None, *, step: str,
-        contract: StreamContract | None = None, holds: Callable[[Any], bool] | None = None,
+        contract: StreamContract | None = None, holds: Callable[[Any], bool] | None = None, most: int | None = None,
     ) -> Any:  # fmt: skip
-        """Run a query or script once under a name; see `run`."""
+        """Run a query or script once under a name, see `run`; `most` bytes are billed, or what the place allows."""
         options: dict[str, Any] = {"query_parameters": parameters(given or {}), "labels": labels(step, contract)}
-        if self.max_bytes_billed:
-            options["maximum_bytes_billed"] = self.max_bytes_billed
+        if bound := most or self.max_bytes_billed:
+            options["maximum_bytes_billed"] = bound
         config = bigquery.QueryJobConfig(**options)
 
         def start(job_id: str) -> Any:
@@ -199,6 +202,8 @@ def is_transient(error: Exception) -> bool:
 
     The client makes a 500 of each reason of a failed job that it does not know; only an answer's own status counts.
     """
+    if DML_QUEUE_FULL.search(str(error)):
+        return True
     told = reasons(error)
     answered = not told or getattr(error, "response", None) is not None
     return bool(told & TRANSIENT) or (answered and isinstance(error, UNREACHABLE))

@@ -86,15 +86,16 @@ class Ledger:
         (row,) = self._jobs.rows(f"SELECT {HEAD} FROM {self._place.head(contract)}", step="head", contract=contract)  # noqa: S608
         return Head.model_validate(dict(zip(Head.model_fields, row, strict=True)))
 
-    def head_and_commits(self, contract: StreamContract, since: datetime) -> tuple[Head, int]:
-        """How far a stream is, and how often its table was changed since then."""
+    def head_and_commits(self, contract: StreamContract, since: datetime) -> tuple[Head, int, datetime | None]:
+        """How far a stream is, how often its table was changed since then, and when for the last time."""
         query = (
-            f"SELECT {HEAD}, (SELECT COUNT(*) FROM {{ledger}} WHERE kind = 'merged' AND source = @source"  # noqa: S608
-            f" AND stream = @stream AND `at` > @since) FROM {self._place.head(contract)}"
+            f"SELECT {HEAD}, commits, newest FROM {self._place.head(contract)} CROSS JOIN (SELECT COUNT(*) AS commits,"  # noqa: S608
+            " MAX(`at`) AS newest FROM {ledger} WHERE kind IN ('merged', 'erased') AND source = @source"
+            " AND stream = @stream AND `at` > @since)"
         )
         given = _stream(contract) | {"since": since}
-        ((*row, commits),) = self._jobs.rows(self._sql(query), given, step="head", contract=contract)
-        return Head.model_validate(dict(zip(Head.model_fields, row, strict=True))), int(commits)
+        ((*row, commits, newest),) = self._jobs.rows(self._sql(query), given, step="head", contract=contract)
+        return Head.model_validate(dict(zip(Head.model_fields, row, strict=True))), int(commits), newest
 
     def balance(self, batch_id: str) -> Balance | None:
         """The balance of a committed batch, None when it was not committed."""
@@ -126,7 +127,7 @@ class Ledger:
         given = {"entries": [_record(place, entry) for place, entry in enumerate(entries)]}
         identity = json.dumps([(e.kind, e.batch_id, e.run_id) for e in entries]).encode()
         name = f"append-{self._place.prefix}{hashlib.sha256(identity).hexdigest()[:24]}"
-        self._jobs.query(name, self._sql(self._append()), given, step="append", holds=lambda _: self._has(entries[0]))
+        self._jobs.query(name, self._sql(self._append()), given, step="append", holds=lambda _: self.has(entries[0]))
 
     def _append(self) -> str:
         shown = ", ".join(f"e.{quote(name)}" for name in LEDGER_FIELDS)
@@ -136,7 +137,8 @@ class Ledger:
             " ON l.kind = e.kind AND l.batch_id = e.batch_id AND l.run_id = e.run_id WHERE l.kind IS NULL"
         )
 
-    def _has(self, entry: LedgerEntry) -> bool:
+    def has(self, entry: LedgerEntry) -> bool:
+        """Whether a fact of this kind, batch and run is there."""
         return bool(
             self._jobs.rows(
                 self._sql("SELECT 1 FROM {ledger} WHERE kind = @kind AND batch_id = @batch AND run_id = @run LIMIT 1"),
@@ -144,6 +146,11 @@ class Ledger:
                 step="ledger",
             )
         )
+
+    def erased(self, erasure_id: str) -> tuple[int, ...]:
+        """How many keys of an erasure had rows; empty when it is not done."""
+        query = "SELECT merged FROM {ledger} WHERE kind = 'erased' AND batch_id = @id"
+        return tuple(int(found) for (found,) in self._jobs.rows(self._sql(query), {"id": erasure_id}, step="erase"))
 
     def entries(self, since: datetime | None, kinds: Sequence[str], as_of: datetime | None = None) -> list[LedgerEntry]:
         """Facts in the order they were written, from `since` on, `as_of` an instant."""

@@ -12,6 +12,7 @@ from warehouse.bigquery_sql import (
     BUCKET,
     LEDGER_COLUMNS,
     Place,
+    bare,
     bucket_of,
     buckets,
     quote,
@@ -54,7 +55,7 @@ def rows(table: str, kinds: dict[str, str]) -> str:
         return table
     return (
         "(SELECT "
-        + ", ".join(f"CAST(NULL AS {staged_type(k)}) AS {quote(n)}" for n, k in kinds.items())
+        + ", ".join(f"CAST(NULL AS {bare(staged_type(k))}) AS {quote(n)}" for n, k in kinds.items())
         + (" FROM (SELECT 1) WHERE FALSE)")
     )
 

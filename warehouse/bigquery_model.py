@@ -12,14 +12,9 @@ from warehouse.bigquery_jobs import Jobs
 from warehouse.bigquery_schema import Schema
 from warehouse.quality import MOST_DAYS, fact, result_values
 
-QUALITY = """
-CREATE TABLE IF NOT EXISTS {quality} (
-  `at` TIMESTAMP NOT NULL, `by` STRING NOT NULL, run_id STRING NOT NULL, candidate STRING NOT NULL,
-  suite STRING NOT NULL, expectation STRING NOT NULL, `column` STRING NOT NULL, severity STRING NOT NULL,
-  success BOOL NOT NULL, observed STRING NOT NULL, sample ARRAY<STRING>, place INT64 NOT NULL) CLUSTER BY suite;
-"""
 RECORD = """
 INSERT INTO {quality}
+  (`at`, `by`, run_id, candidate, suite, expectation, `column`, severity, success, observed, sample, place)
 SELECT f.`at`, f.`by`, f.run_id, f.candidate, f.suite, f.expectation, f.`column`, f.severity, f.success, f.observed,
   f.sample, f.place FROM UNNEST(@facts) f
 """
@@ -67,8 +62,7 @@ class Modelling:
         """Keep results, all or none."""
         if not facts:
             return
-        Schema(self._jobs).make_dataset("ops")
-        self._jobs.rows(self._sql(QUALITY), step="quality")
+        Schema(self._jobs).make_ops()
         given = [
             one.model_dump(exclude={"result"}) | result_values(one) | {"place": place}
             for place, one in enumerate(facts)

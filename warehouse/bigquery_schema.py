@@ -1,5 +1,6 @@
 """The datasets and tables of a stream in BigQuery: made, and widened when contract or files bring more."""
 
+from collections.abc import Callable
 from typing import Any
 
 from google.api_core import exceptions
@@ -23,9 +24,11 @@ class Schema:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs, self._place = jobs, jobs.place
+        self._followed = False
 
     def ensure(self, contract: StreamContract) -> None:
         """Make what is missing and widen what is too narrow. Raises ContractError."""
+        self._follow(contract)
         there = self.stored(contract)
         missing = {n: t for n, t in sql.table_columns(contract).items() if n not in there}
         to_widen = columns.to_widen(contract, there)
@@ -37,6 +40,47 @@ class Schema:
             self._widen(contract, name, there[name], kind)
         if not there or missing or to_widen:
             self._show(contract)
+
+    def migrate(self, contract: StreamContract, still: Callable[[], None]) -> dict[str, str]:
+        """Change types, by a copy where `ALTER` can't; `still` raises when the table has changed meanwhile."""
+        there = self.stored(contract)
+        to_change = columns.to_widen(contract, there, migrating=True)
+        copied = {n: kind for n, kind in to_change.items() if not _is_alterable(there[n], kind)}
+        for name, kind in to_change.items():
+            if name not in copied:
+                self._widen(contract, name, there[name], kind)
+        if copied:
+            self._copy(contract, there, copied, still)
+        if to_change:
+            self._show(contract)
+        return to_change
+
+    def _copy(
+        self, contract: StreamContract, there: dict[str, str], copied: dict[str, str], still: Callable[[], None]
+    ) -> None:
+        """Put a converted copy in the table's place; one that can't be put there is dropped."""
+        aside = self._place.table(names.raw_schema(contract.source), f"{contract.stream}__migrating")
+        self._run(sql.copy_converted(self._place, contract, aside, there, copied), contract)
+        try:
+            still()
+            self._run(f"CREATE OR REPLACE TABLE {self._place.raw(contract)} COPY {aside}", contract)
+        finally:
+            self._run(f"DROP TABLE {aside}", contract)
+
+    def _follow(self, contract: StreamContract) -> None:
+        """Add what head and ledger lack, made by an older version; the latter is looked at once a process."""
+        head = {field.name for field in self.fields("ops", names.head_table(contract.source, contract.stream))}
+        if head and (lacking := [name for name in Head.model_fields if name not in head]):
+            self._run(sql.add_to_head(self._place, contract, lacking), contract)
+        if self._followed:
+            return
+        found = {table: {field.name for field in self.fields("ops", table)} for table in sql.OPS_TABLES}
+        if found["ledger"] and not all(found.values()):
+            self.make_ops()
+        for table, wanted in sql.own_columns().items():
+            if found[table] and (missing := {n: kind for n, kind in wanted.items() if n not in found[table]}):
+                self._run(sql.add_own_columns(self._place, table, missing), None)
+        self._followed = True
 
     def stored(self, contract: StreamContract) -> dict[str, str]:
         """Columns of the raw table with their contract types; none when the stream was never prepared."""
@@ -79,10 +123,11 @@ class Schema:
         self._run(sql.create_ops(self._place), None)
 
     def _widen(self, contract: StreamContract, name: str, stored: str, kind: str) -> None:
-        if not stored.startswith(ALTERABLE):
+        if not _is_alterable(stored, kind):
             raise ContractError(
                 f"{contract.id}: column {name} is {stored} in the table and should become {kind}, which BigQuery does"
-                " not do in place; recreate the table (docs/bigquery.md), or set `type_changes: quarantine`"
+                " not do in place; write the new type into the contract and run migrate, or set"
+                " `type_changes: quarantine`"
             )
         if kind == "float64":
             bent = f"SELECT COUNT(*) FROM {self._place.raw(contract)} WHERE ABS({sql.quote(name)}) > {EXACT_INT}"  # noqa: S608
@@ -97,3 +142,7 @@ class Schema:
 
     def _run(self, statements: str, contract: StreamContract | None) -> None:
         self._jobs.rows(statements, step="prepare", contract=contract)
+
+
+def _is_alterable(stored: str, kind: str) -> bool:
+    return stored.startswith(ALTERABLE) and kind != "string"

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from contracts import names
 from contracts.errors import ContractError, SettingsError
-from contracts.ledger import LedgerEntry
+from contracts.ledger import Head, LedgerEntry
 from contracts.stream import DECIMAL, MOST_CLUSTER_COLUMNS, UNCLUSTERABLE, StreamContract
 from warehouse import columns
 
@@ -46,12 +47,17 @@ CREATE TABLE IF NOT EXISTS {publications} (
   candidate STRING NOT NULL, mart STRING NOT NULL, place INT64 NOT NULL, step STRING NOT NULL,
   written_at TIMESTAMP NOT NULL);
 CREATE TABLE IF NOT EXISTS {published} (candidate STRING NOT NULL) AS SELECT '' AS candidate;
+CREATE TABLE IF NOT EXISTS {quality} (
+  `at` TIMESTAMP NOT NULL, `by` STRING NOT NULL, run_id STRING NOT NULL, candidate STRING NOT NULL,
+  suite STRING NOT NULL, expectation STRING NOT NULL, `column` STRING NOT NULL, severity STRING NOT NULL,
+  success BOOL NOT NULL, observed STRING NOT NULL, sample ARRAY<STRING>, place INT64 NOT NULL) CLUSTER BY suite;
 CREATE TABLE IF NOT EXISTS {redrives} (
   source STRING NOT NULL, stream STRING NOT NULL, object STRING NOT NULL, generation INT64 NOT NULL,
   attempt INT64 NOT NULL, manifest STRING NOT NULL, run_id STRING NOT NULL, `at` TIMESTAMP NOT NULL)
   CLUSTER BY source, stream;
 """
-OPS_TABLES = ("ledger", "ledger_objects", "quarantine", "publications", "published", "redrives")
+OWN_COLUMN = re.compile(r"`?(\w+)`? (STRING|INT64|TIMESTAMP|BOOL|ARRAY<STRING>)")
+OPS_TABLES = ("ledger", "ledger_objects", "quarantine", "publications", "published", "quality", "redrives")
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,11 @@ def column_type(declared: str) -> str:
     raise ContractError(
         f"{declared}: BigQuery's decimals have {BIGNUMERIC_DIGITS} digits before the point and as many after it"
     )
+
+
+def bare(kind: str) -> str:
+    """A type without its digits, which a CAST does not take."""
+    return kind.partition("(")[0]
 
 
 def staged_type(declared: str) -> str:
@@ -205,6 +216,49 @@ AS SELECT 0 AS epoch, '' AS batch_id, 0 AS connection_epoch, '' AS oldest_pendin
 def create_ops(place: Place) -> str:
     """Ledger, quarantine and what else the platform keeps."""
     return OPS.format(**{name: place.ops(name) for name in OPS_TABLES})
+
+
+@cache
+def own_columns() -> dict[str, dict[str, str]]:
+    """Columns of the platform's own tables, with their types."""
+    made = [statement.partition("(") for statement in OPS.split(";")]
+    return {table: dict(OWN_COLUMN.findall(columns)) for table, (_, _, columns) in zip(OPS_TABLES, made, strict=False)}
+
+
+def add_own_columns(place: Place, table: str, missing: dict[str, str]) -> str:
+    """New columns of one of the platform's own tables; facts that are there have none of it."""
+    added = ", ".join(f"ADD COLUMN IF NOT EXISTS {quote(name)} {kind}" for name, kind in missing.items())
+    return f"ALTER TABLE {place.ops(table)} {added}"
+
+
+def add_to_head(place: Place, contract: StreamContract, missing: list[str]) -> str:
+    """New columns of a head, which has its row already."""
+    kinds = {n: ("STRING", "''") if isinstance(Head().model_dump()[n], str) else ("INT64", "0") for n in missing}
+    added = ", ".join(f"ADD COLUMN IF NOT EXISTS {quote(n)} {kind}" for n, (kind, _) in kinds.items())
+    filled = ", ".join(f"{quote(n)} = COALESCE({quote(n)}, {value})" for n, (_, value) in kinds.items())
+    head = place.head(contract)
+    return f"ALTER TABLE {head} {added};\nUPDATE {head} SET {filled} WHERE TRUE"
+
+
+def copy_converted(
+    place: Place, contract: StreamContract, target: str, there: dict[str, str], changed: dict[str, str]
+) -> str:
+    """A copy of a stream's table with the contract's layout, of which some columns have another type."""
+    kinds = {n: "INT64" if n == BUCKET else column_type(changed.get(n, kind)) for n, kind in there.items()}
+    required = {*contract.key, BUCKET}
+    columns = ", ".join(f"{quote(n)} {kind}{' NOT NULL' if n in required else ''}" for n, kind in kinds.items())
+    shown = ", ".join(_converted(n, there[n], changed.get(n, there[n])) for n in kinds)
+    clauses = " ".join(c for c in (partition_by(contract), cluster_by(contract), labels(contract)) if c)
+    return f"CREATE OR REPLACE TABLE {target} ({columns}) {clauses} AS SELECT {shown} FROM {place.raw(contract)}"
+
+
+def _converted(name: str, was: str, kind: str) -> str:
+    if was == kind:
+        return quote(name)
+    texts = {"json": "TO_JSON_STRING", "bytes": "TO_HEX"}
+    if kind == "string" and was in texts:
+        return f"{texts[was]}({quote(name)}) AS {quote(name)}"
+    return f"CAST({quote(name)} AS {bare(column_type(kind))}) AS {quote(name)}"
 
 
 def add_columns(place: Place, contract: StreamContract, missing: dict[str, str]) -> str:

@@ -52,20 +52,31 @@ def learned(contract: StreamContract, stored: dict[str, str]) -> dict[str, Colum
     return found
 
 
-def to_widen(contract: StreamContract, stored: dict[str, str]) -> dict[str, str]:
-    """Columns of the contract whose type is wider than the table's. Raises ContractError when neither holds both."""
+def to_widen(contract: StreamContract, stored: dict[str, str], *, migrating: bool = False) -> dict[str, str]:
+    """Columns of the contract whose type is wider than the table's; by a migration anything becomes text.
+
+    Raises:
+        ContractError: a column can't have a type that holds both.
+    """
     found = {}
     for name, column in contract.columns.items():
         kind = stored.get(name, column.type)
-        both = column.type if column.any_type else wider(kind, column.type)
+        becomes_text = column.any_type or (migrating and column.type == "string")
+        both = column.type if becomes_text else wider(kind, column.type)
         if both is None or (name in (*contract.key, *contract.order) and both != kind):
             raise ContractError(
                 f"{contract.id}: column {name} is {kind} in the table, the contract says {column.type}, and it"
-                " can't be changed to hold both; put the old type back, or give the column another name"
+                f" can't be changed to hold both; put the old type back, {_or_migrate(name, column.type, contract)}"
             )
         if both != kind:
             found[name] = both
     return found
+
+
+def _or_migrate(name: str, kind: str, contract: StreamContract) -> str:
+    if kind == "string" and name not in (*contract.key, *contract.order):
+        return f"or run migrate for {contract.id} to make text of it"
+    return "or give the column another name"
 
 
 def refuse_inexact(contract: StreamContract, name: str, bent: int) -> None:

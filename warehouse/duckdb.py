@@ -15,12 +15,14 @@ import duckdb
 
 from contracts import names
 from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.erasure import Erasure
 from contracts.errors import SettingsError, WarehouseBusy
 from contracts.ledger import Head, LedgerEntry, MergedSync
 from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
 from lake.store import Lake
 from warehouse import duckdb_commit as transaction
+from warehouse import duckdb_erase as erasing
 from warehouse import duckdb_look as looks
 from warehouse import duckdb_model as model
 from warehouse import duckdb_redrive as redrives
@@ -89,6 +91,11 @@ class DuckDBWarehouse:
         with self._writing(f"prepare {contract.id}") as db:
             schema.prepare(db, contract)
 
+    def migrate(self, contract: StreamContract) -> dict[str, str]:
+        """Give a stream's columns the types of its contract that `ensure` does not; returns those that changed."""
+        with self._writing(f"migrate {contract.id}") as db:
+            return schema.prepare(db, contract, migrating=True)
+
     def head(self, contract: StreamContract) -> Head:
         """How far a stream is; a fresh Head when nothing was merged."""
         with self._reading(f"read the head of {contract.id}") as db:
@@ -150,6 +157,12 @@ class DuckDBWarehouse:
                 if not schema.is_prepared(db, contract):
                     schema.prepare(db, contract)
                 return transaction.commit(db, contract, batch, staged, (upserts, deletes, kept), run_id, at)
+
+    def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
+        """Empty the rows of keys for ever; returns how many keys had a row. Again: no change, and 0."""
+        self.ensure(contract)
+        with self._writing(f"erase keys of {contract.id}") as db:
+            return erasing.erase(db, contract, erasure, at)
 
     def balance(self, batch_id: str) -> Balance | None:
         """The balance of a committed batch, None when it was not committed."""

@@ -128,7 +128,8 @@ def append(db: duckdb.DuckDBPyConnection, entry: LedgerEntry) -> None:
 def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     objects = batch.objects
     db.execute(
-        """INSERT INTO ops.ledger_objects SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::BIGINT[]),
+        """INSERT INTO ops.ledger_objects (batch_id, source, stream, object, generation, job_id, "rows")
+        SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::BIGINT[]),
         unnest($6::BIGINT[]), unnest($7::BIGINT[])""",
         [batch.id, batch.source, batch.stream, [o.name for o in objects], [o.generation for o in objects],
          [o.job_id for o in objects], [o.rows for o in objects]],
@@ -143,7 +144,8 @@ def _append_quarantine(
         return
     attempts = _merges(db, contract, [(q.object, q.generation) for q in refused])
     db.execute(
-        """INSERT INTO ops.quarantine SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),
+        """INSERT INTO ops.quarantine (batch_id, source, stream, reason, object, generation, "row", "rows", detail,
+        attempts, "at") SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),
         unnest($6::BIGINT[]), unnest($7::BIGINT[]), unnest($8::BIGINT[]), unnest($9::VARCHAR[]), unnest($10::BIGINT[]),
         $11""",
         [batch.id, batch.source, batch.stream, [q.reason for q in refused], [q.object for q in refused],

@@ -9,13 +9,7 @@ from contracts.stream import StreamContract
 from warehouse import duckdb_sql as sql
 from warehouse.quality import MOST_DAYS, fact, result_values
 
-QUALITY = """
-CREATE SCHEMA IF NOT EXISTS ops;
-CREATE TABLE IF NOT EXISTS ops.quality (
-  "at" TIMESTAMPTZ NOT NULL, "by" VARCHAR NOT NULL, run_id VARCHAR NOT NULL, candidate VARCHAR NOT NULL,
-  suite VARCHAR NOT NULL, expectation VARCHAR NOT NULL, "column" VARCHAR NOT NULL, severity VARCHAR NOT NULL,
-  success BOOLEAN NOT NULL, observed VARCHAR NOT NULL, sample VARCHAR[] NOT NULL);
-"""
+FIELDS = '"at", "by", run_id, candidate, suite, expectation, "column", severity, success, observed, sample'
 
 
 def touched_days(db: duckdb.DuckDBPyConnection, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
@@ -44,16 +38,17 @@ def record(db: duckdb.DuckDBPyConnection, facts: Sequence[QualityFact]) -> None:
     """Keep results, all or none."""
     rows = [[f.at, f.by, f.run_id, f.candidate, *result_values(f).values()] for f in facts]
     db.execute("BEGIN")
-    db.execute(QUALITY)
+    db.execute(sql.OPS)
     if rows:
-        db.executemany("INSERT INTO ops.quality VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", rows)
+        places = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
+        db.executemany(f"INSERT INTO ops.quality ({FIELDS}) VALUES ({places})", rows)  # noqa: S608
     db.execute("COMMIT")
 
 
 def newest(db: duckdb.DuckDBPyConnection) -> list[QualityFact]:
     """The newest results of every suite."""
     rows = db.execute(
-        'SELECT "at", "by", run_id, candidate, suite, expectation, "column", severity, success, observed, sample'
+        f"SELECT {FIELDS}"  # noqa: S608
         ' FROM ops.quality QUALIFY "at" = max("at") OVER (PARTITION BY suite) ORDER BY suite, rowid'
     ).fetchall()
     return [fact(row) for row in rows]

@@ -32,7 +32,7 @@ SELECT DISTINCT manifest FROM ops.redrives r WHERE source = $1 AND stream = $2 A
   WHERE o.source = $1 AND o.stream = $2 AND o.object = r.object AND o.generation = r.generation)
 """
 ADMIT = """
-INSERT INTO ops.redrives SELECT $1, $2, $3, $4,
+INSERT INTO ops.redrives (source, stream, object, generation, attempt, manifest, run_id, "at") SELECT $1, $2, $3, $4,
   (SELECT count(*) FROM ops.ledger_objects WHERE source = $1 AND stream = $2 AND object = $3 AND generation = $4),
   $5, $6, $7
 """

@@ -6,6 +6,7 @@ from contracts import names
 from contracts.batch import Batch, Staged
 from contracts.errors import HeadMoved
 from contracts.ledger import Head
+from contracts.stream import StreamContract
 
 LOOK_BACK = timedelta(days=7)
 
@@ -28,6 +29,15 @@ def moved(batch: Batch, seen: Head) -> HeadMoved:
         f"batch {batch.id} was opened at epoch {batch.head_epoch} of {batch.source}.{batch.stream}, but the head is at"
         f" {seen.epoch}; another committer won, what is still pending is merged by the next run"
     )
+
+
+def refuse_moved(contract: StreamContract, seen: Head, now: Head) -> None:
+    """Refuse to go on with what was made of a table that a merge has changed since. Raises HeadMoved."""
+    if now.epoch != seen.epoch:
+        raise HeadMoved(
+            f"{contract.id}: a merge was committed meanwhile, the head went from {seen.epoch} to {now.epoch}; nothing"
+            " was changed, start it again"
+        )
 
 
 def merged_already(batch: Batch, again: set[tuple[str, int]]) -> HeadMoved:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.erasure import Erasure
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry, MergedSync
 from contracts.quality import QualityFact, QualityRun
@@ -25,6 +26,17 @@ class Warehouse(Protocol):
 
     def ensure(self, contract: StreamContract) -> None:
         """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
+        ...
+
+    def migrate(self, contract: StreamContract) -> dict[str, str]:
+        """Give a stream's columns the types of its contract that `ensure` can't, while no merge of it runs.
+
+        A date becomes a timestamp, anything becomes text. Returns the changed columns with their types; again: none.
+
+        Raises:
+            ContractError: a column can't become what the contract says.
+            HeadMoved: a merge was committed meanwhile; nothing was changed.
+        """
         ...
 
     def head(self, contract: StreamContract) -> Head:
@@ -65,6 +77,13 @@ class Warehouse(Protocol):
         Raises:
             HeadMoved: another batch was committed since this one was opened.
             BalanceError: the rows do not add up; nothing was committed.
+        """
+        ...
+
+    def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
+        """Empty the rows of keys for ever, in one transaction with the ledger; returns how many keys had a row.
+
+        Whatever comes of these keys later is stale. Again, or another process at the same time: no change, and 0.
         """
         ...
 

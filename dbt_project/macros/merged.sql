@@ -9,11 +9,11 @@
 )
 {%- endmacro %}
 
-{# Keys whose newest change is a delete. #}
+{# Keys whose newest change is a delete; an erased key, whose registers are equal, is not even known to be gone. #}
 {% macro deleted_rows(source_name, stream) -%}
 (
   select * from {{ source(source_name, stream) }}{{ as_of() }}
-  where _delete_version is not null and (_version is null or _version <= _delete_version)
+  where _delete_version is not null and (_version is null or _version < _delete_version)
 )
 {%- endmacro %}
 

@@ -133,6 +133,7 @@ def links(place: Place, say: Say) -> None:
     """Where to look."""
     site = f"{place.http('storage')}/{BUCKET}/{names.SITE}"
     say("")
+    say(f"  status       {place.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
     say(f"  Prefect      {place.http('prefect')}/runs")
     say(f"  Slack inbox  {place.http('slack')}")
     say(f"  Airbyte      {place.http('airbyte')}")

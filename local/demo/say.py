@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Any
 
+from contracts.alerts import work
 from local.demo.prefect import Run
 
 Rows = dict[str, int]
@@ -40,11 +41,11 @@ class Say:
 def describe(run: Run, artifacts: dict[str, list[dict[str, Any]]], rows: Rows, say: Say) -> None:
     """Show a run that ended, and add what its tables say to `rows`."""
     if run.bad:
-        say.step(f"{run.name}: {run.state.lower()}: {run.message}", run.seconds, "red")
+        say.step(f"{work(run.name)}: {run.state.lower()}: {run.message}", run.seconds, "red")
         return
     details = [text for key, table in artifacts.items() if (text := _details(key, table, rows))]
     if details or run.flow in ("ingest", "reconcile"):
-        say.step(f"{run.name}: {'; '.join(details) or 'done'}", run.seconds, "green")
+        say.step(f"{work(run.name)}: {'; '.join(details) or 'done'}", run.seconds, "green")
 
 
 def _details(key: str, table: list[dict[str, Any]], rows: Rows) -> str:

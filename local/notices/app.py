@@ -1,4 +1,4 @@
-"""`GET /notices?since=…&page=…` in pages; every fifth request is one too many (429). `POST /notices` adds one."""
+"""`GET /notices?since=…&page=…` in pages; every third request is one too many (429). `POST /notices` adds one."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 TOKEN = "notices"
 PAGE = 50
-TOO_MANY = 5
+TOO_MANY = 3
 AIRPORTS = ("EWR", "JFK", "LGA")
 FIRST = datetime(2013, 1, 1, tzinfo=UTC)
 Json = dict[str, Any]

@@ -32,6 +32,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
     airbyte_credentials = (
         ("MILLRACE_AIRBYTE_CLIENT_ID", secrets["airbyte-client-id"]),
         ("MILLRACE_AIRBYTE_CLIENT_SECRET", secrets["airbyte-client-secret"]),
+        ("MILLRACE_AIRBYTE_WEBHOOK", f"{place.http('gateway')}/airbyte/{secrets['airbyte-webhook-token']}"),
     )
     airbyte = server(
         "airbyte", "--storage", place.http("storage"), "--bucket", BUCKET, "--secrets", place.grpc("secrets"),

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +14,6 @@ from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from blocks.airbyte_client import TERMINAL, AirbyteClient
 from contracts import names
 from contracts.events import IngestRequested
 from events.bus import EventBus
@@ -78,8 +77,26 @@ def silent(stack: Stack) -> datetime:
                           .replace("${ui}", "http://ui").replace("${runbook}", "docs/operations.md"))  # fmt: skip
     stack.http.post("/automations/", json=made).raise_for_status()
     since = now()
-    emit(stack, names.STREAM_MERGED, {"prefect.resource.id": "millrace.stream.shop.orders", "millrace.stale": "no"})
+    begin_silence(stack)
     return since
+
+
+def begin_silence(stack: Stack) -> None:
+    """The last data of the stream."""
+    emit(stack, names.STREAM_MERGED, {"prefect.resource.id": "millrace.stream.shop.orders", "millrace.stale": "no"})
+
+
+def wait_for_silence(stack: Stack, since: datetime) -> None:
+    """Wait until people are told; Prefect takes up an automation a moment after it was made, and may miss an event."""
+
+    def told() -> bool:
+        return any("shop.orders: no new data for 10s" in text for text in stack.messages(since))
+
+    for _ in range(3):
+        with suppress(AssertionError):
+            return wait_until(told, "people are told of the silence", 6 * SILENCE_S)
+        begin_silence(stack)
+    raise AssertionError("nobody was told of the silence")
 
 
 def test_a_failure_is_told_once_and_its_end_once(stack: Stack, silent: datetime) -> None:
@@ -110,22 +127,6 @@ def test_one_reconcile_brings_what_landed_into_the_marts_without_any_event(stack
     assert stack.platform.api.artifacts(ran.id)["reconcile"][0]["where"] == f"{SOURCE}.airlines"
 
 
-def test_a_sync_that_was_started_elsewhere_is_landed_when_airbyte_tells_of_it(stack: Stack) -> None:
-    secrets, since = load_credentials(stack.place), now()
-    url = stack.place.settings()["MILLRACE_AIRBYTE__URL"]
-    with AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"]) as client:
-        job = client.start_job(client.connection(SOURCE)["connectionId"])
-        wait_until(lambda: client.job(job)["status"] in TERMINAL, f"job {job} ends", 60)
-    body = {"text": "done", "data": {"connection": {"id": "c", "name": SOURCE}, "jobId": job, "success": True}}
-    publish(stack, names.AIRBYTE_COMPLETED, body)
-    wait_until(lambda: runs_of(stack, "land", since), "the sync is landed", 60)
-    assert [run.state for run in runs_of(stack, "land", since)] == ["COMPLETED"]
-    manifests = [o.name for p in (names.MANIFESTS, names.EMPTY_MANIFESTS) for o in stack.platform.lake.list(p)]
-    assert {names.parse_manifest_path(name)[1] for name in manifests if name.endswith(f"-{job:012d}.json")} == set(
-        stack.platform.source.streams
-    )
-
-
 def test_a_burst_of_requests_is_few_runs_and_each_names_its_streams(stack: Stack) -> None:
     since, bus = now(), EventBus(PROJECT, stack.place.grpc("pubsub"))
     for _ in range(6):
@@ -146,25 +147,24 @@ def test_a_request_for_an_unknown_source_is_told_with_those_there_are(stack: Sta
     assert f"no source 'shop' in sources/; there are {SOURCE}" in said
 
 
-def test_dead_letters_are_told_and_published_again(stack: Stack) -> None:
+def test_dead_letters_are_published_again_and_those_that_make_no_sense_are_told(stack: Stack) -> None:
     since, dead = now(), names.dead_letter_topic(names.INGEST_REQUESTED)
     count = {"CloudPubSubDeadLetterSourceDeliveryCount": "10"}
     publish(stack, dead, {"source": "Not A Name"}, **count)
     publish(stack, dead, {"source": SOURCE}, colour="red", **count)
-    with stack.by_hand():
-        assert stack.run("reconcile/reconcile", dry_run=True).state == "COMPLETED"
-    said = stack.wait_for_message("ingest-requested: 2 messages could not be delivered", since=since)
+    reconciled = stack.run("reconcile/reconcile")
+    found = {row["found"]: row["count"] for row in stack.platform.api.artifacts(reconciled.id)["reconcile"]}
+    assert found == {"undelivered message": 1, "dead letter": 1}
+    said = stack.wait_for_message("ingest-requested: 1 message could not be delivered", since=since)
     assert "1 x message" in said
     assert "#millrace-messages-could-not-be-delivered" in said
     listed = stack.run("dead-letters/dead-letters", action="list", topic=names.INGEST_REQUESTED)
     rows = stack.platform.api.artifacts(listed.id)["dead-letters"]
-    assert [row["attempts"] for row in rows] == ["10", "10"]
-    (good,) = [row["id"] for row in rows if row["why"].startswith("nothing any more")]
-    assert stack.run("dead-letters/dead-letters", action="redrive", ids=[good]).state == "COMPLETED"
+    assert [row["attempts"] for row in rows] == ["10"]
     wait_until(lambda: runs_of(stack, "ingest", since), "what was asked for is done", 120)
     dropped = stack.run("dead-letters/dead-letters", action="drop", reason="a test")
     (row,) = stack.platform.api.artifacts(dropped.id)["dead-letters"]
-    assert (row["done"], row["id"] == good) == ("dropped", False)
+    assert row["done"] == "dropped"
 
 
 def test_a_rotated_slack_url_is_used_without_anyone_doing_anything(stack: Stack) -> None:
@@ -185,13 +185,13 @@ def test_a_rotated_slack_url_is_used_without_anyone_doing_anything(stack: Stack)
 
 def test_a_stream_without_new_data_is_told_once_and_when_it_comes(stack: Stack, silent: datetime) -> None:
     resource = {"prefect.resource.id": "millrace.stream.shop.orders"}
-    stack.wait_for_message("shop.orders: no new data for 10s", since=silent)
+    wait_for_silence(stack, silent)
     emit(stack, names.STREAM_MERGED, resource | {"millrace.stale": "yes"}, source="shop", stream="orders", rows=3,
          run_id="r")  # fmt: skip
     stack.wait_for_message("shop.orders: new data came", since=silent)
     assert len([text for text in stack.messages(silent) if "no new data for" in text]) == 1
-    changed = [line for line in stack.administer("automations", "apply").splitlines() if "unchanged" not in line]
-    assert changed == ["deleted: Millrace: no new data of shop.orders"]
+    assert "deleted: Millrace: no new data of shop.orders" in stack.administer("automations", "apply").splitlines()
+    assert [line for line in stack.administer("automations", "apply").splitlines() if "unchanged" not in line] == []
 
 
 def test_the_texts_can_be_read(stack: Stack) -> None:

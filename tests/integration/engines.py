@@ -30,7 +30,7 @@ DAYS = {"day": {"type": "date", "nullable": False}, "at": {"type": "timestamp", 
 
 @dataclass
 class Engine:
-    """A warehouse with what differs about reading it: how schemas are named, and how tables are made by hand."""
+    """A warehouse with what differs about reading it: names of schemas, tables made by hand, and how all is lost."""
 
     name: str
     warehouse: Warehouse
@@ -39,14 +39,21 @@ class Engine:
     read: Callable[[str], list[tuple[Any, ...]]]
     fill: Callable[[str, dict[str, str]], None]
     again: Callable[[], Warehouse]
+    lose: Callable[[], None]
+    write: Callable[[str], object]
     differs: list[str] = field(default_factory=list)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows; `{raw}`, `{ops}` and `{marts}` are schemas."""
         return self.read(sql.format(raw=self.schema("raw_shop"), ops=self.schema("ops"), marts=self.schema("marts")))
 
+    def change(self, *statements: str) -> None:
+        """Change tables by hand, one statement after the other."""
+        for sql in statements:
+            self.write(sql.format(raw=self.schema("raw_shop"), ops=self.schema("ops")))
+
     def build(self, candidate: str, tables: dict[str, str], *, empty: bool = True) -> None:
-        """Begin a candidate and make tables in it, as dbt does."""
+        """Begin a candidate and make tables in it, as dbt does; a query that reads `{here}` makes a view."""
         self.warehouse.begin(candidate, empty=empty)
         self.fill(candidate, tables)
 
@@ -93,6 +100,11 @@ class OnEngine(Merging):
         return dict(self.query(f"SELECT id, name FROM {{raw}}.{view}"))  # type: ignore[arg-type]
 
 
+def kind_of(query: str) -> str:
+    """Whether dbt would make a table or a view of it."""
+    return "VIEW" if "{here}" in query else "TABLE"
+
+
 @contextmanager
 def duckdb_engine(folder: Path) -> Iterator[Engine]:
     def make() -> DuckDBWarehouse:
@@ -110,9 +122,16 @@ def duckdb_engine(folder: Path) -> Iterator[Engine]:
         with duckdb.connect(warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_PATH"]) as db:
             db.execute("CREATE SCHEMA IF NOT EXISTS marts")
             for name, query in tables.items():
-                db.execute(f"CREATE OR REPLACE TABLE marts.{name} AS {query}")
+                db.execute(f"CREATE OR REPLACE {kind_of(query)} marts.{name} AS {query.format(here='marts')}")
 
-    yield Engine("duckdb", warehouse, MemoryLake(), str, read, fill, make)
+    def lose() -> None:
+        (folder / "w.duckdb").unlink()
+
+    def write(sql: str) -> None:
+        with warehouse._writing("test") as db:
+            db.execute(sql)
+
+    yield Engine("duckdb", warehouse, MemoryLake(), str, read, fill, make, lose, write)
 
 
 @contextmanager
@@ -126,12 +145,17 @@ def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
 
         def fill(candidate: str, tables: dict[str, str]) -> None:
             dataset = warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_DATASET"]
+            here = f"`{found.project}`.`{dataset}`"
             for name, query in tables.items():
-                read(f"CREATE OR REPLACE TABLE {dataset}.{name} AS {query}")
+                read(f"CREATE OR REPLACE {kind_of(query)} {dataset}.{name} AS {query.format(here=here)}")
+
+        def lose() -> None:
+            for schema in ("raw_shop", "ops"):
+                client.delete_dataset(f"{found.project}.{prefix}_{schema}", delete_contents=True)
 
         yield Engine(
             "bigquery", warehouse, lake, lambda schema: f"{prefix}_{schema}", read, fill,
-            lambda: found.warehouse(prefix),
+            lambda: found.warehouse(prefix), lose, read,
         )  # fmt: skip
         warehouse.close()
         client.close()

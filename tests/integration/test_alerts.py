@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 import yaml
 
-from contracts.errors import BalanceError
+from contracts.errors import BalanceError, BudgetExceeded, Fatal
 from contracts.ledger import LedgerEntry
 from contracts.source import load_sources
 from local.identity.tokens import sign_oidc
@@ -78,11 +79,19 @@ def block_a_snapshot() -> None:
     made.merge()
 
 
+def exceed_a_budget() -> None:
+    made = InProcess(contract())
+    made.land(rows=[upsert(1, 10)])
+    with mock.patch("warehouse.duckdb_commit.commit", side_effect=BudgetExceeded("too much")), pytest.raises(Fatal):
+        made.merge()
+
+
 MERGES: dict[str, tuple[Callable[[], None], set[str]]] = {
     "a whole merge": (merge_whole, {"merges", "merges_complete"}),
     "a refused row": (refuse_a_row, {"merges", "quarantined"}),
     "a refused file": (refuse_a_file, {"merges", "quarantined"}),
     "a lost row": (lose_a_row, {"merges_unbalanced"}),
+    "a batch over its budget": (exceed_a_budget, {"merges_over_budget"}),
     "a log that started over": (start_a_log_over, {"merges", "merges_complete", "stale_storms"}),
     "a blocked snapshot": (block_a_snapshot, {"merges", "merges_complete", "quarantined", "replacements_blocked"}),
 }

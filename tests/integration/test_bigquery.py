@@ -9,13 +9,20 @@ import pytest
 from google.api_core.exceptions import BadRequest
 
 from beam_job.batches import pending
-from contracts.errors import BalanceError, BudgetExceeded, MartsMoved, ServiceUnavailable, WarehouseRefused
+from contracts.errors import (
+    BalanceError,
+    BudgetExceeded,
+    MartsMoved,
+    ServiceUnavailable,
+    WarehouseBusy,
+    WarehouseRefused,
+)
 from tests.bigquery import BigQuery
 from tests.integration.engines import Engine, OnEngine, bigquery_engine
 from tests.integration.merging import NOON, contract, upsert
 from tests.proxy import Proxy
 from tests.servers import free_port
-from warehouse import bigquery_commit, bigquery_merge_sql
+from warehouse import bigquery_merge_sql, bigquery_quota
 from warehouse.bigquery import BigQueryWarehouse
 from warehouse.bigquery_jobs import Jobs, is_transient
 from warehouse.bigquery_sql import Place
@@ -66,6 +73,11 @@ def test_a_failed_job_gives_way_to_the_next_attempt_and_lost_work_to_another(job
     assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
     assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
     assert jobs.query(name, missing, step="test", holds=lambda _: False).job_id == f"millrace-{name}-3"
+
+
+def test_a_full_queue_of_a_table_is_waited_for() -> None:
+    full = "Resources exceeded: Too many DML statements outstanding against table p.d.t, limit is 20."
+    assert is_transient(BadRequest(full, errors=[{"reason": "resourcesExceeded"}]))
 
 
 @pytest.mark.parametrize(
@@ -133,12 +145,24 @@ def test_a_batch_over_the_budget_stays_pending_and_others_go_on(engine: Engine, 
     small.land(rows=[upsert(1, 10)])
     thrifty = bigquery.warehouse(engine.schema("").rstrip("_"), max_bytes_billed=100_000)
     batch, other = large.opened(), small.opened()
-    with pytest.raises(BudgetExceeded, match=r"shop\.orders would read [\d,]+ bytes, more than .* it stays pending"):
+    with pytest.raises(BudgetExceeded, match=r"shop\.orders would read [\d,]+ bytes, more than .* settings; it stays"):
         large.commit(batch, warehouse=thrifty)
     assert len(pending(large.lake, large.warehouse, large.contract)) == 1
     assert large.query("SELECT epoch FROM {ops}.head__shop__orders") == [(0,)]
     assert small.commit(other, warehouse=thrifty).merged == 1
     assert large.commit(batch).merged == 2000
+
+
+def test_a_streams_own_budget_goes_before_that_of_the_place(engine: Engine, bigquery: BigQuery) -> None:
+    thrifty = bigquery.warehouse(engine.schema("").rstrip("_"), max_bytes_billed=100_000)
+    small, large = OnEngine(engine, contract(stream="small", max_bytes_billed=10)), OnEngine(engine, contract())
+    small.land(rows=[upsert(1, 10)])
+    large.contract = contract(max_bytes_billed=1 << 30)
+    large.land(rows=[upsert(i, 10) for i in range(2000)])
+    batch = small.opened()
+    with pytest.raises(BudgetExceeded, match=r"shop\.small would read .* max_bytes_billed = 10 of sources/shop\.yaml"):
+        small.commit(batch, warehouse=thrifty)
+    assert large.commit(large.opened(), warehouse=thrifty).merged == 2000
 
 
 def test_a_query_that_would_bill_too_much_is_refused(engine: Engine, bigquery: BigQuery) -> None:
@@ -157,8 +181,13 @@ def test_a_table_is_not_changed_more_often_than_a_day_allows(engine: Engine) -> 
     merging.land(rows=[upsert(2, 10)])
     batch = merging.opened()
     with (
-        mock.patch.object(bigquery_commit, "MOST_MODIFICATIONS", 1),
+        mock.patch.object(bigquery_quota, "MOST_MODIFICATIONS", 1),
         pytest.raises(BudgetExceeded, match="was changed 1 times within a day"),
+    ):
+        merging.commit(batch)
+    with (
+        mock.patch.object(bigquery_quota, "MOST_MODIFICATIONS", 301),
+        pytest.raises(WarehouseBusy, match=r"was changed 1 times within a day, of 301: .* at 12:04:48"),
     ):
         merging.commit(batch)
     assert merging.commit(batch).merged == 1

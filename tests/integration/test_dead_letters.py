@@ -16,6 +16,7 @@ from contracts import names
 from contracts.dead_letters import Sorted
 from contracts.errors import EventRefused, ServiceUnavailable, SettingsError
 from events.dead_letters import DeadLetters
+from events.heal import heal
 from events.reasons import MEANINGLESS, TAKEN, why_refused
 from events.sort import sort
 from tests.integration.clients import PubSub, retry
@@ -45,13 +46,17 @@ class Place:
         before = {one.id for one in self.letters(topic)}
 
         def dead() -> set[str]:
-            for received in self.pubsub.due(self.subscription("reader")):
-                self.pubsub.nack(self.subscription("reader"), received)
-            return {one.id for one in self.letters(topic)} - before
+            return {one.id for one in self.given_up(topic)} - before
 
         wait_until(dead, "the message is given up")
         (letter,) = dead()
         return letter
+
+    def given_up(self, topic: str = TOPIC) -> list[Sorted]:
+        """The dead letters, after one more attempt of what is not dead yet."""
+        for received in self.pubsub.due(self.subscription("reader")):
+            self.pubsub.nack(self.subscription("reader"), received)
+        return self.letters(topic)
 
     def letters(self, topic: str = TOPIC) -> list[Sorted]:
         return sort(self.dead, "list", why_refused, topics=[topic])
@@ -125,15 +130,23 @@ def test_all_are_published_again_and_one_that_dies_again_keeps_its_origin(place:
     first = place.kill(b"no json")
     assert [one.done for one in sort(place.dead, "redrive", why_refused)] == ["redriven"]
 
-    def dead_again() -> list[Sorted]:
-        for received in place.pubsub.due(place.subscription("reader")):
-            place.pubsub.nack(place.subscription("reader"), received)
-        return place.letters()
-
-    wait_until(dead_again, "it is given up again")
+    wait_until(place.given_up, "it is given up again")
     (again,) = place.letters()
     assert again.id != first
     assert again.attributes == {names.ORIGIN_ATTRIBUTE: first}
+
+
+def test_what_only_met_a_prefect_that_was_away_is_published_again_once_and_the_rest_stays(place: Place) -> None:
+    refused, fine = place.kill(b"no json"), place.kill(b'{"source": "shop"}')
+    place.heard()
+    would = {one.id: one.done for one in heal(place.dead, TOPIC, dry_run=True)}
+    assert (would, place.heard()) == ({refused: "kept", fine: "would be redriven"}, [])
+    assert {one.id: one.done for one in heal(place.dead, TOPIC)} == {refused: "kept", fine: "redriven"}
+    (message,) = place.heard()
+    assert message.attributes[names.ORIGIN_ATTRIBUTE] == fine
+    wait_until(lambda: len(place.given_up()) == 2, "it is given up again")
+    assert [one.done for one in heal(place.dead, TOPIC)] == ["kept", "kept"]
+    assert place.heard() == []
 
 
 def test_a_letter_whose_topic_is_gone_stays(place: Place) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import (
@@ -34,7 +35,7 @@ from tests.slow import slow
 from tests.unit.test_kubernetes import K8S
 
 pytestmark = slow()
-FLOWS = ("ingest", "merge", "model", "reconcile", "redrive")
+FLOWS = tuple(d["name"] for d in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"])
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,8 @@ def run(module: str, *arguments: str, **settings: str) -> "subprocess.CompletedP
     )
 
 
-def refused(module: str, **settings: str) -> str:
-    said = run(module, **settings)
+def refused(module: str, *arguments: str, **settings: str) -> str:
+    said = run(module, *arguments, **settings)
     assert said.returncode == 1
     return said.stderr.splitlines()[-1]
 
@@ -99,7 +100,11 @@ def test_it_deploys_only_when_all_is_there_and_then_is_quiet(
     assert made.stdout == "created: work pool gke\ncreated: work pool cloud-run\n", made.stderr
     assert {p.name: p.type for p in client.read_work_pools()} == {"gke": "kubernetes", "cloud-run": "cloud-run-v2"}
     assert "Prefect has no block millrace-lake/lake, " in refused("blocks.deploy")
+    assert "run `python -m blocks.register` first" in refused("automations", "check")
     request.getfixturevalue("blocks")
+    checked = run("automations", "check")
+    assert " automations can be applied, " in checked.stdout, checked.stderr
+    assert not client.read_automations()
 
     dry = run("blocks.deploy", "--dry-run")
     assert dry.stdout.splitlines() == [f"would be created: {name}" for name in FLOWS], dry.stderr

@@ -1,11 +1,13 @@
 """What model runs ask of a warehouse, whichever engine it is on: the same bodies on DuckDB and on BigQuery."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from beam_job.erase import request
 from contracts.errors import Fatal, MartsMoved
 from contracts.quality import QualityFact, QualityResult
 from tests.integration.engines import DAYS, Engine, OnEngine
@@ -50,6 +52,40 @@ def test_a_candidate_begins_with_what_is_published_and_can_not_take_back_what_ot
     assert engine.query("SELECT id FROM {marts}.fct") == [(9,)]
 
 
+def version(number: int) -> dict[str, str]:
+    """Marts of which every row bears the same number: a table, one built from it, and a view of both."""
+    rows = " UNION ALL ".join(f"SELECT {number} AS id" for _ in range(20))
+    return {"dim": rows, "fct": rows, "both": "SELECT d.id, f.id AS other FROM {here}.dim d CROSS JOIN {here}.fct f"}
+
+
+def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_passing_runs(engine: Engine) -> None:
+    engine.build("first", version(1))
+    engine.warehouse.publish("first")
+    ended, looks = threading.Event(), []
+
+    def look() -> None:
+        while not ended.is_set():
+            looks.append([engine.query(f"SELECT MIN(id), MAX(id), COUNT(*) FROM {{marts}}.{mart}")[0]
+                          for mart in ("dim", "fct")])  # fmt: skip
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    try:
+        engine.build("refused", version(2), empty=False)  # the gate does not let it through
+        for number, name in ((3, "third"), (4, "fourth")):
+            engine.build(name, version(number), empty=False)
+            engine.warehouse.publish(name)
+    finally:
+        ended.set()
+        reader.join()
+    numbers = [[number for number, _, _ in look] for look in looks]
+    assert all(look == [(n, n, 20) for n in found] for look, found in zip(looks, numbers, strict=True)), "torn"
+    assert {n for found in numbers for n in found} <= {1, 3, 4}
+    assert all(numbers[i][mart] <= numbers[i + 1][mart] for i in range(len(numbers) - 1) for mart in (0, 1))
+    assert len(looks) > 3
+    assert engine.query("SELECT MIN(id), MAX(other), COUNT(*) FROM {marts}.both") == [(4, 4, 400)]
+
+
 def test_the_newest_results_of_every_suite_are_kept_in_their_order(engine: Engine) -> None:
     def facts(hour: int, suite: str, *columns: str) -> list[QualityFact]:
         return [
@@ -91,8 +127,14 @@ def test_days_that_batches_touched_and_rows_that_they_left_are_told(engine: Engi
     assert warehouse.touched_days(merging.contract, [second]) == days(2, 40)
     assert warehouse.touched_days(merging.contract, [first, second]) == days(1, 2, 40)
     assert warehouse.touched_days(merging.contract, []) == []
-    assert warehouse.touched_days(contract(), [first]) is None, "no day is in its key"
     assert (left(first), left(second), left(first, second), left()) == (["v1"], ["v2"], ["v1", "v2"], [])
+    erasure = request(
+        merging.lake, merging.contract, [{"id": 1, "at": (NOON + timedelta(days=1)).isoformat()}], "r", NOON
+    )
+    warehouse.erase(merging.contract, erasure, at=NOON)
+    assert warehouse.touched_days(merging.contract, [erasure.id]) == days(1)
+    assert (left(first), left(erasure.id)) == ([], [])
+    assert warehouse.touched_days(contract(), [first]) is None, "no day is in its key"
 
 
 def test_a_reader_reads_one_moment(merging: OnEngine) -> None:

@@ -11,6 +11,7 @@ from contracts.errors import ContractError, SettingsError
 from contracts.source import load_sources
 from contracts.stream import StreamContract
 from tests.servers import ROOT
+from warehouse import bigquery_erase as erasing
 from warehouse import bigquery_merge_sql as merging
 from warehouse import bigquery_sql as sql
 from warehouse.bigquery_ledger import ADMIT, MERGES, REDRIVEN, REFUSED
@@ -162,8 +163,10 @@ def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContrac
     statements += [merging.bury_absent(merge)] if merge.replaces else []
     statements += [merging.touched(merge)] if contract.partition else []
     statements += [merging.audit(PLACE, contract)] if contract.key else []
+    statements += [erasing.empty_rows(PLACE, contract, "TRUE")] if contract.key else []
     for statement in statements:
-        assert len(parsed(statement)) == 1
+        (tree,) = parsed(statement)
+        assert not [cast for cast in tree.find_all(exp.Cast) if cast.to.expressions], "a CAST takes no digits"
     script = merging.script(merge)
     assert (
         script.index("BEGIN TRANSACTION")
@@ -178,6 +181,21 @@ def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContrac
     assert script.rstrip().endswith("COMMIT TRANSACTION;")
     assert "WHERE epoch = @seen" in script
     assert f"IF @@row_count != 1 THEN RAISE USING MESSAGE = '{merging.MOVED}'" in script
+
+
+@keyed
+def test_an_erasure_empties_whole_rows_and_is_bounded_as_a_merge_is(contract: StreamContract) -> None:
+    text = erasing.empty_rows(PLACE, contract, bounds(contract))
+    assert f" AND {bounds(contract)}\nWHEN MATCHED THEN" in text
+    (merge,) = parsed(text)
+    matched, inserted = merge.args["whens"].expressions
+    set_to = {update.left.name: update.right for update in matched.args["then"].expressions}
+    assert set(set_to) == set(sql.table_columns(contract)) - {*contract.key, "_bucket"}
+    registers = {"_version", "_delete_version", "_deleted_at", "_batch_id", "_delete_batch_id"}
+    assert {name for name, value in set_to.items() if not value.find(exp.Null)} == registers
+    kept = {*contract.key, *registers} | ({"_bucket"} if sql.buckets(contract) else set())
+    assert {c.name for c in inserted.args["then"].this.expressions} == kept
+    assert "BEGIN TRANSACTION" in erasing.script(PLACE, contract, "TRUE")
 
 
 def test_the_platforms_own_tables_and_queries_are_bigquerys() -> None:

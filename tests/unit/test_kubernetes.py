@@ -175,6 +175,7 @@ def test_google_identities_are_those_that_terraform_binds() -> None:
     assert bound == {
         ("millrace-flows", "flow"): cloud.account_email(cloud.FLOW, project),
         ("millrace", "worker-cloud-run"): cloud.account_email(cloud.WORKER, project),
+        ("millrace", "gateway"): cloud.account_email(cloud.GATEWAY, project),
         ("millrace", "secrets"): cloud.account_email(cloud.SECRETS, project),
         ("millrace-flows", "secrets"): cloud.account_email(cloud.SECRETS, project),
     }
@@ -204,7 +205,7 @@ def test_the_gateway_is_asked_how_it_is_where_it_answers() -> None:
 
     from gateway.app import Health, web
 
-    routes = {route.path for route in web(Health(None, None), None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
+    routes = {route.path for route in web(Health(None, None), None, None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
     objects = documents("files")
     (deployed,) = [o for o in of_kind(objects, "Deployment") if o["metadata"]["name"] == "gateway"]
     (container,) = pod(deployed)["containers"]

@@ -131,7 +131,8 @@ def test_secrets_that_the_settings_name_are_made(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MILLRACE_CONFIG", "gcp")
     settings = Settings()
     made = {s for group in exported(load_sources(ROOT / "sources").values())["secrets"].values() for s in group}
-    assert {settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret, settings.slack.url_secret} <= made
+    assert {settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret, settings.slack.url_secret,
+            settings.gateway.airbyte_token_secret} <= made  # fmt: skip
 
 
 def test_the_settings_that_terraform_tells_are_those_of_the_overlay() -> None:

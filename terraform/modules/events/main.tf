@@ -78,6 +78,13 @@ resource "google_pubsub_subscription_iam_member" "dead_taker" {
   member       = local.pubsub_agent
 }
 
+resource "google_pubsub_subscription_iam_member" "redriver" {
+  for_each     = var.topics
+  subscription = google_pubsub_subscription.dead[each.key].id
+  role         = "roles/pubsub.subscriber"
+  member       = var.redriver
+}
+
 resource "google_pubsub_topic_iam_member" "publisher" {
   for_each = var.publishers
   topic    = google_pubsub_topic.event[each.value.topic].id

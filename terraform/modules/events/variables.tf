@@ -20,6 +20,11 @@ variable "push_account" {
   type        = string
 }
 
+variable "redriver" {
+  description = "Who takes dead letters and publishes them again."
+  type        = string
+}
+
 variable "publishers" {
   description = "Who publishes on which topic."
   type        = map(object({ topic = string, member = string }))

@@ -105,7 +105,8 @@ def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state
             (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
         ]  # fmt: skip
         stats = httpx.get(f"http://127.0.0.1:{port}/stats").json()
-        assert stats["refused"] > 0 or stats["answered"] < 5, "what was one request too many was asked again"
+        assert stats["refused"] >= 1, "a request was one too many"
+        assert stats["answered"] >= 3, "and asked again"
         new = {"id": 7, "airport": "JFK", "text": "open again", "updated_at": "2013-02-01T00:00:00Z"}
         httpx.post(f"http://127.0.0.1:{port}/notices", json=new, headers={"Authorization": "Bearer notices"})
         job = place.airbyte.start_job(place.airbyte.connection("notices")["connectionId"])

@@ -1,0 +1,36 @@
+"""A stack for each proof, so that none inherits what another broke. Run by `make chaos`, not by `make test`."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.stack.place import PREFERRED_PORTS
+from tests.e2e.stack import Stack, local
+from tests.servers import free_port
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack that has seen no data."""
+    state = tmp_path / "millrace"
+    state.mkdir()
+    (state / "ports.json").write_text(json.dumps({service: free_port() for service in PREFERRED_PORTS}))
+    came_up = local(state, "up")
+    assert came_up.returncode == 0, came_up.stdout + came_up.stderr
+    try:
+        yield Stack(state)
+    finally:
+        went_down = local(state, "down")
+        assert went_down.returncode == 0, went_down.stdout + went_down.stderr
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chance that `MILLRACE_SEED` repeats, as far as the machine lets it."""
+    seed = int(os.environ.get("MILLRACE_SEED", "1"))
+    print(f"MILLRACE_SEED={seed}")
+    return random.Random(seed)

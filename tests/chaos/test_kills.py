@@ -1,0 +1,148 @@
+"""Seven days of data while parts are killed at random moments: the marts of an undisturbed run, with no hand needed."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from local.stack.supervisor import answers, runs_ours
+from tests.chaos.way import active_runs, marts_are_right, next_day, quietly, reconcile_every, settled, start_ingest
+from tests.e2e.stack import Stack, now
+from tests.servers import wait_until
+
+DAYS, DAY_S = 7, (8.0, 30.0)
+RUN, BOTH = "flow run", "worker with its run"
+PARTS = ("prefect", "worker", "gateway", "pubsub", "storage", RUN, BOTH)
+ROUNDS = 2
+PAUSE_S = (3.0, 15.0)
+RECOVERED_S = 120
+RECONCILE_S = 30
+
+
+@dataclass
+class Kill:
+    """One part that was killed; `back` tells whether it works again, `took_s` is 0 until it does."""
+
+    part: str
+    back: Callable[[], bool]
+    run: str = ""
+    at: float = field(default_factory=time.monotonic)
+    took_s: float = 0.0
+
+
+class Killer:
+    """Kills all parts in a random order, each `ROUNDS` times, and looks when each is back."""
+
+    def __init__(self, stack: Stack, chance: random.Random) -> None:
+        self._stack, self._chance = stack, chance
+        self.kills: list[Kill] = []
+        self._left = list(PARTS) * ROUNDS
+        chance.shuffle(self._left)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Killer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def is_done(self) -> bool:
+        """Whether all were killed, and all are back."""
+        return not self._left and all(kill.took_s for kill in self.kills)
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._chance.uniform(*PAUSE_S)
+        while not self._stop.wait(0.2):
+            for kill in self.kills:
+                with quietly():
+                    if not kill.took_s and kill.back():
+                        kill.took_s = time.monotonic() - kill.at
+            if self._left and time.monotonic() > due:
+                with quietly():
+                    if made := self._kill(self._left[-1]):
+                        self._left.pop()
+                        self.kills.append(made)
+                        print(f"{time.strftime('%H:%M:%S')} SIGKILL {made.part} {made.run}", flush=True)
+                        due = time.monotonic() + self._chance.uniform(*PAUSE_S)
+
+    def _kill(self, part: str) -> Kill | None:
+        """Kill a part, if it runs: no run may be at work just now."""
+        if part in (RUN, BOTH):
+            return self._kill_run(part)
+        pid = self._stack.pids().get(part, 0)
+        if not runs_ours(pid):
+            return None
+        os.kill(pid, signal.SIGKILL)
+        at = now()
+        return Kill(part, lambda: self._is_back(part, pid, at))
+
+    def _is_back(self, part: str, before: int, since: datetime) -> bool:
+        pid, place = self._stack.pids().get(part, before), self._stack.place
+        if pid == before or not runs_ours(pid):
+            return False
+        if part == "worker":  # the server has heard of it
+            found = self._stack.http.post("/work_pools/millrace/workers/filter", json={}).raise_for_status().json()
+            return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in found)
+        paths = {"prefect": "/api/health", "gateway": "/readyz"}
+        return answers(place.http(part) + paths[part] if part in paths else f"tcp://{place.grpc(part)}")
+
+    def _kill_run(self, part: str) -> Kill | None:
+        """Kill the process of a run, a merge's when there is one; it is over when Prefect knows.
+
+        Its worker tells Prefect at once. When that is killed too, only missing heartbeats tell.
+        """
+        running = [run for run in active_runs(self._stack) if run["state_type"] == "RUNNING"]
+        running.sort(key=lambda run: not str(run["name"]).startswith(("merge", "model")))
+        pids = {str(run["id"]): int((run["infrastructure_pid"] or ":0").rpartition(":")[2]) for run in running}
+        found = [run for run in running if _is_launcher(pids[str(run["id"])])]
+        if not found:
+            return None
+        run_id, worker = str(found[0]["id"]), self._stack.pids().get("worker", 0)
+        if part == BOTH:
+            if not runs_ours(worker):
+                return None
+            os.kill(worker, signal.SIGKILL)
+        os.kill(pids[run_id], signal.SIGKILL)
+        return Kill(part, lambda: not self._stack.find(run_id).active, str(found[0]["name"]))
+
+
+def _is_launcher(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as line:
+            return b"prefect.engine" in line.read()
+    except OSError:
+        return False
+
+
+def test_seven_days_with_parts_killed_at_random_end_in_the_right_marts(stack: Stack, chance: random.Random) -> None:
+    reconcile_every(stack, RECONCILE_S)
+    with Killer(stack, chance) as killer:
+        for _ in range(DAYS):
+            number = next_day(stack)
+            start_ingest(stack)
+            time.sleep(chance.uniform(*DAY_S))  # chance decides what of the day is under way when the next begins
+        while not killer.is_done():
+            start_ingest(stack)  # so that there are runs to kill
+            time.sleep(chance.uniform(*DAY_S))
+            assert all(kill.took_s or time.monotonic() - kill.at < RECOVERED_S for kill in killer.kills), killer.kills
+    began = time.monotonic()
+    start_ingest(stack)  # the clock's next sync takes what a killed one left
+    wait_until(lambda: settled(stack) and marts_are_right(stack, number), f"day {number} is right", RECOVERED_S)
+    slowest = {part: 0.0 for part in PARTS}
+    for kill in killer.kills:
+        slowest[kill.part] = max(slowest[kill.part], kill.took_s)
+        print(f"{kill.part} {kill.run}: back after {kill.took_s:.1f} s")
+    print(f"{len(killer.kills)} kills; slowest: " + ", ".join(f"{part} {took:.0f} s" for part, took in slowest.items()))
+    print(f"marts of day {number} right {time.monotonic() - began:.0f} s after the end of the kills")
+    assert set(slowest.values()).isdisjoint({0.0})
+    assert max(slowest.values()) < RECOVERED_S
+    ledger = stack.platform.warehouse.ledger(kinds=["merged"])
+    assert max(Counter(entry.batch_id for entry in ledger).values()) == 1, "a batch was merged twice"

@@ -1,0 +1,38 @@
+"""A sync that someone starts in Airbyte itself: Airbyte's webhook alone brings it into the marts."""
+
+import httpx
+
+from contracts import names
+from local.airport_ops.check import compare
+from local.airport_ops.replay import advance, day
+from local.demo.day import is_settled
+from tests.e2e.stack import Stack, now
+from tests.pushes import WEBHOOK
+from tests.servers import wait_until
+
+
+def test_a_sync_that_was_started_in_airbyte_is_landed_merged_and_modelled_by_its_webhook_alone(stack: Stack) -> None:
+    since, number = now(), day(stack.place.database) + 1
+    advance(stack.place.database, number)
+    with stack.airbyte() as airbyte:
+        job = airbyte.start_job(airbyte.connection("airport_ops")["connectionId"])
+
+    def manifests() -> set[str]:
+        paths = [o.name for p in (names.MANIFESTS, names.EMPTY_MANIFESTS) for o in stack.platform.lake.list(p)]
+        return {names.parse_manifest_path(path)[1] for path in paths if path.endswith(f"-{job:012d}.json")}
+
+    wait_until(lambda: manifests() == set(stack.platform.source.streams), f"job {job} is landed", 90)
+    wait_until(lambda: is_settled(stack.platform), "what it brought is published", 120)
+    wait_until(lambda: not any(run.active for run in stack.platform.api.runs(since)), "all runs have ended", 60)
+    assert compare(stack.place.marts, number).differences == ()
+    runs = [(run.flow, run.state) for run in stack.platform.api.runs(since)]
+    assert runs.count(("land", "COMPLETED")) == 1
+    assert set(runs) == {("land", "COMPLETED"), ("merge", "COMPLETED"), ("model", "COMPLETED")}
+
+
+def test_a_stranger_who_knows_the_address_but_not_the_token_starts_nothing(stack: Stack) -> None:
+    since = now()
+    for token in ("guess", "airbyte-webhook-token"):
+        answer = httpx.post(f"{stack.place.http('gateway')}/airbyte/{token}", json=WEBHOOK, timeout=30)
+        assert answer.status_code == 401
+    assert stack.platform.api.events(names.SYNC_COMPLETED, since) == []

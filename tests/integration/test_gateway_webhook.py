@@ -1,0 +1,153 @@
+"""The address for Airbyte's webhook: only who knows the secret gets in, and 204 means that Pub/Sub has the message."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google.pubsub_v1.types import Subscription
+
+from contracts import names
+from gateway.answer import MAX_BODY_BYTES
+from tests.integration.airbyte_place import PROJECT, secret_manager
+from tests.integration.clients import PubSub
+from tests.integration.gateway_place import HTTP, Running, gateway
+from tests.integration.prefect_server import prefect_server
+from tests.pushes import WEBHOOK
+from tests.servers import free_port, server, wait_until
+
+NAME = "airbyte-webhook-token"
+TOPIC = f"projects/{PROJECT}/topics/{names.AIRBYTE_COMPLETED}"
+HEARD = f"projects/{PROJECT}/subscriptions/heard"
+
+
+@dataclass
+class Place:
+    """A gateway, the Pub/Sub that it publishes to and the Secret Manager that it reads."""
+
+    running: Running
+    pubsub: PubSub
+    secrets_port: int
+    token: str = "the-first-token"
+
+    def post(self, body: bytes | dict[str, Any] = WEBHOOK, token: str | None = None) -> int:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        path = f"/airbyte/{self.token if token is None else token}"
+        return HTTP.post(self.running.url + path, content=content).status_code
+
+    def add(self, token: str) -> None:
+        """Give the secret another version."""
+        with secret_manager(self.secrets_port) as manager:
+            manager.add_secret_version(parent=f"projects/{PROJECT}/secrets/{NAME}", payload={"data": token.encode()})
+        self.token = token
+
+    def published(self) -> list[dict[str, Any]]:
+        received = self.pubsub.due(HEARD)
+        if received:
+            self.pubsub.ack(HEARD, received)
+        return [json.loads(r.message.data) for r in received]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("webhook")
+    with (
+        server("pubsub", folder / "pubsub") as pubsub_port,
+        server("secrets", folder / "secrets") as secrets_port,
+        prefect_server(free_port()) as prefect,
+    ):
+        pubsub = PubSub(pubsub_port)
+        pubsub.publisher.create_topic(name=TOPIC)
+        pubsub.subscriber.create_subscription(Subscription(name=HEARD, topic=TOPIC))
+        env = {"MILLRACE_EVENTS__PROJECT": PROJECT, "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
+               "MILLRACE_SECRETS__ENDPOINT": f"127.0.0.1:{secrets_port}"}  # fmt: skip
+        with gateway(folder, prefect, "-", folder, **env) as running:
+            yield Place(running, pubsub, secrets_port)
+
+
+def test_before_the_secret_is_there_nobody_gets_in_and_the_log_says_why(place: Place) -> None:
+    assert place.post(token="") in (404, 405)
+    assert place.post() == 503
+    assert f"secrets/{NAME}/versions/latest" in "".join(
+        line["why"] for line in place.running.lines() if line.get("event") == "gateway.token_away"
+    )
+    with secret_manager(place.secrets_port) as manager:
+        secret = {"replication": {"automatic": {}}}
+        manager.create_secret(parent=f"projects/{PROJECT}", secret_id=NAME, secret=secret)
+    place.add(place.token)
+    wait_until(lambda: place.post() == 204, "the secret is read", 20)
+    place.published()
+
+
+def test_an_ended_sync_is_published_before_the_answer_as_all_readers_know_it(place: Place) -> None:
+    assert place.post() == 204
+    (message,) = place.published()
+    assert message == {
+        "data": {"connection": {"name": "shop"}, "jobId": 42, "success": True, "errorMessage": None}
+    }  # fmt: skip
+    line = place.running.last_line()
+    assert (line["event"], line["topic"], line["job_id"]) == ("gateway.accepted", names.AIRBYTE_COMPLETED, 42)
+
+
+@pytest.mark.parametrize("token", ["wrong", "the-first-tokem", "the-first-token2", "%00", "%C3%A9", "x" * 600])
+def test_who_does_not_know_the_secret_gets_nothing_in(place: Place, token: str) -> None:
+    assert place.post(token=token) == 401
+    assert place.published() == []
+    line = place.running.last_line()
+    assert (line["event"], line["remote"]) == ("gateway.unauthenticated", "127.0.0.1")
+    assert "the-first" not in json.dumps(line)
+
+
+def test_strangers_do_not_make_it_ask_for_the_secret_again_and_again(place: Place) -> None:
+    began = time.monotonic()
+    assert [place.post(token=f"guess-{n}") for n in range(50)] == [401] * 50
+    assert time.monotonic() - began < 10
+    assert place.post() == 204
+    assert len(place.published()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "event"),
+    [
+        (b"{", 400, "gateway.refused"),
+        (b"[1]", 400, "gateway.refused"),
+        ({"data": {"connection": {"name": "shop"}, "jobId": "x", "success": True}}, 400, "gateway.refused"),
+        ({"data": {"connection": {"name": "shop"}, "jobId": 1}}, 400, "gateway.refused"),
+        (b"{" + b" " * MAX_BODY_BYTES, 413, "gateway.refused"),
+        ({"text": "Hello World! This is a test from Airbyte"}, 204, "gateway.ignored"),
+        ({"data": {"connection": {"name": "Other → lake"}, "jobId": 1, "success": True}}, 204, "gateway.ignored"),
+    ],
+    ids=["no JSON", "no object", "odd job", "no outcome", "long", "Airbyte's test", "others' connection"],
+)
+def test_what_is_no_ended_sync_of_ours_is_not_published(place: Place, body: Any, status: int, event: str) -> None:
+    assert place.post(body) == status
+    assert place.published() == []
+    assert (place.running.last_line()["event"], place.running.last_line()["status"]) == (event, status)
+
+
+def test_a_new_version_of_the_secret_counts_within_seconds_and_the_old_one_no_more(place: Place) -> None:
+    old = place.token
+    place.add("the-second-token")
+    wait_until(lambda: place.post() == 204, "the new token is known", 20)
+    assert place.post(token=old) == 401
+
+
+def test_without_pubsub_the_answer_is_503(place: Place) -> None:
+    place.published()
+    place.pubsub.publisher.delete_topic(topic=TOPIC)
+    try:
+        assert place.post() == 503
+        assert "has no topic" in place.running.last_line()["why"]
+    finally:
+        place.pubsub.publisher.create_topic(name=TOPIC)
+
+
+def test_no_other_method_and_no_such_address_where_no_secret_is_named(place: Place, tmp_path: Path) -> None:
+    assert httpx.get(f"{place.running.url}/airbyte/{place.token}").status_code == 405
+    env = {"MILLRACE_GATEWAY__AIRBYTE_TOKEN_SECRET": ""}
+    with gateway(tmp_path, place.running.prefect, "-", tmp_path, **env) as other:
+        assert HTTP.post(f"{other.url}/airbyte/x", json=WEBHOOK).status_code == 404

@@ -1,0 +1,89 @@
+"""The oracle of the merge on BigQuery: fewer schedules than on DuckDB, as each commit is a dozen requests there."""
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import settings
+
+from contracts.batch import Batch
+from contracts.errors import MillraceError
+from lake.store import Lake
+from tests.bigquery import BigQuery, lake_for
+from tests.integration.oracle import STREAMS
+from tests.integration.schedules import Place, Schedule, dying
+from tests.integration.test_merge_oracle import EACH, PHASES, check_schedules, new_bucket
+from warehouse import bigquery_merge_sql as merging
+from warehouse.bigquery_commit import Commit
+
+pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(1800)]
+SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "16"))
+FEW = settings(EACH, max_examples=-(-SCHEDULES // len(STREAMS)), phases=PHASES)
+bury_absent = merging.bury_absent
+
+
+def bury_nothing(merge: merging.Merge) -> str:
+    return bury_absent(merge).replace(" WHERE ", " WHERE FALSE AND ", 1)
+
+
+MUTANTS = {
+    "guard": (mock.patch.object(merging, "NEWER_BODY", "s._version IS NOT NULL"), "changes by id"),
+    "absence": (mock.patch.object(merging, "bury_absent", bury_nothing), "snapshots"),
+}
+
+
+class BigQueryPlace(Place):
+    """One stream in datasets and a bucket of its own."""
+
+    schemas: str
+
+    def dying_commit(self, batch: Batch, when: bool) -> AbstractContextManager[None]:
+        """The process dies before the transaction, or after it and before anyone is told."""
+        return dying(Commit, "_commit" if zlib.crc32(batch.id.encode()) % 2 else "drop_staging", when)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self.warehouse._jobs.rows(  # type: ignore[attr-defined]
+            sql.format(raw=f"{self.schemas}_raw_shop", ops=f"{self.schemas}_ops"), step="test"
+        )
+        return found
+
+
+class Places:
+    """Makes places, and deletes them in the end."""
+
+    def __init__(self, found: BigQuery, emulated: Lake) -> None:
+        self._found, self._emulated, self._stack = found, emulated, ExitStack()
+
+    def __call__(self, schedule: Schedule) -> Place:
+        prefix = self._stack.enter_context(self._found.prefix())
+        emulated = new_bucket(self._emulated) if self._found.endpoint else self._emulated
+        lake = self._stack.enter_context(lake_for(self._found, emulated))
+        place = BigQueryPlace(schedule.stream, schedule.max_files, lake, self._found.warehouse(prefix))
+        place.schemas = prefix
+        return place
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@pytest.fixture
+def places(bigquery: BigQuery, lake: Lake) -> Iterator[Places]:
+    made = Places(bigquery, lake)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_bigquery_equals_the_model_after_any_schedule(name: str, places: Places) -> None:
+    check_schedules(name, FEW, places)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_the_oracle_catches_a_merge_on_bigquery_without_its(mutant: str, places: Places) -> None:
+    broken, name = MUTANTS[mutant]
+    with broken, pytest.raises((AssertionError, MillraceError, pytest.fail.Exception)):
+        check_schedules(name, settings(FEW, max_examples=10), places, start=2026)

@@ -1,0 +1,265 @@
+"""The status: every figure is the ledger's, whoever is away is unknown, and no data becomes part of the page's code."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from beam_job.batches import Limits
+from contracts import names
+from contracts.batch import Balance
+from contracts.errors import ServiceUnavailable
+from contracts.quality import QualityFact, QualityResult
+from lake.store import Lake
+from settings.tree import ROOT
+from status.lineage import mart_lineage
+from status.page import render
+from status.prefect_runs import TaskTook
+from status.publish import asked_at, publish_page
+from status.types import Status
+from tests.integration.merging import NOON, Merging, contract, upsert
+from tests.integration.status_place import NOW, UI, StatusPlace, away, merge_some, run
+from warehouse.lock import held
+
+ATTACK = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
+
+
+@pytest.fixture
+def place(lake: Lake, tmp_path: Path) -> StatusPlace:
+    return StatusPlace(Merging(lake, tmp_path, contract(freshness="2h"), Limits()))
+
+
+def test_every_figure_of_a_stream_is_the_ledgers(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    (stream,) = place.status().streams
+    terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
+    sums = place.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
+    assert [tuple(getattr(stream.balance, term) for term in terms)] == sums == [(7, 4, 1, 1, 1)]
+    batches = place.merging.query("SELECT batch_id, rows_in FROM ops.ledger WHERE kind = 'merged' ORDER BY seq DESC")
+    assert [(b.id, b.balance.rows_in) for b in stream.batches] == batches
+    objects = place.merging.query("SELECT batch_id, job_id, object, rows FROM ops.ledger_objects ORDER BY ALL")
+    shown = [(b.id, s.job_id, f.object, f.rows) for b in stream.batches for s in b.syncs or () for f in s.first]
+    assert sorted(shown) == objects
+    assert (stream.pending.landings, stream.pending.rows) == (1, 2) if stream.pending else False
+    assert stream.quarantine == tuple(place.merging.warehouse.refused(place.merging.contract))
+    assert [o.rows for o in stream.quarantine or ()] == [1]
+
+
+def test_quarantine_wants_a_look_and_names_the_command_that_lets_it_in(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    status = place.status()
+    (stream,) = status.streams
+    assert (stream.health, status.headline) == ("look", "Somebody should look at shop.orders, Warehouse")
+    assert stream.trouble
+    assert stream.trouble.sentence == "1 row of 1 file broke the contract: row.type."
+    assert stream.trouble.command == "prefect deployment run redrive/redrive -p source=shop -p stream=orders"
+
+
+def test_freshness_is_kept_late_or_never_began(place: StatusPlace) -> None:
+    assert place.status().streams[0].freshness.kept is False
+    place.merging.land(rows=[upsert(1, 1)])
+    place.merging.merge()
+    fresh, late = (place.status(NOON + timedelta(hours=h)).streams[0] for h in (1, 3))
+    assert (fresh.freshness.age_s, fresh.freshness.limit_s, fresh.freshness.kept) == (3600, 7200, True)
+    assert (fresh.health, late.freshness.kept, late.health) == ("good", False, "look")
+
+
+def test_a_failed_merge_is_bad_until_a_later_one_goes_well(place: StatusPlace) -> None:
+    message = "Flow run encountered an exception: SettingsError: no bucket lake-x. Make it, then press Retry"
+    place.runs = [run(state="FAILED", message=message, number=5)]
+    status = place.status()
+    trouble = status.streams[0].trouble
+    assert trouble
+    assert (trouble.kind, trouble.sentence, trouble.over) == ("SettingsError", "no bucket lake-x.", False)
+    assert (trouble.command, status.health) == ("python -m blocks.register", "bad")
+    assert trouble.run
+    assert trouble.run.url == f"{UI}/runs/flow-run/{place.runs[0].id}"
+    place.runs = [run("merge shop.orders · 3 files · 12 rows", number=9), *place.runs]
+    after = place.status().streams[0]
+    assert after.trouble
+    assert (after.trouble.over, after.health) == (True, "look")  # not bad; late, as nothing was merged
+
+
+def test_whoever_is_away_is_unknown_and_the_rest_is_shown(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    place.prefect = away
+    status = place.status()
+    assert {u.what for u in status.unknown} == {"prefect", "airbyte"}
+    assert all("nobody answers" in u.why for u in status.unknown)
+    assert status.steps is None
+    assert status.sources[0].syncs is None
+    assert status.streams[0].balance.rows_in == 7
+    by_key = {station.key: station for station in status.stations}
+    assert (by_key["source"].health, by_key["events"].health, by_key["merge"].health) == ("unknown", "unknown", "look")
+    assert "nobody answers" in render(status)
+    assert Status.model_validate_json(status.model_dump_json()) == status
+
+
+def test_a_warehouse_that_another_holds_is_unknown(lake: Lake, tmp_path: Path) -> None:
+    place = StatusPlace(Merging(lake, tmp_path, limits=Limits()))
+    merge_some(place.merging)
+    place.merging.warehouse._timeout_s = 0.2
+    file = tmp_path / "warehouse.duckdb"
+    with held(file.with_name(f"{file.name}.lock"), "a long commit", 1):
+        status = place.status()
+    assert "a long commit" in next(u.why for u in status.unknown if u.what == "ledger")
+    assert (status.streams[0].health, status.streams[0].pending, status.quality) == ("unknown", None, None)
+    assert "–" in render(status)
+
+
+def test_runs_of_the_gate_and_steps_are_counted(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    results = [QualityResult(suite="s", expectation="expect_x", severity=s, success=ok)
+               for s, ok in (("stop", True), ("warn", False), ("quarantine", False))]  # fmt: skip
+    facts = [QualityFact(at=NOON, by="model", run_id="r", candidate="c", result=r) for r in results]
+    place.merging.warehouse.record_quality(facts)
+    place.runs = [run(number=2), run(number=1, seconds=1.5)]
+    place.tasks = [TaskTook(place.runs[0].id, "commit batch", NOON, 0.4)]
+    status = place.status()
+    assert status.quality
+    assert [(g.found.held, g.found.failed, g.found.left_out, g.found.warned) for g in status.quality.runs] == [
+        (1, 0, 1, 1)
+    ]
+    assert {s.name: (len(s.runs), s.median_s, s.worst_s) for s in status.steps or ()} == {
+        "merge": (2, 2.0, 2.5), "merge · commit batch": (1, 0.4, 0.4),
+    }  # fmt: skip
+
+
+class Tags(HTMLParser):
+    """Elements and attributes of a page, and every address in it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("href", "src"):
+                self.addresses.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def test_no_data_becomes_code_of_the_page(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    place.merging.query("SELECT 1")
+    fact = QualityResult(
+        suite=ATTACK, expectation=ATTACK, column=ATTACK, success=False, observed=ATTACK, sample=(ATTACK,)
+    )
+    place.merging.warehouse.record_quality(
+        [QualityFact(at=NOON, by="model", run_id=ATTACK, candidate=ATTACK, result=fact)]
+    )
+    place.runs = [run(state="FAILED", message=f"exception: FileRejected: {ATTACK}", number=3),
+                  run(f"{ATTACK} x", flow="merge", number=4, id=ATTACK)]  # fmt: skip
+    page = render(place.status())
+    seen = Tags(page)
+    assert seen.tags.isdisjoint({"script", "img", "iframe", "object"})
+    assert seen.handlers == []
+    assert "&lt;script&gt;alert(1)" in page
+    assert all(a.startswith(("#", "data:,", UI)) for a in seen.addresses), seen.addresses
+
+
+def test_every_link_into_the_page_leads_somewhere_and_names_are_unique(place: StatusPlace) -> None:
+    merge_some(place.merging)
+    place.dbt_project = ROOT / "dbt_project"
+    seen = Tags(render(place.status()))
+    assert [a for a in seen.addresses if a.startswith("#") and a[1:] not in seen.ids] == []
+    assert len(seen.ids) == len(set(seen.ids))
+
+
+class Clock:
+    """A second later each time it is looked at."""
+
+    def __init__(self) -> None:
+        self._now, self._lock = NOW, threading.Lock()
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            self._now += timedelta(seconds=1)
+            return self._now
+
+
+def empty(at: datetime) -> Status:
+    return Status(at=at, since=at, health="good", headline=f"of {at.isoformat()}", stations=())
+
+
+def test_an_older_state_never_replaces_a_newer_one(lake: Lake) -> None:
+    clock, newer = Clock(), []
+
+    def slow(at: datetime) -> Status:
+        if not newer:  # while the first one asks, another asks later and is faster
+            newer.append(publish_page(lake, empty_page, clock))
+        return empty(at)
+
+    def empty_page(at: datetime) -> Status:
+        newer.append(at)
+        return empty(at)
+
+    publish_page(lake, slow, clock)
+    there = lake.stat(names.STATUS_PAGE)
+    assert there
+    assert asked_at(there) == newer[0]
+    assert f"of {newer[0].isoformat()}".encode() in lake.read(names.STATUS_PAGE)
+
+
+def test_of_many_at_once_the_page_shows_what_each_had_done(lake: Lake) -> None:
+    done: list[int] = []
+
+    def work(number: int) -> int:
+        done.append(number)
+        return publish_page(lake, of_all, lambda: datetime.now(UTC))
+
+    def of_all(at: datetime) -> Status:
+        return empty(at).model_copy(update={"headline": " ".join(f"<{n}>" for n in sorted(done))})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(24)))
+    page = lake.read(names.STATUS_PAGE).decode()
+    assert [n for n in range(24) if f"&lt;{n}&gt;" not in page] == []
+
+
+def test_one_that_is_never_fast_enough_says_so(lake: Lake) -> None:
+    def beaten(at: datetime) -> Status:
+        lake.write(names.STATUS_PAGE, b"another's")
+        return empty(at)
+
+    with pytest.raises(ServiceUnavailable, match="the next run shows it"):
+        publish_page(lake, beaten, lambda: datetime.now(UTC))
+    assert lake.read(names.STATUS_PAGE) == b"another's"
+
+
+def test_a_mart_is_made_of_the_streams_that_its_models_read(tmp_path: Path) -> None:
+    models: dict[str, str] = {
+        "staging/stg_a.sql": "select * from {{ live_rows('shop', 'a') }}",
+        "staging/stg_b.sql": 'select * from {{ source("shop", "b") }}',
+        "intermediate/int_ab.sql": "{{ ref('stg_a') }} {{ ref( 'stg_b' ) }} {{ ref('int_ab') }}",
+        "marts/both.sql": "{{ ref('int_ab') }}", "marts/one.sql": "{{ ref('stg_a') }}",
+        "marts/one.yml": "models: [{name: one, description: Only a.}]",
+    }  # fmt: skip
+    for name, text in models.items():
+        file = tmp_path / "models" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    found = {name: (mart.description, mart.streams) for name, mart in mart_lineage(tmp_path).items()}
+    assert found == {"both": ("", ("shop.a", "shop.b")), "one": ("Only a.", ("shop.a",))}
+
+
+def test_a_balance_bar_shows_a_single_bad_row_among_millions() -> None:
+    from status.pictures import balance_bar
+
+    bar = balance_bar(Balance(rows_in=1_000_001, merged=1_000_000, superseded=0, stale=0, quarantined=1))
+    widths: dict[str, Any] = {part.split('"')[0]: float(part.split('width="')[1].split('"')[0])
+                              for part in str(bar).split('<rect class="')[1:]}  # fmt: skip
+    assert widths["quarantined"] > 1
+    assert sum(widths.values()) == pytest.approx(100, abs=0.1)
