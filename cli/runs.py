@@ -49,7 +49,9 @@ def _tables(run_id: Any) -> list[tuple[str, list[dict[str, Any]]]]:
     with get_client(sync_client=True) as client:
         body = {"artifacts": wanted, "sort": "UPDATED_DESC"}
         found = client.request("POST", "/artifacts/filter", json=body).json()
-    return [(str(one["description"] or one["key"]), json.loads(one["data"])) for one in reversed(found)]
+    return [
+        (str(one["description"] or one["key"]).replace("**", ""), json.loads(one["data"])) for one in reversed(found)
+    ]
 
 
 def _start(flow: str, given: dict[str, Any]) -> Any:
