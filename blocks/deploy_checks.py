@@ -120,11 +120,15 @@ def _known(pool: WorkPool | None) -> set[str]:
     return set(template.get("variables", {}).get("properties", {}))
 
 
+def full_name(wanted: Json) -> str:
+    """`<flow>/<deployment>`, as Prefect names it: a flow is named for its function, with hyphens."""
+    return f"{wanted['entrypoint'].rsplit(':', 1)[1].replace('_', '-')}/{wanted['name']}"
+
+
 def difference(client: SyncPrefectClient, wanted: Json) -> str:
     """`created`, `unchanged`, or `updated (<what>)`: what deploying would do."""
-    flow = wanted["entrypoint"].rsplit(":", 1)[1]
     try:
-        there = client.read_deployment_by_name(f"{flow}/{wanted['name']}")
+        there = client.read_deployment_by_name(full_name(wanted))
     except ObjectNotFound:
         return "created"
     pool = wanted["work_pool"]

@@ -56,7 +56,7 @@ class Where:
         """Make this process speak to that place; raises as `environment` does."""
         found = self.environment()
         os.environ.clear()
-        os.environ.update(found)
+        os.environ.update({"DO_NOT_TRACK": "1"} | found)  # else Prefect's client tells of its telemetry in our output
 
     def local(self, *arguments: str) -> NoReturn:
         """Become `python -m local …`, so that signals and exit code are its own.

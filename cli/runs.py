@@ -32,11 +32,26 @@ def run_flow(flow: str, given: dict[str, Any], *, wait: bool) -> None:
     state = _ended(run.id)
     name = str(state.name) if state else "unknown"
     completed = state is not None and state.is_completed()
+    for description, rows in _tables(run.id):
+        show.line(description, "soft")
+        if rows:
+            show.table(tuple(rows[0]), ([row.get(name) for name in rows[0]] for row in rows))
     message = f": {' '.join(state.message.split())}" if state and state.message else ""
     show.line(f"{run.name} {name.lower()}{message}", "good" if completed else "bad")
     if not completed:
-        show.error(f"the run did not complete; `prefect flow-run logs {run.id}` and the page above say why")
+        show.error("the run did not complete; its page, above, has the log")
         raise typer.Exit(codes.WRONG)
+
+
+def _tables(run_id: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Tables that a run made: their descriptions and rows, oldest first."""
+    wanted = {"flow_run_id": {"any_": [str(run_id)]}, "type": {"any_": ["table"]}}
+    with get_client(sync_client=True) as client:
+        body = {"artifacts": wanted, "sort": "UPDATED_DESC"}
+        found = client.request("POST", "/artifacts/filter", json=body).json()
+    return [
+        (str(one["description"] or one["key"]).replace("**", ""), json.loads(one["data"])) for one in reversed(found)
+    ]
 
 
 def _start(flow: str, given: dict[str, Any]) -> Any:

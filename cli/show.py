@@ -6,6 +6,8 @@ from typing import Any
 
 import typer
 
+KEPT = 2  # columns that are never cut
+PIPED = 160  # columns of what goes into a file or another program
 COLOURS = {"good": "green", "bad": "red", "warn": "yellow", "soft": "dim"}
 
 
@@ -37,8 +39,14 @@ def table(columns: Sequence[str], rows: Iterable[Iterable[Any]], styles: Mapping
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for row in rows:
-        texts = ["" if cell is None else str(cell) for cell in row]
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for place, name in enumerate(columns):
+        numbers = all(row[place].replace(",", "").isdigit() for row in cells)
+        made.add_column(name, no_wrap=place < KEPT, justify="right" if numbers and cells else "left")
+    for texts in cells:
         made.add_row(*(Text(text, style=COLOURS.get((styles or {}).get(text, ""), "")) for text in texts))
-    Console(highlight=False).print(made)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED)
+    console.print(made)

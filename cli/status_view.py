@@ -9,6 +9,7 @@ from status.types import Figure, Health, Station, Status, StreamStatus, Trouble
 MARKS: dict[Health, str] = {"good": "✓", "working": "…", "look": "!", "bad": "✗", "unknown": "?"}
 KINDS: dict[Health, str] = {"good": "good", "working": "", "look": "warn", "bad": "bad", "unknown": "soft"}
 TROUBLES = 8
+COLUMNS = ("", "stream", "newest", "merged", "superseded", "stale", "quarantined", "waits")
 STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -19,8 +20,7 @@ def view(status: Status, servers: list[dict[str, Any]]) -> None:
     for station in status.stations:
         show.line(_station(station), KINDS[station.health])
     show.line("")
-    columns = ("", "stream", "newest", "promised", "merged", "superseded", "stale", "quarantined", "waits", "refused")
-    show.table(columns, (_stream(stream) for stream in status.streams), _colours(status))
+    show.table(COLUMNS, (_stream(stream) for stream in status.streams), _colours(status))
     if status.publications:
         newest = status.publications[0]
         marts = f"{len(status.marts)} marts, {sum(m.rows for m in status.marts):,} rows" if status.marts else "marts"
@@ -42,26 +42,25 @@ def _station(station: Station) -> str:
 
 
 def figure(one: Figure) -> str:
-    """A figure with its label: `rows landed 6,645`, `–` when it could not be asked for."""
+    """A figure with its label: `6,645 rows landed`, `–` when it could not be asked for."""
     if one.value is None:
-        return f"{one.label} –"
+        return f"– {one.label}"
     if one.unit == "seconds":
-        return f"{one.label} {duration(one.value)}"
+        return f"{duration(one.value)} {one.label}"
     if one.unit == "bytes":
-        return f"{one.label} {size(one.value)}"
-    return f"{one.label} {one.value:,.0f}"
+        return f"{size(one.value)} {one.label}"
+    return f"{one.value:,.0f} {one.unit} {one.label}".replace("  ", " ")
 
 
 def _stream(stream: StreamStatus) -> Iterator[Any]:
     age, limit, rows = stream.freshness.age_s, stream.freshness.limit_s, stream.balance
     yield MARKS[stream.health]
     yield stream.id
-    yield "never" if age is None else f"{duration(age)} ago"
-    yield "" if limit is None else f"within {duration(limit)}"
+    told = "never" if age is None else f"{duration(age)} ago"
+    yield told if limit is None else f"{told}, {duration(limit)} promised"
     for count in (rows.merged, rows.superseded, rows.stale, rows.quarantined):
         yield f"{count:,}"
-    yield "–" if stream.pending is None else f"{stream.pending.landings:,} landings" if stream.pending.landings else "0"
-    yield "–" if stream.quarantine is None else f"{len(stream.quarantine):,} files" if stream.quarantine else "0"
+    yield "–" if stream.pending is None else f"{stream.pending.rows:,}"
 
 
 def _colours(status: Status) -> dict[str, str]:

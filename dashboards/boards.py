@@ -83,7 +83,7 @@ BOARDS = (
         "avg_dep_delay": "mean delay, min",
     }),
     Board("board", "A day's board", _board, prepare=lambda rows: [told(row) for row in rows], columns={
-        "local": "time", "origin": "from", "dest_name": "to", "airline": "airline", "flight": "flight",
+        "local": "time", "origin": "from", "dest_name": "to", "airline": "airline", "number": "flight",
         "status": "status", "dep_delay": "departed, min", "arr_delay": "landed, min",
     }),
 )  # fmt: skip

@@ -10,8 +10,9 @@ FEW = 30  # landings, below which a share says little
 
 
 def told(row: Row) -> Row:
-    """A flight of the board with its local time and its class."""
-    return row | {"local": local_time(row["scheduled_departure"], row["timezone"]), "class": class_of(row)}
+    """A flight of the board with its local time, its class and its number as it is on a ticket."""
+    local = local_time(row["scheduled_departure"], row["timezone"])
+    return row | {"local": local, "class": class_of(row), "number": f"{row['carrier']} {row['flight']}"}
 
 
 def local_time(at: datetime, timezone: str | None) -> datetime:

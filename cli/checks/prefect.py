@@ -16,6 +16,7 @@ from blocks.deploy_checks import (
     check_job_variables,
     check_pools,
     difference,
+    full_name,
     load_deployments,
     outdated_blocks,
 )
@@ -102,7 +103,7 @@ def slack(patient: Patient) -> Iterator[Finding]:
 def deployments(patient: Patient) -> Iterator[Finding]:
     """Every flow is deployed as `prefect.yaml` says, and its triggers are there and on."""
     mend = patient.mend("deployments")
-    wanted, problems = load_deployments(FILE, variables(patient.settings)), []
+    wanted, problems, others = load_deployments(FILE, variables(patient.settings)), [], []
     with get_client(sync_client=True) as client:
         check_job_variables(client, wanted)
         for one in wanted:
@@ -111,24 +112,25 @@ def deployments(patient: Patient) -> Iterator[Finding]:
                 problems.append(wrong("deployments", f"{one['name']} is not deployed", mend))
                 continue
             if change == VERSION_ONLY:
-                problems.append(look("deployments", f"{one['name']} is deployed from another commit", mend))
+                others.append(one["name"])
             elif change != "unchanged":
                 problems.append(wrong("deployments", f"{one['name']} differs from prefect.yaml: {change}", mend))
             if lacking := _lacking_triggers(client, one):
                 told = f"{one['name']}: {lacking} of its {len(one['triggers'])} triggers are gone or off"
                 problems.append(wrong("deployments", told, mend))
     yield from problems
-    if not problems:
+    if others:
+        yield look("deployments", f"{len(others)} of {len(wanted)} flows are deployed from another commit", mend)
+    if not problems and not others:
         yield good("deployments", f"{len(wanted)} flows are deployed as prefect.yaml says, their triggers are on")
 
 
 def _lacking_triggers(client: SyncPrefectClient, wanted: dict[str, Any]) -> int:
     """How many triggers of a deployment are missing or disabled."""
-    flow = wanted["entrypoint"].rsplit(":", 1)[1]
-    there = client.read_deployment_by_name(f"{flow}/{wanted['name']}")
+    there = client.read_deployment_by_name(full_name(wanted))
     found = client.read_resource_related_automations(f"prefect.deployment.{there.id}")
-    owned = [a for a in found if a.enabled and a.owner_resource == f"prefect.deployment.{there.id}"]
-    return max(0, len(wanted.get("triggers", [])) - len(owned))
+    on = [a for a in found if a.enabled and any(getattr(x, "deployment_id", None) == there.id for x in a.actions)]
+    return max(0, len(wanted.get("triggers", [])) - len(on))
 
 
 def automations(patient: Patient) -> Iterator[Finding]:

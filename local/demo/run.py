@@ -134,6 +134,7 @@ def links(place: Place, say: Say) -> None:
     site = f"{place.http('storage')}/{BUCKET}/{names.SITE}"
     say("")
     say(f"  status       {place.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
+    say(f"  dashboards   {site}dashboards/index.html")
     say(f"  Prefect      {place.http('prefect')}/runs")
     say(f"  Slack inbox  {place.http('slack')}")
     say(f"  Airbyte      {place.http('airbyte')}")
