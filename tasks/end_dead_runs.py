@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 LATE_S = 10.0  # Prefect keeps an event up to five seconds after it came
 MOST = 200
 HEARTBEAT = "prefect.flow-run.heartbeat"
+TAG = "millrace"  # of every deployment in prefect.yaml
 MESSAGE = (
     "No heartbeat while Prefect listened: its process was killed. Nothing is lost: reconcile goes on, or press Retry."
 )
@@ -76,5 +77,6 @@ def _has_beaten(client: SyncPrefectClient, run: FlowRun, since: datetime) -> boo
 
 
 def _running(client: SyncPrefectClient) -> list[FlowRun]:
-    wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}})
+    """Runs of our deployments only: others on the same server may not beat, or seldom."""
+    wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING"]}}, "tags": {"all_": [TAG]}})
     return client.read_flow_runs(flow_run_filter=wanted, limit=MOST)

@@ -27,7 +27,7 @@ from flows.merge import merge
 from flows.model import model
 from flows.rotation import rotation
 from local.stack.place import PROJECT
-from tasks.end_dead_runs import HEARTBEAT, dead_runs
+from tasks.end_dead_runs import HEARTBEAT, TAG, dead_runs
 from tasks.webhook_error import webhook_error
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.added_source import follow
@@ -211,7 +211,10 @@ def _take_flights(place: FlowsPlace) -> None:
 
 def test_a_run_that_gives_no_heartbeat_is_dead_and_one_that_does_is_not(place: FlowsPlace) -> None:
     with get_client(sync_client=True) as client:
-        silent, beating = (client.create_flow_run(merge, name=name, state=Running()) for name in ("silent", "beating"))
+        silent, beating, foreign = (
+            client.create_flow_run(merge, name=name, state=Running(), tags=tags)
+            for name, tags in (("silent", [TAG]), ("beating", [TAG]), ("of others", []))
+        )
         stop = threading.Event()
 
         def beat() -> None:
@@ -226,6 +229,6 @@ def test_a_run_that_gives_no_heartbeat_is_dead_and_one_that_does_is_not(place: F
         finally:
             stop.set()
             beats.join()
-            for run in (silent, beating):
+            for run in (silent, beating, foreign):
                 client.set_flow_run_state(run.id, Completed(), force=True)
         assert dead_runs(client, 0.1, own="") == []
