@@ -6,6 +6,7 @@ from contracts.landing import Count
 from contracts.stream import Frozen
 
 Kind = Literal[
+    "run without a process",
     "slot that no run holds",
     "sync without a manifest",
     "landing not merged",

@@ -7,6 +7,7 @@ from contracts.names import TOPICS
 from tasks.announce_merges import announce_merges
 from tasks.attempt import Attempts
 from tasks.audit import is_audit_due, note_audit
+from tasks.end_dead_runs import end_dead_runs
 from tasks.find_orphans import find_orphans
 from tasks.find_under_way import find_under_way
 from tasks.find_unlanded import find_unlanded
@@ -39,8 +40,9 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
     """
     sources, attempt = wanted_sources(source), Attempts()
     audit = audit or (source is None and is_audit_due())
+    found = attempt(end_dead_runs, dry_run)
     under_way = find_under_way()
-    found = attempt(free_slots, dry_run)
+    found += attempt(free_slots, dry_run)
     syncs = [s for c in sources if c.source not in under_way.sources for s in attempt(find_unlanded, c.source, audit)]
     syncs = [sync for sync in syncs if (sync.source, sync.job_id) not in under_way.jobs]
     streams = [stream for c in sources for stream in c.streams.values() if stream.id not in under_way.streams]

@@ -127,9 +127,13 @@ class TriggerSettings(Section):
 
 
 class ReconcileSettings(Section):
-    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited."""
+    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited.
+
+    A run that has been about to begin for longer than `pending_s` holds nothing back any more: its worker died.
+    """
 
     orphan_after_h: Annotated[float, Field(ge=0)] = 24
+    pending_s: Seconds = 600
     audit_every_h: Annotated[float, Field(gt=0)] = 168
     wait_s: Seconds = 600
 

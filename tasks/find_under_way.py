@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 
 from contracts.findings import UnderWay
+from settings import load_settings
 from tasks.place import open_lake
 from tasks.retries import DELAYS_S, is_transient
 from tasks.started_syncs import recall_sync
@@ -36,7 +37,11 @@ def find_under_way() -> UnderWay:
 
 
 def living(client: SyncPrefectClient, flow: str, by: datetime) -> Iterator[FlowRun]:
-    """Runs of a flow that run, or are due at `by`."""
+    """Runs of a flow that run, begin, or are due at `by`.
+
+    One that has been about to begin for longer than `reconcile.pending_s` is none: its worker died with it.
+    """
+    begun = datetime.now(UTC) - timedelta(seconds=load_settings().reconcile.pending_s)
     at_work: dict[str, Any] = {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}
     due = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"before_": by.isoformat()}}
     of = FlowFilter.model_validate({"name": {"any_": [flow]}})
@@ -44,8 +49,12 @@ def living(client: SyncPrefectClient, flow: str, by: datetime) -> Iterator[FlowR
         found = FlowRunFilter.model_validate(wanted)
         offset = 0
         while page := client.read_flow_runs(flow_filter=of, flow_run_filter=found, limit=PAGE, offset=offset):
-            yield from page
+            yield from (run for run in page if not _is_stuck(run, begun))
             offset += len(page)
+
+
+def _is_stuck(run: FlowRun, begun: datetime) -> bool:
+    return run.state is not None and run.state.is_pending() and run.state.timestamp < begun
 
 
 def _stream(run: FlowRun) -> str:

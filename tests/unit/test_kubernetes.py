@@ -1,6 +1,7 @@
 """The manifests: Kubernetes knows every object, to the last key, and none has a right that it doesn't need."""
 
 import json
+import re
 import shutil
 import subprocess
 from functools import lru_cache
@@ -273,3 +274,10 @@ def filled(template: Json) -> Json:
 
     job: Json = fill(template["job_configuration"]["job_manifest"])
     return job
+
+
+def test_a_run_in_a_pod_beats_often_enough_for_the_watchdog() -> None:
+    beat_s = re.search(r"PREFECT_FLOWS_HEARTBEAT_FREQUENCY=(\d+)", (ROOT / "Dockerfile").read_text())
+    watchdog = yaml.safe_load((ROOT / "automations" / "zombie_runs.yaml").read_text())
+    assert beat_s
+    assert watchdog["trigger"]["within"] >= 3 * int(beat_s[1])  # Prefect's own default is three minutes

@@ -3,14 +3,17 @@
 import os
 import re
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed, Running
 from prefect_slack import SlackWebhook
 
 from blocks import names as block_names
@@ -24,6 +27,7 @@ from flows.merge import merge
 from flows.model import model
 from flows.rotation import rotation
 from local.stack.place import PROJECT
+from tasks.end_dead_runs import HEARTBEAT, TAG, dead_runs
 from tasks.webhook_error import webhook_error
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.added_source import follow
@@ -203,3 +207,28 @@ def _take_flights(place: FlowsPlace) -> None:
     """Ingest, and merge what changed of the flights."""
     ingest(SOURCE)
     assert merge(SOURCE, "flights") == 1
+
+
+def test_a_run_that_gives_no_heartbeat_is_dead_and_one_that_does_is_not(place: FlowsPlace) -> None:
+    with get_client(sync_client=True) as client:
+        silent, beating, foreign = (
+            client.create_flow_run(merge, name=name, state=Running(), tags=tags)
+            for name, tags in (("silent", [TAG]), ("beating", [TAG]), ("of others", []))
+        )
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(0.5):
+                emit_event(HEARTBEAT, resource={"prefect.resource.id": f"prefect.flow-run.{beating.id}"})
+
+        beats = threading.Thread(target=beat)
+        beats.start()
+        try:
+            found = lambda: [run.id for run in dead_runs(client, 8.0, own="")]  # noqa: E731
+            wait_until(lambda: found() == [silent.id], "only the silent one is dead", 60)
+        finally:
+            stop.set()
+            beats.join()
+            for run in (silent, beating, foreign):
+                client.set_flow_run_state(run.id, Completed(), force=True)
+        assert dead_runs(client, 0.1, own="") == []
