@@ -29,6 +29,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     MILLRACE_CONFIG=gcp \
+    MILLRACE_LOGS=json \
     MILLRACE_PROJECT_DIR=/opt/millrace \
     PREFECT_HOME=/tmp/prefect \
     PREFECT_LOGGING_SETTINGS_PATH=/opt/millrace/observability/logging.yaml \

@@ -12,12 +12,15 @@ from pathlib import Path
 from beam_job.announce import announce, told_again
 from beam_job.batches import Limits, pending
 from beam_job.erase import erase, request
+from beam_job.find import files_with
 from beam_job.merge import merge_stream
 from beam_job.redrive import MAX_ATTEMPTS, redrive
+from contracts.erasure import asked
 from contracts.errors import MillraceError
 from contracts.source import find_source, load_sources
 from events.bus import EventBus
 from lake.store import open_lake
+from observability.lines import CloudLines
 from warehouse.port import open_warehouse
 
 EXAMPLES = """examples:
@@ -25,6 +28,7 @@ EXAMPLES = """examples:
   python -m beam_job merge   --source airport_ops --stream flights     merge it
   python -m beam_job redrive --source airport_ops --stream flights     let what is quarantined be merged once more
   python -m beam_job erase --source airport_ops --stream planes --key '{"tailnum": "N1"}' --reason "request 7"
+  python -m beam_job find --source airport_ops --stream planes --key '{"tailnum": "N1"}'    files that hold the key
   python -m beam_job migrate --source airport_ops --stream planes      give its table the types of its contract
 Addresses are taken from the variables in [brackets] when the option is not given."""
 
@@ -35,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m beam_job", description=__doc__, epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    made.add_argument("command", choices=["merge", "pending", "redrive", "erase", "migrate"])
+    made.add_argument("command", choices=["merge", "pending", "redrive", "erase", "find", "migrate"])
     made.add_argument("--source", required=True, help="name of a file in --sources, without .yaml")
     made.add_argument("--stream", required=True, help="one of its streams")
     made.add_argument("--sources", type=Path, default=Path("sources"), help="directory of contracts (sources)")
@@ -56,11 +60,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
     made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
                       help="up to so many bytes a batch is merged without Beam; 0: always by Beam")  # fmt: skip
+    made.add_argument("--logs", choices=["text", "json"], default=os.environ.get("MILLRACE_LOGS", "text"),
+                      help="json: a line as Cloud Logging reads it for each fact [MILLRACE_LOGS]")  # fmt: skip
     made.add_argument("--audit", action="store_true",
                       help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
     made.add_argument("--key", action="append", default=[], type=json.loads,
-                      help="erase the row of this key for good, as JSON; may be repeated")  # fmt: skip
+                      help="erase, or find, the rows of this key, as JSON; may be repeated")  # fmt: skip
     made.add_argument("--reason", default="", help="why keys are erased; kept in the ledger")
     made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
@@ -92,6 +98,10 @@ def run(options: argparse.Namespace) -> None:
             print(f"{contract.id}: {name} was tried {options.max_attempts} times; mend it, or raise --max-attempts")
         return
     bus = EventBus(options.project, options.events_endpoint) if options.project else None
+    if options.command == "find":
+        wanted = asked(contract, options.key, options.reason or "to look", datetime.now(UTC))
+        print("\n".join(files_with(lake, contract, set(wanted.keys))) or f"{contract.id}: no file holds it")
+        return
     if options.command == "erase":
         now = datetime.now(UTC)
         wanted = request(lake, contract, options.key, options.reason, now)
@@ -115,10 +125,19 @@ def run(options: argparse.Namespace) -> None:
         print(f"{contract.id}: nothing was pending")
 
 
+def start_logs(kind: str) -> None:
+    """Write our facts to stderr as JSON, or for people what they should know of."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    if kind == "json":
+        logging.getLogger().handlers[0].setFormatter(CloudLines())
+        for name in ("beam_job", "warehouse", "lake", "events"):
+            logging.getLogger(name).setLevel(logging.INFO)
+
+
 def main() -> int:
     """Entry point; 0 when all went well, 1 on a named error."""
     options = parser().parse_args()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    start_logs(options.logs)
     try:
         run(options)
     except MillraceError as error:

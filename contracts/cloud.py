@@ -59,6 +59,7 @@ def exported(sources: Iterable[SourceContract]) -> dict[str, Any]:
         "published_topics": [names.WAREHOUSE_MERGED, names.MARTS_PUBLISHED],
         "manifests_prefix": names.MANIFESTS,
         "raw_prefix": names.RAW,
+        "site_prefix": names.SITE,
         "temporary_prefixes": ["_staging/", names.RESULTS],
         "raw_datasets": [names.raw_schema(source.source) for source in sources],
         "platform_datasets": list(PLATFORM_DATASETS),

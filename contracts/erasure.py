@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
@@ -50,7 +50,13 @@ def asked(contract: StreamContract, keys: Iterable[Mapping[str, Any]], reason: s
 def _key(contract: StreamContract, given: Mapping[str, Any]) -> tuple[str, ...]:
     if set(given) != set(contract.key):
         raise EventRefused(f"{contract.id}: {dict(given)} is no key; give {', '.join(contract.key)}")
-    return tuple(_text(contract, name, str(given[name])) for name in contract.key)
+    return key_text(contract, [given[name] for name in contract.key])
+
+
+def key_text(contract: StreamContract, values: Sequence[Any]) -> tuple[str, ...]:
+    """A key's values as text, the same for the same key; bytes as hex. Raises EventRefused."""
+    shown = (value.hex() if isinstance(value, bytes) else str(value) for value in values)
+    return tuple(_text(contract, name, value) for name, value in zip(contract.key, shown, strict=True))
 
 
 def _text(contract: StreamContract, name: str, value: str) -> str:

@@ -45,9 +45,11 @@ RECONCILE_RESOURCE = "millrace.reconcile"
 RAW = "raw/"
 MANIFESTS = "_manifests/"
 EMPTY_MANIFESTS = "_manifests_empty/"
+QUARANTINE = "_quarantine/"
 RESULTS = "_results/"
 SITE = "_site/"
 STATUS_PAGE = f"{SITE}status/index.html"
+STATUS_SYNCS = f"{SITE}status/syncs.json"
 
 AUDITED = "_batches/audited"
 
@@ -154,7 +156,7 @@ def staging_prefix(batch_id: str) -> str:
 
 def quarantine_prefix(source: str, stream: str, batch_id: str) -> str:
     """Folder of the rows that a batch refused."""
-    return f"_quarantine/{source}/{stream}/{batch_id}/"
+    return f"{QUARANTINE}{source}/{stream}/{batch_id}/"
 
 
 def raw_schema(source: str) -> str:

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts.dead_letters import Action
+from contracts.dead_letters import Action, Topic
 from tasks.sort_dead_letters import sort_dead_letters
 from tasks.tell import tell_failure, tell_recovery
 
@@ -12,7 +12,7 @@ from tasks.tell import tell_failure, tell_recovery
       on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
 def dead_letters(
     action: Action = "list",
-    topic: str | None = None,
+    topic: Topic | None = None,
     ids: list[str] | None = None,
     reason: str = "",
     dry_run: bool = False,

@@ -43,5 +43,5 @@ def merge(source: str, stream: str, audit: bool = False) -> int:
                     merged.append((batch, balance))
     if merged:
         say_merged(merged)
-        show_status()
+        show_status(return_state=True)  # a page that is missing holds nothing back
     return len(merged)

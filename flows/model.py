@@ -12,7 +12,7 @@ from tasks.draw_dashboards import draw_dashboards
 from tasks.find_merges import find_merges
 from tasks.publish_marts import publish_marts
 from tasks.refuse import Refusal, refused
-from tasks.say_done import many, say_done
+from tasks.say_done import many, say_about, say_done
 from tasks.show_status import show_failure, show_status
 from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
@@ -37,6 +37,7 @@ def model(full: bool = False) -> int | Refusal:
             if not acquired:
                 break
             try:
+                say_about(*work.streams)
                 built = build_candidates(work)
                 validate_candidates(built)
             except QualityFailed as why:
@@ -49,5 +50,5 @@ def model(full: bool = False) -> int | Refusal:
     announce_marts()
     if batches:
         draw_dashboards(return_state=True)  # missing pictures hold nothing back
-        show_status()
+        show_status(return_state=True)  # a page that is missing holds nothing back
     return batches

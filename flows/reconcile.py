@@ -60,6 +60,6 @@ def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = Fa
             note_audit()
     total = report_reconcile(found, attempt.failed, dry_run)
     say_done(f"{total} missing" if total else "nothing missing")
-    show_status()
+    show_status(return_state=True)  # a page that is missing holds nothing back
     raise_failures(attempt.failed)
     return total

@@ -16,7 +16,9 @@ class Asker:
         self.unknown: list[Unknown] = []
 
     def __call__(self, what: Asked, question: Callable[[], T]) -> T | None:
-        """The answer; None when the question failed, however it did."""
+        """The answer; None when the question failed, however it did, or who is asked was away before."""
+        if any(unknown.what == what for unknown in self.unknown):
+            return None  # it would be waited for as long again
         try:
             return question()
         except Exception as error:  # whatever a client raises: what the others know is shown all the same

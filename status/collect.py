@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from blocks.airbyte_client import AirbyteClient
@@ -20,7 +21,7 @@ from status.lineage import MartLineage, mart_lineage
 from status.prefect_runs import PrefectFacts
 from status.steps import steps
 from status.streams import Facts, by_stream, stream_status, waiting
-from status.syncs import RUNNING, ask_airbyte, runs_of_jobs
+from status.syncs import RUNNING, ask_airbyte, recall, runs_of_jobs
 from status.troubles import link, newest_troubles, run_url
 from status.types import (
     GateRun,
@@ -42,6 +43,8 @@ from warehouse.port import Warehouse
 KINDS = ("merged", "published")
 DAYS = 7.0
 INGESTS = 10
+OF_STATIONS = ("ingest ", "merge ", "model")  # work whose failure a station shows
+NEWS, STILL_NEWS = timedelta(seconds=10), timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def collect(places: Places, now: datetime, days: float = DAYS, own: str = "") ->
     ask = Asker()
     prefect = ask("prefect", lambda: places.prefect(since, now))
     known = {run.id: run for run in prefect.runs} if prefect else {}
-    ui, marts = places.links.prefect, ask("marts", lambda: mart_lineage(places.dbt_project)) or {}
+    ui, marts = places.links.prefect, ask("lineage", lambda: mart_lineage(places.dbt_project)) or {}
 
     def run(run_id: str) -> RunLink:
         return link(known[run_id], ui) if run_id in known else RunLink(id=run_id, url=run_url(ui, run_id))
@@ -85,7 +88,7 @@ def collect(places: Places, now: datetime, days: float = DAYS, own: str = "") ->
         working=frozenset(r.stream for r in known.values() if r.flow == "merge" and r.living and r.id != own),
         seconds={r.id: r.seconds for r in known.values() if r.flow == "merge" and r.ended},
     )  # fmt: skip
-    sources = tuple(_sources(places, ask, prefect, troubles))
+    sources = tuple(_sources(places, ask, prefect, troubles, now))
     streams = tuple(stream_status(contract, facts) for contract in places.streams)
     return _status(places, ask, facts, sources, streams, _publications(ledger, run), quality, prefect)
 
@@ -125,14 +128,12 @@ def _pending(places: Places, ask: Asker, facts: Facts) -> dict[str, Pending | No
     found: dict[str, Pending | None] = {}
     for contract in places.streams:
         jobs = {sync.job_id for entry in merged.get(contract.id, ()) for sync in syncs.get(entry.batch_id, ())}
-        found[contract.id] = ask("lake", lambda c=contract, j=jobs: waiting(places.lake, c, j, facts.since))  # type: ignore[misc]
-        if found[contract.id] is None:
-            break  # each further question would wait as long
+        found[contract.id] = ask("lake", partial(waiting, places.lake, contract, jobs, facts.since))
     return found
 
 
 def _sources(
-    places: Places, ask: Asker, prefect: PrefectFacts | None, troubles: Mapping[str, Trouble]
+    places: Places, ask: Asker, prefect: PrefectFacts | None, troubles: Mapping[str, Trouble], now: datetime
 ) -> Iterable[SourceStatus]:
     ingests = [link(run, places.links.prefect) for run in (prefect.of("ingest") if prefect else [])][:INGESTS]
     asked = ask("lake", lambda: runs_of_jobs(places.lake, ingests)) or {}
@@ -141,16 +142,33 @@ def _sources(
         with places.airbyte() as client:
             return {source: ask_airbyte(client, source) for source in places.sources}
 
-    found = ask("airbyte", jobs)
+    told, as_of = _told(ask, jobs, places.lake, now)
     for contract in places.sources.values():
-        syncs = None if found is None else found[contract.source]
+        syncs = told.get(contract.source)
         trouble = troubles.get(f"ingest {contract.source}")
         if syncs is not None:
-            syncs = tuple(s.model_copy(update={"run": asked.get((s.source, s.job_id))}) for s in syncs)
+            syncs = tuple(s.model_copy(update={"run": asked.get((s.source, s.job_id), s.run)}) for s in syncs)
         yield SourceStatus(
             source=contract.source, description=contract.description, health=_source_health(syncs, trouble),
-            syncs=syncs, trouble=trouble,
+            syncs=syncs, as_of=as_of, trouble=trouble,
         )  # fmt: skip
+
+
+def _told(
+    ask: Asker, jobs: Callable[[], dict[str, tuple[SyncStatus, ...]]], lake: Lake, now: datetime
+) -> tuple[Mapping[str, tuple[SyncStatus, ...]], datetime | None]:
+    """Syncs by source, and when Airbyte told them if it was not now.
+
+    It may be away, or not for this run to ask; and of runs that end together one asks for all.
+    """
+    away, known = Asker(), ask("lake", lambda: recall(lake))
+    if known and timedelta() <= now - known.at < NEWS:
+        return known.syncs, known.at
+    if (told := away("airbyte", jobs)) is not None:
+        return told, None
+    if known is None or now - known.at > STILL_NEWS:
+        ask.unknown += away.unknown
+    return (known.syncs, known.at) if known else ({}, None)
 
 
 def _source_health(syncs: tuple[SyncStatus, ...] | None, trouble: Trouble | None) -> Health:
@@ -192,9 +210,11 @@ def _status(
         stationing.marts_station(marts, publications, waits, facts.now, links),
     )
     troubles = sorted(facts.troubles.values(), key=lambda t: (t.over, -t.at.timestamp()))
+    healths: list[Health] = [s.health for s in stations]
+    others = [name for name, t in facts.troubles.items() if not t.over and not name.startswith(OF_STATIONS)]
     return Status(
-        at=facts.now, since=facts.since, health=stationing.worst(s.health for s in stations),
-        headline=stationing.headline(stations, streams, ask.unknown), stations=stations, sources=sources,
+        at=facts.now, since=facts.since, health=stationing.worst(healths + ["look"] * bool(others)),
+        headline=stationing.headline(stations, streams, others, ask.unknown), stations=stations, sources=sources,
         streams=streams, marts=marts, publications=publications, quality=quality,
         steps=None if prefect is None else steps(prefect), troubles=tuple(troubles),
         unknown=tuple(dict.fromkeys(ask.unknown)), links=links,

@@ -12,9 +12,9 @@ from status.words import HEALTH, count, figure, when
 TERMS = ("merged", "superseded", "stale", "quarantined")
 SECTIONS = {"source": "sources", "lake": "streams", "events": "steps", "merge": "streams", "gate": "quality",
             "marts": "marts"}  # fmt: skip
-WIDE, WIDE_H, STEP_W, AXIS_Y = 1200, 212, 200, 52
+WIDE, WIDE_H, STEP_W, AXIS_Y = 1200, 188, 200, 48
 TALL, TALL_STEP, AXIS_X = 360, 104, 40
-BARS_W, BARS_H = 240, 44
+BARS_W, BARS_H = 240, 30
 SHOWN_BARS = 40
 
 
@@ -121,7 +121,7 @@ def gate_history(runs: Sequence[GateRun]) -> Markup:
 
 
 def _bars(bars: Sequence[tuple[float, str, str]], label: str) -> Markup:
-    most, step = max((value for value, _, _ in bars), default=0) or 1, min(14.0, BARS_W / max(1, len(bars)))
+    most, step = max((value for value, _, _ in bars), default=0) or 1, min(10.0, BARS_W / max(1, len(bars)))
     drawn = Markup("")
     for place, (value, kind, title) in enumerate(bars):
         height = max(2.0, BARS_H * value / most)

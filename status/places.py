@@ -6,6 +6,7 @@ from datetime import datetime
 
 from blocks.airbyte_client import AirbyteClient
 from contracts import names
+from contracts.errors import SettingsError
 from contracts.source import load_sources
 from lake.store import Lake, open_lake
 from settings import Settings
@@ -30,7 +31,7 @@ def status_places(settings: Settings) -> Places:
     return Places(
         warehouse=open_warehouse(
             warehouse.url, warehouse.marts_url, lock_timeout_s, warehouse.keep_candidates_days,
-            endpoint=warehouse.endpoint, max_bytes_billed=warehouse.max_bytes_billed,
+            endpoint=warehouse.endpoint, max_bytes_billed=warehouse.max_bytes_billed, retry_s=PATIENCE_S,
         ),
         lake=lake,
         sources=load_sources(ROOT / "sources"),
@@ -49,6 +50,7 @@ def links(settings: Settings, lake: Lake) -> Links:
         page=lake.address(names.STATUS_PAGE), prefect=(PREFECT_UI_URL.value() or "").rstrip("/"),
         airbyte=settings.airbyte.url.removesuffix("/").removesuffix(API),
         data_docs=lake.address(f"{names.SITE}quality/index.html"), dbt_docs=lake.address(f"{names.SITE}dbt/index.html"),
+        dashboards=lake.address(f"{names.SITE}dashboards/index.html"),
         runbook=settings.slack.runbook,
     )  # fmt: skip
 
@@ -66,6 +68,9 @@ def _airbyte(settings: Settings) -> Iterator[AirbyteClient]:
 
 def _prefect(since: datetime, now: datetime) -> PrefectFacts:
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
 
+    if not PREFECT_API_URL.value():  # its client would start a server of its own, and ask that
+        raise SettingsError("no Prefect server is named: set PREFECT_API_URL")
     with get_client(sync_client=True) as client:
         return ask_prefect(client, since, now)

@@ -13,8 +13,9 @@ from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.events.filters import EventFilter
 
 from contracts import names
+from contracts.alerts import work
 
-NEWEST, NEWEST_BAD, NEWEST_TASKS = 200, 50, 200
+NEWEST, NEWEST_BAD, NEWEST_TASKS, FLOWS = 200, 50, 200, 200
 BAD = ("FAILED", "CRASHED")
 LIVING = ("PENDING", "RUNNING", "CANCELLING")
 A_DAY = timedelta(days=1)
@@ -78,17 +79,15 @@ class PrefectFacts:
 
 def ask_prefect(client: SyncPrefectClient, since: datetime, now: datetime) -> PrefectFacts:
     """The newest runs from `since` on, and all that failed of late even if they are older than those."""
-    flows = {flow.id: flow.name for flow in client.read_flows(limit=NEWEST)}
-    window = {"start_time": {"after_": since.isoformat()}}
-    found = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(window), sort=FlowRunSort.START_TIME_DESC, limit=NEWEST
-    )
-    bad = client.read_flow_runs(
-        flow_run_filter=FlowRunFilter.model_validate(window | {"state": {"type": {"any_": list(BAD)}}}),
-        sort=FlowRunSort.START_TIME_DESC, limit=NEWEST_BAD,
-    )  # fmt: skip
-    known = {run.id: run for run in (*found, *bad)}
-    runs = sorted((_run(run, flows) for run in known.values()), key=lambda r: r.started or since, reverse=True)
+    flows = {flow.id: flow.name for flow in client.read_flows(limit=FLOWS)}
+    window = {"after_": since.isoformat()}
+    found = _read(client, {"start_time": window}, FlowRunSort.START_TIME_DESC, NEWEST)
+    failed = {"expected_start_time": window, "state": {"type": {"any_": list(BAD)}}}  # some never began
+    bad = _read(client, failed, FlowRunSort.EXPECTED_START_TIME_DESC, NEWEST_BAD)
+    if len(found) == NEWEST:
+        found += _later_successes(client, bad, found[-1].start_time or now)
+    known = {run.id: _run(run, flows) for run in (*found, *bad)}
+    runs = sorted(known.values(), key=lambda r: r.started or since, reverse=True)
     looked = next((r.started for r in runs if r.flow == "reconcile" and r.started and not r.living), now - A_DAY)
     lost = _payloads(client, names.RECONCILE_FOUND, max(looked, now - A_DAY), now)
     dead = _payloads(client, names.DEAD_LETTERS_FOUND, max(looked, now - A_DAY), now)
@@ -100,11 +99,30 @@ def ask_prefect(client: SyncPrefectClient, since: datetime, now: datetime) -> Pr
     )
 
 
+def _read(client: SyncPrefectClient, wanted: dict[str, Any], sort: FlowRunSort, limit: int) -> list[FlowRun]:
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted), sort=sort, limit=limit)
+
+
+def _later_successes(client: SyncPrefectClient, bad: list[FlowRun], oldest: datetime) -> list[FlowRun]:
+    """For work that failed last before `oldest`, from where on all runs are known: a run of it that went well since."""
+    newest = {work(run.name): run for run in reversed(bad)}
+    found = []
+    for name, run in newest.items():
+        failed_at = run.start_time or run.expected_start_time
+        if failed_at and failed_at < oldest:
+            wanted = {"name": {"like_": name}, "state": {"type": {"any_": ["COMPLETED"]}},
+                      "start_time": {"after_": failed_at.isoformat()}}  # fmt: skip
+            like = _read(client, wanted, FlowRunSort.START_TIME_DESC, NEWEST_BAD)
+            found += [other for other in like if work(other.name) == name][:1]
+    return found
+
+
 def _run(run: FlowRun, flows: dict[UUID, str]) -> Run:
     return Run(
         id=str(run.id), flow=flows.get(run.flow_id, ""), name=run.name,
         state=run.state_type.value if run.state_type else "", message=(run.state.message or "") if run.state else "",
-        started=run.start_time, ended=run.end_time, seconds=run.total_run_time.total_seconds(),
+        started=run.start_time or run.expected_start_time, ended=run.end_time,
+        seconds=run.total_run_time.total_seconds(),
         parameters=dict(run.parameters or {}),
         by_event=bool(run.created_by and run.created_by.type == "AUTOMATION"),
     )  # fmt: skip

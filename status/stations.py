@@ -117,27 +117,31 @@ def marts_station(
     """Published rows, how old they are, and merges that they lack."""
     age = max(0.0, (now - publications[0].at).total_seconds()) if publications else None
     health: Health = "unknown" if marts is None else "working" if waits else "good"
+    named = "rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts"
     note = f"{waits} merged {'batch is' if waits == 1 else 'batches are'} not in the marts yet." if waits else ""
     return Station(
         key="marts", title="Marts", health=health, note=note, url=links.dbt_docs,
         figures=(
-            Figure(label=f"in {len(marts)} marts" if marts is not None else "rows", unit="rows",
+            Figure(label=named, unit="rows",
                    value=sum(m.rows for m in marts) if marts is not None else None),
             Figure(label="ago", value=age, unit="seconds"),
         ),
     )  # fmt: skip
 
 
-def headline(stations: Sequence[Station], streams: Sequence[StreamStatus], unknown: Sequence[Unknown]) -> str:
-    """One sentence: whether somebody must look, and at what."""
+def headline(
+    stations: Sequence[Station], streams: Sequence[StreamStatus], others: Sequence[str], unknown: Sequence[Unknown]
+) -> str:
+    """One sentence: whether somebody must look, and at what; `others` is work of no station that failed."""
     bad = [s.id for s in streams if s.health == "bad"] + [s.title for s in stations if s.health == "bad"]
     look = [s.id for s in streams if s.health == "look"] + [s.title for s in stations if s.health == "look"]
+    look += others
     if bad:
         return f"Something is broken: {', '.join(dict.fromkeys(bad))}"
     if look:
         return f"Somebody should look at {', '.join(dict.fromkeys(look))}"
-    if unknown:
-        return f"All that could be asked is well; not asked: {', '.join(dict.fromkeys(u.what for u in unknown))}"
+    if away := dict.fromkeys(u.what for u in unknown if u.what != "cost"):
+        return f"All that could be asked is well; not asked: {', '.join(away)}"
     if any(s.health == "working" for s in stations):
         return "All is well, and work is under way"
     return "All is well"

@@ -6,11 +6,13 @@ from typing import Any
 
 from blocks.airbyte_client import TERMINAL, AirbyteClient
 from contracts import names
+from contracts.frozen import Frozen
 from contracts.sync import StartedSync
 from lake.store import Lake, ObjectMissing
-from status.types import RunLink, SyncStatus
+from status.types import RunLink, Status, SyncStatus
 
 NEWEST = 10
+JSON = "application/json"
 RUNNING = "running"
 
 
@@ -18,6 +20,28 @@ def ask_airbyte(client: AirbyteClient, source: str) -> tuple[SyncStatus, ...]:
     """The newest jobs of a source's connection, newest first."""
     jobs = client.newest_jobs(client.connection(source)["connectionId"], NEWEST)
     return tuple(_sync(source, job) for job in jobs)
+
+
+class KnownSyncs(Frozen):
+    """What Airbyte told of every source, and when: for runs that may not ask it, as those that only build the marts."""
+
+    at: datetime
+    syncs: dict[str, tuple[SyncStatus, ...]]
+
+
+def remember(lake: Lake, status: Status) -> None:
+    """Keep what Airbyte told this time; nothing when it was not asked."""
+    told = {source.source: source.syncs for source in status.sources if source.syncs is not None and not source.as_of}
+    if told:
+        lake.write(names.STATUS_SYNCS, KnownSyncs(at=status.at, syncs=told).model_dump_json().encode(), JSON)
+
+
+def recall(lake: Lake) -> KnownSyncs | None:
+    """What another run was told last."""
+    try:
+        return KnownSyncs.model_validate_json(lake.read(names.STATUS_SYNCS))
+    except (ObjectMissing, ValueError):
+        return None
 
 
 def _sync(source: str, job: dict[str, Any]) -> SyncStatus:

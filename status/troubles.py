@@ -11,7 +11,6 @@ from status.types import RunLink, Trouble
 
 LONGEST = 280
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # of a run that never began
-DEPLOYMENTS = {"dead_letters": "dead-letters"}
 BY_KIND = {  # else the run is started again; the rest is in the runbook, under its name
     "AirbyteRefused": "python -m blocks.airbyte apply {source}",
     "ContractError": "python -m contracts check",
@@ -62,10 +61,9 @@ def command(run: Run, what: str) -> str:
     if what in BY_KIND:
         source = run.parameters.get("source")
         return BY_KIND[what].format(source=shlex.quote(str(source)) if source else "").rstrip()
-    deployment = DEPLOYMENTS.get(run.flow, run.flow)
     given = [f"-p {shlex.quote(f'{name}={run.parameters[name]}')}" for name in ("source", "stream")
              if run.parameters.get(name)]  # fmt: skip
-    return " ".join([f"prefect deployment run {deployment}/{deployment}", *given])
+    return " ".join([f"prefect deployment run {run.flow}/{run.flow}", *given])
 
 
 def of_quarantine(source: str, stream: str, refused: tuple[RefusedObject, ...]) -> tuple[str, str]:

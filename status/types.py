@@ -16,7 +16,7 @@ from contracts.quality import QualityResult, QualityRun
 Health = Literal["good", "working", "look", "bad", "unknown"]
 """good; at work; somebody should look (late, or rows in quarantine); broken; could not be asked."""
 Unit = Literal["", "rows", "files", "batches", "bytes", "seconds"]
-Asked = Literal["ledger", "marts", "lake", "quality", "quarantine", "airbyte", "prefect", "dead letters", "cost"]
+Asked = Literal["ledger", "marts", "lake", "quality", "quarantine", "airbyte", "prefect", "lineage", "cost"]
 
 
 class Unknown(Frozen):
@@ -148,12 +148,16 @@ class SyncStatus(Frozen):
 
 
 class SourceStatus(Frozen):
-    """One source with its newest syncs, newest first; None when Airbyte could not be asked."""
+    """One source with its newest syncs, newest first; None when Airbyte could not be asked.
+
+    `as_of`: when Airbyte told them, if it was another run that asked.
+    """
 
     source: str
     description: str = ""
     health: Health
     syncs: tuple[SyncStatus, ...] | None = None
+    as_of: datetime | None = None
     trouble: Trouble | None = None
 
 
@@ -215,6 +219,7 @@ class Links(Frozen):
     airbyte: str = ""
     data_docs: str = ""
     dbt_docs: str = ""
+    dashboards: str = ""
     runbook: str = ""
 
 

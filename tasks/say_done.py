@@ -18,7 +18,8 @@ def say_about(*tags: str) -> None:
     """Add tags to this run: a stream's and its source's, by which runs are found. Does nothing when it has them."""
     context = FlowRunContext.get()
     if context and context.flow_run and not set(tags) <= set(context.flow_run.tags):
-        _update(tags=sorted({*context.flow_run.tags, *tags}))
+        context.flow_run.tags = sorted({*context.flow_run.tags, *tags})  # else the next call would not know of these
+        _update(tags=context.flow_run.tags)
 
 
 def say_merged(merged: Sequence[tuple[Batch, Balance]]) -> None:

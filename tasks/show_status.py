@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 
+from status.types import Status
 from tasks.run_id import run_id
 
 log = logging.getLogger(__name__)
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 120
 
 
-@task(task_run_name="show status", cache_policy=NO_CACHE, timeout_seconds=LIMIT_S)
+@task(task_run_name="show status", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=LIMIT_S)
 def show_status() -> str:
     """Make the page show what this run has done; returns its address, '' when it could not be rendered.
 
@@ -41,9 +42,16 @@ def _render(run: str) -> str:
         from status.collect import collect
         from status.places import status_places
         from status.publish import publish_page
+        from status.syncs import remember
 
         places = status_places(load_settings())
-        rendered = publish_page(places.lake, lambda at: collect(places, at, own=run), lambda: datetime.now(UTC))
+
+        def asked(at: datetime) -> Status:
+            status = collect(places, at, own=run)
+            remember(places.lake, status)
+            return status
+
+        rendered = publish_page(places.lake, asked, lambda: datetime.now(UTC))
     except Exception as error:  # whatever it is, the data is where it belongs
         fields: dict[str, Any] = {"why": f"{type(error).__name__}: {error}"}
         log.warning("status.not_shown", extra={"event": "status.not_shown", "fields": fields})

@@ -71,6 +71,8 @@ module "lake" {
   writers             = { for role in ["flow", "dataflow", "dbt"] : role => "serviceAccount:${local.accounts[role]}" }
   extractors          = { airbyte = "serviceAccount:${local.accounts["airbyte"]}" }
   readers             = var.scientists
+  site_prefix         = var.site_prefix
+  site_readers        = distinct(concat(var.scientists, var.analysts))
   depends_on          = [module.services]
 }
 

@@ -137,6 +137,11 @@ variable "raw_prefix" {
   type        = string
 }
 
+variable "site_prefix" {
+  description = "Where in the lake the pages for people are."
+  type        = string
+}
+
 variable "temporary_prefixes" {
   description = "Where in the lake files may be deleted after a while."
   type        = list(string)

@@ -272,7 +272,13 @@ def application(cluster: Cluster) -> web.Application:
         def resources(group: str, *names: str) -> Json:
             verbs = ["create", "get", "list", "watch", "delete", "patch"]
             found = [
-                {"name": n, "singularName": n[:-1], "kind": n[:-1].capitalize(), "namespaced": True, "verbs": verbs}
+                {
+                    "name": n,
+                    "singularName": n[:-1],
+                    "kind": n[:-1].capitalize(),
+                    "namespaced": n != "namespaces",
+                    "verbs": verbs,
+                }
                 for n in names
             ]
             return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": found}
@@ -283,7 +289,7 @@ def application(cluster: Cluster) -> web.Application:
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
             "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [
                 {"name": "batch", "versions": [version], "preferredVersion": version}]},
-            "/api/v1": resources("v1", "pods"), "/apis/batch/v1": resources("batch/v1", "jobs"),
+            "/api/v1": resources("v1", "namespaces", "pods"), "/apis/batch/v1": resources("batch/v1", "jobs"),
         }[request.path.rstrip("/")])  # fmt: skip
 
     async def forbidden(request: web.Request) -> web.Response:

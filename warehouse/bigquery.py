@@ -147,7 +147,7 @@ class BigQueryWarehouse:
         return self._look.merged_syncs(since) if self._ledger.exists() else {}
 
     def billed_bytes(self, since: datetime) -> dict[str, int] | None:
-        """Bytes billed by stream for jobs of whoever asks, by their labels; None when there are too many to add up."""
+        """Bytes billed by stream, by the labels of the project's jobs; None when there are too many to add up."""
         return self._look.billed_bytes(since)
 
     def audit(self, contract: StreamContract) -> int:

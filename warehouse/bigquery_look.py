@@ -53,9 +53,13 @@ class Look:
         return [QualityRun.model_validate(dict(zip(QualityRun.model_fields, row, strict=True))) for row in rows]
 
     def billed_bytes(self, since: datetime) -> dict[str, int] | None:
-        """Bytes billed by stream for jobs of whoever asks, by their labels; None when there are too many to add up."""
+        """Bytes billed by stream, by the labels of the project's jobs; None when there are too many to add up.
+
+        Raises:
+            WarehouseRefused: who asks may not list the jobs of others (`bigquery.jobs.listAll`).
+        """
         with self._jobs.answering("add up what was billed"):
-            jobs = list(islice(self._jobs.client.list_jobs(min_creation_time=since), MOST_JOBS + 1))
+            jobs = list(islice(self._jobs.client.list_jobs(all_users=True, min_creation_time=since), MOST_JOBS + 1))
         return None if len(jobs) > MOST_JOBS else billed(jobs)
 
     def _rows(self, sql: str, since: datetime) -> list[tuple[Any, ...]]:

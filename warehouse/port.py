@@ -181,6 +181,7 @@ def open_warehouse(
     *,
     endpoint: str = "",
     max_bytes_billed: int = 0,
+    retry_s: float = 600.0,
 ) -> Warehouse:
     """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>[/<prefix of its datasets>]`.
 
@@ -191,6 +192,7 @@ def open_warehouse(
         keep_candidates_days: how long candidates that did not pass are kept.
         endpoint: address of a server other than Google's that speaks BigQuery's protocol.
         max_bytes_billed: most bytes that one commit or query may read on BigQuery; 0: no bound.
+        retry_s: how long BigQuery is asked again while it does not answer.
 
     Raises:
         SettingsError: the URL's scheme is not known.
@@ -204,6 +206,6 @@ def open_warehouse(
 
         return BigQueryWarehouse(
             url, marts_url, endpoint=endpoint, max_bytes_billed=max_bytes_billed,
-            keep_candidates_days=keep_candidates_days,
+            keep_candidates_days=keep_candidates_days, retry_s=retry_s,
         )  # fmt: skip
     raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")

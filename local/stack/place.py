@@ -125,7 +125,14 @@ class Place:
             "PREFECT_LOGGING_EXTRA_LOGGERS": "beam_job,warehouse,tasks",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "MILLRACE_PROJECT_DIR": str(ROOT),
-        }
+        } | self._logs()
+
+    @staticmethod
+    def _logs() -> dict[str, str]:
+        """Lines as Cloud Logging reads them where `MILLRACE_LOGS` says json, as in the images; else for people."""
+        if os.environ.get("MILLRACE_LOGS") != "json":
+            return {}
+        return {"MILLRACE_LOGS": "json", "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml")}
 
 
 def load_place(state: Path) -> Place:

@@ -1,7 +1,5 @@
-"""A model run that breaks, or is killed, where it builds and where it publishes: Retry ends in the right marts."""
+"""A model run that breaks where it builds, and where it publishes: Retry goes on and ends in the right marts."""
 
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, now
 from tests.integration.modelling import Poller
-from tests.servers import wait_until
 from warehouse.lock import held
 
 STREAM = {"source": "airport_ops", "stream": "airlines"}
@@ -76,21 +73,6 @@ def test_a_build_and_a_publication_that_failed_go_on_by_retry(stack: Stack, chan
     assert "publish_marts" in stack.tasks(failed.id)["Failed"]
     assert stack.retry(failed.id).state == "COMPLETED"
     assert {"build_candidates", "validate_candidates"} <= set(stack.tasks(failed.id)["Cached"])
-    ends_in_new_marts(stack, *changed)
-
-
-@pytest.mark.long
-def test_a_run_that_was_killed_while_it_built_starts_its_build_anew_by_retry(
-    stack: Stack, changed: tuple[Poller, list[Any]]
-) -> None:
-    candidates = stack.state / "warehouse" / "candidates"
-    there = set(candidates.glob("*.duckdb"))
-    run = stack.start("model/model")
-    wait_until(lambda: set(candidates.glob("*.duckdb")) - there, "a candidate is begun", 60)
-    found = stack.http.get(f"/flow_runs/{run}").raise_for_status().json()
-    os.kill(int(found["infrastructure_pid"].rsplit(":", 1)[-1]), signal.SIGKILL)
-    assert stack.ended(run).state == "CRASHED"
-    assert stack.retry(run).state == "COMPLETED"
     ends_in_new_marts(stack, *changed)
 
 

@@ -168,8 +168,9 @@ class FlowsPlace:
             model()
 
     def snapshot(self) -> list[Any]:
-        """All that a flow may change: the lake but for Prefect's results, the ledger, marts, slots and syncs."""
-        objects = [(i.name, i.generation) for i in self.lake.list("") if not i.name.startswith(names.RESULTS)]
+        """All that a flow may change: the lake but for results and the status, the ledger, marts, slots and syncs."""
+        left_out = (names.RESULTS, names.STATUS_PAGE, names.STATUS_SYNCS)
+        objects = [(i.name, i.generation) for i in self.lake.list("") if not i.name.startswith(left_out)]
         slots = [names.MODEL_SLOT, *(names.merge_slot(SOURCE, stream) for stream in self.source.streams)]
         taken = {name: self.slot(name) for name in slots}
         return [objects, self.ledger(), self.place.marts.stat().st_ino, taken, self.jobs()]

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from contracts.source import SourceContract
+from lake.store import Lake
 from status.collect import Places, collect
 from status.prefect_runs import PrefectFacts, Run, TaskTook
 from status.types import Links, Status
@@ -52,6 +53,7 @@ class StatusPlace:
     tasks: list[TaskTook] = field(default_factory=list)
     prefect: Callable[..., PrefectFacts] | None = None
     dbt_project: Path = Path("nowhere")
+    lake: Lake | None = None
 
     def places(self) -> Places:
         contract = self.merging.contract
@@ -59,7 +61,8 @@ class StatusPlace:
             {"source": "shop", "connector": {"image": "i", "version": "1"}, "streams": {"orders": contract}}
         )
         return Places(
-            warehouse=self.merging.warehouse, lake=self.merging.lake, sources={"shop": source}, airbyte=away,
+            warehouse=self.merging.warehouse, lake=self.lake or self.merging.lake, sources={"shop": source},
+            airbyte=away,
             prefect=self.prefect or (lambda *_: PrefectFacts(runs=tuple(self.runs), tasks=tuple(self.tasks))),
             dbt_project=self.dbt_project, links=Links(prefect=UI),
         )  # fmt: skip

@@ -80,7 +80,7 @@ def tmp(image: Path) -> Path:
 
 def test_the_image_holds_the_platform_and_nothing_else(image: Path) -> None:
     names = {path.name for path in image.iterdir()}
-    assert {"flows", "gateway", "dbt_project", "prefect.yaml", "observability"} <= names
+    assert {"flows", "gateway", "dbt_project", "prefect.yaml", "observability", "status"} <= names
     assert names & {"tests", "local", "bench", "terraform", "docs", ".git"} == set()
     assert [p for p in image.rglob("*") if p.suffix in (".pyc", ".sqlite", ".duckdb") or ".env" in p.name] == []
 
@@ -88,6 +88,7 @@ def test_the_image_holds_the_platform_and_nothing_else(image: Path) -> None:
 def test_flows_gateway_and_job_can_be_imported_read_only(interpreter: str, image: Path, tmp: Path) -> None:
     program = (
         "import json, pathlib, contracts, gateway.app, beam_job.dataflow, observability.lines\n"
+        "from status.page import _environment\n_environment().get_template('page.html.j2')\n"
         "from settings import load_settings\n"
         "from prefect.flows import load_flow_from_entrypoint as load\n"
         "names = ('merge', 'model', 'reconcile')\n"

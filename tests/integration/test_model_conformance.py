@@ -64,7 +64,7 @@ def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_pass
     ended, looks = threading.Event(), []
 
     def look() -> None:
-        while not ended.is_set():
+        while not ended.wait(0.1):
             looks.append([engine.query(f"SELECT MIN(id), MAX(id), COUNT(*) FROM {{marts}}.{mart}")[0]
                           for mart in ("dim", "fct")])  # fmt: skip
 

@@ -125,6 +125,9 @@ def test_the_history_of_the_gate_gives_the_newest_results_of_each_suite(place: B
     place.warehouse.record_quality([old, other])
     place.warehouse.record_quality([new])
     assert place.warehouse.newest_quality() == [new, other]
+    runs = place.warehouse.quality_runs(NOON)
+    assert [(r.at, r.held, r.failed, r.left_out, r.warned) for r in runs] == [(new.at, 1, 0, 0, 0), (NOON, 0, 2, 0, 0)]
+    assert place.warehouse.quality_runs(NOON + timedelta(minutes=1)) == runs[:1]
 
 
 def plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,13 +15,16 @@ from contracts import names
 from contracts.batch import Balance
 from contracts.errors import ServiceUnavailable
 from contracts.quality import QualityFact, QualityResult
-from lake.store import Lake
+from lake.store import Lake, open_lake
 from settings.tree import ROOT
+from status.asking import Asker
 from status.lineage import mart_lineage
 from status.page import render
 from status.prefect_runs import TaskTook
 from status.publish import asked_at, publish_page
-from status.types import Status
+from status.syncs import remember
+from status.types import SourceStatus, Status, SyncStatus
+from tests.conftest import new_lake
 from tests.integration.merging import NOON, Merging, contract, upsert
 from tests.integration.status_place import NOW, UI, StatusPlace, away, merge_some, run
 from warehouse.lock import held
@@ -33,25 +37,32 @@ def place(lake: Lake, tmp_path: Path) -> StatusPlace:
     return StatusPlace(Merging(lake, tmp_path, contract(freshness="2h"), Limits()))
 
 
-def test_every_figure_of_a_stream_is_the_ledgers(place: StatusPlace) -> None:
-    merge_some(place.merging)
-    (stream,) = place.status().streams
+@pytest.fixture(scope="module")
+def merged(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> StatusPlace:
+    """What `merge_some` leaves, for tests that only look."""
+    folder = tmp_path_factory.mktemp("status")
+    made = StatusPlace(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
+    merge_some(made.merging)
+    return made
+
+
+def test_every_figure_of_a_stream_is_the_ledgers(merged: StatusPlace) -> None:
+    (stream,) = merged.status().streams
     terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
-    sums = place.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
+    sums = merged.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
     assert [tuple(getattr(stream.balance, term) for term in terms)] == sums == [(7, 4, 1, 1, 1)]
-    batches = place.merging.query("SELECT batch_id, rows_in FROM ops.ledger WHERE kind = 'merged' ORDER BY seq DESC")
+    batches = merged.merging.query("SELECT batch_id, rows_in FROM ops.ledger WHERE kind = 'merged' ORDER BY seq DESC")
     assert [(b.id, b.balance.rows_in) for b in stream.batches] == batches
-    objects = place.merging.query("SELECT batch_id, job_id, object, rows FROM ops.ledger_objects ORDER BY ALL")
+    objects = merged.merging.query("SELECT batch_id, job_id, object, rows FROM ops.ledger_objects ORDER BY ALL")
     shown = [(b.id, s.job_id, f.object, f.rows) for b in stream.batches for s in b.syncs or () for f in s.first]
     assert sorted(shown) == objects
     assert (stream.pending.landings, stream.pending.rows) == (1, 2) if stream.pending else False
-    assert stream.quarantine == tuple(place.merging.warehouse.refused(place.merging.contract))
+    assert stream.quarantine == tuple(merged.merging.warehouse.refused(merged.merging.contract))
     assert [o.rows for o in stream.quarantine or ()] == [1]
 
 
-def test_quarantine_wants_a_look_and_names_the_command_that_lets_it_in(place: StatusPlace) -> None:
-    merge_some(place.merging)
-    status = place.status()
+def test_quarantine_wants_a_look_and_names_the_command_that_lets_it_in(merged: StatusPlace) -> None:
+    status = merged.status()
     (stream,) = status.streams
     assert (stream.health, status.headline) == ("look", "Somebody should look at shop.orders, Warehouse")
     assert stream.trouble
@@ -84,10 +95,17 @@ def test_a_failed_merge_is_bad_until_a_later_one_goes_well(place: StatusPlace) -
     assert (after.trouble.over, after.health) == (True, "look")  # not bad; late, as nothing was merged
 
 
-def test_whoever_is_away_is_unknown_and_the_rest_is_shown(place: StatusPlace) -> None:
-    merge_some(place.merging)
-    place.prefect = away
+def test_other_work_that_fails_wants_a_look(place: StatusPlace) -> None:
+    place.merging.land(rows=[upsert(1, 1)])
+    place.merging.merge()
+    place.runs = [run("digest", state="FAILED", message="exception: AlertFailed: Slack is away", parameters={})]
     status = place.status()
+    assert (status.health, status.headline) == ("look", "Somebody should look at digest")
+    assert [t.command for t in status.troubles] == ["prefect deployment run digest/digest"]
+
+
+def test_whoever_is_away_is_unknown_and_the_rest_is_shown(merged: StatusPlace) -> None:
+    status = replace(merged, prefect=away).status()
     assert {u.what for u in status.unknown} == {"prefect", "airbyte"}
     assert all("nobody answers" in u.why for u in status.unknown)
     assert status.steps is None
@@ -97,6 +115,30 @@ def test_whoever_is_away_is_unknown_and_the_rest_is_shown(place: StatusPlace) ->
     assert (by_key["source"].health, by_key["events"].health, by_key["merge"].health) == ("unknown", "unknown", "look")
     assert "nobody answers" in render(status)
     assert Status.model_validate_json(status.model_dump_json()) == status
+
+
+def test_a_lake_that_is_not_there_is_unknown_and_asked_once(merged: StatusPlace) -> None:
+    status = replace(merged, lake=open_lake("gs://no-such-bucket", merged.merging.lake.endpoint)).status()
+    assert [u.what for u in status.unknown] == ["lake", "airbyte"]
+    assert (status.streams[0].pending, status.streams[0].balance.rows_in) == (None, 7)
+    ask = Asker()
+    assert ask("lake", away) is None
+    assert (ask("lake", lambda: 1), ask("prefect", lambda: 2), len(ask.unknown)) == (None, 2, 1)
+
+
+def test_a_run_that_may_not_ask_airbyte_shows_what_another_was_told(place: StatusPlace) -> None:
+    sync = SyncStatus(source="shop", job_id=4, status="succeeded", created_at=NOON, rows=7)
+    source = SourceStatus(source="shop", health="good", syncs=(sync,))
+    remember(place.merging.lake, empty(NOW - timedelta(minutes=9)).model_copy(update={"sources": (source,)}))
+    status = place.status()
+    (shown,) = status.sources
+    assert (shown.syncs, shown.as_of, shown.health) == ((sync,), NOW - timedelta(minutes=9), "good")
+    assert status.unknown == ()
+    assert "As Airbyte told it on 01 Jan, 12:51" in render(status)
+    old = place.status(NOW + timedelta(hours=2))
+    assert (old.sources[0].syncs, [u.what for u in old.unknown]) == ((sync,), ["airbyte"])
+    remember(place.merging.lake, status)
+    assert place.status().sources[0].as_of == NOW - timedelta(minutes=9), "what was only recalled is not news"
 
 
 def test_a_warehouse_that_another_holds_is_unknown(lake: Lake, tmp_path: Path) -> None:
@@ -170,10 +212,8 @@ def test_no_data_becomes_code_of_the_page(place: StatusPlace) -> None:
     assert all(a.startswith(("#", "data:,", UI)) for a in seen.addresses), seen.addresses
 
 
-def test_every_link_into_the_page_leads_somewhere_and_names_are_unique(place: StatusPlace) -> None:
-    merge_some(place.merging)
-    place.dbt_project = ROOT / "dbt_project"
-    seen = Tags(render(place.status()))
+def test_every_link_into_the_page_leads_somewhere_and_names_are_unique(merged: StatusPlace) -> None:
+    seen = Tags(render(replace(merged, dbt_project=ROOT / "dbt_project").status()))
     assert [a for a in seen.addresses if a.startswith("#") and a[1:] not in seen.ids] == []
     assert len(seen.ids) == len(set(seen.ids))
 

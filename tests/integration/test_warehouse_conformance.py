@@ -244,3 +244,19 @@ def test_facts_are_appended_once_and_read_in_their_order(engine: Engine) -> None
     assert warehouse.ledger() == [entry(2), entry(1), entry(3, "announced")]
     assert warehouse.ledger(kinds=("announced",)) == [entry(3, "announced")]
     assert warehouse.ledger(since=NOON + timedelta(hours=2)) == [entry(2), entry(3, "announced")]
+
+
+def test_the_past_is_told_by_batch_with_the_syncs_of_its_files(merging: OnEngine) -> None:
+    warehouse, long_ago = merging.warehouse, NOON - timedelta(days=1)
+    assert (warehouse.merged_syncs(long_ago), warehouse.quarantine(), warehouse.quality_runs(long_ago)) == ({}, {}, [])
+    two = (merging.put(parquet([upsert(1, 1)])), merging.put(parquet([upsert(2, 1) | {"amount": 0.5}], HALF), part=1))
+    merging.land(*two)
+    merging.land(rows=[upsert(3, 1), upsert(4, 1)])
+    merging.merge()
+    ((batch, syncs),) = warehouse.merged_syncs(long_ago).items()
+    assert batch == warehouse.ledger()[0].batch_id
+    assert [(s.job_id, s.files, s.rows) for s in syncs] == [(1, 2, 2), (2, 1, 2)]
+    assert [(f.object, f.generation, f.rows) for f in syncs[0].first] == [(o.name, o.generation, 1) for o in two]
+    assert warehouse.merged_syncs(NOON + timedelta(days=1)) == {}
+    assert warehouse.quarantine() == {"shop.orders": warehouse.refused(merging.contract)}
+    assert [o.rows for o in warehouse.quarantine()["shop.orders"]] == [1]

@@ -1,6 +1,7 @@
 """The SQL for BigQuery: it is BigQuery's, and every MERGE is bounded, guarded and bare as its contract lets it be."""
 
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from warehouse import bigquery_erase as erasing
 from warehouse import bigquery_merge_sql as merging
 from warehouse import bigquery_sql as sql
 from warehouse.bigquery_ledger import ADMIT, MERGES, REDRIVEN, REFUSED
+from warehouse.bigquery_look import MERGED_SYNCS, QUALITY_RUNS, billed
 from warehouse.bigquery_merge_sql import Merge, StagedTables
 from warehouse.columns import prunes
 
@@ -201,8 +203,8 @@ def test_an_erasure_empties_whole_rows_and_is_bounded_as_a_merge_is(contract: St
 def test_the_platforms_own_tables_and_queries_are_bigquerys() -> None:
     assert len(parsed(sql.create_ops(PLACE))) == len(sql.OPS_TABLES)
     names = {name: PLACE.ops(name) for name in sql.OPS_TABLES}
-    for template in (REFUSED, REDRIVEN, MERGES):
-        parsed(template.format(**names))
+    for template in (REFUSED, REDRIVEN, MERGES, MERGED_SYNCS, QUALITY_RUNS):
+        parsed(template.format(**names, shown=20))
     parsed(
         ADMIT.format(**names, append="SELECT 1").replace("BEGIN TRANSACTION;", "").replace("COMMIT TRANSACTION;", "")
     )
@@ -253,3 +255,14 @@ def test_text_can_not_leave_its_literal() -> None:
     for value in ("it's", 'so "it" is', "back\\slash'", "two\nlines", "`tick`"):
         (select,) = parsed(f"SELECT {sql.text(value)}")
         assert select.expressions[0].name == value
+
+
+def test_bytes_are_billed_to_the_stream_that_a_jobs_labels_name() -> None:
+    def job(billed_bytes: int | None, **labels: str) -> SimpleNamespace:
+        return SimpleNamespace(labels=labels or None, total_bytes_billed=billed_bytes)
+
+    flights, weather = ({"millrace_source": "ops", "millrace_stream": name} for name in ("flights", "weather"))
+    jobs = [job(10, **flights), job(5, **flights), job(None, **weather), job(99), job(7, millrace_step="model")]
+    assert billed(jobs) == {"ops.flights": 15, "ops.weather": 0}
+    load = SimpleNamespace(labels=flights)  # a load job bills nothing
+    assert billed([load]) == {"ops.flights": 0}

@@ -3,7 +3,7 @@
 import copy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
 import pytest
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from contracts import names, schema
 from contracts.batch import Balance
+from contracts.dead_letters import Topic
 from contracts.errors import BalanceError, ContractError, UnknownStream
 from contracts.events import IngestRequested, WarehouseMerged, attributes
 from contracts.landing import LandedObject, LandingManifest
@@ -325,3 +326,7 @@ def test_attributes_of_a_message_are_its_scalars_as_text() -> None:
 def test_a_quality_result_reads_as_one_line() -> None:
     result = QualityResult(suite="m", column="id", expectation="expect_unique", success=False, observed="2 of 3 rows")
     assert str(result) == "m.id: expect_unique, saw 2 of 3 rows"
+
+
+def test_topics_are_choices_of_the_flow_that_deals_with_dead_letters() -> None:
+    assert get_args(Topic) == names.TOPICS

@@ -3,10 +3,13 @@
 locals {
   # Roles that have no narrower place than the project.
   project_roles = {
-    "flow/dataflow"    = { role = "roles/dataflow.developer", account = "flow" }
-    "flow/jobs"        = { role = "roles/bigquery.jobUser", account = "flow" }
-    "dataflow/worker"  = { role = "roles/dataflow.worker", account = "dataflow" }
-    "dbt/jobs"         = { role = "roles/bigquery.jobUser", account = "dbt" }
+    "flow/dataflow"   = { role = "roles/dataflow.developer", account = "flow" }
+    "flow/jobs"       = { role = "roles/bigquery.jobUser", account = "flow" }
+    "dataflow/worker" = { role = "roles/dataflow.worker", account = "dataflow" }
+    "dbt/jobs"        = { role = "roles/bigquery.jobUser", account = "dbt" }
+    # What each job billed: the status page adds it up by stream. It shows who asked what, and no result.
+    "flow/bills"       = { role = "roles/bigquery.resourceViewer", account = "flow" }
+    "dbt/bills"        = { role = "roles/bigquery.resourceViewer", account = "dbt" }
     "worker/cloud-run" = { role = "roles/run.developer", account = "worker" }
   }
   # Who may start work that then acts as another.

@@ -96,6 +96,19 @@ resource "google_storage_bucket_iam_member" "extractors" {
   }
 }
 
+resource "google_storage_bucket_iam_member" "site_readers" {
+  for_each = toset(var.site_readers)
+  bucket   = google_storage_bucket.lake.name
+  role     = "roles/storage.objectViewer"
+  member   = each.key
+
+  condition {
+    title       = "site only"
+    description = "The status page, Data Docs and dbt's documentation."
+    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.site_prefix}\")"
+  }
+}
+
 resource "google_storage_bucket_iam_member" "readers" {
   for_each = toset(var.readers)
   bucket   = google_storage_bucket.lake.name

@@ -37,6 +37,16 @@ variable "extractors" {
   type        = map(string)
 }
 
+variable "site_prefix" {
+  description = "Folder of the pages for people."
+  type        = string
+}
+
+variable "site_readers" {
+  description = "Members that read the pages for people."
+  type        = list(string)
+}
+
 variable "readers" {
   description = "Members that read raw files."
   type        = list(string)

@@ -9,8 +9,10 @@ from flows.audit import audit
 from flows.erase import erase
 from flows.merge import merge
 from flows.model import model
+from tests.captured import captured
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
+from tests.integration.test_alerts import hits
 from tests.servers import wait_until
 
 ERASED = {"source": SOURCE, "stream": "airlines", "keys": [{"carrier": "ZE"}], "reason": "request 7"}
@@ -42,12 +44,14 @@ def test_the_audit_tells_of_a_key_in_two_rows_and_of_no_other(place: FlowsPlace,
     with duckdb.connect(str(file)) as db:
         db.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE faa IN ('JFK', 'LGA')")
     try:
-        ran = place.run(audit)
+        with captured() as lines:
+            ran = place.run(audit)
     finally:
         with duckdb.connect(str(file)) as db:
             db.execute(f"CREATE TEMP TABLE one AS SELECT DISTINCT * FROM {table} WHERE faa IN ('JFK', 'LGA')")
             db.execute(f"DELETE FROM {table} WHERE faa IN ('JFK', 'LGA'); INSERT INTO {table} FROM one")
     assert ran.result == [f"{SOURCE}.airports"]
+    assert "keys_doubled" in hits(lines)
     wait_until(lambda: place.api.events(names.KEYS_DOUBLED, place.began), "the finding is an event")
     (told,) = place.api.events(names.KEYS_DOUBLED, place.began)
     assert (told["payload"]["stream"], told["payload"]["keys"], told["payload"]["run_id"]) == ("airports", 2, ran.id)

@@ -1,0 +1,47 @@
+"""Finds files of the lake that hold rows of given keys: what is left of them when the warehouse was emptied."""
+
+from collections.abc import Collection, Iterator
+
+from beam_job.files import DataFile
+from beam_job.rows import column_types, conform_column
+from contracts import names
+from contracts.batch import BatchObject
+from contracts.erasure import key_text
+from contracts.errors import FileRejected
+from contracts.stream import StreamContract
+from lake.store import Lake, ObjectInfo
+
+DATA = (".parquet", ".avro")
+
+
+def files_with(lake: Lake, contract: StreamContract, keys: Collection[tuple[str, ...]]) -> Iterator[str]:
+    """Names of landed and quarantined files with a row of a key, and of those that can't be read; reads key columns.
+
+    Args:
+        lake: where the files are.
+        contract: the stream they are of.
+        keys: each as `key_text` writes it.
+    """
+    for prefix in (names.raw_prefix(contract.source, contract.stream),
+                   f"{names.QUARANTINE}{contract.source}/{contract.stream}/"):  # fmt: skip
+        for info in lake.list(prefix):
+            if info.name.endswith(DATA) and _holds(lake, contract, info, keys):
+                yield info.name
+
+
+def _holds(lake: Lake, contract: StreamContract, info: ObjectInfo, keys: Collection[tuple[str, ...]]) -> bool:
+    what = BatchObject(name=info.name, generation=info.generation, size=info.size, rows=None, job_id=0, epoch=0,
+                       generation_id=0)  # fmt: skip
+    types = column_types(contract)
+    try:
+        for _, table in DataFile(lake, what).chunks(list(contract.key)):
+            if table.num_columns < len(contract.key):
+                return False
+            columns = [
+                conform_column(table.column(name).combine_chunks(), types[name])[0].to_pylist() for name in contract.key
+            ]
+            if any(None not in row and key_text(contract, row) in keys for row in zip(*columns, strict=True)):
+                return True
+    except FileRejected:
+        return True  # nobody can say what is in it
+    return False
