@@ -40,7 +40,7 @@ def add(
     name: Annotated[str, typer.Argument(help="the secret's name")],
     disable_old: Annotated[bool, typer.Option("--disable-old", help="disable the versions before it")] = False,
 ) -> None:
-    """Add a version; its value comes from standard input, or is asked for; it is not shown. Then `millrace secrets rotate`."""
+    """Add a version; its value comes from standard input or is asked for, and is not shown. Then `secrets rotate`."""
     import sys
 
     typed = sys.stdin.isatty()
