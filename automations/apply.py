@@ -117,14 +117,14 @@ def _content(automation: Automation) -> dict[str, Any]:
     """What a file decides of an automation; ids that the server gives are left out."""
     data = automation.model_dump(mode="json", include=set(FIELDS))
     data["trigger"].pop("id", None)
-    data["trigger"] = _sorted(data["trigger"])
+    data["trigger"] = in_order(data["trigger"])
     return data
 
 
-def _sorted(value: Any) -> Any:
+def in_order(value: Any) -> Any:
     """A trigger with its sets (of event names, of labels) in order: each process writes them in another one."""
     if isinstance(value, dict):
-        return {key: _sorted(part) for key, part in value.items()}
+        return {key: in_order(part) for key, part in value.items()}
     if isinstance(value, list):
-        return sorted(value) if all(isinstance(part, str) for part in value) else [_sorted(part) for part in value]
+        return sorted(value) if all(isinstance(part, str) for part in value) else [in_order(part) for part in value]
     return value

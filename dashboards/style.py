@@ -1,4 +1,4 @@
-"""How the charts look, in light and in dark: the colours of the page that they stand on."""
+"""How the charts look, in light and in dark: the colours of the pages, those of the status page too."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ ROOM = {"left": 34, "right": 64, "top": 6, "bottom": 6}  # for browsers that hav
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours; `scale` are those of the classes of a flight, from early to not known."""
+    """Colours; each of `classes` is that of a class of flights."""
 
     name: str
     background: str
@@ -23,16 +23,16 @@ class Theme:
 
 
 LIGHT = Theme(
-    name="light", background="#ffffff", text="#1c2024", soft="#5c6570", line="#dfe3e8", accent="#2f6fb3",
-    origins=("#2f6fb3", "#c4622d", "#3d8a5f"),
-    classes={"on time": "#4f8fcb", "late": "#d98a1f", "very late": "#c02626", "diverted": "#8250c4",
-             "not departed": "#a7b0ba"},
+    name="light", background="#ffffff", text="#13212b", soft="#4b5d69", line="#d5dee3", accent="#0a6a94",
+    origins=("#0a6a94", "#b0562b", "#2f7d57"),
+    classes={"on time": "#2f8bb5", "late": "#b3740f", "very late": "#b0231b", "diverted": "#7a4fc0",
+             "not departed": "#57646d"},
 )  # fmt: skip
 DARK = Theme(
-    name="dark", background="#14171a", text="#e4e7ea", soft="#a2acb6", line="#32383e", accent="#5b9fe0",
-    origins=("#5b9fe0", "#e58d5a", "#5cb885"),
-    classes={"on time": "#5b9fe0", "late": "#e3b341", "very late": "#ff7b72", "diverted": "#b794f4",
-             "not departed": "#6b757f"},
+    name="dark", background="#152029", text="#e7eff3", soft="#a6b6c1", line="#2b3a44", accent="#59bfec",
+    origins=("#59bfec", "#f0976a", "#63d18d"),
+    classes={"on time": "#59bfec", "late": "#f1ba4d", "very late": "#ff8b82", "diverted": "#b79cf2",
+             "not departed": "#9fb0bb"},
 )  # fmt: skip
 THEMES = (LIGHT, DARK)
 

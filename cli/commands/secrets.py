@@ -40,10 +40,11 @@ def add(
     name: Annotated[str, typer.Argument(help="the secret's name")],
     disable_old: Annotated[bool, typer.Option("--disable-old", help="disable the versions before it")] = False,
 ) -> None:
-    """Add a version; its value comes from standard input and is not shown. Then `millrace secrets rotate`."""
+    """Add a version; its value comes from standard input or is asked for, and is not shown. Then `secrets rotate`."""
     import sys
 
-    value = sys.stdin.buffer.read()
+    typed = sys.stdin.isatty()
+    value = str(typer.prompt("value", hide_input=True)).encode() if typed else sys.stdin.buffer.read()
     entered(context)
     from blocks.add_secret import add_version
     from blocks.secrets import MillraceCredentials

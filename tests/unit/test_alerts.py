@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from automations.apply import in_order
 from contracts.alerts import cause, kind, slug, tidy
 from contracts.digest import Day, RunsOfDay, body, subject, verdict
 from contracts.ledger import LedgerEntry
@@ -94,3 +95,10 @@ def test_a_digest_of_hundreds_of_streams_stays_short() -> None:
     many = body(day(merged=tuple(merged(f"s{n}", n + 1) for n in range(300))), "http://ui", "runbook")
     assert "• and 288 more" in many
     assert len(many.splitlines()) == 18
+
+
+def test_sets_of_an_automation_are_compared_in_order() -> None:
+    """A process writes a set in an order of its own; `automations apply --dry-run` told of changes that were none."""
+    one, other = ({"expect": list(names), "match": {"id": "a"}, "within": 5} for names in ("ab", "ba"))
+    assert in_order(one) == in_order(other) == {"expect": ["a", "b"], "match": {"id": "a"}, "within": 5}
+    assert in_order([{"expect": ["b", "a"]}, {"expect": []}]) == [{"expect": ["a", "b"]}, {"expect": []}]

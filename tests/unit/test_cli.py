@@ -75,8 +75,7 @@ def test_a_command_line_that_makes_no_sense_ends_with_2(tmp_path: Path, argument
 
 
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["open", "--print"], ["start", "merge"], ["redrive", "--dry-run"], ["secrets", "list"],
-                  ["connections", "plan"], ["mend", "blocks"], ["replay", "list"]], ids=" ".join,
+    "arguments", [["status"], ["start", "merge"], ["redrive", "--dry-run"], ["mend", "blocks"]], ids=" ".join,
 )  # fmt: skip
 def test_without_a_stack_a_command_says_in_one_sentence_what_starts_it(tmp_path: Path, arguments: list[str]) -> None:
     code, said = millrace("--state", tmp_path / "none", *arguments)

@@ -18,11 +18,13 @@ from dashboards.draw import draw
 from dashboards.flights import class_of, local_time
 from dashboards.looker import report_link
 from dashboards.page import Shown
+from dashboards.style import THEMES, Theme
 from local.airport_ops.expected import Row, expected_marts
 from tests.servers import ROOT
 from warehouse.reader import Read, reader_of
 
-DAYS, AT = 3, datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+READABLE, VISIBLE = 4.5, 3.0  # of words, of marks
+DAYS, AT = 2, datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -116,10 +118,31 @@ def test_the_page_asks_no_other_server_for_anything(site: Path) -> None:
         assert name.startswith("../") or (site / name).exists(), name
 
 
+@pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
+def test_words_and_marks_of_the_charts_stand_out_from_what_is_behind_them(theme: Theme) -> None:
+    words = {theme.text, theme.soft}
+    marks = {theme.accent, *theme.origins, *theme.classes.values()}
+    assert {colour for colour in words if contrast(colour, theme.background) < READABLE} == set()
+    assert {colour for colour in marks if contrast(colour, theme.background) < VISIBLE} == set()
+
+
+def contrast(one: str, other: str) -> float:
+    """Ratio of two colours: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_words_of_the_data_are_not_read_as_markup(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
     evil = "<script>alert(1)</script>&\"'"
     renamed = [row | {"airline": evil} for row in marts["airline_punctuality_monthly"]]
-    draw(published(tmp_path / "p.duckdb", marts | {"airline_punctuality_monthly": renamed}), tmp_path, AT)
+    given = marts | {"airline_punctuality_monthly": renamed, "fct_flights": marts["fct_flights"][:20]}
+    draw(published(tmp_path / "p.duckdb", given), tmp_path, AT)
     for name in ("index.html", "punctuality.light.svg"):
         text = (tmp_path / name).read_text()
         assert "<script>" not in text

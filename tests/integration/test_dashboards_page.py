@@ -1,0 +1,70 @@
+"""The dashboards as people see them: in headless Chromium, from the bucket, in both themes and on a telephone."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from playwright.sync_api import Browser
+
+from contracts import names
+from dashboards.boards import BOARDS
+from dashboards.draw import draw
+from local.airport_ops.expected import expected_marts
+from tasks.site import upload_site
+from tests.browser import browser as a_browser
+from tests.browser import opened
+from tests.conftest import new_lake
+from tests.unit.test_dashboards import published
+
+pytestmark = pytest.mark.chromium
+READABLE = 4.5  # https://www.w3.org/TR/WCAG22/#contrast-minimum
+PICTURES = "[...document.images].map(i => [i.currentSrc, i.naturalWidth, i.alt])"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with a_browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def url(browser: Browser, storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page, where the storage server serves it."""
+    folder, lake = tmp_path_factory.mktemp("dashboards"), new_lake(storage_port)
+    draw(published(tmp_path_factory.mktemp("marts") / "published.duckdb", expected_marts(2)), folder, datetime.now(UTC))
+    upload_site(lake, folder, "dashboards")
+    return lake.address(f"{names.SITE}dashboards/index.html")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_shows_every_chart_in_the_readers_theme_and_asks_no_other_server(
+    browser: Browser, url: str, scheme: str
+) -> None:
+    with opened(browser, url, scheme=scheme) as page:
+        pictures = page.page.evaluate(PICTURES)
+        folder = url.removesuffix("index.html")
+        assert [one[0] for one in pictures] == [f"{folder}{board.name}.{scheme}.svg" for board in BOARDS]
+        assert [one for one in pictures if one[1] < 400 or len(one[2]) < 40] == []
+        assert [request for request in page.requests if not request.startswith((folder, "data:"))] == []
+        assert page.complaints == []
+        contrasts = page.contrasts()
+        assert {text: ratio for text, ratio in contrasts.items() if ratio < READABLE} == {}
+        assert len(contrasts) > 15
+
+
+def test_data_and_query_of_each_chart_are_a_click_away(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        links = page.page.eval_on_selector_all(".data a", "found => found.map(a => a.href)")
+        assert len(links) == 3 * len(BOARDS)
+        assert [link for link in links if httpx.get(link).status_code != 200] == []
+        page.page.locator("#board summary").click()
+        shown = page.page.locator("#board tbody tr").count()
+    rows = httpx.get(url.replace("index.html", "board.json")).json()
+    assert shown == len(rows) > 500
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_it_fits_a_telephone(browser: Browser, url: str, width: int) -> None:
+    with opened(browser, url, width=width) as page:
+        assert not page.is_wider_than_the_window()

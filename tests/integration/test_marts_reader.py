@@ -1,0 +1,95 @@
+"""The queries of the dashboards, answered by BigQuery as they are by DuckDB."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import WarehouseRefused
+from dashboards.boards import BOARDS
+from local.airport_ops.expected import Row, expected_marts
+from tests.bigquery import BigQuery
+from tests.unit.test_dashboards import published
+from warehouse.bigquery_sql import Place
+from warehouse.reader import Read, reader_of
+
+pytestmark = pytest.mark.bigquery
+FLIGHTS = 60
+LOOKED_AT = (
+    "fct_flights",
+    "airline_punctuality_monthly",
+    "route_delays",
+    "weather_delays",
+    "dim_airline",
+    "dim_airport",
+)
+
+
+def literal(value: Any, kind: type) -> str:
+    """A value as BigQuery writes it."""
+    names = {int: "INT64", float: "FLOAT64", str: "STRING", bool: "BOOL", date: "DATE", datetime: "TIMESTAMP"}
+    if value is None:
+        return f"CAST(NULL AS {names[kind]})"
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{value:%Y-%m-%d %H:%M:%S}+00'"
+    if isinstance(value, date):
+        return f"DATE '{value}'"
+    return repr(float(value)) if kind is float else f"{value!r}"
+
+
+def select(rows: list[Row]) -> str:
+    """Rows as one query."""
+    kinds = {name: next((type(r[name]) for r in rows if r[name] is not None), str) for name in rows[0]}
+    given = ("SELECT " + ", ".join(f"{literal(r[name], k)} AS {name}" for name, k in kinds.items()) for r in rows)
+    return " UNION ALL ".join(given)
+
+
+@pytest.fixture(scope="module")
+def marts() -> dict[str, list[Row]]:
+    """A few rows of each mart."""
+    found = expected_marts(1)
+    few = sorted(found["fct_flights"], key=lambda f: f["flight_key"])[:FLIGHTS]
+    seen = {flight["dest"] for flight in few} | {flight["origin"] for flight in few}
+    airports = [a for a in found["dim_airport"] if a["faa"] in seen or not a["is_known"]]
+    return found | {"fct_flights": few, "dim_airport": airports, "route_delays": found["route_delays"][:FLIGHTS]}
+
+
+@pytest.fixture(scope="module")
+def read(bigquery: BigQuery, marts: dict[str, list[Row]]) -> Iterator[Read]:
+    """A reader of those rows on BigQuery."""
+    with bigquery.prefix() as prefix:
+        url = f"bigquery://{bigquery.project}/{bigquery.location}/{prefix}"
+        client, dataset = bigquery.client(), Place.of(url).dataset("marts")
+        client.create_dataset(f"{bigquery.project}.{dataset}")
+        for name in LOOKED_AT:
+            query = f"CREATE TABLE `{bigquery.project}`.`{dataset}`.`{name}` AS {select(marts[name])}"
+            client.query(query).result()
+        yield reader_of(url, f"bigquery://{bigquery.project}/marts", endpoint=bigquery.endpoint)
+
+
+def comparable(rows: list[Row]) -> list[Row]:
+    """Rows with instants as seconds, whatever zone an engine gives them in, and figures without their last digits."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.timestamp()
+        return round(value, 9) if isinstance(value, float) else value
+
+    return [{name: plain(value) for name, value in row.items()} for row in rows]
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_a_query_gives_the_same_rows_on_both(
+    read: Read, marts: dict[str, list[Row]], tmp_path: Path, board: Any
+) -> None:
+    expected = published(tmp_path / "published.duckdb", marts)(board.sql).to_pylist()
+    found = read(board.sql).to_pylist()
+    assert comparable(found) == comparable(expected)
+    assert expected
+
+
+def test_a_query_that_is_refused_is_named(read: Read) -> None:
+    with pytest.raises(WarehouseRefused):
+        read("select nothing from marts.nowhere")
