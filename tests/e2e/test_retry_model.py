@@ -13,6 +13,7 @@ from tests.e2e.stack import Stack, now
 from tests.integration.modelling import Poller
 from warehouse.lock import held
 
+pytestmark = pytest.mark.long
 STREAM = {"source": "airport_ops", "stream": "airlines"}
 SHOWN = """SELECT (SELECT name FROM marts.dim_airline WHERE carrier = 'ZQ'),
   (SELECT count(*) FROM information_schema.tables WHERE table_schema = 'marts')"""

@@ -1,6 +1,7 @@
 """A sync that someone starts in Airbyte itself: Airbyte's webhook alone brings it into the marts."""
 
 import httpx
+import pytest
 
 from contracts import names
 from local.airport_ops.check import compare
@@ -11,8 +12,10 @@ from tests.pushes import WEBHOOK
 from tests.servers import wait_until
 
 
+@pytest.mark.long
 def test_a_sync_that_was_started_in_airbyte_is_landed_merged_and_modelled_by_its_webhook_alone(stack: Stack) -> None:
     since, number = now(), day(stack.place.database) + 1
+    before = {(d.mart, d.key) for d in compare(stack.place.marts, number - 1).differences}  # rows that other tests land
     advance(stack.place.database, number)
     with stack.airbyte() as airbyte:
         job = airbyte.start_job(airbyte.connection("airport_ops")["connectionId"])
@@ -24,7 +27,7 @@ def test_a_sync_that_was_started_in_airbyte_is_landed_merged_and_modelled_by_its
     wait_until(lambda: manifests() == set(stack.platform.source.streams), f"job {job} is landed", 90)
     wait_until(lambda: is_settled(stack.platform), "what it brought is published", 120)
     wait_until(lambda: not any(run.active for run in stack.platform.api.runs(since)), "all runs have ended", 60)
-    assert compare(stack.place.marts, number).differences == ()
+    assert {(d.mart, d.key) for d in compare(stack.place.marts, number).differences} <= before
     runs = [(run.flow, run.state) for run in stack.platform.api.runs(since)]
     assert runs.count(("land", "COMPLETED")) == 1
     assert set(runs) == {("land", "COMPLETED"), ("merge", "COMPLETED"), ("model", "COMPLETED")}

@@ -12,6 +12,7 @@ from contracts.errors import Fatal, MartsMoved
 from contracts.quality import QualityFact, QualityResult
 from tests.integration.engines import DAYS, Engine, OnEngine
 from tests.integration.merging import NOON, PARQUET, contract, delete, parquet, upsert
+from tests.servers import wait_until
 
 
 def test_candidates_replace_the_marts_whole_and_again_changes_nothing(engine: Engine) -> None:
@@ -68,13 +69,19 @@ def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_pass
             looks.append([engine.query(f"SELECT MIN(id), MAX(id), COUNT(*) FROM {{marts}}.{mart}")[0]
                           for mart in ("dim", "fct")])  # fmt: skip
 
+    def looked() -> None:
+        before = len(looks)
+        wait_until(lambda: len(looks) > before or not reader.is_alive(), "the marts are looked at", 60)
+
     reader = threading.Thread(target=look)
     reader.start()
     try:
         engine.build("refused", version(2), empty=False)  # the gate does not let it through
+        looked()
         for number, name in ((3, "third"), (4, "fourth")):
             engine.build(name, version(number), empty=False)
             engine.warehouse.publish(name)
+            looked()
     finally:
         ended.set()
         reader.join()
@@ -82,7 +89,7 @@ def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_pass
     assert all(look == [(n, n, 20) for n in found] for look, found in zip(looks, numbers, strict=True)), "torn"
     assert {n for found in numbers for n in found} <= {1, 3, 4}
     assert all(numbers[i][mart] <= numbers[i + 1][mart] for i in range(len(numbers) - 1) for mart in (0, 1))
-    assert len(looks) > 3
+    assert len(looks) >= 3
     assert engine.query("SELECT MIN(id), MAX(other), COUNT(*) FROM {marts}.both") == [(4, 4, 400)]
 
 

@@ -16,7 +16,7 @@ from tests.integration.modelling import AIRLINES, AIRPORTS, NOON, SOURCE, Modell
 from warehouse.bigquery import BigQueryWarehouse
 from warehouse.bigquery_sql import Place
 
-pytestmark = pytest.mark.bigquery
+pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(900)]
 TABLES = ("dim_airline", "dim_airport", "dim_plane", "fct_flights", "airline_punctuality_daily",
           "airline_punctuality_monthly", "route_delays", "weather_delays")  # fmt: skip
 

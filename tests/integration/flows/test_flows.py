@@ -322,4 +322,5 @@ def test_reconcile_lands_frees_and_announces_though_a_flow_is_not_deployed(
     assert [e.batch_id for e in place.ledger("announced")].count(batch) == 1
     assert [m["balance"]["merged"] for m in place.messages(names.WAREHOUSE_MERGED) if m["batch_id"] == batch] == [1]
     left = ("landing not merged", "open batch without a run", "merge not published")
-    assert rows_of(place.run(reconcile, dry_run=True)) == [row for row in lacking if row[0] in left]
+    found = [row for row in rows_of(place.run(reconcile, dry_run=True)) if row[0] != "undelivered message"]
+    assert found == [row for row in lacking if row[0] in left]
