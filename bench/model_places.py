@@ -1,5 +1,6 @@
 """Warehouses with made-up flights, on each engine: batches are put into the merged tables by plain SQL."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ FROM (SELECT day, i, TIMESTAMP_ADD(TIMESTAMP(day), INTERVAL MOD(i, 24) HOUR) AS 
 """
 
 
-class Platform:
+class Platform(ABC):
     """A warehouse, and batches merged into it; engines differ in how rows come in."""
 
     def __init__(self, folder: Path, per_day: int, warehouse: Warehouse) -> None:
@@ -56,13 +57,13 @@ class Platform:
         for stream in ("airlines", "airports", "planes"):
             self._note(f"dimensions-{stream}", stream, 1)
 
+    @abstractmethod
     def fill(self, stream: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
         """Put rows of a dimension into its merged table."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fly(self, batch: str, days: list[date]) -> None:
         """Put all flights of some days into their merged table."""
-        raise NotImplementedError
 
     def merge(self, batch: str, days: list[date]) -> None:
         """A batch with all flights of some days."""

@@ -25,7 +25,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
-        except Exception as problem:
+        except Exception as problem:  # whatever it is, people read a sentence, and scripts a code
             if ctx.params.get("debug"):
                 raise
             text, code = sentence(problem)

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli import show
+from status import words
 from status.types import Figure, Health, Station, Status, StreamStatus, Trouble
 
-MARKS: dict[Health, str] = {"good": "✓", "working": "…", "look": "!", "bad": "✗", "unknown": "?"}
+MARKS: dict[Health, str] = {health: mark for health, (mark, _) in words.HEALTH.items()}
 KINDS: dict[Health, str] = {"good": "good", "working": "", "look": "warn", "bad": "bad", "unknown": "soft"}
 TROUBLES = 8
 COLUMNS = ("", "stream", "newest", "merged", "superseded", "stale", "quarantined", "waits")
-STEPS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def view(status: Status, servers: list[dict[str, Any]]) -> None:
@@ -43,24 +43,19 @@ def _station(station: Station) -> str:
 
 def figure(one: Figure) -> str:
     """A figure with its label: `6,645 rows landed`, `–` when it could not be asked for."""
-    if one.value is None:
-        return f"– {one.label}"
-    if one.unit == "seconds":
-        return f"{duration(one.value)} {one.label}"
-    if one.unit == "bytes":
-        return f"{size(one.value)} {one.label}"
-    return f"{one.value:,.0f} {one.unit} {one.label}".replace("  ", " ")
+    counted = one.unit if one.value is not None and one.unit not in ("seconds", "bytes") else ""
+    return " ".join(filter(None, (words.figure(one), counted, one.label)))
 
 
 def _stream(stream: StreamStatus) -> Iterator[Any]:
     age, limit, rows = stream.freshness.age_s, stream.freshness.limit_s, stream.balance
     yield MARKS[stream.health]
     yield stream.id
-    told = "never" if age is None else f"{duration(age)} ago"
-    yield told if limit is None else f"{told}, {duration(limit)} promised"
+    told = "never" if age is None else f"{words.span(age)} ago"
+    yield told if limit is None else f"{told}, {words.span(limit)} promised"
     for count in (rows.merged, rows.superseded, rows.stale, rows.quarantined):
         yield f"{count:,}"
-    yield "–" if stream.pending is None else f"{stream.pending.rows:,}"
+    yield words.count(stream.pending.rows if stream.pending else None)
 
 
 def _colours(status: Status) -> dict[str, str]:
@@ -84,20 +79,3 @@ def _ways_out(trouble: Trouble) -> Iterator[str]:
     for link in (trouble.run.url if trouble.run else "", trouble.runbook):
         if link:
             yield link
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h`, `2 d`."""
-    for length, unit in STEPS:
-        if seconds >= length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:,.0f} s"
-
-
-def size(count: float) -> str:
-    """`812 B`, `3.4 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"

@@ -61,10 +61,14 @@ def routes(rows: list[Row], theme: Theme) -> Any:
     base = alt.Chart({"values": told}).encode(
         y=alt.Y("route:N", sort=None, title=None, axis=alt.Axis(labelLimit=270, ticks=False, domain=False))
     )
-    delay = alt.X("delay:Q", title="mean delay at arrival, minutes", axis=alt.Axis(tickCount=5, grid=False),
-                  scale=alt.Scale(domain=[least, most], nice=False))  # fmt: skip
+    delay = _minutes("mean delay at arrival, minutes", least, most)
     bars = base.mark_bar(color=theme.accent, **BAR).encode(x=delay)
     return alt.layer(bars, *_labels(base.encode(x="end:Q"), theme)).properties(width=WIDTH - 270, height=alt.Step(ROW))
+
+
+def _minutes(title: str, least: float, most: float) -> alt.X:
+    return alt.X("delay:Q", title=title, axis=alt.Axis(tickCount=5, grid=False),
+                 scale=alt.Scale(domain=[least, most], nice=False))  # fmt: skip
 
 
 def weather(rows: list[Row], theme: Theme) -> Any:
@@ -79,8 +83,7 @@ def weather(rows: list[Row], theme: Theme) -> Any:
     most = max(1, *(row["avg_dep_delay"] for row in rows)) * 1.35
     origins = sorted({row["origin"] for row in rows})
     colours = [theme.origins[place % len(theme.origins)] for place in range(len(origins))]
-    delay = alt.X("delay:Q", title="mean delay at departure, minutes", axis=alt.Axis(tickCount=5, grid=False),
-                  scale=alt.Scale(domain=[least, most], nice=False))  # fmt: skip
+    delay = _minutes("mean delay at departure, minutes", least, most)
     base = alt.Chart().encode(y=alt.Y("origin:N", title=None, axis=alt.Axis(ticks=False, domain=False)))
     bars = base.mark_bar(**BAR).encode(
         x=delay, color=alt.Color("origin:N", legend=None, scale=alt.Scale(domain=origins, range=colours))

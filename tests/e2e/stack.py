@@ -45,6 +45,19 @@ def processes_of(state: Path) -> list[str]:
     return found
 
 
+@contextmanager
+def folder_in_place_of(file: Path) -> Iterator[None]:
+    """A file can't be opened: a folder stands in its place."""
+    aside = file.with_suffix(".aside")
+    file.rename(aside)
+    file.mkdir()
+    try:
+        yield
+    finally:
+        file.rmdir()
+        aside.rename(file)
+
+
 @dataclass
 class Stack:
     """A stack that is up."""

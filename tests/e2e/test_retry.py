@@ -11,7 +11,7 @@ from contracts import names
 from lake.store import Lake
 from local.stack.place import PROJECT
 from tests.e2e.landing import LSN, airline, land, parquet
-from tests.e2e.stack import Stack, now
+from tests.e2e.stack import Stack, folder_in_place_of, now
 from tests.proxy import Proxy
 
 STREAM = {"source": "airport_ops", "stream": "airlines"}
@@ -102,18 +102,9 @@ class Broken:
         finally:
             self.stack.administer("blocks.deploy")
 
-    @contextmanager
-    def replaced(self, name: str) -> Iterator[None]:
-        """A file of the warehouse can't be used: a directory stands in its place."""
-        file = self.stack.state / "warehouse" / name
-        aside = file.with_suffix(".aside")
-        file.rename(aside)
-        file.mkdir()
-        try:
-            yield
-        finally:
-            file.rmdir()
-            aside.rename(file)
+    def replaced(self, name: str) -> AbstractContextManager[None]:
+        """A file of the warehouse can't be used."""
+        return folder_in_place_of(self.stack.state / "warehouse" / name)
 
 
 Break = Callable[[Broken], AbstractContextManager[None]]

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
 from tests.e2e.landing import LSN, airline, land, parquet
-from tests.e2e.stack import Stack, now
+from tests.e2e.stack import Stack, folder_in_place_of, now
 from tests.integration.modelling import Poller
 from warehouse.lock import held
 
@@ -31,19 +30,6 @@ def doubled_airline(stack: Stack) -> Iterator[None]:
     finally:
         with held(lock, "test", 30), duckdb.connect(str(file)) as db:
             db.execute(f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table} WHERE carrier = 'UA')")
-
-
-@contextmanager
-def folder_in_place_of(file: Path) -> Iterator[None]:
-    """A file can't be opened: a folder stands in its place."""
-    aside = file.with_suffix(".aside")
-    file.rename(aside)
-    file.mkdir()
-    try:
-        yield
-    finally:
-        file.rmdir()
-        aside.rename(file)
 
 
 @pytest.fixture
