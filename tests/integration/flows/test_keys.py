@@ -18,6 +18,7 @@ from tests.servers import wait_until
 ERASED = {"source": SOURCE, "stream": "airlines", "keys": [{"carrier": "ZE"}], "reason": "request 7"}
 
 
+@pytest.mark.long
 def test_an_erased_key_leaves_the_marts_and_comes_with_no_later_merge(place: FlowsPlace, published: Ran) -> None:
     land(place.lake, parquet([airline("ZE", "a person's name")]))
     place.settle()
