@@ -27,7 +27,6 @@ from prefect.settings import (
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
-from prefect.testing.utilities import prefect_test_harness
 
 from beam_job.batches import pending
 from blocks.airbyte_client import AirbyteClient
@@ -49,6 +48,8 @@ from local.stack.provision import provision
 from settings import load_settings
 from tests.integration.airbyte_place import table
 from tests.integration.clients import PubSub
+from tests.integration.google_api import listening
+from tests.integration.harness import harness
 from tests.servers import ROOT, free_port, server
 from warehouse.port import Warehouse, open_warehouse
 
@@ -199,7 +200,7 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
         stack.enter_context(temporary_settings(quiet))
         with ThreadPoolExecutor(1) as meanwhile:
             started = meanwhile.submit(_start_servers, stack, place, credentials)
-            stack.enter_context(prefect_test_harness(server_startup_timeout=180))
+            stack.enter_context(harness())
             started.result()
         settings, sources = load_settings(), load_sources(ROOT / "sources")
         register_blocks(settings)
@@ -241,6 +242,7 @@ def _start_servers(stack: ExitStack, place: Place, credentials: dict[str, str]) 
         ("airbyte", airbyte_options, airbyte_environment),
     ):
         stack.enter_context(server(name, place.state / name, *options, env=environment, port=place.ports[name]))
+    stack.enter_context(listening(place.ports["gateway"], lambda _: (200, {})))  # takes pushes, and starts nothing
     provision(place, credentials)
     replay.create(place.database, credentials["airport-ops-password"])
     replay.advance(place.database, 1)

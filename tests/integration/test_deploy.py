@@ -16,7 +16,6 @@ from prefect.settings import (
     PREFECT_SERVER_ANALYTICS_ENABLED,
     temporary_settings,
 )
-from prefect.testing.utilities import prefect_test_harness
 from prefect_slack import SlackWebhook
 from pydantic import SecretStr
 
@@ -30,6 +29,7 @@ from blocks import (
     MillraceWarehouse,
     names,
 )
+from tests.integration.harness import harness
 from tests.servers import ROOT
 from tests.slow import slow
 from tests.unit.test_kubernetes import K8S
@@ -43,7 +43,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClie
     home = {PREFECT_HOME: tmp_path_factory.mktemp("prefect"), PREFECT_SERVER_ANALYTICS_ENABLED: False}
     with (
         temporary_settings(home),
-        prefect_test_harness(server_startup_timeout=180),
+        harness(),
         get_client(sync_client=True) as client,
     ):
         yield client

@@ -96,6 +96,7 @@ def test_a_success_is_found_though_many_other_runs_came_since(
 def test_a_page_that_can_not_be_rendered_fails_no_run(
     place: FlowsPlace, published: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place.settle()
     before = place.lake.stat(names.STATUS_PAGE)
     assert before
     land(place.lake, parquet([airline("ZS", "not shown")]))
