@@ -17,13 +17,15 @@ REPORT_S = 60.0
 
 def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
     """Run one dbt command; raises with dbt's own message when a node fails. Artifacts go to `target`."""
-    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings  # imports dbt, which only this process needs
+    from prefect_dbt import PrefectDbtSettings  # imports dbt, which only this process needs
+
+    from tasks.dbt_runner import Runner
 
     settings = PrefectDbtSettings(
         project_dir=PROJECT, profiles_dir=PROJECT, target_path=target.absolute(), log_level="warn"
     )
     with dbt_variables({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
-        PrefectDbtRunner(settings=settings).invoke(arguments)
+        Runner(settings=settings).invoke(arguments)
 
 
 def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> list[str]:
