@@ -6,7 +6,7 @@ from statistics import median
 from status.prefect_runs import PrefectFacts
 from status.types import Step, StepRun
 
-FLOWS = ("ingest", "merge", "model", "reconcile")
+FLOWS = ("ingest", "land", "merge", "model", "reconcile")
 SHOWN = 60
 
 
@@ -18,16 +18,11 @@ def steps(facts: PrefectFacts) -> tuple[Step, ...]:
         if run.flow in taken and run.ended and not run.living:
             taken[run.flow].append(StepRun(at=run.ended, seconds=run.seconds, run_id=run.id, good=not run.bad))
     for task in facts.tasks:
-        if flow := flow_of.get(task.run_id):
+        if (flow := flow_of.get(task.run_id)) in FLOWS:
             one = StepRun(at=task.ended, seconds=task.seconds, run_id=task.run_id)
             taken.setdefault(f"{flow} · {task.step}", []).append(one)
-    ordered = sorted(taken, key=lambda name: (_place(name), name))
+    ordered = sorted(taken, key=lambda name: (FLOWS.index(name.split(" · ")[0]), name))
     return tuple(_step(name, taken[name]) for name in ordered if taken[name])
-
-
-def _place(name: str) -> int:
-    flow = name.split(" · ")[0]
-    return FLOWS.index(flow) if flow in FLOWS else len(FLOWS)
 
 
 def _step(name: str, runs: Iterable[StepRun]) -> Step:

@@ -159,16 +159,19 @@ def test_runs_of_the_gate_and_steps_are_counted(place: StatusPlace) -> None:
                for s, ok in (("stop", True), ("warn", False), ("quarantine", False))]  # fmt: skip
     facts = [QualityFact(at=NOON, by="model", run_id="r", candidate="c", result=r) for r in results]
     place.merging.warehouse.record_quality(facts)
-    place.runs = [run(number=2), run(number=1, seconds=1.5)]
-    place.tasks = [TaskTook(place.runs[0].id, "commit batch", NOON, 0.4)]
+    place.runs = [run(number=2), run(number=1, seconds=1.5), run("model", number=3), run("land shop", number=4),
+                  run("digest", number=5)]  # fmt: skip
+    done = ((0, "commit batch"), (3, "watch sync"), (4, "tell"))
+    place.tasks = [TaskTook(place.runs[i].id, step, NOON, 0.4) for i, step in done]
     status = place.status()
     assert status.quality
     assert [(g.found.held, g.found.failed, g.found.left_out, g.found.warned) for g in status.quality.runs] == [
         (1, 0, 1, 1)
     ]
-    assert {s.name: (len(s.runs), s.median_s, s.worst_s) for s in status.steps or ()} == {
-        "merge": (2, 2.0, 2.5), "merge · commit batch": (1, 0.4, 0.4),
-    }  # fmt: skip
+    assert [(s.name, len(s.runs), s.median_s, s.worst_s) for s in status.steps or ()] == [
+        ("land", 1, 2.5, 2.5), ("land · watch sync", 1, 0.4, 0.4), ("merge", 2, 2.0, 2.5),
+        ("merge · commit batch", 1, 0.4, 0.4), ("model", 1, 2.5, 2.5),
+    ]  # fmt: skip
 
 
 class Tags(HTMLParser):
