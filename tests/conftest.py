@@ -19,6 +19,7 @@ from tests.servers import server
 
 STACK = "tests/e2e/"
 FLOWS = "tests/integration/flows/"  # a file goes on with what the one before it left
+LONGEST = ("test_merge_oracle_bigquery.py", "test_model_engines.py")  # else one process waits in the end for the other
 FIRST = ("test_make_run.py", "test_way.py", "test_webhook.py")  # the others land rows that the demo does not have
 
 
@@ -50,13 +51,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     What takes minutes, or installs connectors, is left to a run of its own.
     """
-    order = {name: place for place, name in enumerate(FIRST)}
+    ranks = {name: rank for rank, name in enumerate([*FIRST, STACK, *LONGEST])}
     for item in items:
         if not os.environ.get("MILLRACE_LONG") and any(
             item.get_closest_marker(name) for name in ("long", "connectors")
         ):
             item.add_marker(pytest.mark.skip("takes minutes: `make test-long` runs it"))
-    items.sort(key=lambda item: order.get(item.path.name, 2) if item.nodeid.startswith(STACK) else 3)
+    rest = {True: ranks[STACK], False: len(ranks)}
+    items.sort(key=lambda item: ranks.get(item.path.name, rest[item.nodeid.startswith(STACK)]))
 
 
 @pytest.fixture(autouse=True)
