@@ -4,11 +4,13 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
 from hypothesis import settings
+from hypothesis import strategies as st
 
 from contracts.batch import Batch
 from contracts.errors import MillraceError
@@ -23,6 +25,9 @@ from warehouse.bigquery_commit import Commit
 pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(1800)]
 SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "16"))
 FEW = settings(EACH, max_examples=-(-SCHEDULES // len(STREAMS)), phases=PHASES)
+TEXT_KEY = "cursor that may be null"
+# The emulator's catalog can't be asked for a key with a zero character: "unterminated quoted string".
+EMULATED = {TEXT_KEY: replace(STREAMS[TEXT_KEY], keys=st.tuples(st.sampled_from(["", "a", "a\x01", "é"])))}
 bury_absent = merging.bury_absent
 
 
@@ -78,8 +83,9 @@ def places(bigquery: BigQuery, lake: Lake) -> Iterator[Places]:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_bigquery_equals_the_model_after_any_schedule(name: str, places: Places) -> None:
-    check_schedules(name, FEW, places)
+def test_bigquery_equals_the_model_after_any_schedule(name: str, places: Places, bigquery: BigQuery) -> None:
+    with mock.patch.dict(STREAMS, EMULATED if bigquery.endpoint else {}):
+        check_schedules(name, FEW, places)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
