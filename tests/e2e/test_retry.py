@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from contracts import names
 from lake.store import Lake
@@ -154,7 +155,12 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+def each() -> list[ParameterSet]:
+    """All cases; those in which a retry keeps nothing that was done are left to the long tests."""
+    return [pytest.param(case, id=str(case), marks=() if case.kept else pytest.mark.long) for case in CASES]
+
+
+@pytest.mark.parametrize("case", each())
 def test_retry_goes_on_where_the_run_failed(broken: Broken, case: Case) -> None:
     land(broken.lake, parquet([airline("ZX", f"{case}", LSN + 100 + CASES.index(case))]))  # newer than the one before
     if case.deployment.startswith("model"):
