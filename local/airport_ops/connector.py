@@ -21,6 +21,7 @@ from local.airport_ops.replay import hash_password
 from local.airport_ops.schema import TABLES, columns
 
 CHECKPOINT = 5_000
+LOCKED_S = 120.0  # how long it waits while another holds the database
 JSON_TYPES = {
     "TEXT": {"type": ["null", "string"]},
     "INTEGER": {"type": ["null", "integer"]},
@@ -72,7 +73,7 @@ def connect(config: dict[str, Any]) -> sqlite3.Connection:
     path = Path(named or config["database"])
     if not path.is_file():
         raise ConnectorError("config_error", f"database {path} does not exist")
-    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=30)
+    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None, timeout=LOCKED_S)
     user = db.execute("SELECT salt, hash FROM _users WHERE username = ?", (config["username"],)).fetchone()
     if user is None or not compare_digest(hash_password(str(config["password"]), user[0]), user[1]):
         raise ConnectorError("config_error", f"password authentication failed for user {config['username']!r}")
