@@ -12,10 +12,7 @@ from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from local.stack import prefect_server
 from tests.servers import ROOT
-
-AT_EASE = prefect_server.begin_to_write  # listens since its module was imported
 
 
 @contextmanager
@@ -31,14 +28,16 @@ def create_app() -> Any:
     """Prefect's application, in the process of its server."""
     from prefect.server.api.server import create_app as create
 
+    import local.stack.prefect_server  # noqa: F401  it listens to SQLite's engine from here on
+
     return create()
 
 
 def _start(server: SubprocessASGIServer) -> "subprocess.Popen[bytes]":
     """As Prefect does it, but for the application."""
     own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
-    command = f"-m uvicorn --app-dir {ROOT} --factory {__name__}:create_app --host 127.0.0.1 --port {server.port}"
+    options = f"--factory {__name__}:create_app --host 127.0.0.1 --port {server.port} --log-level error --lifespan on"
     return subprocess.Popen(
-        [sys.executable, *command.split(" "), "--log-level", "error", "--lifespan", "on"],
+        [sys.executable, "-m", "uvicorn", "--app-dir", str(ROOT), *options.split()],
         env=os.environ | own | get_current_settings().to_environment_variables(exclude_unset=True),
     )
