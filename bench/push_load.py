@@ -8,11 +8,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import httpx
+import aiohttp
 
 from contracts import names
 
-CONNECTIONS = 100
+CONNECTIONS = 300  # an answer may take a second, as landings wait for each other
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0
 PATIENCE_S = 120.0
 
@@ -45,9 +45,9 @@ def push_body(message_id: str, streams: int) -> bytes:
 async def push_steadily(url: str, token: str, per_s: int, seconds: int, streams: int) -> Met:
     """Push `per_s` messages a second for so many seconds, and each again until it is taken."""
     met, began, tasks = Met(), time.monotonic(), []
-    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-    flying = asyncio.Semaphore(CONNECTIONS)  # httpx's own queue takes longer the longer it is
-    async with httpx.AsyncClient(timeout=60, limits=limits) as http:
+    flying = asyncio.Semaphore(CONNECTIONS)
+    patient = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(timeout=patient, connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as http:
         for number in range(per_s * seconds):
             await asyncio.sleep(max(0.0, began + number / per_s - time.monotonic()))
             tasks.append(
@@ -59,7 +59,7 @@ async def push_steadily(url: str, token: str, per_s: int, seconds: int, streams:
 
 
 async def _deliver(
-    http: httpx.AsyncClient, flying: asyncio.Semaphore, url: str, token: str, body: bytes, met: Met
+    http: aiohttp.ClientSession, flying: asyncio.Semaphore, url: str, token: str, body: bytes, met: Met
 ) -> None:
     pause_s, deadline = FIRST_PAUSE_S, float("inf")
     while time.monotonic() < deadline:
@@ -78,9 +78,10 @@ async def _deliver(
     met.given_up += 1
 
 
-async def _push(http: httpx.AsyncClient, url: str, token: str, body: bytes) -> int:
+async def _push(http: aiohttp.ClientSession, url: str, token: str, body: bytes) -> int:
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        return (await http.post(f"{url}/push/{names.LAKE_LANDED}", content=body, headers=headers)).status_code
-    except httpx.HTTPError:
+        async with http.post(f"{url}/push/{names.LAKE_LANDED}", data=body, headers=headers) as answer:
+            return answer.status
+    except (aiohttp.ClientError, TimeoutError):
         return 0

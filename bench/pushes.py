@@ -1,11 +1,13 @@
 """200 pushes a second through a gateway and a real Prefect: `python -m bench.pushes`.
 
-Once with the deployed trigger, which gathers events in windows, and once with a trigger that makes a run of each event.
-Writes what it measured to docs/benchmarks.md.
+Once as deployed: the gateway makes one event of a stream's landings of a second, the trigger one run of those of a
+window. Once without either: an event for each message, a run for each event. Writes what it measured to
+docs/benchmarks.md.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
@@ -20,16 +22,14 @@ from pathlib import Path
 import httpx
 import psutil
 
-from bench.push_load import push_body, push_steadily
+from bench.push_load import push_steadily
 from bench.push_report import DRAIN_S, Outcome, keep, report
-from contracts import names
-from gateway.message import parse_push
-from gateway.translate import translate
 from local.identity.tokens import sign_oidc
 from local.stack.place import POOL, PREFERRED_PORTS, PUSH_ACCOUNT, Place, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S, QUIET_S = 240, 10
+YIELDING = ("nice", "-n", "5")  # the pusher is Pub/Sub, which has machines of its own: it goes before the servers
 DROPPED = "Subscription queue is full, dropping message"
 
 
@@ -42,11 +42,11 @@ def environment(place: Place, window_s: int) -> dict[str, str]:
 
 
 @contextmanager
-def process(place: Place, name: str, *command: str) -> Iterator[psutil.Process]:
+def process(place: Place, name: str, *command: str, **env: str) -> Iterator[psutil.Process]:
     """A server, with its log in the state's directory; ended by its id."""
     with (place.state / f"{name}.log").open("ab") as log:
         started = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, env=place.environment(), stdout=log, stderr=log
+            [*YIELDING, sys.executable, "-m", *command], cwd=ROOT, env=place.environment() | env, stdout=log, stderr=log
         )
     try:
         yield psutil.Process(started.pid)
@@ -86,8 +86,8 @@ def measure(naive: bool, per_s: int, seconds: int, streams: int, window_s: int) 
     with tempfile.TemporaryDirectory(prefix="millrace-pushes-") as folder, ExitStack() as stack:
         place = Place(Path(folder), ports())
 
-        def start(name: str, *module: str) -> psutil.Process:
-            return stack.enter_context(process(place, name, *module, "--port", str(place.ports[name])))
+        def start(name: str, *module: str, **env: str) -> psutil.Process:
+            return stack.enter_context(process(place, name, *module, "--port", str(place.ports[name]), **env))
 
         prefect = start("prefect", "local.stack.prefect_server", "--host", "127.0.0.1")
         start("identity", "local.identity", "--state", str(place.state / "identity"))
@@ -96,7 +96,8 @@ def measure(naive: bool, per_s: int, seconds: int, streams: int, window_s: int) 
         command(place, window_s, "prefect", "--no-prompt", "deploy", "--name", "merge")
         if naive:
             trigger_once_each(place)
-        gateway = start("gateway", "gateway")
+        each = {"MILLRACE_GATEWAY__LANDINGS_APART_S": "0"} if naive else {}
+        gateway = start("gateway", "gateway", **each)
         wait_for(f"{place.http('gateway')}/readyz")
         return under_load(place, {"Prefect": prefect, "gateway": gateway}, per_s, seconds, streams)
 
@@ -115,12 +116,12 @@ def under_load(
     """Push, then wait until nothing moves any more or the patience is over."""
     token = sign_oidc(place.state / "identity", f"{place.http('gateway')}/push", PUSH_ACCOUNT, time.time())
     met = asyncio.run(push_steadily(place.http("gateway"), token, per_s, seconds, streams))
-    ended, wanted = time.monotonic(), expected(per_s * seconds, streams)
+    ended, count = time.monotonic(), per_s * seconds
     events_at = runs_at = None
     seen, since = -1, ended
     while time.monotonic() < ended + DRAIN_S:
         found, runs = in_database(place)
-        if events_at is None and wanted <= found:
+        if events_at is None and told(place, found) == count:
             events_at = time.monotonic() - ended
         if runs != seen:
             seen, since = runs, time.monotonic()
@@ -130,21 +131,18 @@ def under_load(
         time.sleep(1)  # the drain is watched from outside, at little cost
     found, runs = in_database(place)
     return Outcome(
-        met, len(wanted), len(wanted & found), len(wanted - found), runs, events_at, runs_at,
+        met, count, len(found), told(place, found), runs, events_at, runs_at,
         (place.state / "prefect.log").read_text().count(DROPPED),
         {name: sum(each.cpu_times()[:2]) for name, each in watched.items()},
         {name: each.memory_info().rss / 1e6 for name, each in watched.items()},
     )  # fmt: skip
 
 
-def expected(count: int, streams: int) -> set[str]:
-    """Ids of the events that the messages mean."""
-    found = set()
-    for number in range(1, count + 1):
-        event = translate(names.LAKE_LANDED, parse_push({}, push_body(str(number), streams)))
-        if event:
-            found.add(event.id)
-    return found
+def told(place: Place, stored: set[str]) -> int:
+    """How many messages have an event in Prefect: of their own, or of a landing that the gateway says stands for it."""
+    lines = (place.state / "gateway.log").read_text().splitlines()
+    said = [json.loads(line) for line in lines if '"gateway.accepted"' in line]
+    return len({line["message_id"] for line in said if line["event_id"] in stored})
 
 
 def in_database(place: Place) -> tuple[set[str], int]:
@@ -178,7 +176,7 @@ def main() -> int:
     options = parser.parse_args()
     load = os.getloadavg()[0]
     given = (options.per_s, options.seconds, options.streams, options.window_s)
-    print("the deployed trigger", flush=True)
+    print("as deployed", flush=True)
     gathered = measure(False, *given)
     print(f"{gathered}\na run for each event", flush=True)
     naive = measure(True, *given)
@@ -186,7 +184,7 @@ def main() -> int:
     made = report(gathered, naive, what, options.window_s, load)
     print(made)
     keep(made)
-    return 0 if not gathered.missing and not gathered.met.given_up else 1
+    return 0 if gathered.told == gathered.messages and not gathered.met.given_up else 1
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from contracts.errors import ServiceUnavailable
 from gateway.answer import Fields, answer, read_body
+from gateway.landings import Landings
 from gateway.message import parse_push
 from gateway.outbox import Outbox
 from gateway.prefect_events import PrefectEvents
@@ -26,12 +27,12 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 class Pushes:
     """Takes pushes: answers 204 only after Prefect has the event, so that Pub/Sub keeps whatever it has not."""
 
-    def __init__(self, verifier: Verifier, outbox: Outbox) -> None:
-        self._verifier, self._outbox = verifier, outbox
+    def __init__(self, verifier: Verifier, events: Landings) -> None:
+        self._verifier, self._events = verifier, events
 
     async def push(self, request: Request) -> Response:
         """One message of one topic."""
-        return await answer(request, {"topic": request.path_params["topic"]}, self._take, lambda: self._outbox.pause_s)
+        return await answer(request, {"topic": request.path_params["topic"]}, self._take, lambda: self._events.pause_s)
 
     async def _take(self, request: Request, fields: Fields) -> str:
         await self._verifier.verify(request.headers.get("authorization", ""))
@@ -41,7 +42,7 @@ class Pushes:
         if event is None:
             return "gateway.ignored"
         fields |= {"name": event.name, "resource": event.resource["prefect.resource.id"]}
-        await self._outbox.hand_over(event)
+        fields["event_id"] = (await self._events.hand_over(event)).id
         return "gateway.accepted"
 
 

@@ -60,6 +60,17 @@ class Outbox:
         """Seconds until trying again makes sense."""
         return self._circuit.pause_s
 
+    def check(self) -> None:
+        """Return when an event may be handed over now.
+
+        Raises:
+            ServiceUnavailable: Prefect is known to be away, or too many events wait for it.
+        """
+        if self._circuit.pause_s:
+            raise ServiceUnavailable(f"Prefect is away; tried again in {self._circuit.pause_s:.1f} s")
+        if len(self._waiting) >= MOST_WAITING:
+            raise ServiceUnavailable(f"{MOST_WAITING} events wait for Prefect")
+
     async def hand_over(self, event: Event) -> None:
         """Return once Prefect has the event.
 
@@ -67,10 +78,7 @@ class Outbox:
             ServiceUnavailable: Prefect did not take it, is known to be away, or too many events wait for it.
             EventRefused: Prefect says that the event is wrong.
         """
-        if self._circuit.pause_s:
-            raise ServiceUnavailable(f"Prefect is away; tried again in {self._circuit.pause_s:.1f} s")
-        if len(self._waiting) >= MOST_WAITING:
-            raise ServiceUnavailable(f"{MOST_WAITING} events wait for Prefect")
+        self.check()
         taken = asyncio.get_running_loop().create_future()
         self._waiting.append((event, taken))
         self._news.set()

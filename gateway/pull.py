@@ -13,13 +13,12 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 
 from contracts import names
 from contracts.errors import EventRefused, ServiceUnavailable
+from gateway.landings import Landings
 from gateway.logs import tell
 from gateway.message import Incoming
-from gateway.outbox import Outbox
 from gateway.translate import translate
 
-AT_ONCE = 16  # messages of a subscription in work
-LEASED = 100  # messages of a subscription that the client holds
+AT_ONCE = 100  # messages of a subscription that the client holds, each in work: landings wait for each other
 BETWEEN_TRIES_S = 0.5
 
 Received = Any  # google.cloud.pubsub_v1.subscriber.message.Message; the package has no types here
@@ -32,10 +31,10 @@ class Puller:
     is away, messages are held and their leases extended, which costs no attempt.
     """
 
-    def __init__(self, project: str, endpoint: str, outbox: Outbox, failed: Callable[[], None]) -> None:
+    def __init__(self, project: str, endpoint: str, events: Landings, failed: Callable[[], None]) -> None:
         transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
         self._client = SubscriberClient(transport=transport)
-        self._project, self._outbox, self._failed = project, outbox, failed
+        self._project, self._events, self._failed = project, events, failed
         self._ending = asyncio.Event()
         self._streams: list[Any] = []  # StreamingPullFuture, untyped
 
@@ -47,7 +46,7 @@ class Puller:
             stream = self._client.subscribe(
                 subscription,
                 self._callback(topic, loop),
-                FlowControl(max_messages=LEASED),
+                FlowControl(max_messages=AT_ONCE),
                 ThreadScheduler(ThreadPoolExecutor(AT_ONCE, f"pull-{topic}")),
                 await_callbacks_on_shutdown=True,
             )
@@ -87,13 +86,13 @@ class Puller:
                 return True
             while not self._ending.is_set():
                 try:
-                    await self._outbox.hand_over(event)
+                    told = await self._events.hand_over(event)
                 except ServiceUnavailable as error:
                     tell("gateway.unavailable", **fields, why=str(error))
                     await self._pause()
                 else:
                     resource = event.resource["prefect.resource.id"]
-                    tell("gateway.accepted", **fields, name=event.name, resource=resource)
+                    tell("gateway.accepted", **fields, name=event.name, resource=resource, event_id=told.id)
                     return True
         except EventRefused as error:
             tell("gateway.refused", **fields, why=str(error))
@@ -102,7 +101,7 @@ class Puller:
     async def _pause(self) -> None:
         """Until Prefect is tried again, or the end."""
         try:
-            await asyncio.wait_for(self._ending.wait(), max(BETWEEN_TRIES_S, self._outbox.pause_s))
+            await asyncio.wait_for(self._ending.wait(), max(BETWEEN_TRIES_S, self._events.pause_s))
         except TimeoutError:
             return
 

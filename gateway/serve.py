@@ -13,6 +13,7 @@ from contracts import names
 from contracts.airbyte import AirbyteCompleted
 from contracts.errors import SettingsError
 from gateway.app import Health, Pushes, running, web
+from gateway.landings import Landings
 from gateway.outbox import Circuit, Outbox
 from gateway.prefect_events import PrefectEvents, api_headers
 from gateway.verify import Certificates, Verifier
@@ -34,6 +35,7 @@ class Server:
         self._http = httpx.AsyncClient(timeout=timeout_s)
         self._prefect = PrefectEvents(url, api_headers(environment), self._http, timeout_s)
         self._outbox = Outbox(self._prefect, Circuit())
+        self._events = Landings(self._outbox, settings.gateway.landings_apart_s)
         self._web: uvicorn.Server | None = None
         self._failed = False
 
@@ -41,7 +43,7 @@ class Server:
         """Take pushes until told to end, then answer those in flight."""
         known = self._settings.gateway
         certificates = Certificates(known.certs_url, self._http)
-        pushes = Pushes(Verifier(certificates, known.audience, known.push_account), self._outbox)
+        pushes = Pushes(Verifier(certificates, known.audience, known.push_account), self._events)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -57,7 +59,7 @@ class Server:
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
             async with self._http, running(self._outbox):
-                puller = Puller(self._settings.events.project, self._settings.events.endpoint, self._outbox, self._fail)
+                puller = Puller(self._settings.events.project, self._settings.events.endpoint, self._events, self._fail)
                 puller.start(names.TOPICS)
                 try:
                     yield

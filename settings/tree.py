@@ -52,7 +52,6 @@ class WarehouseSettings(Section):
     url: str
     marts_url: str
     endpoint: str = ""
-    writers: Annotated[int, Field(ge=1)] = 1
     lock_timeout_s: Seconds = 120
     max_bytes_billed: Annotated[int, Field(ge=0)] = 0
     keep_candidates_days: Annotated[float, Field(gt=0)] = 3
@@ -141,6 +140,7 @@ class ReconcileSettings(Section):
 class GatewaySettings(Section):
     """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take.
 
+    Of the landings of a stream one in `landings_apart_s` seconds becomes an event, for all of them (0: each does).
     `airbyte_token_secret`: secret in the address of Airbyte's webhook, `/airbyte/<its value>`; '' for no such address.
     """
 
@@ -149,6 +149,7 @@ class GatewaySettings(Section):
     certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
     airbyte_token_secret: str = "airbyte-webhook-token"
     prefect_timeout_s: Annotated[float, Field(gt=0)] = 10
+    landings_apart_s: Annotated[float, Field(ge=0, le=60)] = 1
     grace_s: Annotated[int, Field(ge=1)] = 25
 
 

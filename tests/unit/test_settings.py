@@ -68,12 +68,12 @@ def test_a_variable_goes_before_the_file_and_leaves_its_neighbours(monkeypatch: 
     before = load_settings()
     monkeypatch.setenv("MILLRACE_LAKE__URL", "gs://other-lake")
     monkeypatch.setenv("MILLRACE_BEAM__DATAFLOW__REGION", "us-east1")
-    monkeypatch.setenv("MILLRACE_WAREHOUSE__WRITERS", "3")
+    monkeypatch.setenv("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "3")
     after = load_settings()
     assert (after.lake.url, after.lake.endpoint) == ("gs://other-lake", before.lake.endpoint)
     assert after.beam.dataflow.region == "us-east1"
     assert after.beam.batch_max_files == before.beam.batch_max_files
-    assert after.warehouse.writers == 3
+    assert after.warehouse.max_bytes_billed == 3
 
 
 def test_other_variables_of_the_project_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path, monkeypatch: pyte
         ("MILLRACE_LAKE__URLL", "gs://lake", "lake.urll: Extra inputs"),
         ("MILLRACE_LAKE__URL", "lake", "lake.url: String should match"),
         ("MILLRACE_LAKE", "gs://lake", "MILLRACE_<SECTION>__<KEY>"),
-        ("MILLRACE_WAREHOUSE__WRITERS", "many", "warehouse.writers: Input should be a valid integer"),
+        ("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "many", "warehouse.max_bytes_billed: Input should be a valid integer"),
     ],
 )
 def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str) -> None:
