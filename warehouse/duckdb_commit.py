@@ -57,10 +57,11 @@ def _merge(
     stale = number(db, merging.count_replaced(floor))
     where = _touched(db, contract)
     if contract.key:
-        db.execute(merging.match_bodies(contract, where))
+        db.execute(merging.match_bodies(contract, where, _rises(db, contract)))
     stale += number(db, merging.count_stale(contract, again))
     if contract.key:
-        db.execute(merging.merge_bodies(contract, batch.id))
+        joined = number(db, merging.count_joined()) > 0
+        db.execute(merging.merge_bodies(contract, batch.id, joined))
     else:
         db.execute(merging.append(contract, batch.id, again))
     if staged.deletes:
@@ -80,6 +81,18 @@ def _merge(
     )
     made.check(batch.id)
     return made
+
+
+def _rises(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool:
+    """Whether each staged body is newer than every one of the table; keeps the newest of all for the next batch."""
+    low, high = db.execute(merging.versions()).fetchone() or (None, None)
+    (known,) = db.execute(sql.newest(contract)).fetchone() or (None,)
+    if known is None:
+        (known,) = db.execute(merging.table_version(contract)).fetchone() or (None,)
+    if low is None:
+        return True
+    db.execute(sql.set_newest(contract), [max(high, known or b"")])
+    return bool(low > (known or b""))
 
 
 def _touched(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> str:

@@ -24,6 +24,7 @@ def erase(db: duckdb.DuckDBPyConnection, contract: StreamContract, erasure: Eras
     found = number(db, f"SELECT count(*) FROM {sql.table(contract)} t SEMI JOIN erased e ON {_same(contract)}")  # noqa: S608
     db.execute(f"DELETE FROM {sql.table(contract)} t USING erased e WHERE {_same(contract)}")  # noqa: S608
     db.execute(_empty_rows(contract), {"id": erasure.id, "at": at, "last": LAST_VERSION})
+    db.execute(sql.set_newest(contract), [bytes.fromhex(LAST_VERSION)])
     append(db, erased_entry(erasure, found, at))
     db.execute("COMMIT")
     return found

@@ -1,7 +1,8 @@
 """SQL of the merge in DuckDB: staged files into a stream's table; pure text.
 
 Bodies come first, then deletes. Rows of the table are looked up by key alone, and read again only where both registers
-of a key must be kept; a body that is newer is deleted and inserted whole, which DuckDB does faster than `MERGE INTO`.
+of a key must be kept. Of all columns versions are the dearest to read: a batch that is newer than the whole table does
+not. A body that is newer is deleted and inserted whole, which DuckDB does faster than `MERGE INTO`.
 """
 
 from collections.abc import Sequence
@@ -82,11 +83,29 @@ def within(contract: StreamContract, count: int, values: Sequence[str], low: str
     return f"{bounds} AND {column} IN ({', '.join(f'{text(value)}::{kind}' for value in values)})"
 
 
-def match_bodies(contract: StreamContract, where: str) -> str:
-    """Temporary table `hit`: keys of the table that bodies are staged for, whether they are newer, and their delete."""
+def versions() -> str:
+    """The oldest and the newest version of the staged bodies."""
+    return "SELECT min(_version), max(_version) FROM up"
+
+
+def table_version(contract: StreamContract) -> str:
+    """The newest version of the table, of a body."""
+    return f"SELECT max(_version) FROM {table(contract)}"
+
+
+def is_newer(rising: bool) -> str:
+    """Whether a staged body is newer than the table's; when all of a batch are, the table's versions are not read."""
+    return "true" if rising else "coalesce(t._version < u._version, true)"
+
+
+def match_bodies(contract: StreamContract, where: str, rising: bool) -> str:
+    """Temporary table `hit`: keys of the table that bodies are staged for, whether they are newer, and their delete.
+
+    `rising`: each staged body is known to be newer than all of the table's.
+    """
     keys = ", ".join(f"u.{quote(n)}" for n in contract.key)
     return f"""CREATE OR REPLACE TEMP TABLE hit AS
-SELECT t.rowid AS _at, {keys}, coalesce(t._version < u._version, true) AS _newer, t._delete_version, t._deleted_at,
+SELECT t.rowid AS _at, {keys}, {is_newer(rising)} AS _newer, t._delete_version, t._deleted_at,
   t._delete_batch_id
 FROM up u JOIN {table(contract)} t ON {keys_equal(contract, "u", "t")} WHERE {where};
 """
@@ -119,16 +138,21 @@ def count_stale_deletes() -> str:
     return "SELECT count(*) FROM gone WHERE _known AND NOT _newer"
 
 
-def merge_bodies(contract: StreamContract, batch_id: str) -> str:
-    """Newer bodies in place of older ones; each bears the delete that its key had."""
-    columns = [*contract.key, *bodies(contract), "_version", *BODY]
-    carried = ["_delete_version", "_deleted_at", "_delete_batch_id"]
+def count_joined() -> str:
+    """Keys of which it matters what the table has: a body that is not newer, or a delete to bear."""
+    return "SELECT count(*) FROM hit WHERE NOT _newer OR _delete_version IS NOT NULL"
+
+
+def merge_bodies(contract: StreamContract, batch_id: str, joined: bool) -> str:
+    """Newer bodies in place of older ones; `joined`: each bears the delete that its key had, and none that is late."""
+    columns, came = [*contract.key, *bodies(contract), "_version", *BODY], "up u"
+    carried = ["_delete_version", "_deleted_at", "_delete_batch_id"] if joined else []
+    if joined:
+        came = f"up u LEFT JOIN hit h ON {keys_equal(contract, 'u', 'h')} WHERE coalesce(h._newer, true)"
     listed = ", ".join(quote(n) for n in [*columns, *carried])
     shown = ", ".join([*(f"u.{quote(n)}" for n in columns), *(f"h.{quote(n)}" for n in carried)])
     return f"""DELETE FROM {table(contract)} WHERE rowid IN (SELECT _at FROM hit WHERE _newer);
-INSERT INTO {table(contract)} ({listed}, _batch_id)
-SELECT {shown}, {text(batch_id)} FROM up u LEFT JOIN hit h ON {keys_equal(contract, "u", "h")}
-WHERE coalesce(h._newer, true);
+INSERT INTO {table(contract)} ({listed}, _batch_id) SELECT {shown}, {text(batch_id)} FROM {came};
 """
 
 
@@ -154,8 +178,8 @@ def append(contract: StreamContract, batch_id: str, again: bool) -> str:
 
 def count_merged(contract: StreamContract, batch_id: str, where: str) -> str:
     """Registers of the table that bear the batch."""
-    own = text(batch_id)
-    return (
-        f"SELECT count(*) FILTER (WHERE _batch_id = {own}) + count(*) FILTER (WHERE _delete_batch_id = {own})"
-        f" FROM {table(contract)} t WHERE {where}"
+    counts = (
+        f"(SELECT count(*) FROM {table(contract)} t WHERE {column} = {text(batch_id)} AND {where})"
+        for column in ("_batch_id", "_delete_batch_id")
     )
+    return f"SELECT {' + '.join(counts)}"

@@ -18,7 +18,7 @@ def is_prepared(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool
     """Whether there is nothing to make or widen."""
     there = _columns(db, contract)
     head = columns(db, "ops", names.head_table(contract.source, contract.stream))
-    missing = set(sql.all_columns(contract)) - set(there) or set(Head.model_fields) - set(head)
+    missing = set(sql.all_columns(contract)) - set(there) or {*Head.model_fields, "newest"} - set(head)
     return not missing and not _missing(db) and not _to_widen(contract, there)
 
 

@@ -111,7 +111,9 @@ CREATE TABLE IF NOT EXISTS {head} (
   epoch BIGINT NOT NULL, batch_id VARCHAR NOT NULL, connection_epoch BIGINT NOT NULL,
   oldest_pending_day VARCHAR NOT NULL, floor VARCHAR NOT NULL DEFAULT '');
 ALTER TABLE {head} ADD COLUMN IF NOT EXISTS floor VARCHAR DEFAULT '';
-INSERT INTO {head} SELECT 0, '', 0, '', '' WHERE NOT EXISTS (FROM {head});
+ALTER TABLE {head} ADD COLUMN IF NOT EXISTS newest BLOB;
+INSERT INTO {head} (epoch, batch_id, connection_epoch, oldest_pending_day, floor)
+SELECT 0, '', 0, '', '' WHERE NOT EXISTS (FROM {head});
 """
 
 
@@ -121,6 +123,16 @@ def advance_head(contract: StreamContract) -> str:
         f"UPDATE {head_table(contract)} SET epoch = epoch + 1, batch_id = ?, connection_epoch = ?,"
         " oldest_pending_day = ?, floor = ? WHERE epoch = ?"
     )
+
+
+def newest(contract: StreamContract) -> str:
+    """A version that none of the table's is above; NULL when an older version of the platform made the head."""
+    return f"SELECT newest FROM {head_table(contract)}"
+
+
+def set_newest(contract: StreamContract) -> str:
+    """Keeps a version that none of the table's is above."""
+    return f"UPDATE {head_table(contract)} SET newest = ?"
 
 
 def audit(contract: StreamContract) -> str:

@@ -32,7 +32,17 @@ def _text(function: str, *swaps: tuple[str, str]) -> Any:
 
 def guard() -> list[Any]:
     """The last to come wins, whatever its version."""
-    return [_text("match_bodies", ("t._version < u._version", "true"))]
+    return [mock.patch.object(merging, "is_newer", return_value="true")]
+
+
+def newest() -> list[Any]:
+    """The newest version of the table is not kept: every batch is taken for newer."""
+    return [_text("set_newest", ("SET newest = ?", "SET newest = coalesce(''::BLOB, ?)"))]
+
+
+def joined() -> list[Any]:
+    """Bodies take the place of what the table has of their keys, whatever that is."""
+    return [mock.patch.object(merging, "count_joined", return_value="SELECT 0")]
 
 
 def tie_break() -> list[Any]:
@@ -85,6 +95,8 @@ def null_order() -> list[Any]:
 
 MUTANTS: dict[str, tuple[Callable[[], list[Any]], str]] = {
     "guard": (guard, "changes by id"),
+    "newest version": (newest, "changes by id"),
+    "join with the table": (joined, "changes by id"),
     "tie-break": (tie_break, "cursor that may be null"),
     "delete register": (delete_register, "changes by id"),
     "head check": (head_check, "changes by id"),

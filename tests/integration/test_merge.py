@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest import mock
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +23,8 @@ from contracts.ledger import LedgerEntry
 from lake.store import Lake, ObjectMissing
 from tests.integration.merging import NOON, PARQUET, Merging, avro, contract, delete, parquet, upsert
 from tests.servers import ROOT, wait_until
-from warehouse.duckdb import DuckDBWarehouse
+from warehouse import duckdb_merge_sql as merging_sql
+from warehouse.duckdb import DuckDBWarehouse, file_of
 from warehouse.lock import held
 
 
@@ -57,6 +60,27 @@ def test_an_older_row_that_comes_late_changes_nothing(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10), upsert(2, 10)])
     assert merging.merge() == [Balance(rows_in=2, merged=1, superseded=0, stale=1, quarantined=0)]
     assert merging.live() == {1: "v20", 2: "v10"}
+
+
+def test_versions_of_the_table_are_read_only_where_a_row_may_be_late(merging: Merging) -> None:
+    with mock.patch.object(merging_sql, "is_newer", wraps=merging_sql.is_newer) as asked:
+        for rows in ([upsert(1, 10), upsert(2, 20)], [upsert(1, 31), delete(2, 30)], [upsert(1, 25), upsert(3, 40)]):
+            merging.land(rows=rows)
+            merging.merge()
+        merging.land(rows=[upsert(1, 41)])
+        merging.merge()
+    assert [bool(call.args[0]) for call in asked.call_args_list] == [True, True, False, True]
+    assert merging.live() == {1: "v41", 3: "v40"}
+
+
+def test_a_head_that_does_not_know_the_newest_version_finds_it_in_the_table(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10), upsert(2, 20)])
+    merging.merge()
+    with duckdb.connect(str(file_of(merging.warehouse.url))) as db:
+        db.execute("ALTER TABLE ops.head__shop__orders DROP COLUMN newest")
+    merging.land(rows=[upsert(2, 15), upsert(3, 15)])
+    assert [(b.merged, b.stale) for b in merging.merge()] == [(1, 1)]
+    assert merging.live() == {1: "v10", 2: "v20", 3: "v15"}
 
 
 @pytest.mark.parametrize("syncs", [[[delete(1, 20), upsert(1, 10)]], [[delete(1, 20)], [upsert(1, 10)]]])
