@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from contracts.batch import floor
 
 Words = npt.NDArray[np.uint64]
-Bytes2D = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Part = bytes | Words | Mask
 
 SIGN = np.uint64(1 << 63)
 EPOCH_BYTES = 4
@@ -73,16 +74,15 @@ def encode_version(
         rows: position of each row in its object, from 0.
         generations: Airbyte's generation of each row, where they are not all the origin's.
     """
-    count = len(rows)
-    extracted = pc.fill_null(extracted_at.cast(pa.int64()), 0)
-    end = [_constant(origin.tail, count), _words_to_bytes(rows.astype(np.uint64))]
-    after = [_words_to_bytes(_signed(extracted)), *end]
-    head = _constant(origin.head, count)
+    head: list[Part] = [origin.head]
     if generations is not None:
-        head = np.concatenate([head[:, :EPOCH_BYTES], _words_to_bytes(generations.astype(np.uint64))], axis=1)
+        head = [origin.head[:EPOCH_BYTES], generations.astype(np.uint64)]
+    extracted = _signed(pc.fill_null(extracted_at.cast(pa.int64()), 0))
+    after: list[Part] = [extracted, origin.tail, rows.astype(np.uint64)]
+    count = len(rows)
     if all(_is_fixed(column.type) for column in order):
-        return _from_matrix(np.concatenate([head, *(_fixed(column) for column in order), *after], axis=1))
-    return _join([_from_matrix(head), *(_any(c) for c in order), _from_matrix(np.concatenate(after, 1))])
+        return _pack(count, [*head, *(part for column in order for part in _fixed(column)), *after])
+    return _join([_pack(count, head), *(_any(column) for column in order), _pack(count, after)])
 
 
 def sort_words(versions: pa.Array) -> list[Words]:
@@ -92,8 +92,12 @@ def sort_words(versions: pa.Array) -> list[Words]:
     """
     if len(versions) == 0:
         return []
-    widest = int(pc.max(pc.binary_length(versions)).as_py())
-    padded = np.array(versions.to_numpy(zero_copy_only=False), dtype=f"S{-(-widest // 8) * 8}")
+    narrowest, widest = pc.min_max(pc.binary_length(versions)).as_py().values()
+    padded = np.zeros((len(versions), -(-widest // 8) * 8), np.uint8)
+    if narrowest == widest:
+        padded[:, :widest] = np.frombuffer(versions.cast(pa.binary(widest)).buffers()[1], np.uint8).reshape(-1, widest)
+    else:
+        padded = np.array(versions.to_numpy(zero_copy_only=False), f"S{padded.shape[1]}")
     words = padded.view(">u8").reshape(len(versions), -1)
     columns = [words[:, i].astype(np.uint64) for i in range(words.shape[1])]
     return [column for column in columns if column.size and column.min() != column.max()]
@@ -155,18 +159,17 @@ def _floats(column: pa.Array) -> Words:
     return words
 
 
-def _fixed(column: pa.Array) -> Bytes2D:
-    """A mark and eight bytes a row; a NULL is all zeros."""
+def _fixed(column: pa.Array) -> tuple[Mask, Words]:
+    """A mark and a word a row; a NULL is all zeros."""
     words = _floats(column) if pa.types.is_floating(column.type) else _signed(_as_int64(column))
     valid = column.is_valid().to_numpy(zero_copy_only=False)
-    words = np.where(valid, words, np.uint64(0))
-    return np.concatenate([valid.astype(np.uint8)[:, None], _words_to_bytes(words)], axis=1)
+    return valid, np.where(valid, words, np.uint64(0))
 
 
 def _any(column: pa.Array) -> pa.Array:
     """One order column of any type as prefix-free bytes."""
     if _is_fixed(column.type):
-        return _from_matrix(_fixed(column))
+        return _pack(len(column), _fixed(column))
     if pa.types.is_decimal(column.type):
         return pa.array([_decimal(value) for value in column.to_pylist()], pa.binary())
     return pa.array([_text(value) for value in column.cast(pa.binary()).to_pylist()], pa.binary())
@@ -184,18 +187,15 @@ def _decimal(value: object) -> bytes:
     return VALUE + (digits + (1 << 255)).to_bytes(32, "big")
 
 
-def _words_to_bytes(words: Words) -> Bytes2D:
-    return words.astype(">u8").view(np.uint8).reshape(len(words), 8)
-
-
-def _constant(value: bytes, count: int) -> Bytes2D:
-    return np.broadcast_to(np.frombuffer(value, np.uint8), (count, len(value)))
-
-
-def _from_matrix(matrix: Bytes2D) -> pa.Array:
-    kind = pa.binary(matrix.shape[1])
-    data = pa.py_buffer(np.ascontiguousarray(matrix).tobytes())
-    return pa.FixedSizeBinaryArray.from_buffers(kind, len(matrix), [None, data]).cast(pa.binary())
+def _pack(count: int, parts: Sequence[Part]) -> pa.Array:
+    """Rows of equal width: bytes that all have, a byte for each mark, eight for each word, the big end first."""
+    kinds = [f"V{len(p)}" if isinstance(p, bytes) else "u1" if p.dtype == np.bool_ else ">u8" for p in parts]
+    packed = np.empty(count, np.dtype([(str(place), kind) for place, kind in enumerate(kinds)]))
+    for place, part in enumerate(parts):
+        packed[str(place)] = np.void(part) if isinstance(part, bytes) else part
+    width = packed.dtype.itemsize
+    offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
+    return pa.BinaryArray.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(packed)])
 
 
 def _join(parts: Sequence[pa.Array]) -> pa.Array:

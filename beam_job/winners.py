@@ -1,6 +1,7 @@
 """Second step: the newest body and the newest delete of each key of one shard."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from beam_job.rows import Mask
 from beam_job.work import Rows, Work
 
 HELD_ROWS = 2_000_000
+Column = npt.NDArray[Any]
 
 
 def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
@@ -35,37 +37,44 @@ def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[
 
 
 def newest(keys: pa.Table) -> Mask:
-    """Which row is the last of its register in the order of versions; only keys that have several are sorted."""
+    """Which row is the last of its register in the order of versions; only keys that have several are compared."""
     hashes = keys.column("hash").to_numpy()
     order = np.argsort(hashes)
     ordered = hashes[order]
     same = ordered[1:] == ordered[:-1]
-    several = np.zeros(keys.num_rows, np.bool_)
-    several[order[np.append(same, False) | np.insert(same, 0, False)]] = True
-    winners: Mask = ~several
-    if several.any():
-        winners[np.flatnonzero(several)[_last_of_each(keys.filter(pa.array(several)))]] = True
+    several: Rows = order[np.append(same, False) | np.insert(same, 0, False)]
+    winners = np.ones(keys.num_rows, np.bool_)
+    if len(several):
+        winners[several] = False
+        winners[several[_last_of_each(keys.take(pa.array(several)))]] = True
     return winners
 
 
 def _last_of_each(keys: pa.Table) -> Rows:
-    """Positions of the last row of each register."""
-    groups = _groups(keys)
-    order = np.lexsort((*reversed(sort_words(keys.column("version").combine_chunks())), *groups[::-1]))
-    same = np.ones(len(order) - 1, np.bool_)
-    for column in groups:
-        ordered = column[order]
-        same &= ordered[1:] == ordered[:-1]
-    last: Rows = order[np.append(~same, True)]
-    return last
+    """Positions of the last row of each register; the keys come in the order of their hashes."""
+    registers, words = _registers(keys), sort_words(keys.column("version").combine_chunks())
+    if len(registers) == 1 and words:
+        first = np.flatnonzero(np.append(True, ~_alike(registers)))
+        highest = np.maximum.reduceat(words[0], first)
+        last = np.flatnonzero(words[0] == np.repeat(highest, np.diff(first, append=len(words[0]))))
+        if len(last) == len(first):  # the first word that differs seldom leaves a tie
+            return last
+    order = np.lexsort((*reversed(words), *reversed(registers)))
+    last_of_each: Rows = order[np.append(~_alike([column[order] for column in registers]), True)]
+    return last_of_each
 
 
-def _groups(keys: pa.Table) -> list[npt.NDArray[np.generic]]:
-    """Columns that tell registers apart; the keys themselves only when two of them have one hash."""
+def _registers(keys: pa.Table) -> list[Column]:
+    """Columns that tell registers apart: hashes, kinds where they differ, and keys where two of them have one hash."""
     hashes, kinds = keys.column("hash").to_numpy(), keys.column("kind").to_numpy()
     names = [name for name in keys.column_names if name.startswith("key_")]
-    order = np.argsort(hashes)
-    same_hash = hashes[order][1:] == hashes[order][:-1]
     coded = [pc.dictionary_encode(keys.column(name).combine_chunks()).indices.to_numpy() for name in names]
-    collides = any((same_hash & (column[order][1:] != column[order][:-1])).any() for column in coded)
-    return [hashes, *coded, kinds] if collides else [hashes, kinds]
+    collide = (_alike([hashes]) & ~_alike(coded)).any()
+    differ = kinds.min() != kinds.max()
+    return [hashes, *(coded if collide else []), *([kinds] if differ else [])]
+
+
+def _alike(columns: Sequence[Column]) -> Mask:
+    """Which rows have the values of the one after them."""
+    alike = [column[1:] == column[:-1] for column in columns]
+    return np.logical_and.reduce(alike) if alike else np.array(True)

@@ -1,0 +1,36 @@
+"""The newest row of each register, compared with a loop over all of them."""
+
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_job.winners import newest
+
+# Few hashes for more keys, so that some collide; versions that differ in a word, or in length.
+VERSIONS = st.binary(min_size=1, max_size=3).map(lambda end: b"\x07" * 8 + end + b"\x00" * 8)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 1), VERSIONS), min_size=1, max_size=40, unique_by=lambda row: row[2]
+)
+
+
+def table(rows: list[tuple[int, int, bytes]], hashes: int) -> pa.Table:
+    return pa.table({
+        "hash": pa.array([key % hashes for key, _, _ in rows], pa.uint64()),
+        "version": pa.array([version for _, _, version in rows], pa.binary()),
+        "kind": pa.array([kind for _, kind, _ in rows], pa.int8()),
+        "key_0": pa.array([key for key, _, _ in rows], pa.int64()),
+    })  # fmt: skip
+
+
+@given(ROWS, st.integers(1, 8))
+def test_of_each_register_the_row_of_the_highest_version_wins(rows: list[tuple[int, int, bytes]], hashes: int) -> None:
+    highest: dict[tuple[int, int], bytes] = {}
+    for key, kind, version in rows:
+        highest[key, kind] = max(highest.get((key, kind), b""), version)
+    wanted = [version == highest[key, kind] for key, kind, version in rows]
+    assert newest(table(rows, hashes)).tolist() == wanted
+
+
+def test_a_tie_in_the_first_word_is_decided_by_those_after_it() -> None:
+    rows = [(1, 0, b"\x00" * 16 + b"\x02"), (1, 0, b"\x00" * 16 + b"\x03"), (2, 0, b"\x00" * 15 + b"\x01\x01")]
+    assert newest(table(rows, 8)).tolist() == [False, True, True]
