@@ -54,6 +54,7 @@ def test_a_disabled_secret_is_named_with_the_command_that_mends_it(stack: Stack)
     assert "gcloud secrets versions add airbyte-client-id" in said
 
 
+@pytest.mark.long
 def test_a_wrong_slack_url_can_not_be_told_in_slack_so_the_run_tells_it(stack: Stack) -> None:
     since = now()
     with stack.secret_value("slack-webhook-url", f"{stack.place.http('slack')}/services/T0/B0/wrong"):

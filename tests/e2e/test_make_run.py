@@ -17,6 +17,7 @@ from tests.servers import ROOT, wait_until
 LIMIT_S = 400
 
 
+@pytest.mark.long
 @pytest.mark.timeout(LIMIT_S)
 def test_an_interrupted_run_ends_its_processes_and_says_that_it_can_go_on(state: Path) -> None:
     command = [sys.executable, "-m", "local", "--state", str(state), "run", "--days", "1", "--exit"]
@@ -34,7 +35,7 @@ def test_an_interrupted_run_ends_its_processes_and_says_that_it_can_go_on(state:
 
 
 @pytest.mark.timeout(LIMIT_S)
-def test_running_again_goes_on_with_the_next_day_and_every_figure_is_right(state: Path) -> None:
+def test_a_run_takes_the_next_day_and_every_figure_is_right(state: Path) -> None:
     done = local(state, "run", "--days", "1", "--exit")
     assert done.returncode == 0, done.stdout + done.stderr
     place = load_place(state)

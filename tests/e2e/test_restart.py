@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import httpx
+import pytest
 
 from contracts import names
 from local.stack.place import BUCKET
@@ -17,6 +18,7 @@ from tests.e2e.stack import Stack, local, now, processes_of
 from tests.servers import ROOT, wait_until
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_takes_its_processes_along_and_the_next_start_is_whole(stack: Stack) -> None:
     place, lake = stack.place, stack.platform.lake
     objects = {o.name: o.generation for o in lake.list("raw/")}
@@ -40,6 +42,7 @@ def test_a_killed_supervisor_takes_its_processes_along_and_the_next_start_is_who
     assert jobs.count("<tr>") == httpx.get(stack.place.http("airbyte")).text.count("<tr>")
 
 
+@pytest.mark.long
 def test_events_still_find_their_way_after_a_port_moved(stack: Stack) -> None:
     since = now()
     land(stack.platform.lake, parquet([airline("RA", "after the move", LSN + 10)]))

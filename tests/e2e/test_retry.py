@@ -156,8 +156,10 @@ CASES = [
 
 
 def each() -> list[ParameterSet]:
-    """All cases; those in which a retry keeps nothing that was done are left to the long tests."""
-    return [pytest.param(case, id=str(case), marks=() if case.kept else pytest.mark.long) for case in CASES]
+    """All cases; those of a model, and those in which a retry keeps nothing that was done, are long tests."""
+    short = [bool(case.kept) and not case.deployment.startswith("model") for case in CASES]
+    marks = [() if one else pytest.mark.long for one in short]
+    return [pytest.param(case, id=str(case), marks=mark) for case, mark in zip(CASES, marks, strict=True)]
 
 
 @pytest.mark.parametrize("case", each())

@@ -93,6 +93,7 @@ def test_a_success_is_found_though_many_other_runs_came_since(
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_page_that_can_not_be_rendered_fails_no_run(
     place: FlowsPlace, published: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
