@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_job.rows import Mask
 from contracts.batch import floor
 
 Words = npt.NDArray[np.uint64]
-Mask = npt.NDArray[np.bool_]
 Part = bytes | Words | Mask
 
 SIGN = np.uint64(1 << 63)

@@ -76,5 +76,5 @@ def _registers(keys: pa.Table) -> list[Column]:
 
 def _alike(columns: Sequence[Column]) -> Mask:
     """Which rows have the values of the one after them."""
-    alike = [column[1:] == column[:-1] for column in columns]
-    return np.logical_and.reduce(alike) if alike else np.array(True)
+    alike: Mask = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
+    return alike

@@ -86,13 +86,14 @@ def _merge(
 def _rises(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool:
     """Whether each staged body is newer than every one of the table; keeps the newest of all for the next batch."""
     low, high = db.execute(merging.versions()).fetchone() or (None, None)
+    if low is None:
+        return True
     (known,) = db.execute(sql.newest(contract)).fetchone() or (None,)
     if known is None:
         (known,) = db.execute(merging.table_version(contract)).fetchone() or (None,)
-    if low is None:
-        return True
-    db.execute(sql.set_newest(contract), [max(high, known or b"")])
-    return bool(low > (known or b""))
+    newest = known or b""
+    db.execute(sql.set_newest(contract), [max(high, newest)])
+    return bool(low > newest)
 
 
 def _touched(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> str:
