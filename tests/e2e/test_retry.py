@@ -155,14 +155,13 @@ CASES = [
 ]  # fmt: skip
 
 
-def each() -> list[ParameterSet]:
-    """All cases; those of a model, and those in which a retry keeps nothing that was done, are long tests."""
-    short = [bool(case.kept) and not case.deployment.startswith("model") for case in CASES]
-    marks = [() if one else pytest.mark.long for one in short]
-    return [pytest.param(case, id=str(case), marks=mark) for case, mark in zip(CASES, marks, strict=True)]
+def parameter(case: Case) -> ParameterSet:
+    """A case of a model, or in which a retry keeps nothing that was done, is a long test."""
+    long = not case.kept or case.deployment.startswith("model")
+    return pytest.param(case, id=str(case), marks=pytest.mark.long if long else ())
 
 
-@pytest.mark.parametrize("case", each())
+@pytest.mark.parametrize("case", map(parameter, CASES))
 def test_retry_goes_on_where_the_run_failed(broken: Broken, case: Case) -> None:
     land(broken.lake, parquet([airline("ZX", f"{case}", LSN + 100 + CASES.index(case))]))  # newer than the one before
     if case.deployment.startswith("model"):

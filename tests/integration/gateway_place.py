@@ -68,17 +68,15 @@ def gateway(
 ) -> Iterator[Running]:
     """A gateway process that answers; unless it is told otherwise each landing is an event."""
     port, log = free_port(), folder / "gateway.log"
-    env = (
-        {"MILLRACE_GATEWAY__LANDINGS_APART_S": "0"}
-        | env
-        | {
-            "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE,
-            "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
-            "MILLRACE_GATEWAY__CERTS_URL": certs_url,
-            "PREFECT_API_URL": prefect.url,
-            "PREFECT_API_KEY": "key",
-        }
-    )
+    env = {
+        "MILLRACE_GATEWAY__LANDINGS_APART_S": "0",
+        **env,
+        "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE,
+        "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
+        "MILLRACE_GATEWAY__CERTS_URL": certs_url,
+        "PREFECT_API_URL": prefect.url,
+        "PREFECT_API_KEY": "key",
+    }
     with process("-m", "gateway", *mode, "--port", str(port), env=env, log=log) as started:
         wait_until(lambda: listens(port) or started.poll() is not None, "the gateway answers")
         assert started.poll() is None, log.read_text()

@@ -18,14 +18,12 @@ from beam_job.commit import commit_batch
 from beam_job.stage import stage_batch
 from contracts import names
 from contracts.batch import Balance, Batch
-from contracts.errors import HeadMoved, WarehouseBusy
-from contracts.ledger import LedgerEntry
+from contracts.errors import HeadMoved
 from lake.store import Lake, ObjectMissing
 from tests.integration.merging import NOON, PARQUET, Merging, avro, contract, delete, parquet, upsert
 from tests.servers import ROOT, wait_until
 from warehouse import duckdb_merge_sql as merging_sql
-from warehouse.duckdb import DuckDBWarehouse, file_of
-from warehouse.lock import held
+from warehouse.duckdb import file_of
 
 
 @pytest.fixture
@@ -262,48 +260,6 @@ def test_batches_are_cut_at_the_cap_of_files(lake: Lake, tmp_path: Path) -> None
         merging.land(rows=[upsert(1, lsn)])
     assert [b.rows_in for b in merging.merge()] == [2, 2, 1]
     assert merging.live() == {1: "v4"}
-
-
-def test_the_warehouse_names_the_process_that_holds_it(merging: Merging) -> None:
-    merging.land(rows=[upsert(1, 1)])
-    merging.merge()
-    busy = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
-    with (
-        held(merging.folder / "warehouse.duckdb.lock", "commit of a test", 1),
-        pytest.raises(WarehouseBusy, match=f"process {os.getpid()} .commit of a test"),
-    ):
-        busy.ledger()
-
-
-def test_a_program_that_has_the_file_open_is_waited_for_and_named(merging: Merging) -> None:
-    merging.land(rows=[upsert(1, 1)])
-    merging.merge()
-    file = merging.folder / "warehouse.duckdb"
-    code = f"import duckdb, sys; db = duckdb.connect({str(file)!r}); print('open', flush=True); sys.stdin.read()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    impatient = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
-    with subprocess.Popen([sys.executable, "-c", code], **pipes) as shell:  # type: ignore[call-overload]
-        assert shell.stdout.readline() == b"open\n"
-        with pytest.raises(WarehouseBusy, match=f"another program has open.*PID {shell.pid}"):
-            impatient.ledger()
-        closing = threading.Timer(0.5, shell.stdin.close)
-        closing.start()
-        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]  # it waits
-        closing.join()
-
-
-def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging) -> None:
-    merging.land(rows=[upsert(1, 1)])
-    merging.merge()
-    other = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
-    entry = LedgerEntry(kind="announced", batch_id="b", source="shop", stream="orders", run_id="r", at=NOON)
-    with merging.warehouse.session("a test"):
-        assert merging.warehouse.head(merging.contract).epoch == 1
-        with pytest.raises(WarehouseBusy, match="a test"):
-            other.append(entry)
-        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]
-    other.append(entry)
-    assert [e.kind for e in merging.warehouse.ledger()] == ["merged", "announced"]
 
 
 def test_an_object_is_downloaded_whole_and_a_missing_one_is_named(lake: Lake, tmp_path: Path) -> None:

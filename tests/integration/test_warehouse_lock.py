@@ -1,0 +1,63 @@
+"""Who has the warehouse's file: waited for, named, and one state for all reads of a session."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import WarehouseBusy
+from contracts.ledger import LedgerEntry
+from lake.store import Lake
+from tests.integration.merging import NOON, Merging, upsert
+from warehouse.duckdb import DuckDBWarehouse
+from warehouse.lock import held
+
+
+@pytest.fixture
+def merging(lake: Lake, tmp_path: Path) -> Merging:
+    return Merging(lake, tmp_path)
+
+
+def test_the_warehouse_names_the_process_that_holds_it(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1)])
+    merging.merge()
+    busy = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
+    with (
+        held(merging.folder / "warehouse.duckdb.lock", "commit of a test", 1),
+        pytest.raises(WarehouseBusy, match=f"process {os.getpid()} .commit of a test"),
+    ):
+        busy.ledger()
+
+
+def test_a_program_that_has_the_file_open_is_waited_for_and_named(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1)])
+    merging.merge()
+    file = merging.folder / "warehouse.duckdb"
+    code = f"import duckdb, sys; db = duckdb.connect({str(file)!r}); print('open', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    impatient = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as shell:  # type: ignore[call-overload]
+        assert shell.stdout.readline() == b"open\n"
+        with pytest.raises(WarehouseBusy, match=f"another program has open.*PID {shell.pid}"):
+            impatient.ledger()
+        closing = threading.Timer(0.5, shell.stdin.close)
+        closing.start()
+        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]  # it waits
+        closing.join()
+
+
+def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1)])
+    merging.merge()
+    other = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
+    entry = LedgerEntry(kind="announced", batch_id="b", source="shop", stream="orders", run_id="r", at=NOON)
+    with merging.warehouse.session("a test"):
+        assert merging.warehouse.head(merging.contract).epoch == 1
+        with pytest.raises(WarehouseBusy, match="a test"):
+            other.append(entry)
+        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]
+    other.append(entry)
+    assert [e.kind for e in merging.warehouse.ledger()] == ["merged", "announced"]
