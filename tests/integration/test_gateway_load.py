@@ -8,8 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contracts import names
@@ -21,7 +23,7 @@ from tests.pushes import landed, wrapped
 from tests.servers import free_port, listens, wait_until
 
 STRANGERS = int(os.environ.get("MILLRACE_STRANGERS", "2000"))
-SLOW_S = 1
+SLOW_S = 2
 
 
 @pytest.fixture
@@ -30,16 +32,29 @@ def certs(tmp_path: Path) -> Iterator[Certificates]:
         yield made
 
 
-@pytest.fixture
-def running(tmp_path: Path, certs: Certificates) -> Iterator[Running]:
-    """A gateway of its own, which waits for Prefect, and for pushes in flight at its end, a second or two."""
-    short = {"MILLRACE_GATEWAY__PREFECT_TIMEOUT_S": str(SLOW_S), "MILLRACE_GATEWAY__GRACE_S": "2"}
-    with (
-        prefect_server(free_port()) as prefect,
-        gateway(tmp_path, prefect, certs.url, tmp_path / "identity", **short) as made,
-    ):
+@contextmanager
+def a_gateway(folder: Path, certs: Certificates, **env: str) -> Iterator[Running]:
+    """A gateway of its own, as fast as its Prefect, which is let go at the end."""
+    identity = folder / "identity"
+    with prefect_server(free_port()) as prefect, gateway(folder, prefect, certs.url, identity, **env) as made:
         yield made
         prefect.hold.set()
+
+
+@pytest.fixture
+def running(tmp_path: Path, certs: Certificates) -> Iterator[Running]:
+    """A gateway that waits for Prefect, and for pushes in flight, longer than a busy machine takes."""
+    patient = {"MILLRACE_GATEWAY__PREFECT_TIMEOUT_S": "60", "MILLRACE_GATEWAY__GRACE_S": "60"}
+    with a_gateway(tmp_path, certs, **patient) as made:
+        yield made
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, certs: Certificates) -> Iterator[Running]:
+    """A gateway that waits for Prefect, and for pushes in flight at its end, a second or two."""
+    short = {"MILLRACE_GATEWAY__PREFECT_TIMEOUT_S": str(SLOW_S), "MILLRACE_GATEWAY__GRACE_S": "1"}
+    with a_gateway(tmp_path, certs, **short) as made:
+        yield made
 
 
 def push_all(pool: ThreadPoolExecutor, running: Running, count: int) -> "list[Future[int]]":
@@ -49,13 +64,21 @@ def push_all(pool: ThreadPoolExecutor, running: Running, count: int) -> "list[Fu
     ]
 
 
+def in_flight(running: Running) -> int:
+    """Connections that the gateway has open with those who push: each push has one."""
+    port = int(running.url.rsplit(":", 1)[1])
+    return sum(each.laddr.port == port and each.status == "ESTABLISHED"
+               for each in psutil.Process(running.process.pid).net_connections())  # fmt: skip
+
+
 def test_events_that_come_together_go_to_prefect_together_and_are_answered_after_it(running: Running) -> None:
     running.prefect.hold.clear()
     with ThreadPoolExecutor(40) as pool:
         first = pool.submit(running.send, names.LAKE_LANDED, landed(message_id="first"))
         wait_until(lambda: running.prefect.asked == 1, "Prefect is asked to take the first event")
         sent = push_all(pool, running, 39)
-        time.sleep(0.3)
+        wait_until(lambda: in_flight(running) == 40, "all pushes have come to the gateway")
+        time.sleep(0.3)  # their bodies too; had the gateway answered any, it would be seen
         assert not any(push.done() for push in [first, *sent])
         running.prefect.hold.set()
         assert {push.result() for push in [first, *sent]} == {204}
@@ -78,13 +101,13 @@ def test_an_event_that_prefect_calls_wrong_is_not_the_ruin_of_those_beside_it(ru
     assert len(running.prefect.events) == 19
 
 
-def test_a_slow_prefect_is_waited_for_no_longer_than_said(running: Running) -> None:
-    assert running.send(names.LAKE_LANDED, landed()) == 204
-    running.prefect.hold.clear()
+def test_a_slow_prefect_is_waited_for_no_longer_than_said(impatient: Running) -> None:
+    assert impatient.send(names.LAKE_LANDED, landed()) == 204
+    impatient.prefect.hold.clear()
     began = time.monotonic()
-    assert running.send(names.LAKE_LANDED, landed(message_id="slow")) == 503
-    assert SLOW_S <= time.monotonic() - began < SLOW_S + 3
-    assert "Timeout" in running.last_line()["why"]
+    assert impatient.send(names.LAKE_LANDED, landed(message_id="slow")) == 503
+    assert SLOW_S <= time.monotonic() - began < 10  # as long as it waits unless told
+    assert "Timeout" in impatient.last_line()["why"]
 
 
 def test_told_to_end_it_answers_pushes_in_flight_and_takes_no_new_ones(running: Running) -> None:
@@ -101,14 +124,14 @@ def test_told_to_end_it_answers_pushes_in_flight_and_takes_no_new_ones(running: 
     assert len({event["id"] for event in running.prefect.events}) == 10
 
 
-def test_told_to_end_it_does_not_wait_for_a_push_that_never_ends(running: Running) -> None:
-    host, port = running.url.removeprefix("http://").split(":")
+def test_told_to_end_it_does_not_wait_for_a_push_that_never_ends(impatient: Running) -> None:
+    host, port = impatient.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
-        head = f"POST /push/{names.LAKE_LANDED} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token()}\r\n"
+        head = f"POST /push/{names.LAKE_LANDED} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {impatient.token()}\r\n"
         slow.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-        assert running.send(names.LAKE_LANDED, landed()) == 204
-        running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(10) == 0
+        assert impatient.send(names.LAKE_LANDED, landed()) == 204
+        impatient.process.send_signal(signal.SIGTERM)
+        assert impatient.process.wait(10) == 0
 
 
 def test_strangers_create_nothing_cost_no_memory_and_keep_nobody_waiting(
