@@ -141,9 +141,8 @@ def open_batch(
     A batch under way is given back even when it is committed already: committing it again changes nothing, and it is
     then announced and closed.
     """
-    warehouse.ensure(contract)
     erase(lake, warehouse, contract, now)
-    with warehouse.session(f"look for what is pending of {contract.id}"):
+    with warehouse.session(f"look for what is pending of {contract.id}", contract):
         batch, opened = _open_batch(lake, warehouse, contract, limits, now, audit=audit)
     if batch:
         _log("merge.opened" if opened else "merge.resumed", batch)

@@ -34,7 +34,7 @@ def commit_batch(
     """
     contract = contract.with_columns(staged.columns)
     try:
-        balance = warehouse.balance(batch.id) or warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
+        balance = warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
     except BalanceError as error:
         fields = {"batch_id": batch.id, "stream": contract.id}
         log.error("merge.unbalanced: %s", error, extra={"event": "merge.unbalanced", "fields": fields})

@@ -45,8 +45,10 @@ class BigQueryWarehouse:
         self._marts = Marts(self._jobs, marts_url, endpoint, max_bytes_billed, keep_candidates_days)
         self._model, self._look = Modelling(self._jobs), Look(self._jobs)
 
-    def session(self, purpose: str) -> AbstractContextManager[None]:
-        """Nothing: a client keeps its connections anyway."""
+    def session(self, purpose: str, contract: StreamContract | None = None) -> AbstractContextManager[None]:
+        """No more than `ensure` where a contract is given: a client keeps its connections anyway."""
+        if contract:
+            self.ensure(contract)
         return nullcontext()
 
     def ensure(self, contract: StreamContract) -> None:

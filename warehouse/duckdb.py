@@ -7,7 +7,7 @@ names its holder, and readers of the marts have a file of their own, replaced wh
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from contracts.errors import SettingsError, WarehouseBusy
 from contracts.ledger import Head, LedgerEntry, MergedSync
 from contracts.quality import QualityFact, QualityRun
 from contracts.stream import Column, StreamContract
-from lake.store import Lake
+from lake.store import Lake, ObjectMissing
 from warehouse import duckdb_commit as transaction
 from warehouse import duckdb_erase as erasing
 from warehouse import duckdb_look as looks
@@ -67,13 +67,22 @@ class DuckDBWarehouse:
         self._shared: duckdb.DuckDBPyConnection | None = None
 
     @contextmanager
-    def session(self, purpose: str) -> Iterator[None]:
+    def session(self, purpose: str, contract: StreamContract | None = None) -> Iterator[None]:
         """Let a block's reads share one connection; nothing may be written in it, and no other process writes.
 
+        What a stream needs is there, as `ensure` makes it, where its contract is given.
+
         Raises:
+            ContractError: the table has a column of a type that the contract's can't hold.
             WarehouseBusy: another process writes.
         """
-        with self._reading(purpose) as self._shared:
+        with ExitStack() as opened:
+            db = opened.enter_context(self._reading(purpose))
+            if contract and not (db and schema.is_prepared(db, contract)):
+                opened.close()
+                self.ensure(contract)
+                db = opened.enter_context(self._reading(purpose))
+            self._shared = db
             try:
                 yield
             finally:
@@ -150,13 +159,17 @@ class DuckDBWarehouse:
             BalanceError: the rows do not add up; nothing was committed.
         """
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-            upserts = transaction.download(lake, staged.upserts, Path(folder))
-            deletes = transaction.download(lake, staged.deletes, Path(folder))
-            kept = transaction.download(lake, staged.kept, Path(folder))
+            try:
+                kinds = (staged.upserts, staged.deletes, staged.kept)
+                files = [transaction.download(lake, kind, Path(folder)) for kind in kinds]
+            except ObjectMissing:
+                if done := self.balance(batch.id):
+                    return done  # and closed, so that nothing of it is staged any more
+                raise
             with self._writing(f"commit {batch.id}") as db:
                 if not schema.is_prepared(db, contract):
                     schema.prepare(db, contract)
-                return transaction.commit(db, contract, batch, staged, (upserts, deletes, kept), run_id, at)
+                return transaction.commit(db, contract, batch, staged, files, run_id, at)
 
     def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
         """Empty the rows of keys for ever; returns how many keys had a row. Again: no change, and 0."""

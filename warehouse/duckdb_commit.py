@@ -24,11 +24,15 @@ def commit(
     contract: StreamContract,
     batch: Batch,
     staged: Staged,
-    files: tuple[list[str], list[str], list[str]],
+    files: Sequence[list[str]],
     run_id: str,
     at: datetime,
 ) -> Balance:
-    """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError."""
+    """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError.
+
+    `files`: the staged ones on this machine: bodies, deletes, and keys of refused rows.
+    """
+    upserts, deletes, kept = files
     db.execute("BEGIN")
     try:
         if done := balance(db, batch.id):
@@ -36,7 +40,7 @@ def commit(
             return done
         floor = _advance_head(db, contract, batch, staged)
         _refuse_merged(db, contract, batch)
-        db.execute(merging.stage(contract, *files[:2], floor) + merging.keep(contract, files[2]))
+        db.execute(merging.stage(contract, upserts, deletes, floor) + merging.keep(contract, kept))
         layout.suit(db, contract)
         made = _merge(db, contract, batch, staged, floor, at)
         append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,

@@ -20,8 +20,11 @@ class Warehouse(Protocol):
     url: str
     marts_url: str
 
-    def session(self, purpose: str) -> AbstractContextManager[None]:
-        """Make a block's reads cheaper where opening a connection costs; nothing may be written in it."""
+    def session(self, purpose: str, contract: StreamContract | None = None) -> AbstractContextManager[None]:
+        """Make a block's reads cheaper where opening a connection costs; nothing may be written in it.
+
+        Where a contract is given, what its stream needs is there, as `ensure` makes it.
+        """
         ...
 
     def ensure(self, contract: StreamContract) -> None:

@@ -137,6 +137,25 @@ def test_committing_a_batch_again_gives_its_balance_and_changes_nothing(merging:
     assert merging.query("SELECT epoch FROM ops.head__shop__orders") == [(1,)]
 
 
+def test_a_batch_that_was_closed_meanwhile_gives_its_balance_to_who_commits_it_late(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 1)])
+    batch = opened(merging)
+    staged = stage_batch(merging.lake, merging.contract, batch)
+
+    def commit() -> Balance:
+        return commit_batch(merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
+
+    for staging_file in staged.upserts:
+        kept = merging.lake.read(staging_file)
+        merging.lake.delete(staging_file)
+        with pytest.raises(ObjectMissing, match=staging_file):
+            commit()
+        merging.lake.write(staging_file, kept)
+    first = commit()
+    close_batch(merging.lake, batch)
+    assert commit() == first
+
+
 @pytest.mark.parametrize("key", [["id"], "position"])
 def test_of_two_racing_committers_exactly_one_wins(lake: Lake, tmp_path: Path, key: object) -> None:
     merging = Merging(lake, tmp_path, contract(key=key))

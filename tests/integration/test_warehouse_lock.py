@@ -5,7 +5,9 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest import mock
 
+import duckdb
 import pytest
 
 from contracts.errors import WarehouseBusy
@@ -61,3 +63,18 @@ def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging)
         assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]
     other.append(entry)
     assert [e.kind for e in merging.warehouse.ledger()] == ["merged", "announced"]
+
+
+def test_a_session_finds_what_its_stream_needs_and_opens_the_file_once(merging: Merging) -> None:
+    warehouse, opened = merging.warehouse, mock.Mock(wraps=duckdb.connect)
+    with mock.patch("warehouse.duckdb.duckdb.connect", opened):
+        for _ in range(2):
+            with warehouse.session("a test", merging.contract):
+                assert warehouse.head(merging.contract).epoch == 0
+                assert warehouse.audit(merging.contract) == 0
+                assert warehouse.ledger() == []
+        assert [call.kwargs["read_only"] for call in opened.call_args_list] == [False, True, True]
+        opened.reset_mock()
+        merging.land(rows=[upsert(1, 1)])
+        merging.merge()
+        assert [call.kwargs["read_only"] for call in opened.call_args_list] == [True, False, True]
