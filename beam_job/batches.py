@@ -165,7 +165,7 @@ def _open_batch(
     if not waiting:
         return None, False
     batch = cut(contract, head, waiting, limits, now)
-    batch = batch.model_copy(update={"learned": warehouse.learned(contract)})
+    batch = batch.model_copy(update={"learned": warehouse.learned(contract), "staging": warehouse.staging})
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
     except ObjectExists:

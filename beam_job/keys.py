@@ -7,7 +7,7 @@ microseconds. Every part is prefix-free, so that comparing bytes (memcmp) equals
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,22 +85,25 @@ def encode_version(
     return _join([_pack(count, head), *(_any(column) for column in order), _pack(count, after)])
 
 
-def sort_words(versions: pa.Array) -> list[Words]:
-    """Versions as columns of big words, first the most significant: what `numpy.lexsort` sorts fast.
+def sort_words(versions: pa.Array) -> Iterator[Words]:
+    """Versions as columns of big words in which they differ, the most significant first: numpy sorts them fast.
 
     Shorter ones are padded with zeros, which keeps their order, as no version is a prefix of another.
     """
     if len(versions) == 0:
-        return []
+        return
     narrowest, widest = pc.min_max(pc.binary_length(versions)).as_py().values()
-    padded = np.zeros((len(versions), -(-widest // 8) * 8), np.uint8)
     if narrowest == widest:
-        padded[:, :widest] = np.frombuffer(versions.cast(pa.binary(widest)).buffers()[1], np.uint8).reshape(-1, widest)
+        letters = np.frombuffer(versions.cast(pa.binary(widest)).buffers()[1], np.uint8)
     else:
-        padded = np.array(versions.to_numpy(zero_copy_only=False), f"S{padded.shape[1]}")
-    words = padded.view(">u8").reshape(len(versions), -1)
-    columns = [words[:, i].astype(np.uint64) for i in range(words.shape[1])]
-    return [column for column in columns if column.size and column.min() != column.max()]
+        letters = np.array(versions.to_numpy(zero_copy_only=False), f"S{widest}").view(np.uint8)
+    letters = letters[: len(versions) * widest].reshape(-1, widest)
+    for start in range(0, widest, 8):
+        padded = np.zeros((len(versions), 8), np.uint8)
+        padded[:, : widest - start] = letters[:, start : start + 8]
+        word = padded.view(">u8")[:, 0].astype(np.uint64)
+        if word.min() != word.max():
+            yield word
 
 
 def hash_keys(columns: Sequence[pa.Array]) -> Words:

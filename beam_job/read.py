@@ -30,7 +30,7 @@ from beam_job.rows import (
 )
 from beam_job.units import Unit
 from beam_job.versions import encode_versions
-from beam_job.work import ParquetFile, Work, parquet_files
+from beam_job.work import TableFile, Work, table_files
 from contracts.batch import BatchObject
 from contracts.errors import FileRejected, FileVanished
 from contracts.stream import StreamContract
@@ -110,7 +110,7 @@ def _read_rows(
 ) -> Iterator[pa.Table]:
     contract, refused = work.contract, Refused()
     rows = ignored = unkeyed = 0
-    with parquet_files(work.lake, work.path("keep", place, ".parquet")) as (kept,):
+    with table_files(work.lake, work.path("keep", place, ".parquet")) as (kept,):
         for first, table in file.chunks(_wanted(file, contract)):
             keys, bad = key_table(table, contract, what, first, refused)
             _refuse_too_many(what, refused)
@@ -141,7 +141,7 @@ def _refuse_too_many(what: BatchObject, refused: Refused) -> None:
         raise FileRejected(f"file.rows: {what.name}: more than {MOST_REFUSED:,} rows are bad; first {reason}: {detail}")
 
 
-def _keep(kept: ParquetFile, keys: pa.Table, contract: StreamContract, bad: Mask) -> int:
+def _keep(kept: TableFile, keys: pa.Table, contract: StreamContract, bad: Mask) -> int:
     """Keep the keys of refused rows of a snapshot, as they are not absent; returns how many rows have no key."""
     readable, unkeyed = split_keys(keys, contract, bad)
     if readable.num_rows:

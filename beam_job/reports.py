@@ -87,7 +87,7 @@ def collect(
     lake: Lake, contract: StreamContract, known: StreamContract, batch: Batch, reads: dict[int, dict[str, Any]]
 ) -> Staged:
     """What the steps left, out of their files and reports; `reads` is what was read of each object, by place."""
-    found = [info.name for info in lake.list(names.staging_prefix(batch.id)) if info.name.endswith(".parquet")]
+    found = [info.name for info in lake.list(names.staging_prefix(batch.id)) if not info.name.endswith(".json")]
     kind = {n: n.rsplit("/", 1)[1].split("-")[0] for n in found}
     shards = read_reports(lake, batch, "shard")
     blocked = find_blocked(batch, reads)

@@ -1,6 +1,7 @@
 """Second step: the newest body and the newest delete of each key of one shard."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -70,13 +71,14 @@ def _several(hashes: Words) -> Rows:
 def _last_of_each(keys: pa.Table) -> Rows:
     """Positions of the last row of each register; the keys come in the order of their hashes."""
     registers, words = _registers(keys), sort_words(keys.column("version").combine_chunks())
-    if len(registers) == 1 and words:
+    most = list(islice(words, 1))
+    if len(registers) == 1 and most:
         first = np.flatnonzero(np.append(True, ~_alike(registers)))
-        highest = np.maximum.reduceat(words[0], first)
-        last = np.flatnonzero(words[0] == np.repeat(highest, np.diff(first, append=len(words[0]))))
+        highest = np.maximum.reduceat(most[0], first)
+        last = np.flatnonzero(most[0] == np.repeat(highest, np.diff(first, append=keys.num_rows)))
         if len(last) == len(first):  # the first word that differs seldom leaves a tie
             return last
-    order = np.lexsort((*reversed(words), *reversed(registers)))
+    order = np.lexsort((*reversed([*most, *words]), *reversed(registers)))
     last_of_each: Rows = order[np.append(~_alike([column[order] for column in registers]), True)]
     return last_of_each
 
@@ -84,11 +86,18 @@ def _last_of_each(keys: pa.Table) -> Rows:
 def _registers(keys: pa.Table) -> list[Column]:
     """Columns that tell registers apart: hashes, kinds where they differ, and keys where two of them have one hash."""
     hashes, kinds = keys.column("hash").to_numpy(), keys.column("kind").to_numpy()
-    names = [name for name in keys.column_names if name.startswith("key_")]
-    coded = [pc.dictionary_encode(keys.column(name).combine_chunks()).indices.to_numpy() for name in names]
-    collide = (_alike([hashes]) & ~_alike(coded)).any()
+    parts = [keys.column(name).combine_chunks() for name in keys.column_names if name.startswith("key_")]
+    alike = _alike([hashes])
+    collide = any((alike & ~_same_as_next(part)).any() for part in parts)
+    coded = [pc.dictionary_encode(part).indices.to_numpy() for part in parts] if collide else []
     differ = kinds.min() != kinds.max()
-    return [hashes, *(coded if collide else []), *([kinds] if differ else [])]
+    return [hashes, *coded, *([kinds] if differ else [])]
+
+
+def _same_as_next(column: pa.Array) -> Mask:
+    """Which values equal the one after them; NaN does not equal NaN."""
+    same: Mask = pc.equal(column[:-1], column[1:]).to_numpy(zero_copy_only=False)
+    return same
 
 
 def _alike(columns: Sequence[Column]) -> Mask:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from contracts.stream import StreamContract
 from lake.store import Lake
 
 GROUP_ROWS = 1 << 16
+PARQUET_ROWS = 1 << 20  # at most in a row group
+ARROW_ROWS = 1 << 14  # in a batch, of which a reader holds some dozens
 Rows = npt.NDArray[np.int64]
 
 
@@ -40,6 +43,10 @@ class Work:
         """Number of the unit of the object at each place."""
         return np.repeat(np.arange(len(self.units), dtype=np.int32), [len(unit.objects) for unit in self.units])
 
+    def staging_path(self, kind: str, number: int) -> str:
+        """Name of a file of one unit's rows, which the warehouse loads."""
+        return self.path(kind, number, f".{self.batch.staging}")
+
     def path(self, kind: str, number: int, ending: str) -> str:
         """Name of a file that a step leaves for one unit or shard."""
         return f"{names.staging_prefix(self.batch.id)}{kind}-{number:05d}{ending}"
@@ -54,14 +61,14 @@ class Work:
         self.lake.write(self.path(kind, number, ".json"), json.dumps(body).encode(), "application/json")
 
 
-class ParquetFile:
-    """A Parquet object of the lake in the making: tables go to a local file, which is uploaded whole in the end."""
+class TableFile:
+    """A Parquet or Arrow object of the lake in the making: a local file, which is uploaded whole in the end."""
 
     def __init__(self, lake: Lake, name: str) -> None:
         self._lake, self._name = lake, name
         self._written = ExitStack()
         self._path = ""
-        self._writer: pq.ParquetWriter | None = None
+        self._writer: pq.ParquetWriter | pa.ipc.RecordBatchFileWriter | None = None
         self._waiting: list[pa.Table] = []
         self._rows = 0
 
@@ -73,20 +80,15 @@ class ParquetFile:
             self._write()
 
     def _write(self) -> None:
-        """Without dictionaries, but for what is one already, a file is smaller and twice as quick to write."""
         if not self._waiting:
             return
-        table = pa.concat_tables(self._waiting).unify_dictionaries()
+        table = pa.concat_tables(self._waiting)
         self._waiting, self._rows = [], 0
         if self._writer is None:
             folder = self._written.enter_context(tempfile.TemporaryDirectory(prefix="millrace-"))
-            self._path = f"{folder}/rows.parquet"
-            coded = [f.name for f in table.schema if pa.types.is_dictionary(f.type)]
-            writer = pq.ParquetWriter(
-                self._path, table.schema, compression="snappy", use_dictionary=coded or False, write_statistics=False
-            )
-            self._writer = self._written.enter_context(writer)
-        self._writer.write_table(table)
+            self._path = f"{folder}/{PurePosixPath(self._name).name}"
+            self._writer = self._written.enter_context(_open_writer(self._path, table.schema))
+        self._writer.write_table(table, ARROW_ROWS if self._path.endswith(".arrow") else PARQUET_ROWS)
 
     def finish(self) -> None:
         """Write the object, if there are rows."""
@@ -100,11 +102,19 @@ class ParquetFile:
         self._written.close()
 
 
+def _open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter | pa.ipc.RecordBatchFileWriter:
+    """Parquet without dictionaries, but for what is one already: smaller, and twice as quick to write."""
+    if path.endswith(".arrow"):
+        return pa.ipc.new_file(path, schema)
+    coded = [f.name for f in schema if pa.types.is_dictionary(f.type)]
+    return pq.ParquetWriter(path, schema, compression="snappy", use_dictionary=coded or False, write_statistics=False)
+
+
 @contextmanager
-def parquet_files(lake: Lake, *paths: str) -> Iterator[list[ParquetFile]]:
-    """Objects in the making; none is written when the block fails."""
+def table_files(lake: Lake, *paths: str) -> Iterator[list[TableFile]]:
+    """Objects in the making, Parquet or Arrow by their names' endings; none is written when the block fails."""
     with ExitStack() as open_files:
-        files = [open_files.enter_context(closing(ParquetFile(lake, path))) for path in paths]
+        files = [open_files.enter_context(closing(TableFile(lake, path))) for path in paths]
         yield files
         for file in files:
             file.finish()

@@ -1,4 +1,4 @@
-"""Third step: the winners' rows, read again from their files, as staging Parquet; bodies and deletes apart."""
+"""Third step: the winners' rows, read again from their files, as staging files; bodies and deletes apart."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from beam_job.rows import (
 )
 from beam_job.units import Unit
 from beam_job.versions import encode_versions
-from beam_job.work import ParquetFile, Rows, Work, parquet_files
+from beam_job.work import Rows, TableFile, Work, table_files
 from contracts.batch import BatchObject
 from contracts.errors import FileRejected
 from contracts.stream import StreamContract
@@ -30,16 +30,16 @@ def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
     """Write a unit's winners; reports an object that it can't read, and writes nothing then."""
     winners = pa.concat_tables(parts)
     places, rows, kinds = (winners.column(name).to_numpy() for name in ("place", "row", "kind"))
-    paths = [work.path(kind, unit.number, ".parquet") for kind in ("upserts", "deletes")]
+    paths = [work.staging_path(kind, unit.number) for kind in ("upserts", "deletes")]
     name = ""
     try:
-        with parquet_files(work.lake, *paths) as files:
+        with table_files(work.lake, *paths) as files:
             for place, what in unit.places():
                 name = what.name
                 mine = places == place
                 if mine.any():
                     chosen = [np.sort(rows[mine & (kinds == kind)]) for kind in (UPSERT, DELETE)]
-                    _write_object(work, what, chosen, files)
+                    _write_object(work, unit, place, chosen, files)
     except (FileRejected, pa.ArrowException) as error:
         why = str(error) if isinstance(error, FileRejected) else f"file.unreadable: {name}: {error}"
         work.report("broken", unit.number, {"broken": {place: why}})
@@ -48,7 +48,8 @@ def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
     work.report("staged", unit.number, dict(counts))
 
 
-def _write_object(work: Work, what: BatchObject, chosen: list[Rows], files: list[ParquetFile]) -> None:
+def _write_object(work: Work, unit: Unit, place: int, chosen: list[Rows], files: list[TableFile]) -> None:
+    what = unit.objects[place - unit.first]
     wanted = list(dict.fromkeys([*column_types(work.contract), *TOLD]))
     for first, table in DataFile(work.lake, what).chunks(wanted):
         for rows, file, staged in zip(chosen, files, (stage_upserts, stage_deletes), strict=True):
@@ -58,7 +59,14 @@ def _write_object(work: Work, what: BatchObject, chosen: list[Rows], files: list
                 mask: Mask = np.zeros(table.num_rows, np.bool_)
                 mask[positions - first] = True
                 part = table if high - low == table.num_rows else table.filter(pa.array(mask))
-                file.add(staged(part, work.contract, what, positions))
+                made = staged(part, work.contract, what, positions)
+                file.add(made.append_column("_object", _name_of(unit, place, made.num_rows)))
+
+
+def _name_of(unit: Unit, place: int, count: int) -> pa.Array:
+    """The object's name, `count` times, by a dictionary of all of the unit's: a file of Arrow has one for a column."""
+    position = np.full(count, place - unit.first, np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(position), pa.array([what.name for what in unit.objects]))
 
 
 def stage_upserts(table: pa.Table, contract: StreamContract, what: BatchObject, rows: Rows) -> pa.Table:
@@ -101,7 +109,6 @@ def _instants(texts: pa.Array) -> pa.Array:
 def _provenance(table: pa.Table, what: BatchObject, rows: Rows) -> dict[str, pa.Array]:
     count = table.num_rows
     return {
-        "_object": pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([what.name])),
         "_row": pa.array(rows),
         "_extracted_at": extracted_at(table),
         "_epoch": pa.array(np.full(count, what.epoch, np.int64)),

@@ -7,6 +7,8 @@ from contracts.errors import BalanceError
 from contracts.landing import Count
 from contracts.stream import Column, Frozen, Name
 
+StagingFormat = Literal["parquet", "arrow"]
+
 
 class BatchObject(Frozen):
     """One object of a batch, with all that its rows' order depends on."""
@@ -34,9 +36,9 @@ def floor(epoch: int, generation_id: int) -> str:
 class Batch(Frozen):
     """The work of one merge, fixed before it starts, so that a retry is the same batch.
 
-    `learned` are columns that the table has beyond the contract, from files before. `snapshots` are the floors of the
-    generations that are complete in it (overwrite streams), `newest_snapshot` that of the newest complete one that is
-    known, in it or not.
+    `staging` is the format of files that its warehouse loads best. `learned` are columns that the table has beyond the
+    contract, from files before. `snapshots` are the floors of the generations that are complete in it (overwrite
+    streams), `newest_snapshot` that of the newest complete one that is known, in it or not.
     """
 
     v: Literal[1] = 1
@@ -44,6 +46,7 @@ class Batch(Frozen):
     source: Name
     stream: Name
     engine: Literal["plain", "in-process", "dataflow"]
+    staging: StagingFormat = "parquet"
     manifests: tuple[str, ...]
     objects: tuple[BatchObject, ...]
     head_epoch: Count
@@ -98,9 +101,9 @@ class Drift(Frozen):
 class Staged(Frozen):
     """What the Beam job made of a batch: files to load, and the rows that don't get there.
 
-    `upserts` and `deletes` are Parquet files under `_staging/<batch>/`, one winner per key and register each; `kept`
-    has keys of refused rows. Rows below `floor` are of generations that a snapshot replaces; `blocked` says why one
-    can't. `columns` are those that files added or widened.
+    `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/`, one winner per key and register
+    each; `kept` are Parquet, with keys of refused rows. Rows below `floor` are of generations that a snapshot replaces;
+    `blocked` says why one can't. `columns` are those that files added or widened.
     """
 
     batch_id: str

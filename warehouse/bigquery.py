@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.batch import Balance, Batch, RefusedObject, Staged, StagingFormat
 from contracts.erasure import Erasure
 from contracts.ledger import Head, LedgerEntry, MergedSync
 from contracts.quality import QualityFact, QualityRun
@@ -28,6 +28,8 @@ from warehouse.bigquery_sql import Place
 
 class BigQueryWarehouse:
     """Datasets `raw_<source>`, `staging`, `ops` and the marts' at `bigquery://<project>/<location>[/<prefix>]`."""
+
+    staging: StagingFormat = "parquet"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from contracts import names
-from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.batch import Balance, Batch, RefusedObject, Staged, StagingFormat
 from contracts.erasure import Erasure
 from contracts.errors import SettingsError, WarehouseBusy
 from contracts.ledger import Head, LedgerEntry, MergedSync
@@ -29,6 +29,7 @@ from warehouse import duckdb_redrive as redrives
 from warehouse import duckdb_schema as schema
 from warehouse import duckdb_sql as sql
 from warehouse.duckdb_marts import Marts
+from warehouse.duckdb_staging import download
 from warehouse.lock import POLL_S, held
 
 SCHEME = "duckdb:///"
@@ -50,6 +51,8 @@ def file_of(url: str) -> Path:
 
 class DuckDBWarehouse:
     """Merged tables and ledger in one file; the published marts in another."""
+
+    staging: StagingFormat = "arrow"
 
     def __init__(
         self,
@@ -160,8 +163,7 @@ class DuckDBWarehouse:
         """
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
             try:
-                kinds = (staged.upserts, staged.deletes, staged.kept)
-                files = [transaction.download(lake, kind, Path(folder)) for kind in kinds]
+                files = {kind: download(lake, getattr(staged, kind), Path(folder)) for kind in transaction.KINDS}
             except ObjectMissing:
                 if done := self.balance(batch.id):
                     return done  # and closed, so that nothing of it is staged any more

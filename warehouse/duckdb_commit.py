@@ -1,22 +1,22 @@
 """One transaction of the DuckDB warehouse: head, merge, balance, ledger and quarantine; and what reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import duckdb
 
 from contracts.batch import Balance, Batch, Staged
 from contracts.ledger import Head, LedgerEntry
 from contracts.stream import StreamContract
-from lake.store import Lake
 from warehouse import duckdb_layout as layout
 from warehouse import duckdb_merge_sql as merging
 from warehouse import duckdb_sql as sql
 from warehouse import heads
 from warehouse.columns import prunes
+from warehouse.duckdb_staging import relation
 
 BALANCE = tuple(Balance.model_fields)
+KINDS = ("upserts", "deletes", "kept")
 
 
 def commit(
@@ -24,15 +24,14 @@ def commit(
     contract: StreamContract,
     batch: Batch,
     staged: Staged,
-    files: Sequence[list[str]],
+    files: Mapping[str, Sequence[str]],
     run_id: str,
     at: datetime,
 ) -> Balance:
     """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError.
 
-    `files`: the staged ones on this machine: bodies, deletes, and keys of refused rows.
+    `files`: the staged ones on this machine, by kind.
     """
-    upserts, deletes, kept = files
     db.execute("BEGIN")
     try:
         if done := balance(db, batch.id):
@@ -40,7 +39,8 @@ def commit(
             return done
         floor = _advance_head(db, contract, batch, staged)
         _refuse_merged(db, contract, batch)
-        db.execute(merging.stage(contract, upserts, deletes, floor) + merging.keep(contract, kept))
+        bodies, gone, refused = (relation(db, f"{kind}_files", files[kind]) for kind in KINDS)
+        db.execute(merging.stage(contract, bodies, gone, floor) + merging.keep(contract, refused))
         layout.suit(db, contract)
         made = _merge(db, contract, batch, staged, floor, at)
         append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
@@ -230,12 +230,3 @@ def number(db: duckdb.DuckDBPyConnection, query: str) -> int:
     """The one number that a query gives."""
     row = db.execute(query).fetchone()
     return int(row[0]) if row else 0
-
-
-def download(lake: Lake, files: Sequence[str], folder: Path) -> list[str]:
-    """Staging files as local ones."""
-    paths = []
-    for name in files:
-        paths.append(str(folder / name.rsplit("/", 1)[1]))
-        lake.download(name, paths[-1])
-    return paths

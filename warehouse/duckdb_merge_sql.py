@@ -18,8 +18,11 @@ def keys_equal(contract: StreamContract, left: str, right: str) -> str:
     return " AND ".join(f"{left}.{quote(n)} = {right}.{quote(n)}" for n in contract.key)
 
 
-def stage(contract: StreamContract, upserts: Sequence[str], deletes: Sequence[str], floor: str) -> str:
-    """Views of the staging files: `staged` bodies, of which `up` are of no generation that was replaced, and `del`."""
+def stage(contract: StreamContract, upserts: str, deletes: str, floor: str) -> str:
+    """Views of what is staged: `staged` bodies, of which `up` are of no generation that was replaced, and `del`.
+
+    `upserts` and `deletes` are what to select from, empty where there are none.
+    """
     keys = {n: column_type(contract.columns[n].type) for n in contract.key}
     up = keys | bodies(contract) | {"_version": "BLOB"} | BODY
     gone = keys | {"_delete_version": "BLOB", "_deleted_at": "TIMESTAMPTZ"} | BODY
@@ -30,16 +33,15 @@ def stage(contract: StreamContract, upserts: Sequence[str], deletes: Sequence[st
     )
 
 
-def _view(name: str, columns: dict[str, str], files: Sequence[str]) -> str:
-    return f"CREATE OR REPLACE TEMP VIEW {name} AS {_rows(columns, files)};\n"
+def _view(name: str, columns: dict[str, str], relation: str) -> str:
+    return f"CREATE OR REPLACE TEMP VIEW {name} AS {_rows(columns, relation)};\n"
 
 
-def _rows(columns: dict[str, str], files: Sequence[str]) -> str:
-    if not files:
+def _rows(columns: dict[str, str], relation: str) -> str:
+    if not relation:
         return "SELECT " + ", ".join(f"CAST(NULL AS {t}) AS {quote(n)}" for n, t in columns.items()) + " WHERE false"
     shown = ", ".join(f"CAST({quote(n)} AS {t}) AS {quote(n)}" for n, t in columns.items())
-    listed = ", ".join(text(file) for file in files)
-    return f"SELECT {shown} FROM read_parquet([{listed}], union_by_name = true)"
+    return f"SELECT {shown} FROM {relation}"
 
 
 def not_replaced(floor: str) -> str:
@@ -47,12 +49,12 @@ def not_replaced(floor: str) -> str:
     return f"_version >= from_hex({text(floor)})" if floor else "true"
 
 
-def keep(contract: StreamContract, files: Sequence[str]) -> str:
+def keep(contract: StreamContract, relation: str) -> str:
     """Temporary table `kept` of keys that the snapshot has in refused rows."""
     if not contract.key:
         return ""
     columns = {n: column_type(contract.columns[n].type) for n in contract.key}
-    return f"CREATE OR REPLACE TEMP TABLE kept AS {_rows(columns, files)};\n"
+    return f"CREATE OR REPLACE TEMP TABLE kept AS {_rows(columns, relation)};\n"
 
 
 def bury_absent(contract: StreamContract, batch_id: str, floor: str) -> str:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
-from contracts.batch import Balance, Batch, RefusedObject, Staged
+from contracts.batch import Balance, Batch, RefusedObject, Staged, StagingFormat
 from contracts.erasure import Erasure
 from contracts.errors import SettingsError
 from contracts.ledger import Head, LedgerEntry, MergedSync
@@ -19,6 +19,7 @@ class Warehouse(Protocol):
 
     url: str
     marts_url: str
+    staging: StagingFormat
 
     def session(self, purpose: str, contract: StreamContract | None = None) -> AbstractContextManager[None]:
         """Make a block's reads cheaper where opening a connection costs; nothing may be written in it.

@@ -140,7 +140,7 @@ CASES = [
          given=STREAM),
     Case("merge/merge", "stage_batch", lambda b: b.storage.refusing("POST .*_staging"), "refused by the test",
          given=STREAM),
-    Case("merge/merge", "commit_batch", lambda b: b.storage.refusing(r"GET .*_staging.*\.parquet"),
+    Case("merge/merge", "commit_batch", lambda b: b.storage.refusing(r"GET .*_staging.*\.arrow"),
          "refused by the test", ("stage_batch",), STREAM),
     Case("merge/merge", "announce_merge", lambda b: b.topic_deleted(names.WAREHOUSE_MERGED), "has no topic",
          ("stage_batch", "commit_batch"), STREAM),

@@ -63,7 +63,7 @@ FALSE: dict[str, Callable[[], Any]] = {
 
 def write_twice(work: Any, unit: Unit, parts: Any) -> None:
     write_winners(work, unit, parts)
-    path = work.path("upserts", unit.number, ".parquet")
+    path = work.staging_path("upserts", unit.number)
     work.lake.write(path.replace("upserts-", "upserts-9"), work.lake.read(path))
 
 

@@ -318,6 +318,19 @@ def test_a_process_killed_while_it_commits_leaves_a_whole_warehouse(merging: Mer
     assert merging.live() == {1: "v11"}
 
 
+def test_staging_files_are_arrow_and_those_that_an_older_release_left_are_parquet(merging: Merging) -> None:
+    merging.land(rows=[upsert(1, 10), delete(2, 11), upsert(3, 12)])
+    batch = opened(merging)
+    assert batch.staging == "arrow"
+    staged = stage_batch(merging.lake, merging.contract, batch)
+    assert {name.rsplit(".")[-1] for name in (*staged.upserts, *staged.deletes)} == {"arrow"}
+    older = Batch.model_validate(batch.model_dump(exclude={"staging"}))
+    staged = stage_batch(merging.lake, merging.contract, older)
+    assert {name.rsplit(".")[-1] for name in (*staged.upserts, *staged.deletes)} == {"parquet"}
+    assert committed(merging, older).merged == 3
+    assert merging.live() == {1: "v10", 3: "v12"}
+
+
 def test_closing_a_batch_leaves_nothing_behind(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10)])
     batch = opened(merging)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_job.units import UNIT_BYTES, UNIT_FILES, units
-from beam_job.work import GROUP_ROWS, Work, parquet_files
+from beam_job.work import ARROW_ROWS, GROUP_ROWS, Work, table_files
 from contracts.batch import Batch, BatchObject
 from tests.integration.in_process import MemoryLake
 from tests.integration.merging import contract
@@ -47,19 +48,22 @@ def test_the_unit_of_each_place_is_known() -> None:
 
 def test_rows_of_many_small_tables_share_a_row_group() -> None:
     lake = MemoryLake()
-    objects = [
-        pa.DictionaryArray.from_arrays(pa.array([0] * 10, pa.int32()), pa.array([f"raw/{i}"])) for i in range(300)
-    ]
-    with parquet_files(lake, "staged") as (file,):
-        for i, name in enumerate(objects):
-            file.add(pa.table({"row": pa.array(range(10 * i, 10 * i + 10)), "_object": name}))
-        file.add(
-            pa.table(
-                {"row": pa.array(range(GROUP_ROWS)), "_object": pa.array(["big"] * GROUP_ROWS).dictionary_encode()}
-            )
-        )
-    written = pq.ParquetFile(lake.open("staged"))
+    with table_files(lake, "staged.parquet") as (file,):
+        for i in range(300):
+            file.add(pa.table({"row": range(10 * i, 10 * i + 10)}))
+        file.add(pa.table({"row": range(3000, 3000 + GROUP_ROWS)}))
+    written = pq.ParquetFile(lake.open("staged.parquet"))
     assert written.metadata.num_row_groups == 1
-    assert (
-        written.read().column("_object").to_pylist() == [f"raw/{i // 10}" for i in range(3000)] + ["big"] * GROUP_ROWS
-    )
+    assert written.read().column("row").to_pylist() == list(range(3000 + GROUP_ROWS))
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow"])
+def test_a_file_is_of_the_format_that_its_name_ends_in(ending: str) -> None:
+    lake, rows = MemoryLake(), pa.table({"row": range(ARROW_ROWS + 5)})
+    with table_files(lake, f"staged.{ending}", f"empty.{ending}") as (file, _):
+        file.add(rows)
+    assert [info.name for info in lake.list("")] == [f"staged.{ending}"]
+    read = pq.read_table if ending == "parquet" else lambda source: pa.ipc.open_file(source).read_all()
+    found = read(pa.BufferReader(lake.read(f"staged.{ending}")))
+    assert found == rows
+    assert max(len(chunk) for chunk in found.column("row").chunks) <= (ARROW_ROWS if ending == "arrow" else len(rows))
