@@ -20,8 +20,6 @@ from contracts.stream import StreamContract
 from lake.store import Lake
 
 GROUP_ROWS = 1 << 16
-PARQUET_ROWS = 1 << 20  # at most in a row group
-ARROW_ROWS = 1 << 14  # in a batch, of which a reader holds some dozens
 Rows = npt.NDArray[np.int64]
 
 
@@ -82,13 +80,13 @@ class TableFile:
     def _write(self) -> None:
         if not self._waiting:
             return
-        table = pa.concat_tables(self._waiting)
+        table = pa.concat_tables(self._waiting).combine_chunks()
         self._waiting, self._rows = [], 0
         if self._writer is None:
             folder = self._written.enter_context(tempfile.TemporaryDirectory(prefix="millrace-"))
             self._path = f"{folder}/{PurePosixPath(self._name).name}"
             self._writer = self._written.enter_context(_open_writer(self._path, table.schema))
-        self._writer.write_table(table, ARROW_ROWS if self._path.endswith(".arrow") else PARQUET_ROWS)
+        self._writer.write_table(table)
 
     def finish(self) -> None:
         """Write the object, if there are rows."""

@@ -1,9 +1,10 @@
-"""Staging files as DuckDB reads them: Arrow a batch of rows at a time, which it need not decode, or Parquet."""
+"""Staging files as DuckDB reads them: Arrow, of which only what is wanted is read and nothing decoded, or Parquet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from lake.store import Lake
 from warehouse import duckdb_sql as sql
@@ -29,8 +30,32 @@ def relation(db: duckdb.DuckDBPyConnection, name: str, files: Sequence[str]) -> 
     if not files:
         return ""
     if files[0].endswith(".arrow"):
-        import pyarrow.dataset  # takes a while, and only a commit needs it
-
-        db.register(name, pyarrow.dataset.dataset(list(files), format="arrow"))
+        db.register(name, ArrowFiles(files))
         return sql.quote(name)
     return f"read_parquet([{', '.join(sql.text(file) for file in files)}], union_by_name = true)"
+
+
+class ArrowFiles:
+    """Rows of Arrow files of one schema, for as many scans as are wanted (Arrow's PyCapsule interface).
+
+    A file is mapped into memory while its rows are read, and no longer: the most that is held is a file or two.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._files = files
+
+    def __arrow_c_schema__(self) -> object:
+        return self._schema().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        reader = pa.RecordBatchReader.from_batches(self._schema(), self._batches())
+        return reader.__arrow_c_stream__(requested_schema)
+
+    def _schema(self) -> pa.Schema:
+        with pa.memory_map(self._files[0]) as mapped:
+            return pa.ipc.open_file(mapped).schema
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for file in self._files:
+            reader = pa.ipc.open_file(pa.memory_map(file))
+            yield from map(reader.get_batch, range(reader.num_record_batches))
