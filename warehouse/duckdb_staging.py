@@ -38,7 +38,7 @@ def relation(db: duckdb.DuckDBPyConnection, name: str, files: Sequence[str]) -> 
 class ArrowFiles:
     """Rows of Arrow files of one schema, for as many scans as are wanted (Arrow's PyCapsule interface).
 
-    A file is mapped into memory while its rows are read, and no longer: the most that is held is a file or two.
+    A batch of rows is mapped into memory while it is read, and no longer, so that a large file takes no more of it.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -52,10 +52,13 @@ class ArrowFiles:
         return reader.__arrow_c_stream__(requested_schema)
 
     def _schema(self) -> pa.Schema:
-        with pa.memory_map(self._files[0]) as mapped:
-            return pa.ipc.open_file(mapped).schema
+        return _open(self._files[0]).schema
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         for file in self._files:
-            reader = pa.ipc.open_file(pa.memory_map(file))
-            yield from map(reader.get_batch, range(reader.num_record_batches))
+            for number in range(_open(file).num_record_batches):
+                yield _open(file).get_batch(number)  # of a mapping of its own, which ends with it
+
+
+def _open(file: str) -> pa.ipc.RecordBatchFileReader:
+    return pa.ipc.open_file(pa.memory_map(file))

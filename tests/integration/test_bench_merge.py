@@ -50,6 +50,7 @@ def test_peers_end_in_the_same_table_and_each_merge_is_measured(cache: Path) -> 
     assert not (cache / "run").exists()
 
 
+@pytest.mark.long
 def test_peers_agree_on_avro_and_on_a_key_of_two_columns(cache: Path) -> None:
     batch = Batch(3000, 2000, 2, "avro", "recent", late=0.1)
     assert run_scenario(cache, Scenario("tiny-avro", batch, TINY.peers, BY_DAY), PEERS, repeat=1)
