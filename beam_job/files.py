@@ -53,6 +53,7 @@ class DataFile:
         with _rejecting(self.name):
             first = 0
             for table in self._avro_tables(wanted) if self._avro else self._parquet_tables(wanted):
+                _check(table)
                 yield first, table
                 first += table.num_rows
 
@@ -83,6 +84,15 @@ def _rejecting(name: str) -> Iterator[None]:
         raise FileRejected(f"file.unreadable: {name}: {error}") from error
     except pl.exceptions.PanicException as error:  # how polars refuses some broken Avro
         raise FileRejected(f"file.unreadable: {name}: {error}") from None
+
+
+def _check(table: pa.Table) -> None:
+    """Refuse what readers of Parquet do not look at, above all text that is not UTF-8: it would break a commit."""
+    for name in table.column_names:
+        try:
+            table.column(name).validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise pa.ArrowInvalid(f"column {name}: {error}") from error
 
 
 def _read_avro(part: bytes, columns: list[str] | None = None, rows: int | None = None) -> pa.Table:

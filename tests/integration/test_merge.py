@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -219,6 +220,26 @@ def test_a_file_with_a_broken_page_takes_no_part_in_choosing_winners(merging: Me
     merging.land(old, new)
     assert merging.merge() == [Balance(rows_in=2, merged=1, superseded=0, stale=0, quarantined=1)]
     assert merging.live() == {1: "v10"}
+
+
+@pytest.mark.parametrize("column", ["name", "id"])
+@pytest.mark.parametrize("ending", ["parquet", "avro"])
+def test_a_file_with_text_that_is_not_utf8_is_quarantined(lake: Lake, tmp_path: Path, column: str, ending: str) -> None:
+    columns = {n: {"type": "string", "nullable": n != "id"} for n in ("id", "name")}
+    merging = Merging(lake, tmp_path, contract(columns=columns))
+    schema = PARQUET.set(PARQUET.get_field_index("id"), pa.field("id", pa.string()))
+    write = partial(parquet, compression="none") if ending == "parquet" else partial(avro, codec="null")
+    rows = [{"id": f"{n}", "name": "fine", "_ab_cdc_lsn": n} for n in range(3)]
+    good = merging.put(write(rows, schema=schema), ending, part=0)
+    spoiled = write([*rows, {"id": "9", "name": "fine", "_ab_cdc_lsn": 9} | {column: "broken"}], schema=schema)
+    bad = merging.put(spoiled.replace(b"broken", b"br\xff\xfeen"), ending, part=1)
+    merging.land(good, bad)
+    assert merging.merge() == [Balance(rows_in=7, merged=3, superseded=0, stale=0, quarantined=4)]
+    ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
+    assert reason == "file.unreadable"
+    assert bad.name in detail
+    assert "utf" in detail.lower()
+    assert len(merging.live()) == 3
 
 
 def test_a_file_whose_types_contradict_the_contract_is_quarantined_by_name(merging: Merging) -> None:
