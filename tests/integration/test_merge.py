@@ -5,23 +5,20 @@ import signal
 import subprocess
 import sys
 import threading
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from beam_job.batches import Limits, close_batch, open_batch, pending
 from beam_job.commit import commit_batch
 from beam_job.stage import stage_batch
 from contracts import names
-from contracts.batch import Balance, Batch
+from contracts.batch import Balance, Batch, Staged
 from contracts.errors import HeadMoved
 from lake.store import Lake, ObjectMissing
-from tests.integration.merging import NOON, PARQUET, Merging, avro, contract, delete, parquet, upsert
+from tests.integration.merging import NOON, Merging, avro, contract, delete, parquet, upsert
 from tests.servers import ROOT, wait_until
 from warehouse import duckdb_merge_sql as merging_sql
 from warehouse.duckdb import file_of
@@ -40,8 +37,8 @@ def opened(merging: Merging) -> Batch:
     return batch
 
 
-def committed(merging: Merging, batch: Batch) -> Balance:
-    staged = stage_batch(merging.lake, merging.contract, batch)
+def committed(merging: Merging, batch: Batch, staged: Staged | None = None) -> Balance:
+    staged = staged or stage_batch(merging.lake, merging.contract, batch)
     return commit_batch(
         merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON
     )  # fmt: skip
@@ -142,19 +139,15 @@ def test_a_batch_that_was_closed_meanwhile_gives_its_balance_to_who_commits_it_l
     merging.land(rows=[upsert(1, 1)])
     batch = opened(merging)
     staged = stage_batch(merging.lake, merging.contract, batch)
-
-    def commit() -> Balance:
-        return commit_batch(merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
-
-    for staging_file in staged.upserts:
-        kept = merging.lake.read(staging_file)
-        merging.lake.delete(staging_file)
-        with pytest.raises(ObjectMissing, match=staging_file):
-            commit()
-        merging.lake.write(staging_file, kept)
-    first = commit()
+    (staging_file,) = staged.upserts
+    kept = merging.lake.read(staging_file)
+    merging.lake.delete(staging_file)
+    with pytest.raises(ObjectMissing, match=staging_file):
+        committed(merging, batch, staged)
+    merging.lake.write(staging_file, kept)
+    first = committed(merging, batch, staged)
     close_batch(merging.lake, batch)
-    assert commit() == first
+    assert committed(merging, batch, staged) == first
 
 
 @pytest.mark.parametrize("key", [["id"], "position"])
@@ -194,75 +187,6 @@ def test_a_batch_that_lost_to_another_is_given_up_and_its_rows_are_merged(mergin
     merging.lake.create(names.open_batch_path("shop", "orders"), stale.model_dump_json().encode())
     assert merging.merge() == []
     assert merging.lake.stat(names.open_batch_path("shop", "orders")) is None
-
-
-def test_files_that_can_not_be_read_are_quarantined_and_the_rest_goes_on(merging: Merging) -> None:
-    good, whole = merging.put(parquet([upsert(1, 10)]), part=0), parquet([upsert(2, 10)] * 500)
-    garbage = merging.put(b"no parquet at all", part=1)
-    truncated = merging.put(whole[: len(whole) // 2], part=2)
-    merging.land(good, garbage, truncated)
-    assert merging.merge() == [Balance(rows_in=3, merged=1, superseded=0, stale=0, quarantined=2)]
-    assert merging.live() == {1: "v10"}
-    reasons = merging.query('SELECT reason, object, "row" FROM ops.quarantine ORDER BY object')
-    assert reasons == [("file.unreadable", garbage.name, None), ("file.unreadable", truncated.name, None)]
-    assert merging.merge() == []
-
-
-def test_a_file_with_a_broken_page_takes_no_part_in_choosing_winners(merging: Merging) -> None:
-    old = merging.put(parquet([upsert(1, 10)]), part=0)
-    data = bytearray(parquet([upsert(1, 20, name="broken")], compression="none"))
-    at = data.index(b"broken")
-    page = pq.ParquetFile(pa.BufferReader(bytes(data))).metadata.row_group(0).column(4)
-    start = page.dictionary_page_offset or page.data_page_offset
-    data[start : start + 12] = b"\xff" * 12  # the page header of `name`; keys stay readable
-    assert at > start
-    new = merging.put(bytes(data), part=1)
-    merging.land(old, new)
-    assert merging.merge() == [Balance(rows_in=2, merged=1, superseded=0, stale=0, quarantined=1)]
-    assert merging.live() == {1: "v10"}
-
-
-@pytest.mark.parametrize("column", ["name", "id"])
-@pytest.mark.parametrize("ending", ["parquet", "avro"])
-def test_a_file_with_text_that_is_not_utf8_is_quarantined(lake: Lake, tmp_path: Path, column: str, ending: str) -> None:
-    columns = {n: {"type": "string", "nullable": n != "id"} for n in ("id", "name")}
-    merging = Merging(lake, tmp_path, contract(columns=columns))
-    schema = PARQUET.set(PARQUET.get_field_index("id"), pa.field("id", pa.string()))
-    write = partial(parquet, compression="none") if ending == "parquet" else partial(avro, codec="null")
-    rows = [{"id": f"{n}", "name": "fine", "_ab_cdc_lsn": n} for n in range(3)]
-    good = merging.put(write(rows, schema=schema), ending, part=0)
-    spoiled = write([*rows, {"id": "9", "name": "fine", "_ab_cdc_lsn": 9} | {column: "broken"}], schema=schema)
-    bad = merging.put(spoiled.replace(b"broken", b"br\xff\xfeen"), ending, part=1)
-    merging.land(good, bad)
-    assert merging.merge() == [Balance(rows_in=7, merged=3, superseded=0, stale=0, quarantined=4)]
-    ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
-    assert reason == "file.unreadable"
-    assert bad.name in detail
-    assert "utf" in detail.lower()
-    assert len(merging.live()) == 3
-
-
-def test_a_file_whose_types_contradict_the_contract_is_quarantined_by_name(merging: Merging) -> None:
-    schema = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.string()))
-    wrong = merging.put(parquet([{"id": 2, "amount": "many", "_ab_cdc_lsn": 1}] * 3, schema), part=1)
-    merging.land(merging.put(parquet([upsert(1, 10)])), wrong)
-    assert merging.merge() == [Balance(rows_in=4, merged=1, superseded=0, stale=0, quarantined=3)]
-    ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
-    assert reason == "file.type"
-    assert "amount is string, the contract says int64" in detail
-
-
-def test_rows_without_a_key_or_with_a_value_that_does_not_fit_are_kept_in_quarantine(merging: Merging) -> None:
-    schema = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
-    rows = [upsert(1, 10), upsert(None, 11), upsert(1, 12) | {"amount": 0.5}, upsert(2, 13) | {"amount": 3.0}]
-    merging.land(merging.put(parquet(rows, schema)))
-    assert merging.merge() == [Balance(rows_in=4, merged=2, superseded=0, stale=0, quarantined=2)]
-    assert merging.live() == {1: "v10", 2: "v13"}, "a quarantined row must not win over a good one"
-    assert merging.query('SELECT reason, "row" FROM ops.quarantine ORDER BY 2') == [("key.null", 1), ("row.type", 2)]
-    (kept,) = [o.name for o in merging.lake.list("_quarantine/shop/orders/")]
-    table = pq.read_table(pa.BufferReader(merging.lake.read(kept)))
-    assert table.column("_quarantine_reason").to_pylist() == ["key.null", "row.type"]
-    assert table.column("amount").to_pylist() == [None, 0.5]
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
