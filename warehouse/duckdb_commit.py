@@ -65,7 +65,7 @@ def _merge(
     stale += number(db, merging.count_stale(contract, again))
     if contract.key:
         joined = number(db, merging.count_joined()) > 0
-        db.execute(merging.merge_bodies(contract, batch.id, joined))
+        db.execute(merging.merge_bodies(contract, batch.id, where, joined))
     else:
         db.execute(merging.append(contract, batch.id, again))
     if staged.deletes:

@@ -3,6 +3,8 @@
 Bodies come first, then deletes. Rows of the table are looked up by key alone, and read again only where both registers
 of a key must be kept. Of all columns versions are the dearest to read: a batch that is newer than the whole table does
 not. A body that is newer is deleted and inserted whole, which DuckDB does faster than `MERGE INTO`.
+
+A row is addressed by its key, never by DuckDB's `rowid`: a column of that name hides it.
 """
 
 from collections.abc import Sequence
@@ -107,7 +109,7 @@ def match_bodies(contract: StreamContract, where: str, rising: bool) -> str:
     """
     keys = ", ".join(f"u.{quote(n)}" for n in contract.key)
     return f"""CREATE OR REPLACE TEMP TABLE hit AS
-SELECT t.rowid AS _at, {keys}, {is_newer(rising)} AS _newer, t._delete_version, t._deleted_at,
+SELECT {keys}, {is_newer(rising)} AS _newer, t._delete_version, t._deleted_at,
   t._delete_batch_id
 FROM up u JOIN {table(contract)} t ON {keys_equal(contract, "u", "t")} WHERE {where};
 """
@@ -145,7 +147,7 @@ def count_joined() -> str:
     return "SELECT count(*) FROM hit WHERE NOT _newer OR _delete_version IS NOT NULL"
 
 
-def merge_bodies(contract: StreamContract, batch_id: str, joined: bool) -> str:
+def merge_bodies(contract: StreamContract, batch_id: str, where: str, joined: bool) -> str:
     """Newer bodies in place of older ones; `joined`: each bears the delete that its key had, and none that is late."""
     columns, came = [*contract.key, *bodies(contract), "_version", *BODY], "up u"
     carried = ["_delete_version", "_deleted_at", "_delete_batch_id"] if joined else []
@@ -153,7 +155,8 @@ def merge_bodies(contract: StreamContract, batch_id: str, joined: bool) -> str:
         came = f"up u LEFT JOIN hit h ON {keys_equal(contract, 'u', 'h')} WHERE coalesce(h._newer, true)"
     listed = ", ".join(quote(n) for n in [*columns, *carried])
     shown = ", ".join([*(f"u.{quote(n)}" for n in columns), *(f"h.{quote(n)}" for n in carried)])
-    return f"""DELETE FROM {table(contract)} WHERE rowid IN (SELECT _at FROM hit WHERE _newer);
+    same = f"{keys_equal(contract, 't', 'h')} AND {where}"
+    return f"""DELETE FROM {table(contract)} t USING hit h WHERE {same} AND h._newer;
 INSERT INTO {table(contract)} ({listed}, _batch_id) SELECT {shown}, {text(batch_id)} FROM {came};
 """
 
