@@ -79,6 +79,8 @@ chaos: $(VENV)/ready ## random merges with crashes, forged pushes, lost events, 
 	@mkdir -p .millrace && echo "MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES)" | tee -a .millrace/chaos.log
 	@MILLRACE_SEED=$(SEED) MILLRACE_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest --timeout 3600 \
 		tests/integration/test_merge_oracle.py $(ARGS)
+	@MILLRACE_SEED=$(SEED) MILLRACE_RACES=$(SCHEDULES) $(BIN)/python -m pytest -rP --show-capture=stdout --timeout 3600 \
+		tests/integration/test_merge_race.py $(ARGS)
 	@MILLRACE_STRANGERS=$(STRANGERS) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 \
 		tests/integration/test_gateway_load.py -k strangers
 	@MILLRACE_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 tests/chaos

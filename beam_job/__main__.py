@@ -13,15 +13,18 @@ from beam_job.announce import announce, told_again
 from beam_job.batches import Limits, pending
 from beam_job.erase import erase, request
 from beam_job.find import files_with
+from beam_job.lease import LEASE_S, merge_lease
 from beam_job.merge import merge_stream
 from beam_job.redrive import MAX_ATTEMPTS, redrive
+from contracts.batch import Balance
 from contracts.erasure import asked
 from contracts.errors import MillraceError
 from contracts.source import find_source, load_sources
+from contracts.stream import StreamContract
 from events.bus import EventBus
-from lake.store import open_lake
+from lake.store import Lake, open_lake
 from observability.lines import CloudLines
-from warehouse.port import open_warehouse
+from warehouse.port import Warehouse, open_warehouse
 
 EXAMPLES = """examples:
   python -m beam_job pending --source airport_ops --stream flights     what waits to be merged
@@ -64,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
                       help="json: a line as Cloud Logging reads it for each fact [MILLRACE_LOGS]")  # fmt: skip
     made.add_argument("--audit", action="store_true",
                       help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
+    made.add_argument("--wait-s", type=float, default=2 * LEASE_S, metavar="SECONDS",
+                      help="how long to wait while another process merges the stream")  # fmt: skip
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
     made.add_argument("--key", action="append", default=[], type=json.loads,
                       help="erase, or find, the rows of this key, as JSON; may be repeated")  # fmt: skip
@@ -111,18 +116,37 @@ def run(options: argparse.Namespace) -> None:
             announce(bus, warehouse, told_again(fact), run_id=f"cli-{uuid.uuid4()}", at=now)
         print(f"{contract.id}: {fact.rows_in} keys are erased for good; {fact.merged} of them had a row")
         return
+    merge(options, contract, lake, warehouse, bus)
+
+
+def merge(
+    options: argparse.Namespace, contract: StreamContract, lake: Lake, warehouse: Warehouse, bus: EventBus | None
+) -> None:
+    """Merge all that is pending, and what comes meanwhile: a flow run that finds this at work hands over to it."""
     limits = Limits(options.max_bytes, options.max_files, options.plain_max_bytes, options.max_bytes)
-    balances = merge_stream(
-        lake, warehouse, bus, contract, limits=limits, run_id=f"cli-{uuid.uuid4()}", clock=lambda: datetime.now(UTC),
-        audit=options.audit,
-    )  # fmt: skip
-    for balance in balances:
-        print(
-            f"{contract.id}: {balance.rows_in:,} rows in = {balance.merged:,} merged"
-            f" + {balance.superseded:,} superseded + {balance.stale:,} stale + {balance.quarantined:,} quarantined"
-        )
-    if not balances:
+    run_id = f"cli-{uuid.uuid4()}"
+    holder = f"the command {run_id} (process {os.getpid()})"
+    merged: list[Balance] = []
+    while pending(lake, warehouse, contract, audit=options.audit):
+        with merge_lease(lake, contract.source, contract.stream, holder, wait_s=options.wait_s, on_wait=_say):
+            balances = merge_stream(
+                lake, warehouse, bus, contract, limits=limits, run_id=run_id, clock=lambda: datetime.now(UTC),
+                audit=options.audit,
+            )  # fmt: skip
+        for balance in balances:
+            print(
+                f"{contract.id}: {balance.rows_in:,} rows in = {balance.merged:,} merged"
+                f" + {balance.superseded:,} superseded + {balance.stale:,} stale + {balance.quarantined:,} quarantined"
+            )
+        merged += balances
+        if not balances:
+            break
+    if not merged:
         print(f"{contract.id}: nothing was pending")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def start_logs(kind: str) -> None:

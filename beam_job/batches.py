@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from beam_job.erase import erase, outstanding
+from beam_job.reports import discard
 from contracts import names
 from contracts.batch import Batch, BatchObject
 from contracts.errors import EventRefused
@@ -56,7 +57,7 @@ def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, audit
 
 def under_way(lake: Lake, contract: StreamContract) -> Batch | None:
     """The stream's open batch."""
-    there = _read_open(lake, contract)
+    there = _read_open(lake, contract.source, contract.stream)
     return there[0] if there else None
 
 
@@ -154,12 +155,12 @@ def _open_batch(
 ) -> tuple[Batch | None, bool]:
     """The batch, and whether it is a new one."""
     head = warehouse.head(contract)
-    there = _read_open(lake, contract)
+    there = _read_open(lake, contract.source, contract.stream)
     if there:
         batch, generation = there
         if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
             return batch, False
-        _clear_staging(lake, batch)
+        discard(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
     waiting = _pending(lake, warehouse, contract, head, audit=audit)
     if not waiting:
@@ -215,20 +216,14 @@ def snapshots(contract: StreamContract, waiting: dict[str, list[BatchObject]]) -
 
 def close_batch(lake: Lake, batch: Batch) -> None:
     """End a batch that is committed and announced: the next may be opened. Last of all, so that nothing is left."""
-    _clear_staging(lake, batch)
-    path = names.open_batch_path(batch.source, batch.stream)
-    info = lake.stat(path)
-    if info and Batch.model_validate_json(lake.read(path, info.generation)).id == batch.id:
-        lake.delete(path, info.generation)
+    discard(lake, batch)
+    there = _read_open(lake, batch.source, batch.stream)
+    if there and there[0].id == batch.id:
+        lake.delete(names.open_batch_path(batch.source, batch.stream), there[1])
 
 
-def _clear_staging(lake: Lake, batch: Batch) -> None:
-    for staged in lake.list(names.staging_prefix(batch.id)):
-        lake.delete(staged.name)
-
-
-def _read_open(lake: Lake, contract: StreamContract) -> tuple[Batch, int] | None:
-    path = names.open_batch_path(contract.source, contract.stream)
+def _read_open(lake: Lake, source: str, stream: str) -> tuple[Batch, int] | None:
+    path = names.open_batch_path(source, stream)
     info = lake.stat(path)
     try:
         return (Batch.model_validate_json(lake.read(path, info.generation)), info.generation) if info else None

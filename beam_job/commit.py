@@ -3,9 +3,10 @@
 import logging
 from datetime import datetime
 
+from beam_job.reports import discard, log_unbalanced
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
-from contracts.errors import BalanceError, BudgetExceeded
+from contracts.errors import BalanceError, BudgetExceeded, HeadMoved
 from contracts.stream import StreamContract
 from lake.store import Lake
 from warehouse.port import Warehouse
@@ -35,9 +36,11 @@ def commit_batch(
     contract = contract.with_columns(staged.columns)
     try:
         balance = warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
+    except HeadMoved:
+        discard(lake, batch, staged.attempt)
+        raise
     except BalanceError as error:
-        fields = {"batch_id": batch.id, "stream": contract.id}
-        log.error("merge.unbalanced: %s", error, extra={"event": "merge.unbalanced", "fields": fields})
+        log_unbalanced(batch, error)
         raise
     except BudgetExceeded as error:
         fields = {"batch_id": batch.id, "stream": contract.id, "why": str(error)}

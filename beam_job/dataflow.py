@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from beam_job.dataflow_jobs import DataflowJobs, Job
-from beam_job.options import ARGUMENTS_LABEL, job_name
+from beam_job.options import ARGUMENTS_LABEL, ATTEMPT_LABEL, job_name
 from contracts import names
 from contracts.batch import Batch
 from contracts.errors import DataflowFailed, ServiceUnavailable
@@ -21,14 +21,14 @@ from lake.store import Lake, ObjectMissing
 
 log = logging.getLogger(__name__)
 
-Submit = Callable[[StreamContract, dict[int, str], str], str]
+Submit = Callable[[StreamContract, dict[int, str], str, str], str]
 
 
 @dataclass
 class DataflowRun:
     """One batch on Dataflow, over all the rounds that its staging takes.
 
-    `submit` gives the steps to Dataflow with a digest as label, and returns the job's id.
+    `submit` gives the steps to Dataflow with a digest and the attempt as labels, and returns the job's id.
     """
 
     jobs: DataflowJobs
@@ -39,30 +39,39 @@ class DataflowRun:
     poll_s: float
     _job_id: str = field(default="", init=False)
 
-    def resumes(self, known: StreamContract, rejected: dict[int, str]) -> bool:
-        """Whether a job for just this is under way or done; one for something else is cancelled first."""
+    def resumes(self, known: StreamContract, rejected: dict[int, str]) -> str:
+        """Attempt of a job for just this that is under way or done; one for something else is cancelled first."""
         wanted = arguments(self.batch, known, rejected)
         recorded = read_record(self.lake, self.batch.source, self.batch.stream)
         if recorded.get("arguments") == wanted and recorded.get("batch_id") == self.batch.id:
             there = self.jobs.get(recorded["job_id"])
-            if there and (there.state == "DONE" or not there.ended):
+            if there and self._is_of_use(there):
                 return self._adopt(there, wanted)
         active = self.jobs.find(job_name(self.batch.id))
-        if active and active.labels.get(ARGUMENTS_LABEL) == wanted:
+        if active and active.labels.get(ARGUMENTS_LABEL) == wanted and self._is_of_use(active):
             return self._adopt(active, wanted)
         if active:
             self.jobs.cancel(active.id)
             self._await(active.id)
         self._job_id = ""
-        return False
+        return ""
 
-    def _adopt(self, job: Job, wanted: str) -> bool:
+    def _is_of_use(self, job: Job) -> bool:
+        """Whether a job's files are, or will be, there; a version without attempts gave its jobs no such label."""
+        attempt = job.labels.get(ATTEMPT_LABEL)
+        if not attempt:
+            return False
+        return not job.ended or (
+            job.state == "DONE" and any(self.lake.list(names.staging_prefix(self.batch.id, attempt)))
+        )
+
+    def _adopt(self, job: Job, wanted: str) -> str:
         self._job_id = job.id
         self._record(wanted)
         self._tell("dataflow.adopted", state=job.state)
-        return True
+        return job.labels[ATTEMPT_LABEL]
 
-    def __call__(self, known: StreamContract, rejected: dict[int, str]) -> None:
+    def __call__(self, known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
         """Submit the steps unless a job was adopted, and wait until it is done.
 
         Raises:
@@ -71,7 +80,7 @@ class DataflowRun:
         """
         if not self._job_id:
             wanted = arguments(self.batch, known, rejected)
-            self._job_id = self._submit(known, rejected, wanted)
+            self._job_id = self._submit(known, rejected, wanted, attempt)
             self._record(wanted)
             self._tell("dataflow.submitted")
         ended = self._await(self._job_id)
@@ -79,12 +88,12 @@ class DataflowRun:
         if ended.state != "DONE":
             raise DataflowFailed(self._why(ended))
 
-    def _submit(self, known: StreamContract, rejected: dict[int, str], wanted: str) -> str:
+    def _submit(self, known: StreamContract, rejected: dict[int, str], wanted: str, attempt: str) -> str:
         from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
         from google.api_core.exceptions import ClientError, Conflict, GoogleAPICallError
 
         try:
-            return self.submit(known, rejected, wanted)
+            return self.submit(known, rejected, wanted, attempt)
         except (DataflowJobAlreadyExistsError, Conflict) as error:
             raise ServiceUnavailable(
                 f"another process gave batch {self.batch.id} to Dataflow meanwhile; the next try adopts its job"

@@ -22,7 +22,7 @@ UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError,
 
 
 class DataFile:
-    """One object, read at the generation that its manifest names.
+    """One object, read at the generation that its manifest names; `rows` is what its footer says, where it has one.
 
     Raises:
         FileRejected: at construction or at reading, with the reason's code first.
@@ -37,9 +37,11 @@ class DataFile:
                 self._parts = avro_parts(source, WHOLE_BYTES)
                 self._first: bytes | None = next(self._parts)
                 self.schema = _read_avro(self._first, rows=0).schema
+                self.rows: int | None = None
             else:
                 self._parquet = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
                 self.schema = self._parquet.schema_arrow
+                self.rows = self._parquet.metadata.num_rows
 
     @staticmethod
     def _source(lake: Lake, what: BatchObject) -> BinaryIO:

@@ -9,6 +9,7 @@ from contracts.errors import SettingsError
 
 NEEDED = ("region", "temp_location", "sdk_container_image")
 ARGUMENTS_LABEL = "millrace-arguments"
+ATTEMPT_LABEL = "millrace-attempt"
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,18 @@ def check(batch: Batch, dataflow: Dataflow | None) -> Dataflow:
     return dataflow
 
 
-def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str) -> Any:
+def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str, attempt: str) -> Any:
     """Beam's options for a batch on Dataflow; its job has the batch's name, so that a second is refused."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     settings = dataflow.settings
     labels = {
-        "app": "millrace", "source": label(batch.source), "stream": label(batch.stream), ARGUMENTS_LABEL: arguments,
-    }  # fmt: skip
+        "app": "millrace",
+        "source": label(batch.source),
+        "stream": label(batch.stream),
+        ARGUMENTS_LABEL: arguments,
+        ATTEMPT_LABEL: attempt,
+    }
     flags = [
         f"--project={dataflow.project}",
         f"--job_name={job_name(batch.id)}",

@@ -28,14 +28,14 @@ class Step(beam.DoFn):  # type: ignore[misc]  # Beam has no types
     `folder` is on the machine of all workers, for what goes from step to step, or "" where there are several.
     """
 
-    def __init__(self, lake: Place, contract: StreamContract, batch: Batch, folder: str) -> None:
-        self._lake, self.folder = lake, folder
-        self._contract, self._batch = contract.model_dump_json(), batch.model_dump_json()
+    def __init__(self, lake: Place, work: Work, folder: str) -> None:
+        self._lake, self._attempt, self.folder = lake, work.attempt, folder
+        self._contract, self._batch = work.contract.model_dump_json(), work.batch.model_dump_json()
 
     def setup(self) -> None:
         """Open the lake."""
         contract, batch = StreamContract.model_validate_json(self._contract), Batch.model_validate_json(self._batch)
-        self.work = Work(open_lake(*self._lake), contract, batch)
+        self.work = Work(open_lake(*self._lake), contract, batch, self._attempt)
 
 
 class ReadKeys(Step):
@@ -88,7 +88,7 @@ def submit_pipeline(lake: Place, work: Work, shards: int, rejected: dict[int, st
 
 def wire(pipeline: beam.Pipeline, lake: Place, work: Work, shards: int, rejected: dict[int, str], folder: str) -> None:
     """Put the steps into a pipeline."""
-    place = (lake, work.contract, work.batch, folder)
+    place = (lake, work, folder)
     _ = (
         pipeline
         | "units" >> beam.Create(list(range(len(work.units))))

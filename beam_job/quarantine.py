@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from beam_job.files import DataFile
 from beam_job.rows import Mask, Refused
-from beam_job.work import Work, table_files
+from beam_job.work import Work, refused_path, table_files
 from contracts.batch import BatchObject, QuarantinedRow
 from contracts.stream import StreamContract
 
@@ -25,7 +25,7 @@ def quarantine_file(
         reason=code, object=what.name, generation=what.generation, row=None, rows=count, detail=detail
     )
     kept = pa.Table.from_pylist([{f"_quarantine_{name}": value for name, value in refusal.model_dump().items()}])
-    with table_files(work.lake, work.refused_path("files", place)) as (file,):
+    with table_files(work.lake, refused_path(work.batch, "files", place)) as (file,):
         file.add(kept)
     return {"rows": count, "ignored": 0, "quarantined": [refusal.model_dump()], "drift": drift or {}}
 
@@ -44,7 +44,7 @@ def quarantine_rows(work: Work, place: int, what: BatchObject, refused: Refused)
     if not refused.reasons:
         return
     bad = np.array(sorted(refused.reasons), np.int64)
-    with table_files(work.lake, work.refused_path("rows", place)) as (file,):
+    with table_files(work.lake, refused_path(work.batch, "rows", place)) as (file,):
         for first, table in DataFile(work.lake, what).chunks():
             rows = bad[(bad >= first) & (bad < first + table.num_rows)]
             if len(rows):

@@ -49,17 +49,28 @@ class Reading:
 
 def read_keys(work: Work, unit: Unit, shards: int, rejected: Mapping[int, str]) -> Iterator[tuple[int, pa.Table]]:
     """(shard, keys) of a unit's good rows; `rejected` names objects, by place, that are refused whole, and why."""
-    reading, waiting, rows = Reading(), [], 0
+    reading, used = Reading(), set[int]()
+    for keys in _chunks(work, unit, rejected, reading):
+        for shard, part in _by_shard(keys, shards):
+            used.add(shard)
+            yield shard, part
+    report = {"objects": reading.objects, "broken": reading.broken, "shards": sorted(used)}
+    work.report("read", unit.number, report)
+
+
+def _chunks(work: Work, unit: Unit, rejected: Mapping[int, str], reading: Reading) -> Iterator[pa.Table]:
+    """Keys of all objects of a unit, about CHUNK_ROWS at a time."""
+    waiting: list[pa.Table] = []
+    rows = 0
     for place, what in unit.places():
         for keys in _read_object(work, place, what, rejected.get(place), reading):
             waiting.append(keys)
             rows += keys.num_rows
             if rows >= CHUNK_ROWS:
-                yield from _by_shard(pa.concat_tables(waiting), shards)
+                yield pa.concat_tables(waiting)
                 waiting, rows = [], 0
     if rows:
-        yield from _by_shard(pa.concat_tables(waiting), shards)
-    work.report("read", unit.number, {"objects": reading.objects, "broken": reading.broken})
+        yield pa.concat_tables(waiting)
 
 
 def _read_object(work: Work, place: int, what: BatchObject, why: str | None, reading: Reading) -> Iterator[pa.Table]:
@@ -121,12 +132,22 @@ def _read_rows(
             if contract.mode == "overwrite" and bad.any():
                 unkeyed += _keep(kept, keys, contract, bad)
             yield _with_place(keys, place, keyed=bool(contract.key)).filter(pa.array(~bad & ~gone))
+        refuse_other_count(what, rows, file.rows)
+        kept_rows = kept.rows
     quarantine_rows(work, place, what, refused)
     drift |= {n: kind for n in refused.columns if (kind := natural(file.schema.field(n).type))}
     reading.objects[place] = {
-        "rows": rows, "ignored": ignored, "unkeyed": unkeyed, "drift": drift, "lost": missing(file.schema, contract),
+        "rows": rows, "ignored": ignored, "unkeyed": unkeyed, "kept": kept_rows, "drift": drift,
+        "lost": missing(file.schema, contract),
         "quarantined": [refusal(what, row, why).model_dump() for row, why in sorted(refused.reasons.items())],
     }  # fmt: skip
+
+
+def refuse_other_count(what: BatchObject, rows: int, footer_rows: int | None) -> None:
+    """Refuse an object of which other rows were read than its manifest, or else its footer, says."""
+    expected = footer_rows if what.rows is None else what.rows
+    if expected not in (None, rows):
+        raise FileRejected(f"file.count: {what.name}: {rows} rows were read, of {expected} that it should have")
 
 
 def _wanted(file: DataFile, contract: StreamContract) -> list[str]:

@@ -1,128 +1,140 @@
-"""What the steps of a staging run left in the lake: reports in, the staged batch out; runs again when a file broke."""
+"""The reports and files that an attempt to stage a batch left in the lake: all of them, or the attempt is lost."""
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
-from beam_job.drift import evolve, tell
+from beam_job.units import units
 from contracts import names
-from contracts.batch import Batch, QuarantinedRow, Staged
-from contracts.stream import StreamContract
-from lake.store import Lake
+from contracts.batch import Batch
+from contracts.errors import BalanceError, StagingLost
+from lake.store import Lake, ObjectMissing
 
 log = logging.getLogger(__name__)
 
-QUARANTINE_SAMPLE = 5
-Run = Callable[[StreamContract, dict[int, str]], None]
-Resumes = Callable[[StreamContract, dict[int, str]], bool]
+Report = dict[str, Any]
 
 
-def anew(_known: StreamContract, _rejected: dict[int, str]) -> bool:
-    """A run that never goes on where another one was."""
-    return False
+@dataclass(frozen=True)
+class Reports:
+    """One report a unit (`read`, and `staged` or `broken`) and a shard (`shard`), by number, and the other files."""
+
+    batch: Batch
+    attempt: str
+    read: dict[int, Report] = field(default_factory=dict)
+    shard: dict[int, Report] = field(default_factory=dict)
+    staged: dict[int, Report] = field(default_factory=dict)
+    broken: dict[int, Report] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
+
+    @property
+    def objects(self) -> dict[int, Report]:
+        """Counts of each object that could be read, by its place in the batch."""
+        return {int(place): counts for unit in self.read.values() for place, counts in unit["objects"].items()}
+
+    @property
+    def broken_objects(self) -> dict[int, str]:
+        """Objects whose rows could not be read, by place, with the reason."""
+        reports = [*self.read.values(), *self.broken.values()]
+        return {int(place): str(why) for report in reports for place, why in report["broken"].items()}
+
+    def paths(self, kind: str, ending: str) -> list[str]:
+        """Files that hold rows of a kind, as the reports say, in the order of their numbers."""
+        counts = self.objects if kind == "keep" else self.staged
+        counted = "kept" if kind == "keep" else kind
+        numbers = sorted(number for number, report in counts.items() if report.get(counted))
+        return [f"{names.staging_prefix(self.batch.id, self.attempt)}{kind}-{n:05d}.{ending}" for n in numbers]
 
 
-def stage(lake: Lake, contract: StreamContract, batch: Batch, run: Run, resumes: Resumes = anew) -> Staged:
-    """Run the steps until no file breaks and no column is news; a further run is as rare as such a file.
-
-    `run` is told the contract, with columns that files brought, and which objects to refuse, by place, and why. Where
-    it `resumes` work that is under way elsewhere, that work's files are left alone.
+def read_reports(lake: Lake, batch: Batch, attempt: str) -> Reports:
+    """Read all reports of an attempt.
 
     Raises:
-        ObjectMissing: the lake lost a report; stage again.
+        StagingLost: reports or files are gone, or were never written.
     """
-    rejected: dict[int, str] = {}
-    known = grown = contract.with_columns(batch.learned)
-    while True:
-        if not resumes(known, rejected):
-            _clear(lake, batch)
-        run(known, rejected)
-        units = read_reports(lake, batch, "read")
-        broken = find_broken(batch, units + read_reports(lake, batch, "broken"))
-        reads = {int(place): found for unit in units for place, found in unit["objects"].items()}
-        grown = evolve(known, [r["drift"] for r in reads.values()])
-        if not broken and grown == known:
-            break
-        rejected |= broken  # its rows took part in choosing winners: choose again without them
-        known = grown
-    staged = collect(lake, contract, known, batch, reads)
-    fields = {"batch_id": batch.id, "rows_in": staged.rows_in, "superseded": staged.superseded,
-              "quarantined": sum(q.rows for q in staged.quarantined), "files": len(batch.objects)}  # fmt: skip
-    log.info("merge.staged", extra={"event": "merge.staged", "fields": fields})
-    return staged
+    prefix = names.staging_prefix(batch.id, attempt)
+    kinds: dict[str, dict[int, Report]] = {"read": {}, "shard": {}, "staged": {}, "broken": {}}
+    files = set()
+    for info in lake.list(prefix):
+        if info.name.endswith(".json"):
+            kind, _, number = info.name.removeprefix(prefix).removesuffix(".json").partition("-")
+            kinds[kind][int(number)] = _read(lake, batch, attempt, info.name)
+        else:
+            files.add(info.name)
+    reports = Reports(batch, attempt, **kinds, files=frozenset(files))
+    _require_all(reports)
+    return reports
 
 
-def _clear(lake: Lake, batch: Batch) -> None:
-    """A run that begins starts from empty folders."""
-    for prefix in (names.staging_prefix(batch.id), names.quarantine_prefix(batch.source, batch.stream, batch.id)):
-        for leftover in lake.list(prefix):
-            lake.delete(leftover.name)
+def discard(lake: Lake, batch: Batch, attempt: str = "") -> None:
+    """Delete the staging files of an attempt, or of all attempts of a batch."""
+    for info in lake.list(names.staging_prefix(batch.id, attempt)):
+        lake.delete(info.name)
 
 
-def read_reports(lake: Lake, batch: Batch, kind: str) -> list[dict[str, Any]]:
-    """Reports of one kind, of all units or shards."""
-    prefix = f"{names.staging_prefix(batch.id)}{kind}-"
-    return [json.loads(lake.read(info.name)) for info in lake.list(prefix) if info.name.endswith(".json")]
+def _read(lake: Lake, batch: Batch, attempt: str, name: str) -> Report:
+    try:
+        return dict(json.loads(lake.read(name)))
+    except ObjectMissing as error:
+        raise _lost(batch, attempt, [name]) from error
 
 
-def find_broken(batch: Batch, reports: list[dict[str, Any]]) -> dict[int, str]:
-    """Objects whose rows could not be read, by place, with the reason."""
-    broken = {int(place): str(why) for report in reports for place, why in report["broken"].items()}
-    return _spoiled(batch, broken) | broken
+def _require_all(reports: Reports) -> None:
+    """Demand every report and file that the batch and the other reports name."""
+    batch, broken = reports.batch, reports.broken_objects
+    shards = {shard for unit in reports.read.values() for shard in unit["shards"]}
+    written = {unit for shard in reports.shard.values() for unit in shard["units"]} - set(reports.broken)
+    paths = [*reports.paths("upserts", batch.staging), *reports.paths("deletes", batch.staging)]
+    gone = [
+        *_missing("read", (unit.number for unit in units(batch)), reports.read),
+        *_missing("object", range(len(batch.objects)), reports.objects | broken),
+        *_missing("shard", shards, reports.shard),
+        *_missing("staged", written, reports.staged),
+        *sorted({*paths, *reports.paths("keep", "parquet")} - reports.files),
+    ]
+    if gone:
+        raise _lost(batch, reports.attempt, gone)
 
 
-def _spoiled(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
-    """Objects of the same syncs as those that vanished: what a manifest says of them may be wrong as well."""
-    gone = {batch.objects[place].job_id: batch.objects[place].name for place in sorted(broken)
-            if broken[place].startswith("file.missing")}  # fmt: skip
-    return {
-        place: f"manifest.broken: {o.name}: sync {o.job_id} also wrote {gone[o.job_id]}, which is gone"
-        for place, o in enumerate(batch.objects)
-        if o.job_id in gone
-    }
+def _missing(kind: str, expected: Iterable[int], reports: Iterable[int]) -> list[str]:
+    return [f"{kind}-{number:05d}" for number in sorted(set(expected) - set(reports))]
 
 
-def collect(
-    lake: Lake, contract: StreamContract, known: StreamContract, batch: Batch, reads: dict[int, dict[str, Any]]
-) -> Staged:
-    """What the steps left, out of their files and reports; `reads` is what was read of each object, by place."""
-    found = [info.name for info in lake.list(names.staging_prefix(batch.id)) if not info.name.endswith(".json")]
-    kind = {n: n.rsplit("/", 1)[1].split("-")[0] for n in found}
-    shards = read_reports(lake, batch, "shard")
-    blocked = find_blocked(batch, reads)
-    quarantined = [QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]]
-    for refusal in quarantined[:QUARANTINE_SAMPLE]:
-        event = "quarantine.file" if refusal.row is None else "quarantine.rows"
-        log.warning("%s: %s", event, refusal.detail, extra={"event": event, "fields": refusal.model_dump()})
-    drift = tell(
-        contract.with_columns(batch.learned), known, [r["drift"] for r in reads.values()],
-        {name for r in reads.values() for name in r.get("lost", ())} & set(contract.columns),
-    )  # fmt: skip
-    floor = max((s for s in batch.snapshots if s not in blocked), default="")
-    newest = max(blocked, default="")
-    return Staged(
-        batch_id=batch.id,
-        upserts=tuple(n for n in found if kind[n] == "upserts"),
-        deletes=tuple(n for n in found if kind[n] == "deletes"),
-        rows_in=sum(r["rows"] for r in reads.values()),
-        superseded=sum(r["ignored"] for r in reads.values()) + sum(r["rows"] - r["winners"] for r in shards),
-        quarantined=tuple(quarantined),
-        columns={n: c for n, c in known.columns.items() if contract.columns.get(n) != c},
-        drift=tuple(drift),
-        kept=tuple(n for n in found if kind[n] == "keep"),
-        floor=floor,
-        blocked=blocked[newest] if newest > floor else "",
+def _lost(batch: Batch, attempt: str, gone: list[str]) -> StagingLost:
+    return StagingLost(
+        f"batch {batch.id}: {len(gone)} reports or files of attempt {attempt} are gone, {gone[0]} first; another merge"
+        " of the stream closed the batch, or something deletes objects below _staging/; merge the stream again"
     )
 
 
-def find_blocked(batch: Batch, reports: dict[int, dict[str, Any]]) -> dict[str, str]:
-    """Snapshots of which a file, or a row's key, could not be read, with the reason: what is absent is not known."""
-    blocked = {}
-    for place, report in reports.items():
-        what = batch.objects[place]
-        unread = [q["reason"] for q in report["quarantined"] if q["row"] is None]
-        if what.floor in batch.snapshots and (unread or report.get("unkeyed")):
-            why = unread[0] if unread else f"{report['unkeyed']} rows without a key"
-            blocked[what.floor] = f"{what.name}: {why}"
-    return blocked
+def log_unbalanced(batch: Batch, error: BalanceError) -> None:
+    """Log an incident: the rows of a batch do not add up."""
+    fields = {"batch_id": batch.id, "stream": f"{batch.source}.{batch.stream}"}
+    log.error("merge.unbalanced: %s", error, extra={"event": "merge.unbalanced", "fields": fields})
+
+
+def check_counts(reports: Reports) -> None:
+    """Compare what the steps count with each other and with the manifests.
+
+    Raises:
+        BalanceError: names the first count that differs.
+    """
+    batch, objects = reports.batch, reports.objects
+    for place, report in objects.items():
+        expected = batch.objects[place].rows
+        if expected not in (None, report["rows"]):
+            raise BalanceError(
+                f"batch {batch.id}: {batch.objects[place].name} has {expected} rows by its manifest,"
+                f" and {report['rows']} were counted; nothing was committed"
+            )
+    good = sum(r["rows"] - r["ignored"] - sum(q["rows"] for q in r["quarantined"]) for r in objects.values())
+    chosen_from = sum(shard["rows"] for shard in reports.shard.values())
+    winners = sum(shard["winners"] for shard in reports.shard.values())
+    staged = sum(unit["upserts"] + unit["deletes"] for unit in reports.staged.values())
+    if (good, winners) != (chosen_from, staged):
+        raise BalanceError(
+            f"batch {batch.id}: {good} good rows were read and {chosen_from} compared, {winners} won and {staged} were"
+            " staged; nothing was committed"
+        )

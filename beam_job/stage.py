@@ -3,9 +3,9 @@
 import tempfile
 from typing import TYPE_CHECKING
 
+from beam_job.attempts import stage
 from beam_job.options import Dataflow, check, pipeline_options
 from beam_job.plain import run_steps
-from beam_job.reports import stage
 from beam_job.work import Work
 from contracts.batch import Batch, Staged
 from contracts.stream import StreamContract
@@ -19,7 +19,7 @@ ROW_BYTES = 50  # compressed; where a manifest does not know its rows
 
 
 def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Dataflow | None = None) -> Staged:
-    """Keep one winner per key and register, as Parquet; a repeat overwrites the same files.
+    """Keep one winner per key and register; each attempt has files of its own.
 
     Args:
         lake: where the batch's objects are, and the staging files go.
@@ -30,7 +30,7 @@ def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Da
     Raises:
         SettingsError: the batch is for Dataflow and a setting is missing.
         DataflowFailed: Dataflow refused the job, or it ended without success.
-        ObjectMissing: the lake lost a report; stage again.
+        StagingLost: another merge closed the batch meanwhile; stage again.
         FileVanished: an object went while it was read; stage again.
     """
 
@@ -38,8 +38,8 @@ def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Da
         remote = on_dataflow(lake, batch, check(batch, dataflow))
         return stage(lake, contract, batch, remote, remote.resumes)
 
-    def run(known: StreamContract, rejected: dict[int, str]) -> None:
-        work = Work(lake, known, batch)
+    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        work = Work(lake, known, batch, attempt)
         if batch.engine == "plain":
             run_steps(work, shards(batch), rejected)
         else:
@@ -60,12 +60,12 @@ def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
     from beam_job.dataflow import DataflowRun  # imports Google's client, which most merges do not need
     from beam_job.dataflow_jobs import DataflowJobs
 
-    def submit(known: StreamContract, rejected: dict[int, str], arguments: str) -> str:
+    def submit(known: StreamContract, rejected: dict[int, str], arguments: str, attempt: str) -> str:
         from beam_job.pipeline import submit_pipeline
 
-        options = pipeline_options(batch, dataflow, arguments)
+        options = pipeline_options(batch, dataflow, arguments, attempt)
         place = (lake.url, lake.endpoint)
-        return submit_pipeline(place, Work(lake, known, batch), shards(batch), rejected, options)
+        return submit_pipeline(place, Work(lake, known, batch, attempt), shards(batch), rejected, options)
 
     settings = dataflow.settings
     jobs = DataflowJobs(dataflow.project, settings["region"], settings.get("endpoint", ""))

@@ -31,9 +31,10 @@ def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[
             held = max(kept[0].num_rows - HELD_ROWS, 0)
     keys = pa.concat_tables(kept)
     winners = keys.select(["place", "row", "kind"]).filter(pa.array(newest(keys)))
-    work.report("shard", shard, {"rows": rows, "winners": winners.num_rows})
     unit = work.unit_of[winners.column("place").to_numpy()]
-    for number in np.unique(unit):
+    used = np.unique(unit)
+    work.report("shard", shard, {"rows": rows, "winners": winners.num_rows, "units": used.tolist()})
+    for number in used:
         yield int(number), winners.filter(pa.array(unit == number))
 
 

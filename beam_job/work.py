@@ -25,11 +25,15 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Work:
-    """One batch of one stream, and where its files are."""
+    """One attempt to stage one batch of one stream, and where its files are.
+
+    No two attempts share staging files, so that one never deletes or reads what another writes.
+    """
 
     lake: Lake
     contract: StreamContract
     batch: Batch
+    attempt: str
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -47,16 +51,16 @@ class Work:
 
     def path(self, kind: str, number: int, ending: str) -> str:
         """Name of a file that a step leaves for one unit or shard."""
-        return f"{names.staging_prefix(self.batch.id)}{kind}-{number:05d}{ending}"
-
-    def refused_path(self, kind: str, place: int) -> str:
-        """Name of the file that keeps one object's refused rows, or the object's refusal."""
-        prefix = names.quarantine_prefix(self.contract.source, self.contract.stream, self.batch.id)
-        return f"{prefix}{kind}-{place:05d}.parquet"
+        return f"{names.staging_prefix(self.batch.id, self.attempt)}{kind}-{number:05d}{ending}"
 
     def report(self, kind: str, number: int, body: dict[str, object]) -> None:
         """Leave counts for the driver."""
         self.lake.write(self.path(kind, number, ".json"), json.dumps(body).encode(), "application/json")
+
+
+def refused_path(batch: Batch, kind: str, place: int) -> str:
+    """Name of the file that keeps one object's refused rows, or the object's refusal; the same in all attempts."""
+    return f"{names.quarantine_prefix(batch.source, batch.stream, batch.id)}{kind}-{place:05d}.parquet"
 
 
 class TableFile:
@@ -68,20 +72,22 @@ class TableFile:
         self._path = ""
         self._writer: pq.ParquetWriter | pa.ipc.RecordBatchFileWriter | None = None
         self._waiting: list[pa.Table] = []
-        self._rows = 0
+        self._waiting_rows = 0
+        self.rows = 0
 
     def add(self, table: pa.Table) -> None:
         """Append rows; those of small tables wait for each other, as each write makes a row group."""
         self._waiting.append(table)
-        self._rows += table.num_rows
-        if self._rows >= GROUP_ROWS:
+        self._waiting_rows += table.num_rows
+        self.rows += table.num_rows
+        if self._waiting_rows >= GROUP_ROWS:
             self._write()
 
     def _write(self) -> None:
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting).combine_chunks()
-        self._waiting, self._rows = [], 0
+        self._waiting, self._waiting_rows = [], 0
         if self._writer is None:
             folder = self._written.enter_context(tempfile.TemporaryDirectory(prefix="millrace-"))
             self._path = f"{folder}/{PurePosixPath(self._name).name}"

@@ -101,12 +101,14 @@ class Drift(Frozen):
 class Staged(Frozen):
     """What the Beam job made of a batch: files to load, and the rows that don't get there.
 
-    `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/`, one winner per key and register
-    each; `kept` are Parquet, with keys of refused rows. Rows below `floor` are of generations that a snapshot replaces;
-    `blocked` says why one can't. `columns` are those that files added or widened.
+    `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/<attempt>/`, one winner per key and
+    register each; `kept` are Parquet, with keys of refused rows. Rows below `floor` are of generations that a snapshot
+    replaces; `blocked` says why one can't. `columns` are those that files added or widened. `attempt` is empty where a
+    version of the platform without attempts staged it.
     """
 
     batch_id: str
+    attempt: str = ""
     upserts: tuple[str, ...]
     deletes: tuple[str, ...]
     rows_in: Count

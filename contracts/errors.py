@@ -5,6 +5,8 @@ MillraceError
 │   ├── ServiceUnavailable    a server did not answer, or answered 5xx
 │   ├── LandingIncomplete     fewer rows in the lake than Airbyte reports, as yet
 │   ├── WarehouseBusy         another process holds the warehouse's writer lock
+│   ├── StreamBusy            another process merges the stream
+│   ├── StagingLost           staging files or reports are gone; stage the batch again
 │   └── HeadMoved             another committer won; look again at what is pending
 ├── Fatal                     a person must act: trying again changes nothing
 │   ├── SettingsError         a setting is missing or malformed
@@ -47,6 +49,14 @@ class LandingIncomplete(Retryable):
 
 class WarehouseBusy(Retryable):
     """Another process holds the warehouse; the message names it."""
+
+
+class StreamBusy(Retryable):
+    """Another process merges the stream; the message names it and says until when its lease runs."""
+
+
+class StagingLost(Retryable):
+    """Staging files or reports of a batch are gone, as another merge closed it; stage the batch again."""
 
 
 class HeadMoved(Retryable):

@@ -144,14 +144,19 @@ def started_sync_path(run_id: str) -> str:
     return f"{RESULTS}syncs/{run_id}.json"
 
 
+def merge_lease_path(source: str, stream: str) -> str:
+    """Lease of the one process that merges a stream."""
+    return f"_batches/{source}/{stream}/lease.json"
+
+
 def dataflow_job_path(source: str, stream: str) -> str:
     """The Dataflow job of a stream's batch that was submitted last."""
     return f"_batches/{source}/{stream}/dataflow.json"
 
 
-def staging_prefix(batch_id: str) -> str:
-    """Folder of the files that a batch loads."""
-    return f"_staging/{batch_id}/"
+def staging_prefix(batch_id: str, attempt: str = "") -> str:
+    """Folder of a batch's staging files, or of those of one attempt to stage it."""
+    return f"_staging/{batch_id}/{attempt}/" if attempt else f"_staging/{batch_id}/"
 
 
 def quarantine_prefix(source: str, stream: str, batch_id: str) -> str:

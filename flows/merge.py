@@ -3,7 +3,6 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts import names
 from contracts.batch import Balance, Batch
 from tasks.announce_merge import announce_merge
 from tasks.cancel_dataflow import cancel_dataflow
@@ -12,7 +11,7 @@ from tasks.find_pending import has_pending
 from tasks.open_batch import open_batch
 from tasks.say_done import say_about, say_merged
 from tasks.show_status import show_failure, show_status
-from tasks.slots import slot
+from tasks.slots import merge_turn
 from tasks.stage_batch import stage_batch
 from tasks.tell import tell_failure, tell_recovery
 
@@ -34,7 +33,7 @@ def merge(source: str, stream: str, audit: bool = False) -> int:
     merged: list[tuple[Batch, Balance]] = []
     say_about(source, f"{source}.{stream}")
     while has_pending(source, stream, audit):
-        with slot(names.merge_slot(source, stream)) as acquired:
+        with merge_turn(source, stream) as acquired:
             if not acquired:
                 break
             while batch := open_batch(source, stream, audit):

@@ -7,6 +7,12 @@ from contextlib import ExitStack, contextmanager
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
+from beam_job.lease import merge_lease
+from contracts import names
+from contracts.errors import StreamBusy
+from tasks.place import open_lake
+from tasks.run_id import run_id
+
 log = logging.getLogger(__name__)
 
 WAIT_S = 5.0
@@ -32,6 +38,20 @@ def slot(name: str, wait_s: float = WAIT_S) -> Iterator[bool]:
                     yield False
                     return
         yield True
+
+
+@contextmanager
+def merge_turn(source: str, stream: str) -> Iterator[bool]:
+    """Hold the slot and the lease of a stream's merges; gives False when another run, or a command line, holds them."""
+    with slot(names.merge_slot(source, stream)) as acquired, ExitStack() as held:
+        if acquired:
+            try:
+                held.enter_context(merge_lease(open_lake(), source, stream, f"flow run {run_id()}"))
+            except StreamBusy as error:
+                fields = {"stream": f"{source}.{stream}", "why": str(error)}
+                log.info("run.handed_over", extra={"event": "run.handed_over", "fields": fields})
+                acquired = False
+        yield acquired
 
 
 def is_taken(name: str) -> bool:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from contracts import names
-from contracts.batch import Balance, Batch, QuarantinedRow, Staged
+from contracts.batch import Balance, Batch, Staged
 from contracts.errors import BalanceError, BudgetExceeded, MillraceError, SettingsError, WarehouseBusy, WarehouseRefused
 from contracts.ledger import Head
 from contracts.stream import StreamContract
@@ -92,7 +92,7 @@ class Commit:
         """Each kind of staging files in a table of its own, named for what is in them."""
         contract, staged = self._contract, self._staged
         attempts = {pair: merged for pair, (merged, _) in merges.items()}
-        refused = write_quarantined(self._lake, self._batch, staged.quarantined, attempts)
+        refused = write_quarantined(self._lake, self._batch, staged, attempts)
         kinds: tuple[tuple[str, Sequence[str], dict[str, str]], ...] = (
             ("upserts", staged.upserts, columns.staged_upserts(contract)),
             ("deletes", staged.deletes, columns.staged_deletes(contract)),
@@ -120,7 +120,7 @@ class Commit:
 
     def _identity(self) -> str:
         """Digest of the staging files and the table's columns: other files are another load, and another merge."""
-        prefix = names.staging_prefix(self._batch.id)
+        prefix = names.staging_prefix(self._batch.id, self._staged.attempt)
         files = [(o.name, o.generation) for o in self._lake.list(prefix) if not o.name.endswith(REFUSED_FILE)]
         refused = [q.model_dump() for q in self._staged.quarantined]
         shape = [self._place.prefix, columns.all_columns(self._contract), files, refused]
@@ -219,16 +219,14 @@ def field(name: str, declared: str) -> Any:
     return bigquery.SchemaField(name, kind, precision=int(precision), scale=int(scale))
 
 
-def write_quarantined(
-    lake: Lake, batch: Batch, refused: Sequence[QuarantinedRow], attempts: dict[tuple[str, int], int]
-) -> list[str]:
+def write_quarantined(lake: Lake, batch: Batch, staged: Staged, attempts: dict[tuple[str, int], int]) -> list[str]:
     """Refused rows as a staging file, each with how often its object was merged, this time included."""
-    if not refused:
+    if not staged.quarantined:
         return []
-    rows = [q.model_dump() | {"attempts": attempts.get((q.object, q.generation), 0) + 1} for q in refused]
+    rows = [q.model_dump() | {"attempts": attempts.get((q.object, q.generation), 0) + 1} for q in staged.quarantined]
     schema = pa.schema([(name, ARROW[kind]) for name, kind in QUARANTINED.items()])
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
-    name = f"{names.staging_prefix(batch.id)}{REFUSED_FILE}"
+    name = f"{names.staging_prefix(batch.id, staged.attempt)}{REFUSED_FILE}"
     lake.write(name, buffer.getvalue())
     return [name]

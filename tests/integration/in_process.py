@@ -10,10 +10,10 @@ from typing import Any, BinaryIO
 
 import duckdb
 
+from beam_job.attempts import stage
 from beam_job.batches import close_batch, open_batch
 from beam_job.commit import commit_batch
 from beam_job.plain import run_steps
-from beam_job.reports import stage
 from beam_job.work import Work
 from contracts.batch import Balance, Batch, Staged
 from contracts.stream import StreamContract
@@ -53,6 +53,11 @@ class MemoryLake:
             raise ObjectExists(f"{self.url}/{name} exists already")
         return self.write(name, data)
 
+    def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
+        if self._objects.get(name, (0, b""))[0] != generation:
+            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more")
+        return self.write(name, data)
+
     def upload(self, name: str, path: str, content_type: str = "") -> int:
         return self.write(name, Path(path).read_bytes())
 
@@ -79,9 +84,10 @@ class MemoryLake:
 class MemoryWarehouse(DuckDBWarehouse):
     """The DuckDB warehouse with a database in memory in place of its file; everything else is the original."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: "MemoryWarehouse | None" = None) -> None:
+        """An empty warehouse, or one of another process beside one that there is."""
         super().__init__("duckdb:////nowhere/warehouse.duckdb", "duckdb:////nowhere/published.duckdb")
-        self._memory = duckdb.connect(":memory:", config={"threads": 1})
+        self._memory = beside._memory if beside else duckdb.connect(":memory:", config={"threads": 1})
 
     @contextmanager
     def _writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -105,7 +111,11 @@ class MemoryWarehouse(DuckDBWarehouse):
 
 def stage_plainly(lake: Lake, contract: StreamContract, batch: Batch, shards: int = 2) -> Staged:
     """The steps without Beam, on more shards than such small batches need."""
-    return stage(lake, contract, batch, lambda known, rejected: run_steps(Work(lake, known, batch), shards, rejected))
+
+    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        run_steps(Work(lake, known, batch, attempt), shards, rejected)
+
+    return stage(lake, contract, batch, run)
 
 
 class InProcess(Merging):

@@ -16,6 +16,7 @@ from beam_job import batches
 from beam_job.batches import Limits, close_batch, cut, open_batch
 from beam_job.commit import commit_batch
 from beam_job.redrive import redrive
+from beam_job.reports import discard
 from contracts import names
 from contracts.batch import Balance, Batch, Staged
 from contracts.errors import HeadMoved
@@ -139,7 +140,7 @@ class Place:
             with pytest.raises(HeadMoved):
                 self.commit(*loser)
         for batch in rivals:
-            batches._clear_staging(self.lake, batch)
+            discard(self.lake, batch)
 
     def replay(self) -> None:
         """What was committed comes again: as the same batch, and as a batch of its own at today's head."""
@@ -154,7 +155,7 @@ class Place:
         copy = batch.model_copy(update={"id": f"{batch.id}-again", "head_epoch": head.epoch})
         with pytest.raises(HeadMoved):
             self.commit(copy, self.stage(copy))
-        batches._clear_staging(self.lake, copy)
+        discard(self.lake, copy)
 
     def redrive(self) -> None:
         """What is in quarantine is let in again, and refused again: nothing else changes."""

@@ -7,10 +7,7 @@ from unittest import mock
 
 import pytest
 
-from beam_job import plain
 from beam_job.batches import pending
-from beam_job.units import Unit
-from beam_job.write import write_winners
 from contracts.batch import Balance, Staged
 from contracts.errors import BalanceError
 from tests.integration import in_process
@@ -55,16 +52,10 @@ FALSE: dict[str, Callable[[], Any]] = {
     "quarantined": lambda: staged(lambda s: {"quarantined": s.quarantined[:-1]}),
     "a winner is not written": lambda: staged(lambda s: {"upserts": ()}),
     "a delete is not written": lambda: staged(lambda s: {"deletes": ()}),
-    "a file is loaded twice": lambda: mock.patch.object(plain, "write_winners", write_twice),
+    "a file is loaded twice": lambda: staged(lambda s: {"upserts": s.upserts * 2}),
     "stale": lambda: counted("count_stale"),
     "merged": lambda: counted("count_merged"),
 }
-
-
-def write_twice(work: Any, unit: Unit, parts: Any) -> None:
-    write_winners(work, unit, parts)
-    path = work.staging_path("upserts", unit.number)
-    work.lake.write(path.replace("upserts-", "upserts-9"), work.lake.read(path))
 
 
 def test_a_true_balance_accounts_for_every_row(merging: InProcess) -> None:

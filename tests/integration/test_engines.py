@@ -1,5 +1,6 @@
 """The same batch by every engine: without Beam, by Beam in process, and by Beam in worker processes of their own."""
 
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,11 +11,11 @@ from unittest import mock
 import duckdb
 import pytest
 
+from beam_job.attempts import Run, stage
 from beam_job.batches import Limits, open_batch
 from beam_job.commit import commit_batch
 from beam_job.pipeline import run_pipeline
 from beam_job.plain import run_steps
-from beam_job.reports import Run, stage
 from beam_job.work import Work
 from contracts.batch import Batch, Staged
 from contracts.stream import StreamContract
@@ -27,12 +28,13 @@ WORKER = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
 
 
 def plain(lake: Lake, batch: Batch, folder: Path) -> Run:
-    return lambda known, rejected: run_steps(Work(lake, known, batch), SHARDS, rejected)
+    return lambda known, rejected, attempt: run_steps(Work(lake, known, batch, attempt), SHARDS, rejected)
 
 
 def in_process(lake: Lake, batch: Batch, folder: Path) -> Run:
-    def run(known: StreamContract, rejected: dict[int, str]) -> None:
-        run_pipeline((lake.url, lake.endpoint), Work(lake, known, batch), SHARDS, rejected, folder=str(folder))
+    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        work = Work(lake, known, batch, attempt)
+        run_pipeline((lake.url, lake.endpoint), work, SHARDS, rejected, folder=str(folder))
 
     return run
 
@@ -43,10 +45,10 @@ def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-    def run(known: StreamContract, rejected: dict[int, str]) -> None:
+    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
         runner = FnApiRunner(default_environment=SubprocessSDKEnvironment(command_string=WORKER))
         options = PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
-        work = Work(lake, known, batch)
+        work = Work(lake, known, batch, attempt)
         with mock.patch("beam_job.pipeline.read_keys", side_effect=AssertionError("this is not a worker's process")):
             run_pipeline((lake.url, lake.endpoint), work, SHARDS, rejected, runner=runner, options=options)
 
@@ -84,7 +86,9 @@ def table_by(merging: Merging, folder: Path, engine: Callable[[Lake, Batch, Path
     batch = open_batch(merging.lake, warehouse, merging.contract, limits=Limits(), now=NOON)
     assert batch is not None
     (folder / "spill").mkdir(parents=True)
-    staged = stage(merging.lake, merging.contract, batch, engine(merging.lake, batch, folder / "spill"))
+    numbers = itertools.count(1)
+    staged = stage(merging.lake, merging.contract, batch, engine(merging.lake, batch, folder / "spill"),
+                   name_attempt=lambda: f"attempt{next(numbers)}")  # fmt: skip
     commit_batch(merging.lake, warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
     with duckdb.connect(str(file_of(warehouse.url)), read_only=True) as db:
         return staged, db.execute("FROM raw_shop.orders ORDER BY ALL").fetchall()

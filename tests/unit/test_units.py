@@ -42,7 +42,7 @@ def test_ten_thousand_small_files_are_a_few_units() -> None:
 
 
 def test_the_unit_of_each_place_is_known() -> None:
-    work = Work(MemoryLake(), contract(), batch([UNIT_BYTES, 1, 1, UNIT_BYTES]))
+    work = Work(MemoryLake(), contract(), batch([UNIT_BYTES, 1, 1, UNIT_BYTES]), "attempt")
     assert np.array_equal(work.unit_of, [0, 1, 1, 2])
 
 

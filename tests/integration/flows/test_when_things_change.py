@@ -16,6 +16,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Running
 from prefect_slack import SlackWebhook
 
+from beam_job.lease import merge_lease
 from blocks import names as block_names
 from blocks.airbyte_client import TERMINAL, AirbyteRefused
 from blocks.load import registered
@@ -142,10 +143,15 @@ def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) ->
     assert table["flights"]["manifest"] in place.manifests("flights", empty=True)
 
 
-def test_a_merge_that_gets_no_slot_hands_over(place: FlowsPlace, merged: dict[str, Ran]) -> None:
+@pytest.mark.parametrize("held", ["slot", "lease"])
+def test_a_merge_that_gets_no_slot_or_lease_hands_over(place: FlowsPlace, merged: dict[str, Ran], held: str) -> None:
     land(place.lake, parquet([airline("ZZ", "handed over")]))
     waiting = place.pending("airlines")
-    with concurrency(names.merge_slot(SOURCE, "airlines"), occupy=1, strict=True):
+    with (
+        concurrency(names.merge_slot(SOURCE, "airlines"), occupy=1, strict=True)
+        if held == "slot"
+        else merge_lease(place.lake, SOURCE, "airlines", "a command")
+    ):
         assert place.run(merge, source=SOURCE, stream="airlines").result == 0
         assert place.pending("airlines") == waiting
     assert place.run(merge, source=SOURCE, stream="airlines").result >= 1
