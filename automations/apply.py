@@ -40,9 +40,13 @@ def load_streams(directory: Path, values: dict[str, str], streams: Iterable[Stre
     made = []
     for stream in streams:
         if stream.freshness_s:
-            own = {"stream": stream.id, "resource": stream_resource(stream.source, stream.stream),
-                   "freshness": stream.freshness or "", "freshness_s": str(stream.freshness_s),
-                   "owner": stream.owner or "unknown"}  # fmt: skip
+            own = {
+                "stream": stream.id,
+                "resource": stream_resource(stream.source, stream.stream),
+                "freshness": stream.freshness or "",
+                "freshness_s": str(stream.freshness_s),
+                "owner": stream.owner or "unknown",
+            }
             made += load(directory, values | own)
     return made
 

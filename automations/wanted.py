@@ -23,7 +23,11 @@ def wanted_automations(client: SyncPrefectClient, directory: Path = DIRECTORY) -
     """
     settings, sources = load_settings().slack, load_sources(ROOT / "sources")
     ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
-    values = {"slack": slack_document(client, SLACK), "ui": ui, "runbook": settings.runbook,
-              "published_every_s": str(settings.published_every_s)}  # fmt: skip
+    values = {
+        "slack": slack_document(client, SLACK),
+        "ui": ui,
+        "runbook": settings.runbook,
+        "published_every_s": str(settings.published_every_s),
+    }
     streams = [stream for source in sources.values() for stream in source.streams.values()]
     return load(directory, values) + load_streams(directory / "streams", values, streams)

@@ -39,9 +39,11 @@ Addresses are taken from the variables in [brackets] when the option is not give
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="python -m beam_job", description=__doc__, epilog=EXAMPLES,
+        prog="python -m beam_job",
+        description=__doc__,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     made.add_argument("command", choices=["merge", "pending", "redrive", "erase", "find", "migrate"])
     made.add_argument("--source", required=True, help="name of a file in --sources, without .yaml")
     made.add_argument("--stream", required=True, help="one of its streams")
@@ -56,22 +58,44 @@ def parser() -> argparse.ArgumentParser:
         ("--events-endpoint", "MILLRACE_EVENTS__ENDPOINT", "address of a Pub/Sub server other than Google's"),
     ):
         made.add_argument(option, default=os.environ.get(variable, ""), help=f"{what} [{variable}]")
-    made.add_argument("--max-bytes-billed", type=int,
-                      default=os.environ.get("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "0"),
-                      help="most bytes a commit reads; 0: any [MILLRACE_WAREHOUSE__MAX_BYTES_BILLED]")  # fmt: skip
+    made.add_argument(
+        "--max-bytes-billed",
+        type=int,
+        default=os.environ.get("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "0"),
+        help="most bytes a commit reads; 0: any [MILLRACE_WAREHOUSE__MAX_BYTES_BILLED]",
+    )
     made.add_argument("--max-bytes", type=int, default=Limits.max_bytes, help="cap of one batch in bytes")
     made.add_argument("--max-files", type=int, default=Limits.max_files, help="cap of one batch in files")
-    made.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes,
-                      help="up to so many bytes a batch is merged without Beam; 0: always by Beam")  # fmt: skip
-    made.add_argument("--logs", choices=["text", "json"], default=os.environ.get("MILLRACE_LOGS", "text"),
-                      help="json: a line as Cloud Logging reads it for each fact [MILLRACE_LOGS]")  # fmt: skip
-    made.add_argument("--audit", action="store_true",
-                      help="look at all manifests, also at those that came more than 7 days late")  # fmt: skip
-    made.add_argument("--wait-s", type=float, default=2 * LEASE_S, metavar="SECONDS",
-                      help="how long to wait while another process merges the stream")  # fmt: skip
+    made.add_argument(
+        "--plain-max-bytes",
+        type=int,
+        default=Limits.plain_max_bytes,
+        help="up to so many bytes a batch is merged without Beam; 0: always by Beam",
+    )
+    made.add_argument(
+        "--logs",
+        choices=["text", "json"],
+        default=os.environ.get("MILLRACE_LOGS", "text"),
+        help="json: a line as Cloud Logging reads it for each fact [MILLRACE_LOGS]",
+    )
+    made.add_argument(
+        "--audit", action="store_true", help="look at all manifests, also at those that came more than 7 days late"
+    )
+    made.add_argument(
+        "--wait-s",
+        type=float,
+        default=2 * LEASE_S,
+        metavar="SECONDS",
+        help="how long to wait while another process merges the stream",
+    )
     made.add_argument("--object", action="append", default=[], help="redrive this object only; may be repeated")
-    made.add_argument("--key", action="append", default=[], type=json.loads,
-                      help="erase, or find, the rows of this key, as JSON; may be repeated")  # fmt: skip
+    made.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        type=json.loads,
+        help="erase, or find, the rows of this key, as JSON; may be repeated",
+    )
     made.add_argument("--reason", default="", help="why keys are erased; kept in the ledger")
     made.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, help="redrive no object more often than this")
     return made
@@ -82,9 +106,11 @@ def run(options: argparse.Namespace) -> None:
     contract = find_source(load_sources(options.sources), options.source).stream(options.stream)
     lake = open_lake(options.lake_url, options.lake_endpoint)
     warehouse = open_warehouse(
-        options.warehouse_url, options.marts_url, endpoint=options.warehouse_endpoint,
+        options.warehouse_url,
+        options.marts_url,
+        endpoint=options.warehouse_endpoint,
         max_bytes_billed=options.max_bytes_billed,
-    )  # fmt: skip
+    )
     if options.command == "pending":
         waiting = pending(lake, warehouse, contract, audit=options.audit)
         print("\n".join(waiting) or f"{contract.id}: nothing is pending")
@@ -96,8 +122,15 @@ def run(options: argparse.Namespace) -> None:
         )
         return
     if options.command == "redrive":
-        done = redrive(lake, warehouse, contract, objects=options.object, max_attempts=options.max_attempts,
-                       run_id=f"cli-{uuid.uuid4()}", at=datetime.now(UTC))  # fmt: skip
+        done = redrive(
+            lake,
+            warehouse,
+            contract,
+            objects=options.object,
+            max_attempts=options.max_attempts,
+            run_id=f"cli-{uuid.uuid4()}",
+            at=datetime.now(UTC),
+        )
         print(f"{contract.id}: {done.admitted} objects let in again, {done.mended} mended; the next merge takes them")
         for name in done.exhausted:
             print(f"{contract.id}: {name} was tried {options.max_attempts} times; mend it, or raise --max-attempts")
@@ -130,9 +163,15 @@ def merge(
     while pending(lake, warehouse, contract, audit=options.audit):
         with merge_lease(lake, contract.source, contract.stream, holder, wait_s=options.wait_s, on_wait=_say):
             balances = merge_stream(
-                lake, warehouse, bus, contract, limits=limits, run_id=run_id, clock=lambda: datetime.now(UTC),
+                lake,
+                warehouse,
+                bus,
+                contract,
+                limits=limits,
+                run_id=run_id,
+                clock=lambda: datetime.now(UTC),
                 audit=options.audit,
-            )  # fmt: skip
+            )
         for balance in balances:
             print(
                 f"{contract.id}: {balance.rows_in:,} rows in = {balance.merged:,} merged"

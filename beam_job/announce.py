@@ -32,10 +32,15 @@ def announce(bus: EventBus, warehouse: Warehouse, message: WarehouseMerged, *, r
     message_id = bus.publish(message)
     warehouse.append(
         LedgerEntry(
-            kind="announced", batch_id=message.batch_id, source=message.source, stream=message.stream, run_id=run_id,
-            at=at, detail=message_id,
+            kind="announced",
+            batch_id=message.batch_id,
+            source=message.source,
+            stream=message.stream,
+            run_id=run_id,
+            at=at,
+            detail=message_id,
         )
-    )  # fmt: skip
+    )
     fields = {"batch_id": message.batch_id, "message_id": message_id}
     log.info("merge.announced", extra={"event": "merge.announced", "fields": fields})
     return message_id

@@ -73,8 +73,13 @@ def stage(
         log_unbalanced(batch, error)
         raise
     staged = collect(contract, known, reports)
-    fields = {"batch_id": batch.id, "rows_in": staged.rows_in, "superseded": staged.superseded,
-              "quarantined": sum(q.rows for q in staged.quarantined), "files": len(batch.objects)}  # fmt: skip
+    fields = {
+        "batch_id": batch.id,
+        "rows_in": staged.rows_in,
+        "superseded": staged.superseded,
+        "quarantined": sum(q.rows for q in staged.quarantined),
+        "files": len(batch.objects),
+    }
     log.info("merge.staged", extra={"event": "merge.staged", "fields": fields})
     return staged
 
@@ -95,8 +100,11 @@ def find_broken(reports: Reports) -> dict[int, str]:
 
 def _spoiled(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
     """Objects of the same syncs as those that vanished: what a manifest says of them may be wrong as well."""
-    gone = {batch.objects[place].job_id: batch.objects[place].name for place in sorted(broken)
-            if broken[place].startswith("file.missing")}  # fmt: skip
+    gone = {
+        batch.objects[place].job_id: batch.objects[place].name
+        for place in sorted(broken)
+        if broken[place].startswith("file.missing")
+    }
     return {
         place: f"manifest.broken: {o.name}: sync {o.job_id} also wrote {gone[o.job_id]}, which is gone"
         for place, o in enumerate(batch.objects)
@@ -113,9 +121,11 @@ def collect(contract: StreamContract, known: StreamContract, reports: Reports) -
         event = "quarantine.file" if refusal.row is None else "quarantine.rows"
         log.warning("%s: %s", event, refusal.detail, extra={"event": event, "fields": refusal.model_dump()})
     drift = tell(
-        contract.with_columns(batch.learned), known, [r["drift"] for r in reads.values()],
+        contract.with_columns(batch.learned),
+        known,
+        [r["drift"] for r in reads.values()],
         {name for r in reads.values() for name in r.get("lost", ())} & set(contract.columns),
-    )  # fmt: skip
+    )
     floor = max((s for s in batch.snapshots if s not in blocked), default="")
     newest = max(blocked, default="")
     return Staged(

@@ -80,10 +80,15 @@ def _objects(manifest: LandingManifest, done: set[tuple[str, int]]) -> Iterable[
     for o in manifest.objects:
         if (o.name, o.generation) not in done:
             yield BatchObject(
-                name=o.name, generation=o.generation, size=o.size, rows=o.rows, job_id=manifest.job_id,
-                epoch=manifest.epoch, generation_id=_generation(manifest),
+                name=o.name,
+                generation=o.generation,
+                size=o.size,
+                rows=o.rows,
+                job_id=manifest.job_id,
+                epoch=manifest.epoch,
+                generation_id=_generation(manifest),
                 complete=manifest.sync_mode != "overwrite" or manifest.outcome == "succeeded",
-            )  # fmt: skip
+            )
 
 
 def _generation(manifest: LandingManifest) -> int:

@@ -61,15 +61,20 @@ def _tell(contract: StreamContract, batch: Batch, staged: Staged, balance: Balan
     if staged.blocked:
         log.error(
             "%s: the newest snapshot of %s can't replace the table's rows, as %s; mend it and redrive, or sync again",
-            names.REPLACEMENT_BLOCKED, contract.id, staged.blocked,
+            names.REPLACEMENT_BLOCKED,
+            contract.id,
+            staged.blocked,
             extra={"event": names.REPLACEMENT_BLOCKED, "fields": fields | {"why": staged.blocked}},
-        )  # fmt: skip
+        )
     if is_stale_storm(balance):
         log.warning(
             "merge.stale_storm: %d of %d rows of %s are older than the table; was the source restored or the"
             " connection made anew? Raise the stream's connection epoch",
-            balance.stale, balance.rows_in, contract.id, extra={"event": "merge.stale_storm", "fields": fields},
-        )  # fmt: skip
+            balance.stale,
+            balance.rows_in,
+            contract.id,
+            extra={"event": "merge.stale_storm", "fields": fields},
+        )
 
 
 def is_stale_storm(balance: Balance) -> bool:

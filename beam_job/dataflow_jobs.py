@@ -71,9 +71,11 @@ class DataflowJobs:
     def errors(self, job_id: str) -> list[str]:
         """What a job complained of; those with a traceback tell most, and come first."""
         request = api.ListJobMessagesRequest(
-            project_id=self.project, location=self.region, job_id=job_id,
+            project_id=self.project,
+            location=self.region,
+            job_id=job_id,
             minimum_importance=api.JobMessageImportance.JOB_MESSAGE_ERROR,
-        )  # fmt: skip
+        )
         texts = dict.fromkeys(m.message_text.strip() for m in self._call(self._messages.list_job_messages, request))
         return sorted(texts, key=lambda text: "Traceback" not in text)[:MOST_ERRORS]
 

@@ -22,16 +22,19 @@ def files_with(lake: Lake, contract: StreamContract, keys: Collection[tuple[str,
         contract: the stream they are of.
         keys: each as `key_text` writes it.
     """
-    for prefix in (names.raw_prefix(contract.source, contract.stream),
-                   f"{names.QUARANTINE}{contract.source}/{contract.stream}/"):  # fmt: skip
+    for prefix in (
+        names.raw_prefix(contract.source, contract.stream),
+        f"{names.QUARANTINE}{contract.source}/{contract.stream}/",
+    ):
         for info in lake.list(prefix):
             if info.name.endswith(DATA) and _holds(lake, contract, info, keys):
                 yield info.name
 
 
 def _holds(lake: Lake, contract: StreamContract, info: ObjectInfo, keys: Collection[tuple[str, ...]]) -> bool:
-    what = BatchObject(name=info.name, generation=info.generation, size=info.size, rows=None, job_id=0, epoch=0,
-                       generation_id=0)  # fmt: skip
+    what = BatchObject(
+        name=info.name, generation=info.generation, size=info.size, rows=None, job_id=0, epoch=0, generation_id=0
+    )
     types = column_types(contract)
     try:
         for _, table in DataFile(lake, what).chunks(list(contract.key)):

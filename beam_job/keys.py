@@ -134,9 +134,12 @@ def _mix(words: Words) -> Words:
 def _is_fixed(kind: pa.DataType) -> bool:
     types = pa.types
     return bool(
-        types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_date(kind)
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_date(kind)
         or types.is_timestamp(kind)
-    )  # fmt: skip
+    )
 
 
 def _as_int64(column: pa.Array) -> pa.Array:

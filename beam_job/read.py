@@ -137,10 +137,14 @@ def _read_rows(
     quarantine_rows(work, place, what, refused)
     drift |= {n: kind for n in refused.columns if (kind := natural(file.schema.field(n).type))}
     reading.objects[place] = {
-        "rows": rows, "ignored": ignored, "unkeyed": unkeyed, "kept": kept_rows, "drift": drift,
+        "rows": rows,
+        "ignored": ignored,
+        "unkeyed": unkeyed,
+        "kept": kept_rows,
+        "drift": drift,
         "lost": missing(file.schema, contract),
         "quarantined": [refusal(what, row, why).model_dump() for row, why in sorted(refused.reasons.items())],
-    }  # fmt: skip
+    }
 
 
 def refuse_other_count(what: BatchObject, rows: int, footer_rows: int | None) -> None:

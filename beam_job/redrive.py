@@ -86,14 +86,16 @@ def _land_again(lake: Lake, manifest: LandingManifest, refused: RefusedObject, a
     info = lake.stat(refused.object)
     if info is None:
         return False
-    landed = LandedObject(
-        name=info.name, generation=info.generation, size=info.size, rows=count_rows(lake, info.name)
-    )  # fmt: skip
+    landed = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=count_rows(lake, info.name))
     connection = f"{manifest.connection_id}-mended-{info.generation}"
     again = manifest.model_copy(update={"objects": (landed,), "landed_at": at})
     path = names.manifest_path(
-        manifest.source, manifest.stream, at, connection, manifest.job_id  # today's, as older days are not looked at
-    )  # fmt: skip
+        manifest.source,
+        manifest.stream,
+        at,
+        connection,
+        manifest.job_id,  # today's, as older days are not looked at
+    )
     try:
         lake.create(path, again.model_dump_json(indent=1).encode())
     except ObjectExists:

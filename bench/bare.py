@@ -91,8 +91,17 @@ def land(lake: Lake, source: str, stream: str, job_id: int) -> None:
     objects = tuple(
         LandedObject(name=i.name, generation=i.generation, size=i.size, rows=count_rows(lake, i.name)) for i in infos
     )
-    manifest = LandingManifest(source=source, stream=stream, connection_id="bare", job_id=job_id, job_created_at=now,
-                               outcome="succeeded", sync_mode="cdc", objects=objects, landed_at=now)  # fmt: skip
+    manifest = LandingManifest(
+        source=source,
+        stream=stream,
+        connection_id="bare",
+        job_id=job_id,
+        job_created_at=now,
+        outcome="succeeded",
+        sync_mode="cdc",
+        objects=objects,
+        landed_at=now,
+    )
     lake.create(names.manifest_path(source, stream, now, "bare", job_id), manifest.model_dump_json().encode())
 
 

@@ -64,8 +64,16 @@ def bare(file: Path, folder: Path) -> float:
     )
     flights = next(stream for stream in discover()["streams"] if stream["name"] == "flights")
     (folder / "catalog.json").write_text(json.dumps({"streams": [{"stream": flights, "sync_mode": "full_refresh"}]}))
-    command = [sys.executable, "-m", "local.airport_ops.connector", "read",
-               "--config", str(folder / "config.json"), "--catalog", str(folder / "catalog.json")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "local.airport_ops.connector",
+        "read",
+        "--config",
+        str(folder / "config.json"),
+        "--catalog",
+        str(folder / "catalog.json"),
+    ]
     began = time.perf_counter()
     subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
@@ -90,10 +98,13 @@ def synced(client: AirbyteClient, file: Path, rows: int) -> float:
     """Seconds of a job of a new connection, from its start until Airbyte says that it succeeded."""
     demo = load_sources(ROOT / "sources")["airport_ops"]
     config = {"database": str(file), "username": "millrace", "password": PASSWORD}
-    source = demo.model_copy(update={
-        "source": f"bench_{uuid.uuid4().hex[:8]}", "streams": {"flights": demo.streams["flights"]},
-        "connector": demo.connector.model_copy(update={"config": config}),
-    })  # fmt: skip
+    source = demo.model_copy(
+        update={
+            "source": f"bench_{uuid.uuid4().hex[:8]}",
+            "streams": {"flights": demo.streams["flights"]},
+            "connector": demo.connector.model_copy(update={"config": config}),
+        }
+    )
     connections = Connections(client, f"gs://{BUCKET}", lambda name: name)
     connections.apply(connections.plan([source]), [source])
     connection = client.connection(source.source)["connectionId"]

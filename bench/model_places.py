@@ -79,9 +79,16 @@ class Platform(ABC):
 
     def _note(self, batch: str, stream: str, rows: int) -> None:
         self.warehouse.append(
-            LedgerEntry(kind="merged", batch_id=batch, source=SOURCE.source, stream=stream, run_id="bench",
-                        at=datetime.now(UTC), merged=rows)
-        )  # fmt: skip
+            LedgerEntry(
+                kind="merged",
+                batch_id=batch,
+                source=SOURCE.source,
+                stream=stream,
+                run_id="bench",
+                at=datetime.now(UTC),
+                merged=rows,
+            )
+        )
 
 
 def _insert(table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:

@@ -84,8 +84,16 @@ def _build(
     if not arguments:
         return ()
     environment = warehouse.dbt_environment(run.candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
-    places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", str(state / "dbt"),
-              "--log-path", str(state / "dbt")]  # fmt: skip
+    places = [
+        "--project-dir",
+        str(PROJECT),
+        "--profiles-dir",
+        str(PROJECT),
+        "--target-path",
+        str(state / "dbt"),
+        "--log-path",
+        str(state / "dbt"),
+    ]
     with dbt_variables(environment):
         done = dbtRunner().invoke(["--quiet", *arguments, *places])
     if not done.success:

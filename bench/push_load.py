@@ -37,8 +37,12 @@ def push_body(message_id: str, streams: int) -> bytes:
     stream = f"s{int(message_id) % streams}"
     path = f"{names.manifests_prefix('shop', stream)}20260101/c-{int(message_id):012d}.json"
     attributes = {"eventType": "OBJECT_FINALIZE", "objectId": path, "objectGeneration": "1", "bucketId": "lake"}
-    message = {"messageId": message_id, "publishTime": datetime.now(UTC).isoformat(), "attributes": attributes,
-               "data": base64.b64encode(json.dumps({"name": path}).encode()).decode()}  # fmt: skip
+    message = {
+        "messageId": message_id,
+        "publishTime": datetime.now(UTC).isoformat(),
+        "attributes": attributes,
+        "data": base64.b64encode(json.dumps({"name": path}).encode()).decode(),
+    }
     return json.dumps({"message": message, "subscription": "projects/bench/subscriptions/lake-landed-gateway"}).encode()
 
 

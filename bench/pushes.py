@@ -36,9 +36,12 @@ DROPPED = "Subscription queue is full, dropping message"
 def environment(place: Place, window_s: int) -> dict[str, str]:
     """Of a place's commands; what `prefect.yaml` reads is among it."""
     return place.environment() | {
-        "MILLRACE_WORK_POOL": POOL, "MILLRACE_DBT_WORK_POOL": POOL, "MILLRACE_VERSION": "bench",
-        "MILLRACE_LANDED_WINDOW_S": str(window_s), "MILLRACE_MERGED_WINDOW_S": str(window_s),
-    }  # fmt: skip
+        "MILLRACE_WORK_POOL": POOL,
+        "MILLRACE_DBT_WORK_POOL": POOL,
+        "MILLRACE_VERSION": "bench",
+        "MILLRACE_LANDED_WINDOW_S": str(window_s),
+        "MILLRACE_MERGED_WINDOW_S": str(window_s),
+    }
 
 
 @contextmanager
@@ -74,9 +77,13 @@ def wait_for(url: str) -> None:
 def command(place: Place, window_s: int, *module: str) -> None:
     """Run a command to its end."""
     done = subprocess.run(
-        [sys.executable, "-m", *module], cwd=ROOT, env=environment(place, window_s), capture_output=True, text=True,
+        [sys.executable, "-m", *module],
+        cwd=ROOT,
+        env=environment(place, window_s),
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     if done.returncode:
         raise SystemExit(f"python -m {' '.join(module)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
@@ -110,9 +117,7 @@ def ports() -> dict[str, int]:
     return dict(zip(PREFERRED_PORTS, taken, strict=True))
 
 
-def under_load(
-    place: Place, watched: dict[str, psutil.Process], per_s: int, seconds: int, streams: int
-) -> Outcome:  # fmt: skip
+def under_load(place: Place, watched: dict[str, psutil.Process], per_s: int, seconds: int, streams: int) -> Outcome:
     """Push, then wait until nothing moves any more or the patience is over."""
     token = sign_oidc(place.state / "identity", f"{place.http('gateway')}/push", PUSH_ACCOUNT, time.time())
     met = asyncio.run(push_steadily(place.http("gateway"), token, per_s, seconds, streams))
@@ -131,11 +136,17 @@ def under_load(
         time.sleep(1)  # the drain is watched from outside, at little cost
     found, runs = in_database(place)
     return Outcome(
-        met, count, len(found), told(place, found), runs, events_at, runs_at,
+        met,
+        count,
+        len(found),
+        told(place, found),
+        runs,
+        events_at,
+        runs_at,
         (place.state / "prefect.log").read_text().count(DROPPED),
         {name: sum(each.cpu_times()[:2]) for name, each in watched.items()},
         {name: each.memory_info().rss / 1e6 for name, each in watched.items()},
-    )  # fmt: skip
+    )
 
 
 def told(place: Place, stored: set[str]) -> int:

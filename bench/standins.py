@@ -151,8 +151,10 @@ def measure_pubsub(port: int, count: int, burst: int) -> PubSubFigures:
             message.ack()
 
         def one_by_one(topic: str) -> list[float]:
-            return [_round_trip(lambda: publisher.api.publish(topic=topic, messages=[{"data": MESSAGE}]), received)
-                    for _ in range(count + 20)][20:]  # fmt: skip
+            return [
+                _round_trip(lambda: publisher.api.publish(topic=topic, messages=[{"data": MESSAGE}]), received)
+                for _ in range(count + 20)
+            ][20:]
 
         topic, subscription = made()
         stream = subscriber.subscribe(subscription, take)
@@ -231,10 +233,12 @@ def report(peers: dict[str, PubSubFigures], lake: StorageFigures, command: str, 
         stream, push = (" / ".join(percentiles(ms)) for ms in (figures.stream_ms, figures.push_ms))
         lines.append(f"| {name} | {stream} | {push} | {figures.per_s:,.0f} |")
     lines += [
-        "", "| Cloud Storage, one client | up | down |", "|---|---|---|",
+        "",
+        "| Cloud Storage, one client | up | down |",
+        "|---|---|---|",
         f"| objects of 64 MB, MB/s | {lake.up / MB:,.0f} | {lake.down / MB:,.0f} |",
         f"| objects of 10 KB, objects/s | {lake.small_up:,.0f} | {lake.small_down:,.0f} |",
-    ]  # fmt: skip
+    ]
     return "\n".join(lines)
 
 

@@ -28,9 +28,14 @@ class AirbyteClient:
     """Airbyte's public API at `url`; fetches and renews its token itself."""
 
     def __init__(
-        self, url: str, client_id: str, client_secret: str, *, now: Callable[[], float] = time.monotonic,
+        self,
+        url: str,
+        client_id: str,
+        client_secret: str,
+        *,
+        now: Callable[[], float] = time.monotonic,
         timeout_s: float = TIMEOUT_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.url = url.rstrip("/")
         self._credentials = (client_id, client_secret)
         self._http = httpx.Client(timeout=timeout_s)

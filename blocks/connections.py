@@ -64,9 +64,12 @@ class Connections:
         self._workspace = client.call("GET", "/workspaces")["data"][0]["workspaceId"]
         definitions = f"/workspaces/{self._workspace}/definitions"
         self._paths = {
-            "definition": f"{definitions}/sources", "manifest": f"{definitions}/declarative_sources",
-            "source": "/sources", "destination": "/destinations", "connection": "/connections",
-        }  # fmt: skip
+            "definition": f"{definitions}/sources",
+            "manifest": f"{definitions}/declarative_sources",
+            "source": "/sources",
+            "destination": "/destinations",
+            "connection": "/connections",
+        }
 
     def plan(self, sources: Iterable[SourceContract], *, prune: bool = False, force: bool = False) -> list[Change]:
         """What is to be done, in order. `prune`: also delete what no source declares; `force`: send again what agrees.
@@ -152,10 +155,12 @@ def destination(lake_url: str) -> Json:
             "gcs_path_format": PATH_FORMAT,
             "format": {"format_type": "Parquet", "compression_codec": "SNAPPY"},
             "credential": {
-                "credential_type": "HMAC_KEY", "hmac_key_access_id": hmac_id, "hmac_key_secret": hmac_secret,
+                "credential_type": "HMAC_KEY",
+                "hmac_key_access_id": hmac_id,
+                "hmac_key_secret": hmac_secret,
             },
         }
-    }  # fmt: skip
+    }
 
 
 def connection(source: SourceContract) -> Json:

@@ -20,10 +20,14 @@ from settings import Settings
 
 VARIABLE = re.compile(r"\{\{ *\$(\w+) *\}\}")
 BLOCKS = (
-    ("millrace-lake", names.LAKE), ("millrace-results", names.RESULTS), ("millrace-warehouse", names.WAREHOUSE),
-    ("millrace-event-bus", names.EVENT_BUS), ("millrace-airbyte", names.AIRBYTE),
-    ("millrace-credentials", names.CREDENTIALS), ("slack-incoming-webhook", names.SLACK),
-)  # fmt: skip
+    ("millrace-lake", names.LAKE),
+    ("millrace-results", names.RESULTS),
+    ("millrace-warehouse", names.WAREHOUSE),
+    ("millrace-event-bus", names.EVENT_BUS),
+    ("millrace-airbyte", names.AIRBYTE),
+    ("millrace-credentials", names.CREDENTIALS),
+    ("slack-incoming-webhook", names.SLACK),
+)
 Json = dict[str, Any]
 
 

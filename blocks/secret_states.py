@@ -41,9 +41,11 @@ def secret_states(
     unusable = unusable_secrets(credentials, used)
     return [
         SecretState(
-            secret=name, used_by=user, newest=ages[name].created_at if name in ages else None,
+            secret=name,
+            used_by=user,
+            newest=ages[name].created_at if name in ages else None,
             due=unusable.get(name) or (ages[name].why_due(now, most) if name in ages else ""),
             usable=name not in unusable,
         )
         for name, user in used.items()
-    ]  # fmt: skip
+    ]

@@ -26,9 +26,13 @@ class MillraceWarehouse(Block):
     def open(self) -> Warehouse:
         """A client of the warehouse."""
         return open_warehouse(
-            self.url, self.marts_url, self.lock_timeout_s, self.keep_candidates_days,
-            endpoint=self.endpoint, max_bytes_billed=self.max_bytes_billed,
-        )  # fmt: skip
+            self.url,
+            self.marts_url,
+            self.lock_timeout_s,
+            self.keep_candidates_days,
+            endpoint=self.endpoint,
+            max_bytes_billed=self.max_bytes_billed,
+        )
 
     def open_marts(self) -> Read:
         """What readers of the marts see: a function that answers queries over them."""

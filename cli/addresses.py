@@ -6,8 +6,12 @@ from contracts.names import SITE
 from lake.store import address_of
 from settings import Settings
 
-SITES = {"status": "status/index.html", "dashboards": "dashboards/index.html", "quality": "quality/index.html",
-         "dbt": "dbt/index.html"}  # fmt: skip
+SITES = {
+    "status": "status/index.html",
+    "dashboards": "dashboards/index.html",
+    "quality": "quality/index.html",
+    "dbt": "dbt/index.html",
+}
 PAGES = (*SITES, "prefect", "slack", "airbyte", "looker")
 
 

@@ -7,12 +7,28 @@ from cli.checks.finding import Finding, Patient, wrong
 from cli.errors import sentence
 
 CHECKS = (
-    "machine:versions", "machine:ports", "credentials:secrets", "credentials:logins", "events:topics",
-    "events:subscriptions", "events:notification", "prefect:server", "prefect:pools", "prefect:blocks",
-    "prefect:slack", "prefect:deployments", "prefect:automations", "prefect:connections",
-)  # fmt: skip
-WORDS = {"events:notification": "notifications", "credentials:secrets": "credentials",
-         "credentials:logins": "credentials", "prefect:slack": "blocks", "prefect:server": "prefect"}  # fmt: skip
+    "machine:versions",
+    "machine:ports",
+    "credentials:secrets",
+    "credentials:logins",
+    "events:topics",
+    "events:subscriptions",
+    "events:notification",
+    "prefect:server",
+    "prefect:pools",
+    "prefect:blocks",
+    "prefect:slack",
+    "prefect:deployments",
+    "prefect:automations",
+    "prefect:connections",
+)
+WORDS = {
+    "events:notification": "notifications",
+    "credentials:secrets": "credentials",
+    "credentials:logins": "credentials",
+    "prefect:slack": "blocks",
+    "prefect:server": "prefect",
+}
 
 
 def examine(patient: Patient) -> Iterator[Finding]:

@@ -33,16 +33,27 @@ def refused_objects(streams: Iterable[tuple[str, str]], objects: Collection[str]
     """
     given, sources = load_settings().warehouse, load_sources(ROOT / "sources")
     warehouse = open_warehouse(
-        given.url, given.marts_url, given.lock_timeout_s, given.keep_candidates_days, endpoint=given.endpoint,
+        given.url,
+        given.marts_url,
+        given.lock_timeout_s,
+        given.keep_candidates_days,
+        endpoint=given.endpoint,
         max_bytes_billed=given.max_bytes_billed,
-    )  # fmt: skip
+    )
     try:
         found = [
-            Refused(source=source, stream=stream, object=o.object, rows=o.rows, reasons=o.reasons, attempts=o.attempts,
-                    exhausted=o.attempts >= MAX_ATTEMPTS)
+            Refused(
+                source=source,
+                stream=stream,
+                object=o.object,
+                rows=o.rows,
+                reasons=o.reasons,
+                attempts=o.attempts,
+                exhausted=o.attempts >= MAX_ATTEMPTS,
+            )
             for source, stream in streams
             for o in warehouse.refused(find_source(sources, source).stream(stream))
-        ]  # fmt: skip
+        ]
     finally:
         warehouse.close()
     if unknown := set(objects) - {one.object for one in found}:

@@ -20,9 +20,16 @@ SECRETS = "millrace-secrets"
 GATEWAY = "millrace-gateway"
 CI = "millrace-ci"
 ACCOUNTS = {
-    "flow": FLOW, "dataflow": DATAFLOW, "dbt": DBT, "worker": WORKER, "airbyte": AIRBYTE, "push": PUSH,
-    "secrets": SECRETS, "gateway": GATEWAY, "ci": CI,
-}  # fmt: skip
+    "flow": FLOW,
+    "dataflow": DATAFLOW,
+    "dbt": DBT,
+    "worker": WORKER,
+    "airbyte": AIRBYTE,
+    "push": PUSH,
+    "secrets": SECRETS,
+    "gateway": GATEWAY,
+    "ci": CI,
+}
 
 PREFECT_SECRETS = ("prefect-database-url", "prefect-api-auth-string")
 FLOW_SECRETS = ("airbyte-client-id", "airbyte-client-secret")

@@ -49,14 +49,22 @@ def _freshness(stream: StreamContract) -> dict[str, Any] | None:
 
 def good_rows_macro(sources: Iterable[SourceContract]) -> str:
     """The macro `good_rows`: true for rows that no expectation of severity `quarantine` leaves out."""
-    lines = ["{# True for rows that keep the expectations of severity `quarantine` in the contract of their stream. #}",
-             "{% macro good_rows(source_name, stream) %}"]  # fmt: skip
+    lines = [
+        "{# True for rows that keep the expectations of severity `quarantine` in the contract of their stream. #}",
+        "{% macro good_rows(source_name, stream) %}",
+    ]
     for stream in (stream for source in sources for stream in source.streams.values()):
-        rules = [_in_jinja(rule, e.columns[0]) for e in stream.expectations
-                 if e.severity == QUARANTINE and (rule := row_rule(e))]  # fmt: skip
+        rules = [
+            _in_jinja(rule, e.columns[0])
+            for e in stream.expectations
+            if e.severity == QUARANTINE and (rule := row_rule(e))
+        ]
         if rules:
-            lines += [f"  {{%- if source_name == '{stream.source}' and stream == '{stream.stream}' -%}}",
-                      "    {{ return(" + " ~ ' and ' ~ ".join(rules) + ") }}", "  {%- endif -%}"]  # fmt: skip
+            lines += [
+                f"  {{%- if source_name == '{stream.source}' and stream == '{stream.stream}' -%}}",
+                "    {{ return(" + " ~ ' and ' ~ ".join(rules) + ") }}",
+                "  {%- endif -%}",
+            ]
     return "\n".join([*lines, "  {{ return('true') }}", "{% endmacro %}"]) + "\n"
 
 

@@ -7,7 +7,7 @@ from contracts.stream import Frozen
 
 Topic = Literal[  # those of contracts.names, as choices
     "lake-landed", "warehouse-merged", "marts-published", "ingest-requested", "secret-rotated", "airbyte-completed"
-]  # fmt: skip
+]
 Action = Literal["list", "redrive", "drop"]
 Done = Literal["kept", "redriven", "dropped", "would be redriven", "would be dropped"]
 

@@ -55,9 +55,17 @@ class Head(Frozen):
 def erased_entry(erasure: Erasure, found: int, at: datetime) -> LedgerEntry:
     """The fact that keys were erased, of which `found` had rows; the erasure is its run, so that there is one fact."""
     return LedgerEntry(
-        kind="erased", batch_id=erasure.id, source=erasure.source, stream=erasure.stream, run_id=erasure.id, at=at,
-        rows_in=len(erasure.keys), merged=found, stale=len(erasure.keys) - found, detail=erasure.reason,
-    )  # fmt: skip
+        kind="erased",
+        batch_id=erasure.id,
+        source=erasure.source,
+        stream=erasure.stream,
+        run_id=erasure.id,
+        at=at,
+        rows_in=len(erasure.keys),
+        merged=found,
+        stale=len(erasure.keys) - found,
+        detail=erasure.reason,
+    )
 
 
 def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:

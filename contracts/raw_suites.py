@@ -19,8 +19,11 @@ def raw_suite(stream: StreamContract) -> str | None:
 def _promised(stream: StreamContract) -> list[dict[str, Any]]:
     """Keys are whole and each there once, and so are columns that are never null."""
     known = {"severity": STOP}
-    made = [{"type": "expect_column_values_to_not_be_null", **known, "args": {"column": name}}
-            for name, column in stream.columns.items() if not column.nullable]  # fmt: skip
+    made = [
+        {"type": "expect_column_values_to_not_be_null", **known, "args": {"column": name}}
+        for name, column in stream.columns.items()
+        if not column.nullable
+    ]
     if len(stream.key) == 1:
         made.append({"type": "expect_column_values_to_be_unique", **known, "args": {"column": stream.key[0]}})
     elif stream.key:

@@ -32,8 +32,11 @@ def _not_null(_: dict[str, Any]) -> str:
 
 
 def _between(args: dict[str, Any]) -> str:
-    bounds = [f"{COLUMN} {sign} {_literal(args[name])}" for name, sign in (("min_value", ">="), ("max_value", "<="))
-              if args.get(name) is not None]  # fmt: skip
+    bounds = [
+        f"{COLUMN} {sign} {_literal(args[name])}"
+        for name, sign in (("min_value", ">="), ("max_value", "<="))
+        if args.get(name) is not None
+    ]
     if not bounds:
         raise ValueError("give min_value, max_value or both")
     return f"({COLUMN} is null or ({' and '.join(bounds)}))"

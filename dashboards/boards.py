@@ -70,20 +70,58 @@ def _board(rows: list[Row]) -> str:
 
 
 BOARDS = (
-    Board("punctuality", "Punctuality by airline", _punctuality, columns={
-        "airline": "airline", "landed": "landed", "late_arrivals": "late", "late_share": "share",
-        "cancelled": "cancelled",
-    }),
-    Board("routes", "Worst routes", _routes, columns={
-        "origin": "from", "dest": "to", "dest_name": "airport", "landed": "landed",
-        "avg_arr_delay": "mean delay, min", "worst_arr_delay": "worst, min",
-    }),
-    Board("weather", "Delay against weather", _weather, columns={
-        "origin": "from", "weather": "weather", "flights": "flights", "late_departures": "late", "late_share": "share",
-        "avg_dep_delay": "mean delay, min",
-    }),
-    Board("board", "A day's board", _board, prepare=lambda rows: [told(row) for row in rows], columns={
-        "local": "time", "origin": "from", "dest_name": "to", "airline": "airline", "number": "flight",
-        "status": "status", "dep_delay": "departed, min", "arr_delay": "landed, min",
-    }),
-)  # fmt: skip
+    Board(
+        "punctuality",
+        "Punctuality by airline",
+        _punctuality,
+        columns={
+            "airline": "airline",
+            "landed": "landed",
+            "late_arrivals": "late",
+            "late_share": "share",
+            "cancelled": "cancelled",
+        },
+    ),
+    Board(
+        "routes",
+        "Worst routes",
+        _routes,
+        columns={
+            "origin": "from",
+            "dest": "to",
+            "dest_name": "airport",
+            "landed": "landed",
+            "avg_arr_delay": "mean delay, min",
+            "worst_arr_delay": "worst, min",
+        },
+    ),
+    Board(
+        "weather",
+        "Delay against weather",
+        _weather,
+        columns={
+            "origin": "from",
+            "weather": "weather",
+            "flights": "flights",
+            "late_departures": "late",
+            "late_share": "share",
+            "avg_dep_delay": "mean delay, min",
+        },
+    ),
+    Board(
+        "board",
+        "A day's board",
+        _board,
+        prepare=lambda rows: [told(row) for row in rows],
+        columns={
+            "local": "time",
+            "origin": "from",
+            "dest_name": "to",
+            "airline": "airline",
+            "number": "flight",
+            "status": "status",
+            "dep_delay": "departed, min",
+            "arr_delay": "landed, min",
+        },
+    ),
+)

@@ -24,17 +24,24 @@ def punctuality(rows: list[Row], theme: Theme) -> Any:
     landed = sum(row["landed"] for row in rows)
     mean = sum(row["late_arrivals"] for row in rows) / landed
     told = [
-        {"airline": row["airline"], "late_share": row["late_share"], "few": row["landed"] < FEW,
-         "label": f"{row['late_share']:.0%} of {row['landed']:,}"}
+        {
+            "airline": row["airline"],
+            "late_share": row["late_share"],
+            "few": row["landed"] < FEW,
+            "label": f"{row['late_share']:.0%} of {row['landed']:,}",
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
     most = max(row["late_share"] for row in rows) * ROOM or 1
     base = alt.Chart({"values": told}).encode(
         y=alt.Y("airline:N", sort=None, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False))
     )
-    share = alt.X("late_share:Q", title="landed more than 15 minutes late",
-                  axis=alt.Axis(format=".0%", tickCount=5, grid=False),
-                  scale=alt.Scale(domain=[0, most], nice=False))  # fmt: skip
+    share = alt.X(
+        "late_share:Q",
+        title="landed more than 15 minutes late",
+        axis=alt.Axis(format=".0%", tickCount=5, grid=False),
+        scale=alt.Scale(domain=[0, most], nice=False),
+    )
     bars = base.mark_bar(color=theme.accent, **BAR).encode(
         x=share, opacity=alt.condition("datum.few", alt.value(0.45), alt.value(1))
     )
@@ -51,11 +58,14 @@ def punctuality(rows: list[Row], theme: Theme) -> Any:
 def routes(rows: list[Row], theme: Theme) -> Any:
     """A bar per route: the mean delay at arrival."""
     told = [
-        {"route": f"{row['origin']} → {row['dest_name']}", "delay": row["avg_arr_delay"],
-         "end": max(0, row["avg_arr_delay"]),
-         "label": f"{row['avg_arr_delay']:.0f} min in {row['landed']:,} landings, worst {row['worst_arr_delay']:,}"}
+        {
+            "route": f"{row['origin']} → {row['dest_name']}",
+            "delay": row["avg_arr_delay"],
+            "end": max(0, row["avg_arr_delay"]),
+            "label": f"{row['avg_arr_delay']:.0f} min in {row['landed']:,} landings, worst {row['worst_arr_delay']:,}",
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
     least = min(0, *(row["avg_arr_delay"] for row in rows))
     most = max(1, *(row["avg_arr_delay"] for row in rows)) * 1.45
     base = alt.Chart({"values": told}).encode(
@@ -67,18 +77,26 @@ def routes(rows: list[Row], theme: Theme) -> Any:
 
 
 def _minutes(title: str, least: float, most: float) -> alt.X:
-    return alt.X("delay:Q", title=title, axis=alt.Axis(tickCount=5, grid=False),
-                 scale=alt.Scale(domain=[least, most], nice=False))  # fmt: skip
+    return alt.X(
+        "delay:Q",
+        title=title,
+        axis=alt.Axis(tickCount=5, grid=False),
+        scale=alt.Scale(domain=[least, most], nice=False),
+    )
 
 
 def weather(rows: list[Row], theme: Theme) -> Any:
     """A bar per origin in each weather: the mean delay at departure."""
     told = [
-        {"origin": row["origin"], "in": weather_name(row), "delay": row["avg_dep_delay"],
-         "end": max(0, row["avg_dep_delay"]),
-         "label": f"{row['avg_dep_delay']:.0f} min, {row['late_share']:.0%} of {row['flights']:,} late"}
+        {
+            "origin": row["origin"],
+            "in": weather_name(row),
+            "delay": row["avg_dep_delay"],
+            "end": max(0, row["avg_dep_delay"]),
+            "label": f"{row['avg_dep_delay']:.0f} min, {row['late_share']:.0%} of {row['flights']:,} late",
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
     least = min(0, *(row["avg_dep_delay"] for row in rows))
     most = max(1, *(row["avg_dep_delay"] for row in rows)) * 1.35
     origins = sorted({row["origin"] for row in rows})
@@ -94,10 +112,17 @@ def weather(rows: list[Row], theme: Theme) -> Any:
     return (
         alt.layer(bars, *_labels(base.encode(x="end:Q"), theme), data={"values": told})
         .properties(width=WIDTH - 180, height=alt.Step(ROW))
-        .facet(row=alt.Row("in:N", title=None, sort=[name for name, _ in flights.most_common()],
-                           header=alt.Header(labelAngle=0, labelAlign="left", labelPadding=20)), spacing=14)
+        .facet(
+            row=alt.Row(
+                "in:N",
+                title=None,
+                sort=[name for name, _ in flights.most_common()],
+                header=alt.Header(labelAngle=0, labelAlign="left", labelPadding=20),
+            ),
+            spacing=14,
+        )
         .resolve_scale(y="independent")
-    )  # fmt: skip
+    )
 
 
 def board(rows: list[Row], theme: Theme) -> Any:
@@ -108,13 +133,25 @@ def board(rows: list[Row], theme: Theme) -> Any:
     ]
     there = [name for name in theme.classes if any(row["class"] == name for row in told)]
     colours = alt.Scale(domain=there, range=[theme.classes[name] for name in there])
-    points = alt.Chart({"values": told}).mark_circle(size=34, opacity=0.75).encode(
-        x=alt.X("at:T", title="scheduled departure, by the origin's clock", scale=alt.Scale(type="utc"),
-                axis=alt.Axis(format="%H:%M", grid=False, tickCount=10)),
-        y=alt.Y("delay:Q", title="departed late by, minutes", axis=alt.Axis(values=TICKS),
-                scale=alt.Scale(type="symlog", constant=SYMLOG_MIN)),
-        color=alt.Color("class:N", title=None, scale=colours),
-    )  # fmt: skip
+    points = (
+        alt.Chart({"values": told})
+        .mark_circle(size=34, opacity=0.75)
+        .encode(
+            x=alt.X(
+                "at:T",
+                title="scheduled departure, by the origin's clock",
+                scale=alt.Scale(type="utc"),
+                axis=alt.Axis(format="%H:%M", grid=False, tickCount=10),
+            ),
+            y=alt.Y(
+                "delay:Q",
+                title="departed late by, minutes",
+                axis=alt.Axis(values=TICKS),
+                scale=alt.Scale(type="symlog", constant=SYMLOG_MIN),
+            ),
+            color=alt.Color("class:N", title=None, scale=colours),
+        )
+    )
     return points.properties(width=WIDTH - 60, height=300)
 
 

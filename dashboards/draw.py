@@ -16,8 +16,11 @@ from dashboards.style import THEMES, config
 from warehouse.reader import Read
 
 CHARTS: dict[str, charts.Chart] = {
-    "punctuality": charts.punctuality, "routes": charts.routes, "weather": charts.weather, "board": charts.board,
-}  # fmt: skip
+    "punctuality": charts.punctuality,
+    "routes": charts.routes,
+    "weather": charts.weather,
+    "board": charts.board,
+}
 SIZE = re.compile(r'<svg[^>]*?\bwidth="([\d.]+)"[^>]*?\bheight="([\d.]+)"')
 
 

@@ -23,24 +23,51 @@ class Theme:
 
 
 LIGHT = Theme(
-    name="light", background="#ffffff", text="#13212b", soft="#4b5d69", line="#d5dee3", accent="#0a6a94",
+    name="light",
+    background="#ffffff",
+    text="#13212b",
+    soft="#4b5d69",
+    line="#d5dee3",
+    accent="#0a6a94",
     origins=("#0a6a94", "#b0562b", "#2f7d57"),
-    classes={"on time": "#2f8bb5", "late": "#b3740f", "very late": "#b0231b", "diverted": "#7a4fc0",
-             "not departed": "#57646d"},
-)  # fmt: skip
+    classes={
+        "on time": "#2f8bb5",
+        "late": "#b3740f",
+        "very late": "#b0231b",
+        "diverted": "#7a4fc0",
+        "not departed": "#57646d",
+    },
+)
 DARK = Theme(
-    name="dark", background="#152029", text="#e7eff3", soft="#a6b6c1", line="#2b3a44", accent="#59bfec",
+    name="dark",
+    background="#152029",
+    text="#e7eff3",
+    soft="#a6b6c1",
+    line="#2b3a44",
+    accent="#59bfec",
     origins=("#59bfec", "#f0976a", "#63d18d"),
-    classes={"on time": "#59bfec", "late": "#f1ba4d", "very late": "#ff8b82", "diverted": "#b79cf2",
-             "not departed": "#9fb0bb"},
-)  # fmt: skip
+    classes={
+        "on time": "#59bfec",
+        "late": "#f1ba4d",
+        "very late": "#ff8b82",
+        "diverted": "#b79cf2",
+        "not departed": "#9fb0bb",
+    },
+)
 THEMES = (LIGHT, DARK)
 
 
 def config(theme: Theme) -> dict[str, Any]:
     """Vega-Lite's configuration of a theme."""
-    words = {"labelColor": theme.text, "titleColor": theme.soft, "labelFont": FONT, "titleFont": FONT,
-             "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}  # fmt: skip
+    words = {
+        "labelColor": theme.text,
+        "titleColor": theme.soft,
+        "labelFont": FONT,
+        "titleFont": FONT,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    }
     return {
         "background": theme.background,
         "padding": ROOM,

@@ -25,9 +25,11 @@ lake and ledger what is left to do."""
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
-        prog="python -m events", description=__doc__, epilog=EXAMPLES,
+        prog="python -m events",
+        description=__doc__,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     made.add_argument("what", choices=["dead-letters"])
     made.add_argument("action", choices=["list", "redrive", "drop"])
     made.add_argument("--topic", action="append", default=[], help=f"{', '.join(TOPICS)}; may be repeated (all)")
@@ -52,8 +54,15 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         events = load_settings().events
-        done = sort(DeadLetters(events.project, events.endpoint), options.action, why_refused, topics=options.topic,
-                    ids=options.id, reason=options.reason, dry_run=options.dry_run)  # fmt: skip
+        done = sort(
+            DeadLetters(events.project, events.endpoint),
+            options.action,
+            why_refused,
+            topics=options.topic,
+            ids=options.id,
+            reason=options.reason,
+            dry_run=options.dry_run,
+        )
     except MillraceError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

@@ -81,8 +81,11 @@ class DeadLetters:
             SettingsError: the topic is gone.
             ServiceUnavailable: Pub/Sub did not take it; the letter stays.
         """
-        message = PubsubMessage(data=letter.data, ordering_key=letter.ordering_key,
-                                attributes=letter.attributes | {names.ORIGIN_ATTRIBUTE: letter.origin})  # fmt: skip
+        message = PubsubMessage(
+            data=letter.data,
+            ordering_key=letter.ordering_key,
+            attributes=letter.attributes | {names.ORIGIN_ATTRIBUTE: letter.origin},
+        )
         topic = f"projects/{self.project}/topics/{letter.topic}"
         with self._reaching(letter.topic):
             answer = self._publisher.publish(topic=topic, messages=[message], **self._patience)

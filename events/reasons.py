@@ -17,7 +17,7 @@ def why_refused(letter: DeadLetter) -> str:
     try:
         message = Incoming(
             message_id=letter.id, publish_time=letter.published, attributes=letter.attributes, data=letter.data
-        )  # fmt: skip
+        )
         return TAKEN if translate(letter.topic, message) else MEANINGLESS
     except (EventRefused, ValidationError) as error:
         return tidy(str(error))

@@ -15,9 +15,15 @@ SHOWN = 2000
 
 
 def sort(
-    dead: DeadLetters, action: Action, why: Why, *, topics: Sequence[str] = (), ids: Sequence[str] = (),
-    reason: str = "", dry_run: bool = False,
-) -> list[Sorted]:  # fmt: skip
+    dead: DeadLetters,
+    action: Action,
+    why: Why,
+    *,
+    topics: Sequence[str] = (),
+    ids: Sequence[str] = (),
+    reason: str = "",
+    dry_run: bool = False,
+) -> list[Sorted]:
     """Do one thing with the dead letters of some topics (else all), or with those of these ids; log what is dropped.
 
     Raises:
@@ -54,9 +60,16 @@ def deal_with(
         done = "would be redriven" if dry_run else "redriven"
     elif action == "drop":
         done = "would be dropped" if dry_run else "dropped"
-    one = Sorted(topic=letter.topic, id=letter.id, done=done, published=letter.published, attempts=letter.attempts,
-                 why=why(letter), attributes=letter.attributes,
-                 data=letter.data[:SHOWN].decode(errors="replace"))  # fmt: skip
+    one = Sorted(
+        topic=letter.topic,
+        id=letter.id,
+        done=done,
+        published=letter.published,
+        attempts=letter.attempts,
+        why=why(letter),
+        attributes=letter.attributes,
+        data=letter.data[:SHOWN].decode(errors="replace"),
+    )
     if action == "list" or dry_run:
         return one
     fields = one.model_dump() | ({"reason": reason} if action == "drop" else {"origin": letter.origin})

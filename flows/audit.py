@@ -10,8 +10,13 @@ from tasks.source import wanted_sources
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="audit", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="audit",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def audit(source: str | None = None) -> list[str]:
     """Count the keys that stand in two rows, stream by stream; returns the streams that have such.
 

@@ -7,8 +7,13 @@ from tasks.agree_connections import agree_connections
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="connections", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="connections",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def connections(sources: list[str] | None = None, dry_run: bool = False, delete: bool = False) -> str:
     """Create and change Airbyte's connections until they are as the files say; returns what was done.
 

@@ -8,8 +8,13 @@ from tasks.sort_dead_letters import sort_dead_letters
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="dead letters: {action}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="dead letters: {action}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def dead_letters(
     action: Action = "list",
     topic: Topic | None = None,

@@ -8,8 +8,13 @@ from tasks.send_digest import send_digest
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="digest", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="digest",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def digest(day: str | None = None) -> str:
     """Send yesterday's batches, rows, quarantine, quality and failures to Slack; returns the text.
 

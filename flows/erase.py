@@ -7,8 +7,13 @@ from tasks.erase_keys import announce_erasure, erase_keys
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="erase keys of {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="erase keys of {source}.{stream}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def erase(source: str, stream: str, keys: list[dict[str, str]], reason: str) -> int:
     """Empty the rows of keys in the warehouse, now and for ever, and start the model; returns how many had a row.
 

@@ -12,9 +12,14 @@ from tasks.sync_source import start_sync, watch_sync
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="ingest {source}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery],
-      on_cancellation=[cancel_sync])  # fmt: skip
+@flow(
+    flow_run_name="ingest {source}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure, show_failure],
+    on_completion=[tell_recovery],
+    on_cancellation=[cancel_sync],
+)
 def ingest(source: str, streams: list[str] | None = None) -> None:
     """Sync one source and land every stream of it in the lake.
 

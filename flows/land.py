@@ -9,8 +9,13 @@ from tasks.land_sync import land_sync
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="land {source}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="land {source}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def land(source: str, job_id: int | None = None) -> int:
     """Land one sync, or all ended ones that lack a manifest; returns how many streams brought rows.
 

@@ -16,9 +16,14 @@ from tasks.stage_batch import stage_batch
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="merge {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery],
-      on_cancellation=[cancel_dataflow])  # fmt: skip
+@flow(
+    flow_run_name="merge {source}.{stream}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure, show_failure],
+    on_completion=[tell_recovery],
+    on_cancellation=[cancel_dataflow],
+)
 def merge(source: str, stream: str, audit: bool = False) -> int:
     """Merge everything that is pending of one stream; returns the number of batches.
 

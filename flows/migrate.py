@@ -9,8 +9,13 @@ from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="migrate {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="migrate {source}.{stream}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def migrate(source: str, stream: str) -> dict[str, str]:
     """Make a timestamp of a date, or text of anything, as the contract says now; returns the changed columns.
 

@@ -19,8 +19,13 @@ from tasks.tell import tell_failure, tell_recovery
 from tasks.validate_candidates import validate_candidates
 
 
-@flow(flow_run_name="model", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="model",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure, show_failure],
+    on_completion=[tell_recovery],
+)
 def model(full: bool = False) -> int | Refusal:
     """Build, validate and publish the marts when merges are not in them yet; returns the number of batches taken.
 

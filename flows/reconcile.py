@@ -25,8 +25,13 @@ from tasks.tell import tell_failure, tell_recovery
 from tasks.tend_dead_letters import tend_dead_letters
 
 
-@flow(flow_run_name="reconcile", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure, show_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="reconcile",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure, show_failure],
+    on_completion=[tell_recovery],
+)
 def reconcile(source: str | None = None, dry_run: bool = False, audit: bool = False) -> int:
     """Compare Airbyte, lake, ledger and marts, and start what is missing; returns how much was found.
 

@@ -8,8 +8,13 @@ from tasks.start_flows import start_merges
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="redrive {source}.{stream}", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="redrive {source}.{stream}",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def redrive(source: str, stream: str, objects: list[str] | None = None) -> int:
     """Let quarantined objects in again and start the merge; returns how many.
 

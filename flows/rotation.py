@@ -8,8 +8,13 @@ from tasks.refresh_slack import refresh_slack
 from tasks.tell import tell_failure, tell_recovery
 
 
-@flow(flow_run_name="rotation", persist_result=True, result_storage=RESULT_STORAGE,
-      on_failure=[tell_failure], on_completion=[tell_recovery])  # fmt: skip
+@flow(
+    flow_run_name="rotation",
+    persist_result=True,
+    result_storage=RESULT_STORAGE,
+    on_failure=[tell_failure],
+    on_completion=[tell_recovery],
+)
 def rotation() -> int:
     """Hand Prefect the Slack URL that Secret Manager has now, and look at the age of every secret.
 

@@ -95,9 +95,14 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
         config = uvicorn.Config(
-            app, host=host, port=port, log_config=None, access_log=False, timeout_keep_alive=KEEP_ALIVE_S,
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=self._settings.gateway.grace_s,
-        )  # fmt: skip
+        )
         self._web = uvicorn.Server(config)
         self._web.run()
         return self._web.started and not self._failed

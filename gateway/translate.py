@@ -35,9 +35,13 @@ class Event(Frozen):
     def as_prefect(self) -> Json:
         """The event as Prefect's API takes it."""
         return {
-            "id": self.id, "event": self.name, "occurred": self.occurred, "resource": self.resource,
-            "related": list(self.related), "payload": self.payload,
-        }  # fmt: skip
+            "id": self.id,
+            "event": self.name,
+            "occurred": self.occurred,
+            "resource": self.resource,
+            "related": list(self.related),
+            "payload": self.payload,
+        }
 
 
 def translate(topic: str, message: Incoming) -> Event | None:
@@ -101,8 +105,13 @@ def _landed(message: Incoming) -> Meaning | None:
     if kind != "OBJECT_FINALIZE" or not path.startswith(names.MANIFESTS):
         return None
     source, stream, job_id = names.parse_manifest_path(path)
-    payload = {"source": source, "stream": stream, "job_id": job_id, "object": path,
-               "generation": message.attribute("objectGeneration")}  # fmt: skip
+    payload = {
+        "source": source,
+        "stream": stream,
+        "job_id": job_id,
+        "object": path,
+        "generation": message.attribute("objectGeneration"),
+    }
     return names.stream_resource(source, stream), (), payload
 
 

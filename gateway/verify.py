@@ -94,10 +94,8 @@ class Verifier:
     def _decode(self, token: str, certificates: dict[str, str]) -> dict[str, Any]:
         try:
             return dict(
-                jwt.decode(
-                    token, certs=certificates, audience=self._audience, clock_skew_in_seconds=CLOCK_SKEW_S
-                )
-            )  # fmt: skip
+                jwt.decode(token, certs=certificates, audience=self._audience, clock_skew_in_seconds=CLOCK_SKEW_S)
+            )
         except (exceptions.GoogleAuthError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise Unauthorised(str(error)) from None
 

@@ -70,9 +70,13 @@ class GcsLake:
         return address_of(self.url, self.endpoint, name)
 
     def _upload(
-        self, name: str, data: bytes, content_type: str, if_generation_match: int | None,
+        self,
+        name: str,
+        data: bytes,
+        content_type: str,
+        if_generation_match: int | None,
         metadata: dict[str, str] | None = None,
-    ) -> int:  # fmt: skip
+    ) -> int:
         blob = self._bucket.blob(name)
         if metadata:
             blob.metadata = metadata

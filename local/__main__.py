@@ -49,12 +49,14 @@ def status(state: Path, say: Say, *, as_json: bool = False) -> int:
     ports = {**dict(sorted(place.ports.items())), "worker": None}
     found = [
         {
-            "server": name, "address": f"127.0.0.1:{port}" if port else "", "pid": pids.get(name),
+            "server": name,
+            "address": f"127.0.0.1:{port}" if port else "",
+            "pid": pids.get(name),
             "answers": answers(f"tcp://127.0.0.1:{port}") if port else name in pids,
             "log": str(state / "logs" / f"{name}.log"),
         }
         for name, port in ports.items()
-    ]  # fmt: skip
+    ]
     if as_json:
         say(json.dumps(found, indent=1))
         return 0

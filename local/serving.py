@@ -129,9 +129,13 @@ def serve_http(name: str, application: Application, options: Options) -> None:
 
     listening = bound(options.port)
     config = uvicorn.Config(
-        application, log_level="warning", access_log=False, lifespan="auto",
-        timeout_graceful_shutdown=int(GRACE_S), timeout_keep_alive=30,
-    )  # fmt: skip
+        application,
+        log_level="warning",
+        access_log=False,
+        lifespan="auto",
+        timeout_graceful_shutdown=int(GRACE_S),
+        timeout_keep_alive=30,
+    )
     server = uvicorn.Server(config)
     # Our own handlers end the server without uvicorn's re-raised signal, which would make the exit code -15.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]  # as said

@@ -92,9 +92,11 @@ def _connection(url: str) -> tuple[str, dict[str, Any]]:
     from google.cloud import bigquery
 
     client = bigquery.Client(
-        parts.netloc, credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint},
+        parts.netloc,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": endpoint},
         default_query_job_config=bigquery.QueryJobConfig(default_dataset=f"{parts.netloc}.{parts.path[1:]}"),
-    )  # fmt: skip
+    )
     return f"bigquery://{parts.netloc}{parts.path}?user_supplied_client=True", {"connect_args": {"client": client}}
 
 

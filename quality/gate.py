@@ -69,9 +69,12 @@ def _run(context: Any, asset: Any, suite: Suite) -> list[QualityResult]:
     batch = asset.add_batch_definition_whole_table("whole")
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=made))
     checkpoint = context.checkpoints.add(
-        gx.Checkpoint(name=suite.name, validation_definitions=[definition],
-                      result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE})
-    )  # fmt: skip
+        gx.Checkpoint(
+            name=suite.name,
+            validation_definitions=[definition],
+            result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE},
+        )
+    )
     (outcome,) = checkpoint.run().run_results.values()
     return [_result(suite, one) for one in outcome.results]
 

@@ -83,11 +83,14 @@ def collect(places: Places, now: datetime, days: float = DAYS, own: str = "") ->
     troubles = newest_troubles(prefect.runs, ui) if prefect else {}
     facts, ledger, quality = _ask_warehouse(places, ask, Facts(now=now, since=since, merged=None, run=run))
     facts = replace(
-        facts, troubles=troubles, marts=marts, pending=_pending(places, ask, facts),
+        facts,
+        troubles=troubles,
+        marts=marts,
+        pending=_pending(places, ask, facts),
         billed=ask("cost", lambda: places.warehouse.billed_bytes(since)),
         working=frozenset(r.stream for r in known.values() if r.flow == "merge" and r.living and r.id != own),
         seconds={r.id: r.seconds for r in known.values() if r.flow == "merge" and r.ended},
-    )  # fmt: skip
+    )
     sources = tuple(_sources(places, ask, prefect, troubles, now))
     streams = tuple(stream_status(contract, facts) for contract in places.streams)
     return _status(places, ask, facts, sources, streams, _publications(ledger, run), quality, prefect)
@@ -149,9 +152,13 @@ def _sources(
         if syncs is not None:
             syncs = tuple(s.model_copy(update={"run": asked.get((s.source, s.job_id), s.run)}) for s in syncs)
         yield SourceStatus(
-            source=contract.source, description=contract.description, health=_source_health(syncs, trouble),
-            syncs=syncs, as_of=as_of, trouble=trouble,
-        )  # fmt: skip
+            source=contract.source,
+            description=contract.description,
+            health=_source_health(syncs, trouble),
+            syncs=syncs,
+            as_of=as_of,
+            trouble=trouble,
+        )
 
 
 def _told(
@@ -191,15 +198,30 @@ def _publications(ledger: list[LedgerEntry], run: Callable[[str], RunLink]) -> t
 
 
 def _status(
-    places: Places, ask: Asker, facts: Facts, sources: tuple[SourceStatus, ...], streams: tuple[StreamStatus, ...],
-    publications: tuple[Publication, ...], quality: Quality | None, prefect: PrefectFacts | None,
-) -> Status:  # fmt: skip
+    places: Places,
+    ask: Asker,
+    facts: Facts,
+    sources: tuple[SourceStatus, ...],
+    streams: tuple[StreamStatus, ...],
+    publications: tuple[Publication, ...],
+    quality: Quality | None,
+    prefect: PrefectFacts | None,
+) -> Status:
     rows, links = ask("marts", places.warehouse.marts), places.links
     none = MartLineage("", ())
-    marts = None if rows is None else tuple(
-        Mart(name=name, rows=count, description=facts.marts.get(name, none).description,
-             streams=facts.marts.get(name, none).streams) for name, count in sorted(rows.items())
-    )  # fmt: skip
+    marts = (
+        None
+        if rows is None
+        else tuple(
+            Mart(
+                name=name,
+                rows=count,
+                description=facts.marts.get(name, none).description,
+                streams=facts.marts.get(name, none).streams,
+            )
+            for name, count in sorted(rows.items())
+        )
+    )
     waits = sum(batch.published_at is None for stream in streams for batch in stream.batches)
     stations = (
         stationing.source_station(sources, facts.now, links),
@@ -213,9 +235,18 @@ def _status(
     healths: list[Health] = [s.health for s in stations]
     others = [name for name, t in facts.troubles.items() if not t.over and not name.startswith(OF_STATIONS)]
     return Status(
-        at=facts.now, since=facts.since, health=stationing.worst(healths + ["look"] * bool(others)),
-        headline=stationing.headline(stations, streams, others, ask.unknown), stations=stations, sources=sources,
-        streams=streams, marts=marts, publications=publications, quality=quality,
-        steps=None if prefect is None else steps(prefect), troubles=tuple(troubles),
-        unknown=tuple(dict.fromkeys(ask.unknown)), links=links,
-    )  # fmt: skip
+        at=facts.now,
+        since=facts.since,
+        health=stationing.worst(healths + ["look"] * bool(others)),
+        headline=stationing.headline(stations, streams, others, ask.unknown),
+        stations=stations,
+        sources=sources,
+        streams=streams,
+        marts=marts,
+        publications=publications,
+        quality=quality,
+        steps=None if prefect is None else steps(prefect),
+        troubles=tuple(troubles),
+        unknown=tuple(dict.fromkeys(ask.unknown)),
+        links=links,
+    )

@@ -10,8 +10,14 @@ from status.types import BatchStatus, GateRun, Station, StepRun
 from status.words import HEALTH, count, figure, when
 
 TERMS = ("merged", "superseded", "stale", "quarantined")
-SECTIONS = {"source": "sources", "lake": "streams", "events": "steps", "merge": "streams", "gate": "quality",
-            "marts": "marts"}  # fmt: skip
+SECTIONS = {
+    "source": "sources",
+    "lake": "streams",
+    "events": "steps",
+    "merge": "streams",
+    "gate": "quality",
+    "marts": "marts",
+}
 WIDE, WIDE_H, STEP_W, AXIS_Y = 1200, 188, 200, 48
 TALL, TALL_STEP, AXIS_X = 360, 104, 40
 BARS_W, BARS_H = 240, 30
@@ -58,10 +64,29 @@ def _node(station: Station, x: int, y: int, text_x: int, text_y: int, align: str
         '<text class="big" x="{}" y="{}">{}</text><text class="label" x="{}" y="{}">{}</text>'
         '<text class="label" x="{}" y="{}">{} {}</text></g></a>'
     ).format(
-        SECTIONS[station.key], station.health, said, station.note or said, _disc(station, x, y), x, y + 6, glyph, align,
-        text_x, text_y, station.title, text_x, text_y + 32, figure(first), text_x, text_y + 52, first.label,
-        text_x, text_y + 72, figure(second), second.label,
-    )  # fmt: skip
+        SECTIONS[station.key],
+        station.health,
+        said,
+        station.note or said,
+        _disc(station, x, y),
+        x,
+        y + 6,
+        glyph,
+        align,
+        text_x,
+        text_y,
+        station.title,
+        text_x,
+        text_y + 32,
+        figure(first),
+        text_x,
+        text_y + 52,
+        first.label,
+        text_x,
+        text_y + 72,
+        figure(second),
+        second.label,
+    )
 
 
 def _disc(station: Station, x: int, y: int) -> Markup:
@@ -113,10 +138,13 @@ def gate_history(runs: Sequence[GateRun]) -> Markup:
     """How many expectations held in each run of the gate, oldest first; runs that refused stand out."""
     newest = [run.found for run in runs[:SHOWN_BARS]][::-1]
     bars = [
-        (f.held + f.failed + f.left_out + f.warned, "bad" if f.failed else "look" if f.left_out or f.warned else "good",
-         f"{when(f.at)}: {f.held} hold, {f.failed} refuse, {f.left_out} leave rows out, {f.warned} warn")
+        (
+            f.held + f.failed + f.left_out + f.warned,
+            "bad" if f.failed else "look" if f.left_out or f.warned else "good",
+            f"{when(f.at)}: {f.held} hold, {f.failed} refuse, {f.left_out} leave rows out, {f.warned} warn",
+        )
         for f in newest
-    ]  # fmt: skip
+    ]
     return _bars(bars, f"The newest {len(newest)} runs of the gate")
 
 

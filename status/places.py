@@ -30,8 +30,13 @@ def status_places(settings: Settings) -> Places:
     lock_timeout_s = min(PATIENCE_S, warehouse.lock_timeout_s)
     return Places(
         warehouse=open_warehouse(
-            warehouse.url, warehouse.marts_url, lock_timeout_s, warehouse.keep_candidates_days,
-            endpoint=warehouse.endpoint, max_bytes_billed=warehouse.max_bytes_billed, retry_s=PATIENCE_S,
+            warehouse.url,
+            warehouse.marts_url,
+            lock_timeout_s,
+            warehouse.keep_candidates_days,
+            endpoint=warehouse.endpoint,
+            max_bytes_billed=warehouse.max_bytes_billed,
+            retry_s=PATIENCE_S,
         ),
         lake=lake,
         sources=load_sources(ROOT / "sources"),
@@ -39,7 +44,7 @@ def status_places(settings: Settings) -> Places:
         prefect=_prefect,
         dbt_project=ROOT / "dbt_project",
         links=links(settings, lake),
-    )  # fmt: skip
+    )
 
 
 def links(settings: Settings, lake: Lake) -> Links:
@@ -47,12 +52,14 @@ def links(settings: Settings, lake: Lake) -> Links:
     from prefect.settings import PREFECT_UI_URL
 
     return Links(
-        page=lake.address(names.STATUS_PAGE), prefect=(PREFECT_UI_URL.value() or "").rstrip("/"),
+        page=lake.address(names.STATUS_PAGE),
+        prefect=(PREFECT_UI_URL.value() or "").rstrip("/"),
         airbyte=settings.airbyte.url.removesuffix("/").removesuffix(API),
-        data_docs=lake.address(f"{names.SITE}quality/index.html"), dbt_docs=lake.address(f"{names.SITE}dbt/index.html"),
+        data_docs=lake.address(f"{names.SITE}quality/index.html"),
+        dbt_docs=lake.address(f"{names.SITE}dbt/index.html"),
         dashboards=lake.address(f"{names.SITE}dashboards/index.html"),
         runbook=settings.slack.runbook,
-    )  # fmt: skip
+    )
 
 
 @contextmanager

@@ -110,8 +110,11 @@ def _later_successes(client: SyncPrefectClient, bad: list[FlowRun], oldest: date
     for name, run in newest.items():
         failed_at = run.start_time or run.expected_start_time
         if failed_at and failed_at < oldest:
-            wanted = {"name": {"like_": name}, "state": {"type": {"any_": ["COMPLETED"]}},
-                      "start_time": {"after_": failed_at.isoformat()}}  # fmt: skip
+            wanted = {
+                "name": {"like_": name},
+                "state": {"type": {"any_": ["COMPLETED"]}},
+                "start_time": {"after_": failed_at.isoformat()},
+            }
             like = _read(client, wanted, FlowRunSort.START_TIME_DESC, NEWEST_BAD)
             found += [other for other in like if work(other.name) == name][:1]
     return found
@@ -119,18 +122,25 @@ def _later_successes(client: SyncPrefectClient, bad: list[FlowRun], oldest: date
 
 def _run(run: FlowRun, flows: dict[UUID, str]) -> Run:
     return Run(
-        id=str(run.id), flow=flows.get(run.flow_id, ""), name=run.name,
-        state=run.state_type.value if run.state_type else "", message=(run.state.message or "") if run.state else "",
-        started=run.start_time or run.expected_start_time, ended=run.end_time,
+        id=str(run.id),
+        flow=flows.get(run.flow_id, ""),
+        name=run.name,
+        state=run.state_type.value if run.state_type else "",
+        message=(run.state.message or "") if run.state else "",
+        started=run.start_time or run.expected_start_time,
+        ended=run.end_time,
         seconds=run.total_run_time.total_seconds(),
         parameters=dict(run.parameters or {}),
         by_event=bool(run.created_by and run.created_by.type == "AUTOMATION"),
-    )  # fmt: skip
+    )
 
 
 def _tasks(client: SyncPrefectClient, since: datetime) -> Iterable[TaskTook]:
-    wanted = {"tags": {"all_": [names.STEP_TAG]}, "state": {"type": {"any_": ["COMPLETED"]}},
-              "start_time": {"after_": since.isoformat()}}  # fmt: skip
+    wanted = {
+        "tags": {"all_": [names.STEP_TAG]},
+        "state": {"type": {"any_": ["COMPLETED"]}},
+        "start_time": {"after_": since.isoformat()},
+    }
     found = client.read_task_runs(
         task_run_filter=TaskRunFilter.model_validate(wanted), sort=TaskRunSort.END_TIME_DESC, limit=NEWEST_TASKS
     )

@@ -31,9 +31,12 @@ def publish_page(lake: Lake, collect: Callable[[datetime], Status], now: Callabl
         status = collect(now())
         try:
             lake.replace(
-                names.STATUS_PAGE, render(status).encode(), there.generation if there else 0, HTML,
+                names.STATUS_PAGE,
+                render(status).encode(),
+                there.generation if there else 0,
+                HTML,
                 {AT: status.at.isoformat()},
-            )  # fmt: skip
+            )
         except ObjectExists:
             continue
         return rendered + 1

@@ -36,12 +36,16 @@ def source_station(sources: Sequence[SourceStatus], now: datetime, links: Links)
     ages = [(now - sync.created_at).total_seconds() - (sync.seconds or 0) for sync in newest]
     note = next((s.trouble.sentence for s in sources if s.trouble and not s.trouble.over), "")
     return Station(
-        key="source", title="Airbyte", health=worst(s.health for s in sources), url=links.airbyte, note=note,
+        key="source",
+        title="Airbyte",
+        health=worst(s.health for s in sources),
+        url=links.airbyte,
+        note=note,
         figures=(
             Figure(label="read by the last sync", value=rows, unit="rows"),
             Figure(label="ago", value=max(0.0, min(ages)) if ages else None, unit="seconds"),
         ),
-    )  # fmt: skip
+    )
 
 
 def lake_station(streams: Sequence[StreamStatus]) -> Station:
@@ -53,12 +57,15 @@ def lake_station(streams: Sequence[StreamStatus]) -> Station:
     health: Health = "unknown" if not asked else "working" if landings else "good"
     note = f"{landings} {'landing waits' if landings == 1 else 'landings wait'} to be merged." if landings else ""
     return Station(
-        key="lake", title="Lake", health=health, note=note,
+        key="lake",
+        title="Lake",
+        health=health,
+        note=note,
         figures=(
             Figure(label="landed", value=rows if asked else None, unit="rows"),
             Figure(label="waiting", value=waits if asked else None, unit="rows"),
         ),
-    )  # fmt: skip
+    )
 
 
 def events_station(prefect: PrefectFacts | None, links: Links) -> Station:
@@ -67,13 +74,16 @@ def events_station(prefect: PrefectFacts | None, links: Links) -> Station:
     note = f"The newest reconcile made up for {lost} that no event had started." if lost else ""
     note = f"{dead} messages could not be delivered." if dead else note
     return Station(
-        key="events", title="Events", health="unknown" if prefect is None else "look" if lost or dead else "good",
-        note=note, url=f"{links.prefect}/events" if links.prefect else "",
+        key="events",
+        title="Events",
+        health="unknown" if prefect is None else "look" if lost or dead else "good",
+        note=note,
+        url=f"{links.prefect}/events" if links.prefect else "",
         figures=(
             Figure(label="runs by event", value=sum(r.by_event for r in prefect.runs) if prefect else None),
             Figure(label="dead letters", value=dead),
         ),
-    )  # fmt: skip
+    )
 
 
 def merge_station(streams: Sequence[StreamStatus], links: Links) -> Station:
@@ -83,14 +93,16 @@ def merge_station(streams: Sequence[StreamStatus], links: Links) -> Station:
     note = next((s.trouble.sentence for s in streams if s.trouble and not s.trouble.over), "")
     late = [s.id for s in streams if s.freshness.kept is False]
     return Station(
-        key="merge", title="Warehouse", health=worst(s.health for s in streams),
+        key="merge",
+        title="Warehouse",
+        health=worst(s.health for s in streams),
         url=f"{links.prefect}/runs" if links.prefect else "",
         note=note or (f"No new data of {', '.join(late)} within what is promised." if late else ""),
         figures=(
             Figure(label="merged", value=sum(s.balance.merged for s in known) if known else None, unit="rows"),
             Figure(label="in quarantine", value=sum(refused) if len(refused) == len(streams) else None, unit="rows"),
         ),
-    )  # fmt: skip
+    )
 
 
 def gate_station(quality: Quality | None, trouble: Trouble | None, links: Links) -> Station:
@@ -103,12 +115,16 @@ def gate_station(quality: Quality | None, trouble: Trouble | None, links: Links)
         health = "look"
     note = open_trouble.sentence if open_trouble else next((f"{r}." for b in broken.values() for r in b), "")
     return Station(
-        key="gate", title="dbt and the gate", health="bad" if open_trouble else health, note=note, url=links.data_docs,
+        key="gate",
+        title="dbt and the gate",
+        health="bad" if open_trouble else health,
+        note=note,
+        url=links.data_docs,
         figures=(
             Figure(label="expectations hold", value=sum(r.success for r in results) if quality else None),
             Figure(label="do not", value=sum(not r.success for r in results) if quality else None),
         ),
-    )  # fmt: skip
+    )
 
 
 def marts_station(
@@ -120,13 +136,16 @@ def marts_station(
     named = "rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts"
     note = f"{waits} merged {'batch is' if waits == 1 else 'batches are'} not in the marts yet." if waits else ""
     return Station(
-        key="marts", title="Marts", health=health, note=note, url=links.dbt_docs,
+        key="marts",
+        title="Marts",
+        health=health,
+        note=note,
+        url=links.dbt_docs,
         figures=(
-            Figure(label=named, unit="rows",
-                   value=sum(m.rows for m in marts) if marts is not None else None),
+            Figure(label=named, unit="rows", value=sum(m.rows for m in marts) if marts is not None else None),
             Figure(label="ago", value=age, unit="seconds"),
         ),
-    )  # fmt: skip
+    )
 
 
 def headline(

@@ -55,24 +55,37 @@ def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:
     trouble = _trouble(contract, facts, refused)
     pending = facts.pending.get(contract.id)
     return StreamStatus(
-        source=contract.source, stream=contract.stream, description=contract.description, owner=contract.owner,
-        mode=contract.mode, key=contract.key,
+        source=contract.source,
+        stream=contract.stream,
+        description=contract.description,
+        owner=contract.owner,
+        mode=contract.mode,
+        key=contract.key,
         table=f"{names.raw_schema(contract.source)}.{names.live_view(contract.stream)}",
-        health=_health(contract.id, facts, fresh, refused, trouble, pending), freshness=fresh,
-        balance=total(b.balance for b in batches), batches=batches, pending=pending, quarantine=refused,
-        trouble=trouble, marts=tuple(name for name, mart in facts.marts.items() if contract.id in mart.streams),
+        health=_health(contract.id, facts, fresh, refused, trouble, pending),
+        freshness=fresh,
+        balance=total(b.balance for b in batches),
+        batches=batches,
+        pending=pending,
+        quarantine=refused,
+        trouble=trouble,
+        marts=tuple(name for name, mart in facts.marts.items() if contract.id in mart.streams),
         billed_bytes=None if facts.billed is None else facts.billed.get(contract.id, 0),
-    )  # fmt: skip
+    )
 
 
 def _batch(entry: LedgerEntry, facts: Facts) -> BatchStatus:
     published = facts.published.get(entry.batch_id)
     return BatchStatus(
-        id=entry.batch_id, at=entry.at, balance=Balance(**{term: getattr(entry, term) for term in TERMS}),
-        run=facts.run(entry.run_id), seconds=facts.seconds.get(entry.run_id),
-        published_at=published.at if published else None, candidate=published.detail if published else "",
+        id=entry.batch_id,
+        at=entry.at,
+        balance=Balance(**{term: getattr(entry, term) for term in TERMS}),
+        run=facts.run(entry.run_id),
+        seconds=facts.seconds.get(entry.run_id),
+        published_at=published.at if published else None,
+        candidate=published.detail if published else "",
         syncs=None if facts.syncs is None else tuple(facts.syncs.get(entry.batch_id, ())),
-    )  # fmt: skip
+    )
 
 
 def total(balances: Iterable[Balance]) -> Balance:
@@ -98,16 +111,24 @@ def _trouble(contract: StreamContract, facts: Facts, refused: tuple[RefusedObjec
         sentence, command = of_quarantine(contract.source, contract.stream, refused)
         entry = next((e for e in (facts.merged or {}).get(contract.id, ()) if e.quarantined), None)
         return Trouble(
-            at=entry.at if entry else facts.now, sentence=sentence, kind="Quarantine", command=command,
-            run=facts.run(entry.run_id) if entry else None, runbook="millrace-rows-were-quarantined",
-        )  # fmt: skip
+            at=entry.at if entry else facts.now,
+            sentence=sentence,
+            kind="Quarantine",
+            command=command,
+            run=facts.run(entry.run_id) if entry else None,
+            runbook="millrace-rows-were-quarantined",
+        )
     return failed
 
 
 def _health(
-    stream: str, facts: Facts, fresh: Freshness, refused: tuple[RefusedObject, ...] | None, trouble: Trouble | None,
+    stream: str,
+    facts: Facts,
+    fresh: Freshness,
+    refused: tuple[RefusedObject, ...] | None,
+    trouble: Trouble | None,
     pending: Pending | None,
-) -> Health:  # fmt: skip
+) -> Health:
     if facts.merged is None:
         return "unknown"
     if trouble and not trouble.over and trouble.kind != "Quarantine":

@@ -48,10 +48,14 @@ def _sync(source: str, job: dict[str, Any]) -> SyncStatus:
     began = instant(job.get("createdAt") or job.get("startTime"))
     ended = instant(job["lastUpdatedAt"]) if job["status"] in TERMINAL and job.get("lastUpdatedAt") else None
     return SyncStatus(
-        source=source, job_id=int(job["jobId"]), status=str(job["status"]), created_at=began,
+        source=source,
+        job_id=int(job["jobId"]),
+        status=str(job["status"]),
+        created_at=began,
         seconds=max(0.0, (ended - began).total_seconds()) if ended else None,
-        rows=job.get("rowsSynced"), bytes=job.get("bytesSynced"),
-    )  # fmt: skip
+        rows=job.get("rowsSynced"),
+        bytes=job.get("bytesSynced"),
+    )
 
 
 def runs_of_jobs(lake: Lake, runs: Iterable[RunLink]) -> dict[tuple[str, int], RunLink]:

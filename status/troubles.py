@@ -41,9 +41,14 @@ def of_run(run: Run, ui: str, *, over: bool = False) -> Trouble:
     what = CRASHED if run.state == "CRASHED" else kind(run.message)
     said = first_sentence(tidy(run.message)) or "The run gave no reason."
     return Trouble(
-        at=run.ended or run.started or LONG_AGO, sentence=said, kind=what, over=over, run=link(run, ui),
-        command=command(run, what), runbook="millrace-a-flow-run-crashed" if what == CRASHED else "errors",
-    )  # fmt: skip
+        at=run.ended or run.started or LONG_AGO,
+        sentence=said,
+        kind=what,
+        over=over,
+        run=link(run, ui),
+        command=command(run, what),
+        runbook="millrace-a-flow-run-crashed" if what == CRASHED else "errors",
+    )
 
 
 def link(run: Run, ui: str) -> RunLink:
@@ -61,8 +66,11 @@ def command(run: Run, what: str) -> str:
     if what in BY_KIND:
         source = run.parameters.get("source")
         return BY_KIND[what].format(source=shlex.quote(str(source)) if source else "").rstrip()
-    given = [f"-p {shlex.quote(f'{name}={run.parameters[name]}')}" for name in ("source", "stream")
-             if run.parameters.get(name)]  # fmt: skip
+    given = [
+        f"-p {shlex.quote(f'{name}={run.parameters[name]}')}"
+        for name in ("source", "stream")
+        if run.parameters.get(name)
+    ]
     return " ".join([f"prefect deployment run {run.flow}/{run.flow}", *given])
 
 

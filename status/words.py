@@ -6,9 +6,12 @@ from datetime import datetime
 from status.types import Figure, Health
 
 HEALTH: dict[Health, tuple[str, str]] = {
-    "good": ("✓", "well"), "working": ("›", "at work"), "look": ("!", "look at it"), "bad": ("✗", "broken"),
+    "good": ("✓", "well"),
+    "working": ("›", "at work"),
+    "look": ("!", "look at it"),
+    "bad": ("✗", "broken"),
     "unknown": ("?", "not known"),
-}  # fmt: skip
+}
 UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 UNITS = (("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12))
 

@@ -12,8 +12,13 @@ from tasks.place import open_bus, open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 
 
-@task(task_run_name="announce marts", retries=5, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="announce marts",
+    retries=5,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def announce_marts() -> str:
     """Publish `marts-published` for the newest marts, whichever run published them; returns the message's id.
 
@@ -29,7 +34,14 @@ def announce_marts() -> str:
     message = MartsPublished(run_id=newest.run_id, marts=warehouse.marts(), batches=newest.batches)
     message_id = open_bus().publish(message)
     warehouse.append(
-        LedgerEntry(kind="announced", batch_id=newest.candidate, source="", stream="", run_id=newest.run_id,
-                    at=datetime.now(UTC), detail=message_id)
-    )  # fmt: skip
+        LedgerEntry(
+            kind="announced",
+            batch_id=newest.candidate,
+            source="",
+            stream="",
+            run_id=newest.run_id,
+            at=datetime.now(UTC),
+            detail=message_id,
+        )
+    )
     return message_id

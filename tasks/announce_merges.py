@@ -17,8 +17,13 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 
 
-@task(task_run_name="announce merges", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="announce merges",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def announce_merges(source: str | None, under_way: UnderWay, dry_run: bool) -> list[Found]:
     """Merges that the ledger does not call announced, published on `warehouse-merged` now unless `dry_run`.
 
@@ -29,9 +34,10 @@ def announce_merges(source: str | None, under_way: UnderWay, dry_run: bool) -> l
     """
     warehouse, lake = open_warehouse(), open_lake()
     missing = [
-        e for e in unannounced_merges(warehouse.ledger(kinds=(*CHANGES, "announced")))
+        e
+        for e in unannounced_merges(warehouse.ledger(kinds=(*CHANGES, "announced")))
         if source in (None, e.source) and f"{e.source}.{e.stream}" not in under_way.streams and not _is_open(lake, e)
-    ]  # fmt: skip
+    ]
     for entry in [] if dry_run else missing:
         announce(open_bus(), warehouse, told_again(entry), run_id=run_id(), at=datetime.now(UTC))
     return [Found(kind="merge not announced", where=f"{e.source}.{e.stream}", detail=e.batch_id) for e in missing]

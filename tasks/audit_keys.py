@@ -15,8 +15,13 @@ from tasks.source import stream_contract
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="audit keys of {source}.{stream}", retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="audit keys of {source}.{stream}",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def audit_keys(source: str, stream: str) -> list[str]:
     """Name the stream when a key of it stands in two rows, and tell it by an event; reads the keys of the whole table.
 
@@ -29,9 +34,15 @@ def audit_keys(source: str, stream: str) -> list[str]:
     log.info("keys.audited", extra={"event": "keys.audited", "fields": fields})
     if not keys:
         return []
-    log.error("%s: %d keys of %s stand in two rows", names.KEYS_DOUBLED, keys, contract.id,
-              extra={"event": names.KEYS_DOUBLED, "fields": fields})  # fmt: skip
+    log.error(
+        "%s: %d keys of %s stand in two rows",
+        names.KEYS_DOUBLED,
+        keys,
+        contract.id,
+        extra={"event": names.KEYS_DOUBLED, "fields": fields},
+    )
     payload = {"v": 1, "source": source, "stream": stream, "keys": keys, "run_id": run_id()}
-    emit_event(names.KEYS_DOUBLED, resource={"prefect.resource.id": names.stream_resource(source, stream)},
-               payload=payload)  # fmt: skip
+    emit_event(
+        names.KEYS_DOUBLED, resource={"prefect.resource.id": names.stream_resource(source, stream)}, payload=payload
+    )
     return [contract.id]

@@ -28,9 +28,13 @@ from tasks.sync_objects import (
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="await landing of {sync.source}, job {sync.job_id}", tags=[names.STEP_TAG],
-      retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="await landing of {sync.source}, job {sync.job_id}",
+    tags=[names.STEP_TAG],
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def await_landing(sync: Sync) -> list[Landing]:
     """Land every stream of an ended sync, whatever its outcome: what a failed one wrote is not sent again.
 

@@ -22,9 +22,14 @@ from tasks.source import SOURCES
 from warehouse.port import Warehouse
 
 
-@task(task_run_name="build candidates", tags=[names.STEP_TAG],
-      retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_key_fn=lambda _, given: candidate_name(run_id(), given["work"], project_digest(PROJECT)))  # fmt: skip
+@task(
+    task_run_name="build candidates",
+    tags=[names.STEP_TAG],
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_key_fn=lambda _, given: candidate_name(run_id(), given["work"], project_digest(PROJECT)),
+)
 def build_candidates(work: ModelWork) -> Built:
     """Check the merged rows, then run `dbt build` on all that they affect, tests included.
 

@@ -14,8 +14,13 @@ from tasks.retries import DELAYS_S, is_transient
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="check secrets", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="check secrets",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def check_secrets() -> int:
     """Tell of each secret that is older than `secrets.max_age_days`, expires soon, or can't be read; how many."""
     from blocks import MillraceCredentials  # imports Google's integration, which most runs do not need
@@ -31,9 +36,13 @@ def check_secrets() -> int:
         emit_event(names.SECRET_AGING, resource=resource, payload=fields)
         log.warning("secret.aging", extra={"event": names.SECRET_AGING, "fields": fields})
     rows = [
-        {"secret": state.secret, "used by": state.used_by, "wants a new value": state.due,
-         "newest version": f"{state.newest:%Y-%m-%d %H:%M}" if state.newest else ""}
+        {
+            "secret": state.secret,
+            "used by": state.used_by,
+            "wants a new value": state.due,
+            "newest version": f"{state.newest:%Y-%m-%d %H:%M}" if state.newest else "",
+        }
         for state in states
-    ]  # fmt: skip
+    ]
     create_table_artifact(rows, key="secrets", description=f"{len(due)} of {len(states)} secrets want a new value")
     return len(due)

@@ -65,10 +65,12 @@ def _emit_merged(contract: StreamContract, batch: Batch, balance: Balance, at: d
     recent = open_warehouse().ledger(at - timedelta(seconds=contract.freshness_s or 0), ("merged",))
     emit_event(
         names.STREAM_MERGED,
-        resource={"prefect.resource.id": names.stream_resource(batch.source, batch.stream),
-                  "millrace.stale": "yes" if was_stale(recent, batch) else "no"},
+        resource={
+            "prefect.resource.id": names.stream_resource(batch.source, batch.stream),
+            "millrace.stale": "yes" if was_stale(recent, batch) else "no",
+        },
         payload={"v": 1, "source": batch.source, "stream": batch.stream, "rows": balance.merged, "run_id": run_id()},
-    )  # fmt: skip
+    )
 
 
 def was_stale(recent: Iterable[LedgerEntry], batch: Batch) -> bool:

@@ -39,8 +39,15 @@ def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> lis
     if not changed:
         return []
     select = [f"source:{stream}+" for stream in sorted(changed)]
-    return ["build", "--exclude-resource-type", "unit_test", "--vars", json.dumps({"changed": dict(changed)}),
-            "--select", *select]  # fmt: skip
+    return [
+        "build",
+        "--exclude-resource-type",
+        "unit_test",
+        "--vars",
+        json.dumps({"changed": dict(changed)}),
+        "--select",
+        *select,
+    ]
 
 
 def built_marts(target: Path) -> tuple[str, ...]:

@@ -12,8 +12,13 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.site import upload_site
 
 
-@task(task_run_name="draw dashboards", retries=1, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="draw dashboards",
+    retries=1,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def draw_dashboards() -> int:
     """Draw all charts from what is published now, in the place of those before; returns how many files."""
     from dashboards.draw import draw  # imports Altair, and the renderer that has a JavaScript engine in it

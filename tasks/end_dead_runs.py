@@ -31,8 +31,13 @@ MESSAGE = (
 )
 
 
-@task(task_run_name="end dead runs", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="end dead runs",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def end_dead_runs(dry_run: bool) -> list[Found]:
     """Runs that should run and give no heartbeat, marked as Crashed now unless `dry_run`.
 

@@ -13,8 +13,12 @@ from tasks.run_id import run_id
 from tasks.source import stream_contract
 
 
-@task(task_run_name="erase keys of {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="erase keys of {source}.{stream}",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def erase_keys(source: str, stream: str, keys: list[dict[str, str]], reason: str) -> LedgerEntry:
     """Ask for it in the lake, then do it in the warehouse; returns the fact. Again changes nothing.
 
@@ -28,8 +32,9 @@ def erase_keys(source: str, stream: str, keys: list[dict[str, str]], reason: str
     return next(entry for entry in warehouse.ledger(kinds=("erased",)) if entry.batch_id == wanted.id)
 
 
-@task(task_run_name="announce {fact.batch_id}", retries=5, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="announce {fact.batch_id}", retries=5, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient
+)
 def announce_erasure(fact: LedgerEntry) -> str:
     """Publish it as a merge, which starts the model; returns the message's id."""
     return announce(open_bus(), open_warehouse(), told_again(fact), run_id=run_id(), at=datetime.now(UTC))

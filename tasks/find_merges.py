@@ -9,8 +9,13 @@ from tasks.place import open_warehouse
 from tasks.retries import DELAYS_S, is_transient
 
 
-@task(task_run_name="look for merges", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look for merges",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def find_merges(full: bool) -> ModelWork | None:
     """Merges that no published marts have (with `full`, all merges); None when there are none."""
     ledger = open_warehouse().ledger(kinds=KINDS)

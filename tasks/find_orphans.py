@@ -22,8 +22,13 @@ from warehouse.port import Warehouse
 SHOWN = 3
 
 
-@task(task_run_name="look for orphans", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look for orphans",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def find_orphans(source: str | None) -> list[Found]:
     """Data files under raw/ that are older than `reconcile.orphan_after_h` and in no manifest, by folder."""
     lake, warehouse = open_lake(), open_warehouse()
@@ -60,8 +65,15 @@ def by_folder(objects: Iterable[ObjectInfo]) -> list[Found]:
     for folder, group in groupby(objects, key=lambda o: _folder(o.name)):
         inside = list(group)
         shown = ", ".join(o.name.removeprefix(folder) for o in inside[:SHOWN])
-        found.append(Found(kind="object that no manifest names", where=folder, count=len(inside),
-                           bytes=sum(o.size for o in inside), detail=shown))  # fmt: skip
+        found.append(
+            Found(
+                kind="object that no manifest names",
+                where=folder,
+                count=len(inside),
+                bytes=sum(o.size for o in inside),
+                detail=shown,
+            )
+        )
     return found
 
 

@@ -9,8 +9,13 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
 
 
-@task(task_run_name="look for landings of {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look for landings of {source}.{stream}",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def has_pending(source: str, stream: str, audit: bool = False) -> bool:
     """Whether a stream has manifests that the ledger lacks, or a batch under way; never answered from a cache.
 

@@ -20,8 +20,13 @@ PAGE = 200
 SOON = timedelta(minutes=10)
 
 
-@task(task_run_name="look at living runs", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look at living runs",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def find_under_way() -> UnderWay:
     """What runs that are at work, or are due within 10 minutes, will do."""
     lake = open_lake()

@@ -18,8 +18,13 @@ from tasks.sync_source import created_at
 LOOK_BACK = timedelta(days=7)
 
 
-@task(task_run_name="look for unlanded syncs of {source}", retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look for unlanded syncs of {source}",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def find_unlanded(source: str, audit: bool = False) -> list[Found]:
     """Syncs of the last 7 days (with `audit`, all) that ended without a manifest."""
     contract, lake = source_contract(source), open_lake()

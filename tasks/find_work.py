@@ -11,8 +11,13 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
 
 
-@task(task_run_name="look for unmerged landings of {source}.{stream}", retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look for unmerged landings of {source}.{stream}",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
     """Landings that the ledger lacks (with `audit`, however late they came), and a batch that nobody goes on with."""
     contract, lake = stream_contract(source, stream), open_lake()
@@ -21,16 +26,37 @@ def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
     landed = [path for path in waiting if not (batch and path in batch.manifests)]
     found = []
     if landed:
-        found.append(Found(kind="landing not merged", where=contract.id, count=len(landed), detail=landed[0],
-                           source=source, stream=stream))  # fmt: skip
+        found.append(
+            Found(
+                kind="landing not merged",
+                where=contract.id,
+                count=len(landed),
+                detail=landed[0],
+                source=source,
+                stream=stream,
+            )
+        )
     if batch:
-        found.append(Found(kind="open batch without a run", where=contract.id, bytes=batch.bytes, detail=batch.id,
-                           source=source, stream=stream))  # fmt: skip
+        found.append(
+            Found(
+                kind="open batch without a run",
+                where=contract.id,
+                bytes=batch.bytes,
+                detail=batch.id,
+                source=source,
+                stream=stream,
+            )
+        )
     return found
 
 
-@task(task_run_name="look for unpublished merges", retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="look for unpublished merges",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def find_unpublished() -> list[Found]:
     """What a model run has left to do: merges that no marts have, marts that were not announced."""
     ledger = open_warehouse().ledger(kinds=(*CHANGES, "published", "announced"))

@@ -20,8 +20,13 @@ log = logging.getLogger(__name__)
 PAGE = 200
 
 
-@task(task_run_name="free slots", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="free slots",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def free_slots(dry_run: bool) -> list[Found]:
     """Slots that are taken though no run of theirs is running, freed now unless `dry_run`.
 

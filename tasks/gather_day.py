@@ -27,8 +27,13 @@ EVENTS = 50  # the most that Prefect gives at once
 BAD = ("FAILED", "CRASHED")
 
 
-@task(task_run_name="gather the day", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="gather the day",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def gather_day(wanted: str | None) -> Day:
     """What was merged, published, refused and failed on a day (else yesterday), from midnight to midnight (UTC).
 
@@ -53,10 +58,11 @@ def gather_day(wanted: str | None) -> Day:
         completed=sum(_type(run) == "COMPLETED" for run in runs),
         bad=bad_runs(runs),
         made_up_for=sum(int(payload["lost"]) for payload in found),
-        dead_letters={payload["topic"]: max(p["count"] for p in dead if p["topic"] == payload["topic"])
-                      for payload in dead},
+        dead_letters={
+            payload["topic"]: max(p["count"] for p in dead if p["topic"] == payload["topic"]) for payload in dead
+        },
         silent=silent_streams(merged),
-    )  # fmt: skip
+    )
 
 
 def bad_runs(runs: list[FlowRun]) -> tuple[RunsOfDay, ...]:

@@ -12,8 +12,13 @@ from tasks.source import source_contract
 from tasks.sync_source import watch_sync
 
 
-@task(task_run_name="land job {job_id} of {source}", retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="land job {job_id} of {source}",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def land_sync(source: str, job_id: int) -> list[str]:
     """Wait for a job's end and land it; returns its streams that brought rows. Again: nothing, by the manifests' paths.
 

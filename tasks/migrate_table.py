@@ -22,7 +22,8 @@ def migrate_table(source: str, stream: str, alone: bool) -> dict[str, str]:
         raise WarehouseBusy(f"a merge of {contract.id} is at work; run migrate again when it has ended")
     changed = open_warehouse().migrate(contract)
     create_table_artifact(
-        [{"column": name, "type": kind} for name, kind in changed.items()], key="migrated",
+        [{"column": name, "type": kind} for name, kind in changed.items()],
+        key="migrated",
         description=f"Columns of {contract.id} that have another type now",
-    )  # fmt: skip
+    )
     return changed

@@ -14,8 +14,13 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.source import stream_contract
 
 
-@task(task_run_name="open batch of {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="open batch of {source}.{stream}",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def open_batch(source: str, stream: str, audit: bool = False) -> Batch | None:
     """The batch under way, or one of all that is pending; None when nothing is. Never answered from a cache.
 

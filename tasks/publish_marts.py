@@ -14,8 +14,13 @@ from tasks.retries import DELAYS_S, is_transient
 from tasks.run_id import run_id
 
 
-@task(task_run_name="publish {built.candidate}", tags=[names.STEP_TAG], retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="publish {built.candidate}",
+    tags=[names.STEP_TAG],
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def publish_marts(built: Built) -> dict[str, int]:
     """Let all readers see the candidates at once, then note in the ledger which merges they have; rows per mart."""
     warehouse, candidate, work = open_warehouse(), built.candidate, built.work

@@ -11,8 +11,9 @@ from tasks.run_id import run_id
 from tasks.source import stream_contract
 
 
-@task(task_run_name="redrive {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="redrive {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient
+)
 def redrive_quarantine(source: str, stream: str, objects: list[str] | None) -> int:
     """Let a stream's quarantined objects (or those named) in again; returns how many. Again, before the merge: none.
 
@@ -23,5 +24,5 @@ def redrive_quarantine(source: str, stream: str, objects: list[str] | None) -> i
     contract = stream_contract(source, stream)
     done = redrive(
         open_lake(), open_warehouse(), contract, objects=objects or (), run_id=run_id(), at=datetime.now(UTC)
-    )  # fmt: skip
+    )
     return done.admitted + done.mended

@@ -16,8 +16,13 @@ from tasks.retries import DELAYS_S, is_transient
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="refresh the Slack URL", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="refresh the Slack URL",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def refresh_slack(dry_run: bool = False) -> list[Found]:
     """Bring the block to the newest version of the secret unless `dry_run`; one finding when it was out of date.
 

@@ -16,8 +16,13 @@ from tasks.source import wanted_sources
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="report freshness", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="report freshness",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def report_freshness(source: str | None) -> list[str]:
     """Log one fact for each stream that promises freshness; objectives count them. Returns late ones."""
     streams = [stream for contract in wanted_sources(source) for stream in contract.streams.values()]

@@ -22,10 +22,13 @@ def report_reconcile(found: list[Found], failed: list[Found], dry_run: bool) -> 
     """Table, log line and, when there is anything, event of what was found; returns how much was."""
     rows = [{column: getattr(f, column) for column in COLUMNS} for f in (*found, *failed)]
     create_table_artifact(
-        [{"found": row.pop("kind"), **row} for row in rows], key="reconcile",
-        description="**Nothing is missing.**" if not rows else "**What was missing**"
+        [{"found": row.pop("kind"), **row} for row in rows],
+        key="reconcile",
+        description="**Nothing is missing.**"
+        if not rows
+        else "**What was missing**"
         + (", and nothing was started: this run was dry." if dry_run else "; what has a flow was started."),
-    )  # fmt: skip
+    )
     kinds = counts([*found, *failed])
     total = sum(f.count for f in found)
     fields = {"v": 1, "found": total, "failed": len(failed), "dry_run": dry_run, "kinds": kinds, "run_id": run_id()}

@@ -41,8 +41,16 @@ def source_freshness(warehouse: Warehouse) -> list[Age]:
 
     with tempfile.TemporaryDirectory() as folder, warehouse.reader("dbt source freshness"):
         environment = warehouse.dbt_environment(CANDIDATE) | {"MILLRACE_CANDIDATE_PATH": f"{folder}/none.duckdb"}
-        places = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT), "--target-path", folder,
-                  "--log-path", folder]  # fmt: skip
+        places = [
+            "--project-dir",
+            str(PROJECT),
+            "--profiles-dir",
+            str(PROJECT),
+            "--target-path",
+            folder,
+            "--log-path",
+            folder,
+        ]
         with dbt_variables(environment):
             done = dbtRunner().invoke(["--quiet", "source", "freshness", *places])
         found = Path(folder) / "sources.json"
@@ -64,8 +72,13 @@ def _age(result: dict[str, object]) -> Age:
 def main() -> int:
     """Print a line for each stream that promises freshness; 1 when one is older than its contract allows."""
     given = load_settings().warehouse
-    warehouse = open_warehouse(given.url, given.marts_url, given.lock_timeout_s, endpoint=given.endpoint,
-                               max_bytes_billed=given.max_bytes_billed)  # fmt: skip
+    warehouse = open_warehouse(
+        given.url,
+        given.marts_url,
+        given.lock_timeout_s,
+        endpoint=given.endpoint,
+        max_bytes_billed=given.max_bytes_billed,
+    )
     try:
         ages = source_freshness(warehouse)
     except MillraceError as error:

@@ -21,8 +21,13 @@ from tasks.run_id import run_id
 POLL_S = 1.0
 
 
-@task(task_run_name="start merges", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="start merges",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def start_merges(streams: list[str], audit: bool = False) -> list[str]:
     """Start a merge per stream (`<source>.<stream>`); a retried run starts none twice. Returns the ids of the runs.
 
@@ -34,8 +39,13 @@ def start_merges(streams: list[str], audit: bool = False) -> list[str]:
     return [_start("merge/merge", ".".join(one.values()), {**one, **late}) for one in given]
 
 
-@task(task_run_name="start model", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="start model",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def start_model() -> list[str]:
     """Start a model run unless one is living; a retried run starts none twice. Returns its id, if there is one.
 

@@ -25,8 +25,13 @@ log = logging.getLogger(__name__)
 LATE = timedelta(minutes=5)  # after a job's end, its webhook is not waited for
 
 
-@task(task_run_name="start sync of {source}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient,
-      cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="start sync of {source}",
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def start_sync(source: str, streams: list[str] | None = None) -> StartedSync:
     """Start a sync of a source, attach to the one that runs, or find the one that this run started before.
 
@@ -99,9 +104,13 @@ def _as_started(requested: RequestedSync, job_id: int) -> StartedSync:
     )
 
 
-@task(task_run_name="watch sync {started.job_id} of {started.source}", tags=[names.STEP_TAG],
-      retries=3, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="watch sync {started.job_id} of {started.source}",
+    tags=[names.STEP_TAG],
+    retries=3,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def watch_sync(started: StartedSync) -> Sync:
     """Wait until a job ends, and show how far it is; cancels it past the deadline.
 

@@ -17,8 +17,13 @@ from tasks.run_id import run_id
 log = logging.getLogger(__name__)
 
 
-@task(task_run_name="tend dead letters of {topic}", retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient, cache_policy=NO_CACHE)  # fmt: skip
+@task(
+    task_run_name="tend dead letters of {topic}",
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+    cache_policy=NO_CACHE,
+)
 def tend_dead_letters(topic: str, dry_run: bool) -> list[Found]:
     """Publish a topic's dead letters (1,000 at most) that would be taken now again, each once, unless `dry_run`.
 

@@ -23,8 +23,13 @@ SUITES = ROOT / "expectations"
 SITE = f"{names.SITE}quality/"
 
 
-@task(task_run_name="validate {built.candidate}", tags=[names.STEP_TAG], retries=2, retry_delay_seconds=DELAYS_S,
-      retry_condition_fn=is_transient)  # fmt: skip
+@task(
+    task_run_name="validate {built.candidate}",
+    tags=[names.STEP_TAG],
+    retries=2,
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=is_transient,
+)
 def validate_candidates(built: Built) -> int:
     """Validate every mart that was built anew; returns how many expectations held.
 

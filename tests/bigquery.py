@@ -44,9 +44,10 @@ class BigQuery:
 
     def warehouse(self, prefix: str, **options: Any) -> BigQueryWarehouse:
         return BigQueryWarehouse(
-            f"bigquery://{self.project}/{self.location}/{prefix}", f"bigquery://{self.project}/marts",
+            f"bigquery://{self.project}/{self.location}/{prefix}",
+            f"bigquery://{self.project}/marts",
             **{"endpoint": self.endpoint} | options,
-        )  # fmt: skip
+        )
 
     @contextmanager
     def prefix(self) -> Iterator[str]:
@@ -66,8 +67,18 @@ def emulator(state: Path, lake_endpoint: str = "") -> Iterator[BigQuery]:
     port, grpc_port = free_port(), free_port()
     state.mkdir(parents=True, exist_ok=True)
     log = state.with_name(f"{state.name}.log")
-    command = [str(ENVIRONMENT / "bin" / "python"), str(LAUNCHER), "--port", str(port), "--grpc-port", str(grpc_port),
-               "--state", str(state), "--lake", lake_endpoint]  # fmt: skip
+    command = [
+        str(ENVIRONMENT / "bin" / "python"),
+        str(LAUNCHER),
+        "--port",
+        str(port),
+        "--grpc-port",
+        str(grpc_port),
+        "--state",
+        str(state),
+        "--lake",
+        lake_endpoint,
+    ]
     with log.open("ab") as output:
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
     with ending(started):

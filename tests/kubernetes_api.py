@@ -51,10 +51,13 @@ class Cluster:
         path = self.folder / f"{user.replace('/', '-')}.yaml"
         context = {"cluster": "c", "user": "u", "namespace": "millrace-flows"}
         config = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "x",
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "x",
             "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
-            "users": [{"name": "u", "user": {"token": user}}], "contexts": [{"name": "x", "context": context}],
-        }  # fmt: skip
+            "users": [{"name": "u", "user": {"token": user}}],
+            "contexts": [{"name": "x", "context": context}],
+        }
         path.write_text(yaml.safe_dump(config))
         return path
 
@@ -203,13 +206,20 @@ def pod_of(job: Json) -> Json:
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
     labels = template["metadata"].get("labels", {}) | {"job-name": name, "batch.kubernetes.io/job-name": name}
     metadata = {
-        "name": f"{name}-0", "namespace": job["metadata"]["namespace"], "uid": str(uuid.uuid4()), "labels": labels,
-        "creationTimestamp": now(), "ownerReferences": [owner],
-    }  # fmt: skip
+        "name": f"{name}-0",
+        "namespace": job["metadata"]["namespace"],
+        "uid": str(uuid.uuid4()),
+        "labels": labels,
+        "creationTimestamp": now(),
+        "ownerReferences": [owner],
+    }
     return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"],
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": template["spec"],
         "status": {"phase": "Pending"},
-    }  # fmt: skip
+    }
 
 
 def status(container: Json, state: Json) -> Json:
@@ -284,13 +294,19 @@ def application(cluster: Cluster) -> web.Application:
             return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": found}
 
         version = {"groupVersion": "batch/v1", "version": "v1"}
-        return web.json_response({
-            "/version": {"major": "1", "minor": "33", "gitVersion": "v1.33.0"},
-            "/api": {"kind": "APIVersions", "versions": ["v1"]},
-            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [
-                {"name": "batch", "versions": [version], "preferredVersion": version}]},
-            "/api/v1": resources("v1", "namespaces", "pods"), "/apis/batch/v1": resources("batch/v1", "jobs"),
-        }[request.path.rstrip("/")])  # fmt: skip
+        return web.json_response(
+            {
+                "/version": {"major": "1", "minor": "33", "gitVersion": "v1.33.0"},
+                "/api": {"kind": "APIVersions", "versions": ["v1"]},
+                "/apis": {
+                    "kind": "APIGroupList",
+                    "apiVersion": "v1",
+                    "groups": [{"name": "batch", "versions": [version], "preferredVersion": version}],
+                },
+                "/api/v1": resources("v1", "namespaces", "pods"),
+                "/apis/batch/v1": resources("batch/v1", "jobs"),
+            }[request.path.rstrip("/")]
+        )
 
     async def forbidden(request: web.Request) -> web.Response:
         cluster.refused.append(f"{request.method} {request.path}")

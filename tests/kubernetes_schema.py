@@ -10,29 +10,48 @@ from kubernetes_asyncio.client import models
 
 Json = dict[str, Any]
 SCALARS: dict[str, tuple[type, ...]] = {
-    "str": (str,), "int": (int,), "bool": (bool,), "float": (float, int), "datetime": (str,), "object": (object,),
-}  # fmt: skip
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "float": (float, int),
+    "datetime": (str,),
+    "object": (object,),
+}
 KINDS = {
-    "v1": "V1", "apps/v1": "V1", "batch/v1": "V1", "networking.k8s.io/v1": "V1", "policy/v1": "V1",
-    "rbac.authorization.k8s.io/v1": "V1", "autoscaling/v2": "V2",
-}  # fmt: skip
+    "v1": "V1",
+    "apps/v1": "V1",
+    "batch/v1": "V1",
+    "networking.k8s.io/v1": "V1",
+    "policy/v1": "V1",
+    "rbac.authorization.k8s.io/v1": "V1",
+    "autoscaling/v2": "V2",
+}
 # Each maker's own: https://external-secrets.io, https://cloud.google.com/kubernetes-engine/docs/how-to/ingress-configuration
 OTHERS: dict[tuple[str, str], Json] = {
     ("external-secrets.io/v1", "SecretStore"): {
-        "provider": {"gcpsm": {"projectID": str, "auth": {"workloadIdentity": {
-            "clusterLocation": str, "clusterName": str, "serviceAccountRef": {"name": str}}}}},
+        "provider": {
+            "gcpsm": {
+                "projectID": str,
+                "auth": {
+                    "workloadIdentity": {"clusterLocation": str, "clusterName": str, "serviceAccountRef": {"name": str}}
+                },
+            }
+        },
     },
     ("external-secrets.io/v1", "ExternalSecret"): {
-        "refreshInterval": str, "secretStoreRef": {"kind": str, "name": str}, "target": {"name": str},
+        "refreshInterval": str,
+        "secretStoreRef": {"kind": str, "name": str},
+        "target": {"name": str},
         "data": [{"secretKey": str, "remoteRef": {"key": str}}],
     },
     ("networking.gke.io/v1", "ManagedCertificate"): {"domains": [str]},
     ("networking.gke.io/v1beta1", "FrontendConfig"): {"redirectToHttps": {"enabled": bool}, "sslPolicy": str},
     ("cloud.google.com/v1", "BackendConfig"): {
         "healthCheck": {"type": str, "requestPath": str, "port": int},
-        "connectionDraining": {"drainingTimeoutSec": int}, "timeoutSec": int,
+        "connectionDraining": {"drainingTimeoutSec": int},
+        "timeoutSec": int,
     },
-}  # fmt: skip
+}
 
 
 def errors(document: Json) -> list[str]:

@@ -14,8 +14,12 @@ from observability.lines import LABELS
 TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|\(|\)|>=|<=|!=|=~|!~|=|>|<|[\w.\-/]+)')
 SEVERITIES = ["DEFAULT", "DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL", "ALERT", "EMERGENCY"]
 ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq, ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le,
-}  # fmt: skip
+    "=": operator.eq,
+    ">": operator.gt,
+    "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
 Line = dict[str, Any]
 Test = Callable[[Line], bool]
 

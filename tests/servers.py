@@ -38,9 +38,13 @@ def process(*arguments: str, env: dict[str, str] | None = None, log: Path) -> It
     """A Python process of this project; ended with SIGTERM, then SIGKILL."""
     with log.open("ab") as output:
         started = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env={**os.environ, **(env or {}), "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **(env or {}), "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     with ending(started):
         yield started
 

@@ -158,9 +158,7 @@ class BigQueryWarehouse:
         """How many keys have two rows: any is an incident, as a merge finds only one of them."""
         if not contract.key or not self._known(contract):
             return 0
-        ((found,),) = self._jobs.rows(
-            merging.audit(self._jobs.place, contract), step="audit", contract=contract
-        )  # fmt: skip
+        ((found,),) = self._jobs.rows(merging.audit(self._jobs.place, contract), step="audit", contract=contract)
         return int(found)
 
     def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:

@@ -34,9 +34,14 @@ MOST_URIS = 10_000  # of one load job: https://cloud.google.com/bigquery/quotas#
 CONCURRENT = re.compile(r"aborted due to concurrent update|Could not serialize access", re.I)
 TERMS = re.compile(rf"{merging.UNBALANCED} merged=(\d+) stale=(\d+) absent=(\d+)")
 QUARANTINED = {
-    "reason": "string", "object": "string", "generation": "int64", "row": "int64", "rows": "int64", "detail": "string",
+    "reason": "string",
+    "object": "string",
+    "generation": "int64",
+    "row": "int64",
+    "rows": "int64",
+    "detail": "string",
     "attempts": "int64",
-}  # fmt: skip
+}
 REFUSED_FILE = "refused.parquet"
 ARROW = {"string": pa.string(), "int64": pa.int64()}
 
@@ -83,9 +88,13 @@ class Commit:
         floor = heads.advanced(seen, batch, staged).floor
         tables = self._load(merges)
         merge = Merge(
-            self._place, self._contract, tables, floor, replaces=bool(staged.floor and staged.floor == floor),
+            self._place,
+            self._contract,
+            tables,
+            floor,
+            replaces=bool(staged.floor and staged.floor == floor),
             again=bool(merges),
-        )  # fmt: skip
+        )
         return Merge(**{**vars(merge), "where": self._bounds(merge)})
 
     def _load(self, merges: dict[tuple[str, int], tuple[int, int]]) -> StagedTables:
@@ -142,22 +151,35 @@ class Commit:
         given = self._parameters(seen)
         self._stay_within(merge, given)
         self._jobs.query(
-            f"{self._batch.id}-commit-{self._digest}", merging.script(merge), given, step="commit",
-            contract=self._contract, holds=lambda _: self._ledger.balance(self._batch.id) is not None,
+            f"{self._batch.id}-commit-{self._digest}",
+            merging.script(merge),
+            given,
+            step="commit",
+            contract=self._contract,
+            holds=lambda _: self._ledger.balance(self._batch.id) is not None,
             most=self._contract.max_bytes_billed,
-        )  # fmt: skip
+        )
 
     def _parameters(self, seen: Head) -> dict[str, Any]:
         batch, staged, new = self._batch, self._staged, heads.advanced(seen, self._batch, self._staged)
         return {
-            "batch_id": batch.id, "source": batch.source, "stream": batch.stream, "run_id": self._run_id,
+            "batch_id": batch.id,
+            "source": batch.source,
+            "stream": batch.stream,
+            "run_id": self._run_id,
             "at": self._at,
-            "seen": batch.head_epoch, "connection_epoch": new.connection_epoch, "floor": new.floor,
-            "oldest_pending_day": new.oldest_pending_day, "rows_in": staged.rows_in, "superseded": staged.superseded,
+            "seen": batch.head_epoch,
+            "connection_epoch": new.connection_epoch,
+            "floor": new.floor,
+            "oldest_pending_day": new.oldest_pending_day,
+            "rows_in": staged.rows_in,
+            "superseded": staged.superseded,
             "quarantined": sum(q.rows for q in staged.quarantined),
-            "objects": [{"object": o.name, "generation": o.generation, "job_id": o.job_id, "rows": o.rows}
-                        for o in batch.objects],
-        }  # fmt: skip
+            "objects": [
+                {"object": o.name, "generation": o.generation, "job_id": o.job_id, "rows": o.rows}
+                for o in batch.objects
+            ],
+        }
 
     def _stay_within(self, merge: Merge, given: dict[str, Any]) -> None:
         """Refuse what would read more bytes than one batch may; a dry run tells, and costs nothing."""
@@ -193,9 +215,13 @@ class Commit:
     def _balance(self, merged: int, stale: int, absent: int) -> Balance:
         staged = self._staged
         return Balance(
-            rows_in=staged.rows_in, merged=merged, superseded=staged.superseded, stale=stale,
-            quarantined=sum(q.rows for q in staged.quarantined), tombstoned_by_absence=absent,
-        )  # fmt: skip
+            rows_in=staged.rows_in,
+            merged=merged,
+            superseded=staged.superseded,
+            stale=stale,
+            quarantined=sum(q.rows for q in staged.quarantined),
+            tombstoned_by_absence=absent,
+        )
 
     def drop_staging(self) -> None:
         """Delete the staging tables; what stays after a crash expires by itself."""

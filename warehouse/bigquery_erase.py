@@ -28,13 +28,26 @@ def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) 
     if ledger.has(entry):
         return 0
     keys = [dict(zip(contract.key, key, strict=True)) for key in erasure.keys]
-    given = {"keys": keys, "id": erasure.id, "at": at, "last": LAST_VERSION, "reason": erasure.reason,
-             "source": contract.source, "stream": contract.stream}  # fmt: skip
+    given = {
+        "keys": keys,
+        "id": erasure.id,
+        "at": at,
+        "last": LAST_VERSION,
+        "reason": erasure.reason,
+        "source": contract.source,
+        "stream": contract.stream,
+    }
     statements = script(jobs.place, contract, _bounds(jobs, contract, given))
     for _ in range(TRIES):
         try:
-            jobs.query(f"{erasure.id}-{jobs.place.prefix}erase", statements, given, step="erase", contract=contract,
-                       holds=lambda _: ledger.has(entry))  # fmt: skip
+            jobs.query(
+                f"{erasure.id}-{jobs.place.prefix}erase",
+                statements,
+                given,
+                step="erase",
+                contract=contract,
+                holds=lambda _: ledger.has(entry),
+            )
         except WarehouseRefused as error:
             if not CONCURRENT.search(str(error)):
                 raise
@@ -48,8 +61,9 @@ def _bounds(jobs: Jobs, contract: StreamContract, given: Mapping[str, Any]) -> s
     if not (columns.prunes(contract) or sql.buckets(contract)):
         return "TRUE"
     merge = Merge(jobs.place, contract, StagedTables(upserts=f"({key_rows(contract)})"))
-    found = [row[0] for row in jobs.rows(merging.touched(merge), {"keys": given["keys"]}, step="erase",
-                                         contract=contract)]  # fmt: skip
+    found = [
+        row[0] for row in jobs.rows(merging.touched(merge), {"keys": given["keys"]}, step="erase", contract=contract)
+    ]
     return merging.within(contract, found)
 
 
@@ -81,8 +95,13 @@ COMMIT TRANSACTION;
 def empty_rows(place: Place, contract: StreamContract, where: str) -> str:
     """Rows of the keys with nothing but the key, and both registers above all that can come."""
     last, own = "FROM_HEX(@last)", "@id"
-    registers = {"_version": last, "_delete_version": last, "_deleted_at": "@at", "_batch_id": own,
-                 "_delete_batch_id": own}  # fmt: skip
+    registers = {
+        "_version": last,
+        "_delete_version": last,
+        "_deleted_at": "@at",
+        "_batch_id": own,
+        "_delete_batch_id": own,
+    }
     kinds = columns.bodies(contract) | columns.BODY
     emptied = [f"{quote(n)} = CAST(NULL AS {sql.bare(sql.column_type(kind))})" for n, kind in kinds.items()]
     updated = ", ".join([*emptied, *(f"{n} = {value}" for n, value in registers.items())])

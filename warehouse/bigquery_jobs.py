@@ -31,8 +31,14 @@ log = logging.getLogger(__name__)
 TRANSIENT = frozenset({"backendError", "rateLimitExceeded", "jobRateLimitExceeded", "internalError", "badGateway"})
 TRANSIENT |= frozenset({"jobBackendError", "jobInternalError", "tableUnavailable"})
 OVER_BUDGET = frozenset({"bytesBilledLimitExceeded", "quotaExceeded"})
-UNREACHABLE = (exceptions.ServerError, exceptions.TooManyRequests, exceptions.RetryError, NotConnected, Timeout,
-               TransportError)  # fmt: skip
+UNREACHABLE = (
+    exceptions.ServerError,
+    exceptions.TooManyRequests,
+    exceptions.RetryError,
+    NotConnected,
+    Timeout,
+    TransportError,
+)
 # https://cloud.google.com/bigquery/quotas#data-manipulation-language-statements: 2 of a table run, 20 wait
 DML_QUEUE_FULL = re.compile(r"Too many DML statements outstanding", re.I)
 ATTEMPTS, MOST_IDS = 4, 1000
@@ -82,9 +88,16 @@ class Jobs:
             return job.result(retry=self.retry, job_retry=None).to_arrow(create_bqstorage_client=False)
 
     def query(
-        self, name: str, sql: str, given: Parameters | None = None, *, step: str,
-        contract: StreamContract | None = None, holds: Callable[[Any], bool] | None = None, most: int | None = None,
-    ) -> Any:  # fmt: skip
+        self,
+        name: str,
+        sql: str,
+        given: Parameters | None = None,
+        *,
+        step: str,
+        contract: StreamContract | None = None,
+        holds: Callable[[Any], bool] | None = None,
+        most: int | None = None,
+    ) -> Any:
         """Run a query or script once under a name, see `run`; `most` bytes are billed, or what the place allows."""
         options: dict[str, Any] = {"query_parameters": parameters(given or {}), "labels": labels(step, contract)}
         if bound := most or self.max_bytes_billed:
@@ -101,9 +114,11 @@ class Jobs:
     ) -> Any:
         """Load Parquet files of the lake into a table of their own, once; a finished load counts while its rows are."""
         config = bigquery.LoadJobConfig(
-            schema=list(schema), source_format="PARQUET", write_disposition="WRITE_TRUNCATE",
+            schema=list(schema),
+            source_format="PARQUET",
+            write_disposition="WRITE_TRUNCATE",
             labels=labels("load", contract),
-        )  # fmt: skip
+        )
 
         def start(job_id: str) -> Any:
             return self.client.load_table_from_uri(

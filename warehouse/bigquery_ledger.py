@@ -186,12 +186,23 @@ class Ledger:
             return 0
         records = [{"manifest": m, "object": o, "generation": g, "attempt": merges[o, g][0]} for m, o, g in admitted]
         entries = [
-            LedgerEntry(kind="redriven", batch_id=f"{o}#{g}", source=contract.source, stream=contract.stream,
-                        run_id=run_id, at=at, detail=m) for m, o, g in admitted
-        ]  # fmt: skip
+            LedgerEntry(
+                kind="redriven",
+                batch_id=f"{o}#{g}",
+                source=contract.source,
+                stream=contract.stream,
+                run_id=run_id,
+                at=at,
+                detail=m,
+            )
+            for m, o, g in admitted
+        ]
         given = _stream(contract) | {
-            "objects": records, "run_id": run_id, "at": at, "entries": [_record(i, e) for i, e in enumerate(entries)]
-        }  # fmt: skip
+            "objects": records,
+            "run_id": run_id,
+            "at": at,
+            "entries": [_record(i, e) for i, e in enumerate(entries)],
+        }
         identity = json.dumps([contract.id, run_id, records]).encode()
         name = f"redrive-{self._place.prefix}{hashlib.sha256(identity).hexdigest()[:24]}"
         script = self._sql(ADMIT.replace("{append}", self._append()))

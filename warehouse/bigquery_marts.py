@@ -138,8 +138,10 @@ class Marts:
         with self._jobs.answering(f"look at {name}"):
             query = str(self._jobs.client.get_table(self._place.id(source, name)).view_query)
         for mark in (".", "`.`"):
-            query = query.replace(f"{self._place.project}{mark}{self._place.dataset(source)}{mark}",
-                                  f"{self._place.project}{mark}{self._place.dataset(target)}{mark}")  # fmt: skip
+            query = query.replace(
+                f"{self._place.project}{mark}{self._place.dataset(source)}{mark}",
+                f"{self._place.project}{mark}{self._place.dataset(target)}{mark}",
+            )
         self._jobs.rows(f"CREATE OR REPLACE VIEW {self._place.table(target, name)} AS {query}", step="publish")
 
     def _copy(self, candidate: str, name: str) -> None:
@@ -200,8 +202,11 @@ class Marts:
         return found
 
     def _note(self, candidate: str, step: str, marts: list[str], first: int = 0) -> None:
-        given = {"candidate": candidate, "step": step,
-                 "marts": [{"mart": mart, "place": first + i} for i, mart in enumerate(marts)]}  # fmt: skip
+        given = {
+            "candidate": candidate,
+            "step": step,
+            "marts": [{"mart": mart, "place": first + i} for i, mart in enumerate(marts)],
+        }
         query = (
             f"INSERT INTO {self._place.ops('publications')} (candidate, mart, place, step, written_at)"  # noqa: S608
             " SELECT @candidate, m.mart, m.place, @step, CURRENT_TIMESTAMP() FROM UNNEST(@marts) m"

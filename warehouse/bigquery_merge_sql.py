@@ -18,7 +18,7 @@ from warehouse.bigquery_sql import (
     quote,
     staged_type,
     text,
-)  # fmt: skip
+)
 
 MOST_RANGES = 500
 MOST_PARTITIONS = 4000  # that one job may change: https://cloud.google.com/bigquery/quotas#partitioned_tables

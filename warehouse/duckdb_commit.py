@@ -43,8 +43,18 @@ def commit(
         db.execute(merging.stage(contract, bodies, gone, floor) + merging.keep(contract, refused))
         layout.suit(db, contract)
         made = _merge(db, contract, batch, staged, floor, at)
-        append(db, LedgerEntry(kind="merged", batch_id=batch.id, source=batch.source, stream=batch.stream,
-                               run_id=run_id, at=at, **made.model_dump()))  # fmt: skip
+        append(
+            db,
+            LedgerEntry(
+                kind="merged",
+                batch_id=batch.id,
+                source=batch.source,
+                stream=batch.stream,
+                run_id=run_id,
+                at=at,
+                **made.model_dump(),
+            ),
+        )
         _append_objects(db, batch)
         _append_quarantine(db, contract, batch, staged, at)
         db.execute("COMMIT")
@@ -149,9 +159,16 @@ def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         """INSERT INTO ops.ledger_objects (batch_id, source, stream, object, generation, job_id, "rows")
         SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::BIGINT[]),
         unnest($6::BIGINT[]), unnest($7::BIGINT[])""",
-        [batch.id, batch.source, batch.stream, [o.name for o in objects], [o.generation for o in objects],
-         [o.job_id for o in objects], [o.rows for o in objects]],
-    )  # fmt: skip
+        [
+            batch.id,
+            batch.source,
+            batch.stream,
+            [o.name for o in objects],
+            [o.generation for o in objects],
+            [o.job_id for o in objects],
+            [o.rows for o in objects],
+        ],
+    )
 
 
 def _append_quarantine(
@@ -166,10 +183,20 @@ def _append_quarantine(
         attempts, "at") SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),
         unnest($6::BIGINT[]), unnest($7::BIGINT[]), unnest($8::BIGINT[]), unnest($9::VARCHAR[]), unnest($10::BIGINT[]),
         $11""",
-        [batch.id, batch.source, batch.stream, [q.reason for q in refused], [q.object for q in refused],
-         [q.generation for q in refused], [q.row for q in refused], [q.rows for q in refused],
-         [q.detail for q in refused], [attempts[q.object, q.generation][0] for q in refused], at],
-    )  # fmt: skip
+        [
+            batch.id,
+            batch.source,
+            batch.stream,
+            [q.reason for q in refused],
+            [q.object for q in refused],
+            [q.generation for q in refused],
+            [q.row for q in refused],
+            [q.rows for q in refused],
+            [q.detail for q in refused],
+            [attempts[q.object, q.generation][0] for q in refused],
+            at,
+        ],
+    )
 
 
 def head(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> Head:

@@ -67,7 +67,17 @@ def redrive(
     admitted = [o for o in objects if o[1:] in done]
     for manifest, name, generation in admitted:
         db.execute(ADMIT, [contract.source, contract.stream, name, generation, manifest, run_id, at])
-        append(db, LedgerEntry(kind="redriven", batch_id=f"{name}#{generation}", source=contract.source,
-                               stream=contract.stream, run_id=run_id, at=at, detail=manifest))  # fmt: skip
+        append(
+            db,
+            LedgerEntry(
+                kind="redriven",
+                batch_id=f"{name}#{generation}",
+                source=contract.source,
+                stream=contract.stream,
+                run_id=run_id,
+                at=at,
+                detail=manifest,
+            ),
+        )
     db.execute("COMMIT")
     return len(admitted)

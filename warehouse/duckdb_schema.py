@@ -61,9 +61,11 @@ def _missing(db: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
     """Table, column and type of what the platform's own tables lack."""
     found = {table: columns(db, "ops", table) for table in _own_columns()}
     return [
-        (table, name, kind) for table, wanted in _own_columns().items() for name, kind in wanted.items()
+        (table, name, kind)
+        for table, wanted in _own_columns().items()
+        for name, kind in wanted.items()
         if name not in found[table]
-    ]  # fmt: skip
+    ]
 
 
 def learned(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> dict[str, Column]:

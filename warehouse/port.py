@@ -209,7 +209,11 @@ def open_warehouse(
         from warehouse.bigquery import BigQueryWarehouse
 
         return BigQueryWarehouse(
-            url, marts_url, endpoint=endpoint, max_bytes_billed=max_bytes_billed,
-            keep_candidates_days=keep_candidates_days, retry_s=retry_s,
-        )  # fmt: skip
+            url,
+            marts_url,
+            endpoint=endpoint,
+            max_bytes_billed=max_bytes_billed,
+            keep_candidates_days=keep_candidates_days,
+            retry_s=retry_s,
+        )
     raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")

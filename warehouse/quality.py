@@ -18,6 +18,9 @@ def fact(row: Sequence[Any]) -> QualityFact:
     """A row of `ops.quality`: instant, asker, run, candidate, and the result's columns."""
     at, by, run_id, candidate, *result = row
     return QualityFact(
-        at=at, by=by, run_id=run_id, candidate=candidate,
+        at=at,
+        by=by,
+        run_id=run_id,
+        candidate=candidate,
         result=QualityResult.model_validate(dict(zip(RESULT, result, strict=True))),
-    )  # fmt: skip
+    )

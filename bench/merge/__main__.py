@@ -25,16 +25,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     names = "\n".join(f"  {s.name:16} {s.text}: {', '.join(TITLES[p] for p in s.peers)}" for s in SCENARIOS)
     parser = argparse.ArgumentParser(
-        prog="python -m bench.merge", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m bench.merge",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"scenarios:\n{names}\n\nData, tables and dlt's environment are kept under .millrace/bench/; all"
         " scenarios need about 30 GB there, and some hours.",
-    )  # fmt: skip
+    )
     parser.add_argument("--scenarios", nargs="+", metavar="NAME", help="names or patterns, as '*-into-1M' (all)")
     parser.add_argument("--quick", action="store_true", help="small ones, in some two minutes; not in the report")
     parser.add_argument("--peers", nargs="+", choices=TITLES, default=list(TITLES), help="some peers only (all)")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="interleaved runs of each (3)")
-    parser.add_argument("--element-rows", type=int, default=1_000_000, metavar="ROWS",
-                        help="largest batch for element-wise Beam, which takes minutes (1000000)")  # fmt: skip
+    parser.add_argument(
+        "--element-rows",
+        type=int,
+        default=1_000_000,
+        metavar="ROWS",
+        help="largest batch for element-wise Beam, which takes minutes (1000000)",
+    )
     parser.add_argument("--report", action="store_true", help="measure nothing; write the report of what is kept")
     return parser.parse_args(arguments)
 

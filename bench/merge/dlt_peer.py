@@ -39,13 +39,18 @@ def merge(place: Place) -> None:
 def _run(place: Place, disposition: Any) -> None:
     os.environ.update(SETTINGS)
     resource = dlt.resource(
-        _tables(place), name=TABLE, primary_key=place.key, write_disposition=disposition,
+        _tables(place),
+        name=TABLE,
+        primary_key=place.key,
+        write_disposition=disposition,
         columns={ORDER: {"dedup_sort": "desc"}},
-    )  # fmt: skip
+    )
     pipeline = dlt.pipeline(
-        "bench", pipelines_dir=str(Path(place.folder) / "pipelines"), dataset_name=DATASET,
+        "bench",
+        pipelines_dir=str(Path(place.folder) / "pipelines"),
+        dataset_name=DATASET,
         destination=dlt.destinations.duckdb(place.database),
-    )  # fmt: skip
+    )
     pipeline.run(resource, loader_file_format="parquet").raise_on_failed_jobs()
     with duckdb.connect(place.database) as db:
         db.execute("CHECKPOINT")

@@ -46,11 +46,19 @@ RATIOS = (
     _beside("1M-into-10M", DLT, at_least=1.6),
     _beside("10M-into-10M", DLT, at_least=1.6),
     _beside("1M-into-10M", ELEMENT, at_least=20),
-    Ratio("10M rows at once: CPU for each row at most 1.3 times that of 1M rows, into 10M",
-          ("10M-into-10M", OURS), ("1M-into-10M", OURS), at_most=1.3),
-    Ratio("Partitioned table of 10M rows, batch in its last days: CPU at most 1.3 times that of a table of 1M (flat)",
-          ("recent-into-10M", OURS), ("recent-into-1M", OURS), at_most=1.3),
-)  # fmt: skip
+    Ratio(
+        "10M rows at once: CPU for each row at most 1.3 times that of 1M rows, into 10M",
+        ("10M-into-10M", OURS),
+        ("1M-into-10M", OURS),
+        at_most=1.3,
+    ),
+    Ratio(
+        "Partitioned table of 10M rows, batch in its last days: CPU at most 1.3 times that of a table of 1M (flat)",
+        ("recent-into-10M", OURS),
+        ("recent-into-1M", OURS),
+        at_most=1.3,
+    ),
+)
 
 
 def judge(figures: Figures) -> list[Outcome]:

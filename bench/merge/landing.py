@@ -13,8 +13,14 @@ from lake.footers import count_rows
 
 SOURCE, STREAM = "bench", "rows"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
-TYPES = {"BIGINT": "int64", "DATE": "date", "TIMESTAMPTZ": "timestamp", "DOUBLE": "float64", "BOOLEAN": "bool",
-         "VARCHAR": "string"}  # fmt: skip
+TYPES = {
+    "BIGINT": "int64",
+    "DATE": "date",
+    "TIMESTAMPTZ": "timestamp",
+    "DOUBLE": "float64",
+    "BOOLEAN": "bool",
+    "VARCHAR": "string",
+}
 TARGET_FILES = 10  # files of a hundred thousand rows that one sync of the target has
 
 
@@ -26,10 +32,17 @@ def lake_in(folder: Path) -> FolderLake:
 def contract(key: Sequence[str]) -> StreamContract:
     """The stream with a key; one that begins with the day is partitioned by it."""
     columns = {name: {"type": TYPES[kind], "nullable": name not in key} for name, kind in COLUMNS.items()}
-    return StreamContract.model_validate({
-        "source": SOURCE, "stream": STREAM, "mode": "append", "key": key, "order": [ORDER], "columns": columns,
-        "partition": {"column": "day"} if tuple(key) == BY_DAY else None,
-    })  # fmt: skip
+    return StreamContract.model_validate(
+        {
+            "source": SOURCE,
+            "stream": STREAM,
+            "mode": "append",
+            "key": key,
+            "order": [ORDER],
+            "columns": columns,
+            "partition": {"column": "day"} if tuple(key) == BY_DAY else None,
+        }
+    )
 
 
 def land_target(folder: Path, files: Sequence[Path]) -> None:
@@ -43,9 +56,17 @@ def land(folder: Path, files: Sequence[Path], job_id: int) -> list[Path]:
     lake = lake_in(folder)
     created = BEGAN + timedelta(hours=job_id)
     objects = tuple(_land_files(lake, files, job_id))
-    manifest = LandingManifest(source=SOURCE, stream=STREAM, connection_id="bench", job_id=job_id,
-                               job_created_at=created, outcome="succeeded", sync_mode="append", objects=objects,
-                               landed_at=created)  # fmt: skip
+    manifest = LandingManifest(
+        source=SOURCE,
+        stream=STREAM,
+        connection_id="bench",
+        job_id=job_id,
+        job_created_at=created,
+        outcome="succeeded",
+        sync_mode="append",
+        objects=objects,
+        landed_at=created,
+    )
     path = names.manifest_path(SOURCE, STREAM, created, "bench", job_id)
     lake.create(path, manifest.model_dump_json().encode())
     return [folder / "lake" / o.name for o in objects]

@@ -25,5 +25,12 @@ def _merge(place: Place, limits: Limits) -> None:
     teach_open_lake()
     folder = Path(place.folder)
     warehouse = DuckDBWarehouse(f"{SCHEME}{place.database}", f"{SCHEME}{folder / 'published.duckdb'}")
-    merge_stream(lake_in(folder), warehouse, None, contract(place.key), limits=limits, run_id="bench",
-                 clock=lambda: datetime.now(UTC))  # fmt: skip
+    merge_stream(
+        lake_in(folder),
+        warehouse,
+        None,
+        contract(place.key),
+        limits=limits,
+        run_id="bench",
+        clock=lambda: datetime.now(UTC),
+    )

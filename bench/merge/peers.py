@@ -52,11 +52,17 @@ def _sources(*patterns: str) -> tuple[Path, ...]:
 
 
 RUNNERS = {
-    OURS: Runner(OURS, "bench.merge.ours", LIVE, OURS,
-                 _sources("beam_job/*.py", "contracts/*.py", "warehouse/*.py", "bench/merge/ours.py")),
+    OURS: Runner(
+        OURS,
+        "bench.merge.ours",
+        LIVE,
+        OURS,
+        _sources("beam_job/*.py", "contracts/*.py", "warehouse/*.py", "bench/merge/ours.py"),
+    ),
     RAW: Runner(RAW, "bench.merge.raw", RELATION, RAW, _sources("bench/merge/raw.py")),
     DEFAULT: Runner(DEFAULT, "bench.merge.raw_default", RELATION, RAW, _sources("bench/merge/raw.py")),
-    DLT: Runner(DLT, "bench.merge.dlt_peer", RELATION, DLT,
-                _sources("bench/merge/dlt_peer.py", "bench/merge/environment.py")),
+    DLT: Runner(
+        DLT, "bench.merge.dlt_peer", RELATION, DLT, _sources("bench/merge/dlt_peer.py", "bench/merge/environment.py")
+    ),
     ELEMENT: Runner(ELEMENT, "bench.merge.elementwise", RELATION, RAW, _sources("bench/merge/raw.py")),
-}  # fmt: skip
+}

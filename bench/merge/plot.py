@@ -22,11 +22,22 @@ def draw(figures: Figures) -> str:
     if not any(len(points) > 1 for points in series.values()):
         return ""
     x, y = _axis([p[0] for s in series.values() for p in s]), _axis([p[1] for s in series.values() for p in s])
-    parts = [*_grid(x, y), *(part for peer, points in series.items() for part in _line(peer, points, x, y)),
-             *_labels(series, x, y)]  # fmt: skip
+    parts = [
+        *_grid(x, y),
+        *(part for peer, points in series.items() for part in _line(peer, points, x, y)),
+        *_labels(series, x, y),
+    ]
     title = f'<text x="{LEFT}" y="18" {STYLE}>CPU seconds by rows of the batch, merged into 10M rows</text>'
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
-                      '<rect width="100%" height="100%" fill="white"/>', title, *parts, "</svg>", ""])  # fmt: skip
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+            '<rect width="100%" height="100%" fill="white"/>',
+            title,
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )
 
 
 def _points(figures: Figures, peer: str) -> Points:

@@ -61,8 +61,11 @@ def _pool(client: SyncPrefectClient, patient: Patient, name: str) -> Iterator[Fi
         yield wrong("pools", f"work pool {name} is paused: no run starts", patient.mend("pools"))
     workers = client.read_workers_for_work_pool(name)
     if not pool.is_push_pool and not any(worker.status == WorkerStatus.ONLINE for worker in workers):
-        mend = f"{patient.where.command} down && {patient.where.command} up" if patient.where.state else (
-            f"prefect worker start --pool {name}")  # fmt: skip
+        mend = (
+            f"{patient.where.command} down && {patient.where.command} up"
+            if patient.where.state
+            else (f"prefect worker start --pool {name}")
+        )
         yield wrong("pools", f"work pool {name} has no worker: runs wait", mend)
 
 
@@ -154,8 +157,11 @@ def connections(patient: Patient) -> Iterator[Finding]:
     done = agree(dry_run=True)
     changes = [change for change in done.changes if change.action in ("create", "update")]
     for change in changes:
-        told = f"{change.kind} {change.name} in Airbyte is missing" if change.action == "create" else (
-            f"{change.kind} {change.name} in Airbyte differs: {'; '.join(change.lines) or 'see the plan'}")  # fmt: skip
+        told = (
+            f"{change.kind} {change.name} in Airbyte is missing"
+            if change.action == "create"
+            else (f"{change.kind} {change.name} in Airbyte differs: {'; '.join(change.lines) or 'see the plan'}")
+        )
         yield wrong("connections", told, f"{patient.where.command} connections apply")
     if not changes:
         yield good("connections", f"{len(done.changes)} things in Airbyte are as sources/ says")

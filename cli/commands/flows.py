@@ -130,10 +130,16 @@ def show_refused(found: list[Any]) -> None:
         return show.line("nothing is in quarantine", "good")
     columns = ("stream", "object", "rows", "reasons", "tried", "")
     rows = [
-        (f"{o.source}.{o.stream}", o.object, f"{o.rows:,}", o.reasons, o.attempts,
-         "tried too often: mend it first" if o.exhausted else "would be let in again")
+        (
+            f"{o.source}.{o.stream}",
+            o.object,
+            f"{o.rows:,}",
+            o.reasons,
+            o.attempts,
+            "tried too often: mend it first" if o.exhausted else "would be let in again",
+        )
         for o in found
-    ]  # fmt: skip
+    ]
     show.table(columns, rows, {"would be let in again": "good", "tried too often: mend it first": "warn"})
 
 

@@ -49,9 +49,15 @@ def drop(
 
 
 def _sort(
-    context: typer.Context, action: Action, topics: list[str] | None, ids: list[str] | None, as_json: bool, *,
-    reason: str = "", dry_run: bool = False,
-) -> None:  # fmt: skip
+    context: typer.Context,
+    action: Action,
+    topics: list[str] | None,
+    ids: list[str] | None,
+    as_json: bool,
+    *,
+    reason: str = "",
+    dry_run: bool = False,
+) -> None:
     from events.dead_letters import DeadLetters
     from events.reasons import why_refused
     from events.sort import sort
@@ -60,9 +66,14 @@ def _sort(
     entered(context)
     events = load_settings().events
     done: list[Any] = sort(
-        DeadLetters(events.project, events.endpoint), action, why_refused, topics=topics or [], ids=ids or [],
-        reason=reason, dry_run=dry_run,
-    )  # fmt: skip
+        DeadLetters(events.project, events.endpoint),
+        action,
+        why_refused,
+        topics=topics or [],
+        ids=ids or [],
+        reason=reason,
+        dry_run=dry_run,
+    )
     if as_json:
         return show.as_json([one.model_dump() for one in done])
     if not done:

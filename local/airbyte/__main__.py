@@ -26,9 +26,11 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--secrets", required=True, help="HOST:PORT of Secret Manager")
     parser.add_argument("--project", default="millrace-local", help="project of the secrets")
     parser.add_argument("--connectors", type=Path, help='JSON file of more connectors: {"image": ["command", …]}')
-    parser.add_argument("--webhook", default=os.environ.get("MILLRACE_AIRBYTE_WEBHOOK"),
-                        help="URL that is told of each job that ended, as Airbyte's notification webhook"
-                        " [MILLRACE_AIRBYTE_WEBHOOK]")  # fmt: skip
+    parser.add_argument(
+        "--webhook",
+        default=os.environ.get("MILLRACE_AIRBYTE_WEBHOOK"),
+        help="URL that is told of each job that ended, as Airbyte's notification webhook [MILLRACE_AIRBYTE_WEBHOOK]",
+    )
     parser.add_argument("--token-s", type=float, default=TOKEN_S, help="seconds that an access token lives")
     return parser
 

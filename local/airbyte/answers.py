@@ -10,9 +10,13 @@ from starlette.responses import JSONResponse, Response
 
 Json = dict[str, Any]
 KINDS = {
-    400: "bad-request", 401: "unauthorized", 404: "resource-not-found", 405: "method-not-allowed",
-    409: "state-conflict", 422: "unprocessable",
-}  # fmt: skip
+    400: "bad-request",
+    401: "unauthorized",
+    404: "resource-not-found",
+    405: "method-not-allowed",
+    409: "state-conflict",
+    422: "unprocessable",
+}
 
 
 class Refused(Exception):

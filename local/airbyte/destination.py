@@ -77,8 +77,12 @@ class StreamWriter:
             for name, kind in self._types.items()
         ]
         generations = pa.repeat(pa.scalar(self._generation, pa.int64()), rows)
-        own = [pa.array(random_ids(rows)), pa.array(self._emitted, pa.int64()), generations,
-               meta_column(self._job_id, rows, changes)]  # fmt: skip
+        own = [
+            pa.array(random_ids(rows)),
+            pa.array(self._emitted, pa.int64()),
+            generations,
+            meta_column(self._job_id, rows, changes),
+        ]
         return pa.Table.from_arrays(own + columns, schema=self._schema)
 
 
@@ -92,9 +96,14 @@ def folder(template: str, namespace: str, stream: str, job_id: int) -> str:
     """The destination's path format, filled."""
     today = datetime.now(UTC)
     values = {
-        "NAMESPACE": namespace, "STREAM_NAME": stream, "SYNC_ID": job_id, "YEAR": today.year, "MONTH": today.month,
-        "DAY": today.day, "EPOCH": int(time.time() * 1000),
-    }  # fmt: skip
+        "NAMESPACE": namespace,
+        "STREAM_NAME": stream,
+        "SYNC_ID": job_id,
+        "YEAR": today.year,
+        "MONTH": today.month,
+        "DAY": today.day,
+        "EPOCH": int(time.time() * 1000),
+    }
     return _fill(template, values).lstrip("/")
 
 
@@ -124,11 +133,19 @@ def to_avro(table: pa.Table, config: Json) -> bytes:
     """An Avro file."""
     import fastavro
 
-    change = {"type": "record", "name": "change", "fields": [
-        {"name": n, "type": ["null", "string"]} for n in ("field", "change", "reason")]}  # fmt: skip
-    meta = {"type": "record", "name": "meta", "fields": [
-        {"name": "sync_id", "type": "long"},
-        {"name": "changes", "type": {"type": "array", "items": change}}]}  # fmt: skip
+    change = {
+        "type": "record",
+        "name": "change",
+        "fields": [{"name": n, "type": ["null", "string"]} for n in ("field", "change", "reason")],
+    }
+    meta = {
+        "type": "record",
+        "name": "meta",
+        "fields": [
+            {"name": "sync_id", "type": "long"},
+            {"name": "changes", "type": {"type": "array", "items": change}},
+        ],
+    }
     fields: list[Json] = [
         {"name": "_airbyte_raw_id", "type": "string"},
         {"name": "_airbyte_extracted_at", "type": "long"},

@@ -21,7 +21,10 @@ GRACE_S = 5.0
 # takes the network from one that needs none (CLONE_NEWNET, as root or in a user namespace of its own). As a
 # `preexec_fn` it would run gRPC's fork handlers in the child, which then aborts at times.
 TIE = (
-    sys.executable, "-I", "-S", "-c",
+    sys.executable,
+    "-I",
+    "-S",
+    "-c",
     "import ctypes, os, signal, sys\n"
     "parent, network, *command = sys.argv[1:]\n"
     "if sys.platform == 'linux':\n"
@@ -31,7 +34,7 @@ TIE = (
     "    libc.prctl(1, signal.SIGKILL)\n"
     "if os.getppid() == int(parent):\n"
     "    os.execvp(command[0], command)\n",
-)  # fmt: skip
+)
 ENVIRONMENT = ("PATH", "PYTHONPATH", "LANG", "TZ", "AIRPORT_OPS_DATABASE")
 
 Message = dict[str, Any]
@@ -131,9 +134,13 @@ def _spawn(command: Command, arguments: list[str], home: str) -> "subprocess.Pop
     }
     tied = [*TIE, str(os.getpid()), "machine" if command.network else "none", *command.words, *arguments]
     return subprocess.Popen(
-        tied, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        tied,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
         env=environment,
-    )  # fmt: skip
+    )
 
 
 def _drain(stream: IO[bytes], log: Log) -> None:

@@ -61,10 +61,17 @@ class Store:
                 return None
             number = self._db.execute("INSERT INTO jobs (connection, body) VALUES (?, '{}')", (connection,)).lastrowid
             body = {
-                "jobId": number, "status": "running", "jobType": "sync", "connectionId": connection,
-                "startTime": now(), "lastUpdatedAt": now(), "createdAt": now(), "duration": "PT0S",
-                "rowsSynced": 0, "bytesSynced": 0,
-            }  # fmt: skip
+                "jobId": number,
+                "status": "running",
+                "jobType": "sync",
+                "connectionId": connection,
+                "startTime": now(),
+                "lastUpdatedAt": now(),
+                "createdAt": now(),
+                "duration": "PT0S",
+                "rowsSynced": 0,
+                "bytesSynced": 0,
+            }
             self._db.execute("UPDATE jobs SET body = ? WHERE id = ?", (json.dumps(body), number))
         return body
 

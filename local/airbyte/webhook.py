@@ -35,8 +35,11 @@ class Webhook:
         connection = self._store.item("connections", job["connectionId"]) or {}
         succeeded, name = job["status"] == "succeeded", str(connection.get("name", job["connectionId"]))
         text = f"Sync completed: {name}" if succeeded else f"Sync failed: {name}"
-        return {"text": text, "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}}],
-                "data": self._summary(job, connection, name, succeeded)}  # fmt: skip
+        return {
+            "text": text,
+            "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text}}],
+            "data": self._summary(job, connection, name, succeeded),
+        }
 
     def _summary(self, job: Json, connection: Json, name: str, succeeded: bool) -> Json:
         started, finished = job["startTime"], job["lastUpdatedAt"]
@@ -48,15 +51,24 @@ class Webhook:
             "connection": {"id": job["connectionId"], "name": name, "url": ""},
             "source": self._part("sources", connection.get("sourceId", "")),
             "destination": self._part("destinations", connection.get("destinationId", "")),
-            "jobId": job["jobId"], "success": succeeded, "startedAt": started, "finishedAt": finished,
-            "bytesEmitted": size, "bytesCommitted": size, "recordsEmitted": rows, "recordsCommitted": rows,
-            "recordsFilteredOut": 0, "bytesFilteredOut": 0,
+            "jobId": job["jobId"],
+            "success": succeeded,
+            "startedAt": started,
+            "finishedAt": finished,
+            "bytesEmitted": size,
+            "bytesCommitted": size,
+            "recordsEmitted": rows,
+            "recordsCommitted": rows,
+            "recordsFilteredOut": 0,
+            "bytesFilteredOut": 0,
             "errorMessage": None if succeeded else job.get("failureReason", ""),
             "errorType": None if succeeded else "system_error",
             "errorOrigin": None if succeeded else "source",
-            "durationInSeconds": seconds, "durationFormatted": f"{seconds // 60} min {seconds % 60} sec",
-            "bytesEmittedFormatted": volume(size), "bytesCommittedFormatted": volume(size),
-        }  # fmt: skip
+            "durationInSeconds": seconds,
+            "durationFormatted": f"{seconds // 60} min {seconds % 60} sec",
+            "bytesEmittedFormatted": volume(size),
+            "bytesCommittedFormatted": volume(size),
+        }
 
     def _part(self, kind: str, item_id: str) -> Json:
         item = self._store.item(kind, item_id) or {}

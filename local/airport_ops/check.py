@@ -68,8 +68,10 @@ def compare_with(marts: Path, wanted: dict[str, list[Row]]) -> Comparison:
         db.execute("SET TimeZone = 'UTC'")
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts'"
         there = {n for (n,) in db.execute(query).fetchall()}
-        differences += [Difference(n, (), "mart", "there" if n in KEYS else "none", "none" if n in KEYS else "there")
-                        for n in sorted(there ^ set(KEYS))]  # fmt: skip
+        differences += [
+            Difference(n, (), "mart", "there" if n in KEYS else "none", "none" if n in KEYS else "there")
+            for n in sorted(there ^ set(KEYS))
+        ]
         for name in sorted(there & set(KEYS)):
             count, found = _compare_mart(name, wanted[name], _rows(db, name))
             figures += count

@@ -87,11 +87,15 @@ def discover() -> dict[str, Any]:
         properties = {column: JSON_TYPES[kind] for column, kind in columns(name).items()} | CDC
         streams.append(
             {
-                "name": name, "namespace": "airport_ops", "supported_sync_modes": ["full_refresh", "incremental"],
-                "json_schema": {"type": "object", "properties": properties}, "source_defined_cursor": True,
-                "default_cursor_field": ["_ab_cdc_lsn"], "source_defined_primary_key": [[k] for k in key],
+                "name": name,
+                "namespace": "airport_ops",
+                "supported_sync_modes": ["full_refresh", "incremental"],
+                "json_schema": {"type": "object", "properties": properties},
+                "source_defined_cursor": True,
+                "default_cursor_field": ["_ab_cdc_lsn"],
+                "source_defined_primary_key": [[k] for k in key],
             }
-        )  # fmt: skip
+        )
     return {"streams": streams}
 
 
@@ -141,9 +145,15 @@ def _log(db: sqlite3.Connection, stream: str, position: int, head: int) -> Itera
     query = "SELECT lsn, op, row, changed_at FROM _changes WHERE table_name = ? AND lsn > ? AND lsn <= ? ORDER BY lsn"
     for lsn, op, row, changed_at in db.execute(query, (stream, position, head)):
         deleted = changed_at if op == "DELETE" else None
-        yield lsn, json.loads(row) | {
-            "_ab_cdc_lsn": lsn, "_ab_cdc_updated_at": changed_at, "_ab_cdc_deleted_at": deleted,
-        }  # fmt: skip
+        yield (
+            lsn,
+            json.loads(row)
+            | {
+                "_ab_cdc_lsn": lsn,
+                "_ab_cdc_updated_at": changed_at,
+                "_ab_cdc_deleted_at": deleted,
+            },
+        )
 
 
 def _state(stream: str, lsn: int) -> None:

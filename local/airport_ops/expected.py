@@ -44,26 +44,37 @@ def expected_marts(days: int) -> dict[str, list[Row]]:
         ],
         "dim_plane": [
             *planes.values(),
-            _unknown("plane_key", "tailnum", "year", "type", "manufacturer", "model", "engines", "seats", "speed",
-                     "engine"),
+            _unknown(
+                "plane_key", "tailnum", "year", "type", "manufacturer", "model", "engines", "seats", "speed", "engine"
+            ),
         ],
         "fct_flights": flights,
         "airline_punctuality_daily": _punctuality(flights, cancelled),
         "airline_punctuality_monthly": _monthly([*flights, *cancelled], {id(f) for f in cancelled}, airlines),
         "route_delays": _routes(flights),
         "weather_delays": _weather_delays(flights, _weather(now)),
-    }  # fmt: skip
+    }
 
 
 def _flight_as_of(row: Row, flown: date, now: datetime) -> tuple[str, Row]:
     noon_before = datetime(flown.year, flown.month, flown.day, 12, tzinfo=NEW_YORK) - timedelta(days=1)
     scheduled = _utc(row["time_hour"]) + timedelta(minutes=int(row["minute"]))
     flight: Row = {
-        "flight_date": flown, "carrier": row["carrier"], "flight": int(row["flight"]), "origin": row["origin"],
-        "dest": row["dest"], "tailnum": row["tailnum"], "scheduled_departure": scheduled, "departed_at": None,
-        "dep_delay": None, "landed_at": None, "arr_delay": None, "air_time": None, "distance": _int(row["distance"]),
+        "flight_date": flown,
+        "carrier": row["carrier"],
+        "flight": int(row["flight"]),
+        "origin": row["origin"],
+        "dest": row["dest"],
+        "tailnum": row["tailnum"],
+        "scheduled_departure": scheduled,
+        "departed_at": None,
+        "dep_delay": None,
+        "landed_at": None,
+        "arr_delay": None,
+        "air_time": None,
+        "distance": _int(row["distance"]),
         "status": "scheduled",
-    }  # fmt: skip
+    }
     first_day = flown == date(2013, 1, 1)
     if not first_day and noon_before.astimezone(UTC) >= now:
         return "not yet", flight
@@ -79,8 +90,12 @@ def _flight_as_of(row: Row, flown: date, now: datetime) -> tuple[str, Row]:
                 flight["status"] = "diverted"
         elif departed + timedelta(minutes=int(float(row["air_time"]))) < now:
             minutes = int(float(row["air_time"]))
-            flight |= {"landed_at": departed + timedelta(minutes=minutes), "air_time": minutes,
-                       "arr_delay": int(float(row["arr_delay"])), "status": "landed"}  # fmt: skip
+            flight |= {
+                "landed_at": departed + timedelta(minutes=minutes),
+                "air_time": minutes,
+                "arr_delay": int(float(row["arr_delay"])),
+                "status": "landed",
+            }
     return "live", flight
 
 
@@ -113,8 +128,11 @@ def _monthly(flights: list[Row], cancelled: set[int], airlines: dict[str, Row]) 
     for (month, carrier), those in months.items():
         counts = _counts(those)
         name = airlines[carrier]["name"] if carrier in airlines else None
-        found.append({"month": month, "carrier": carrier, "airline": name} | {key: counts[key] for key in shown}
-                     | {"cancelled": sum(id(f) in cancelled for f in those)})  # fmt: skip
+        found.append(
+            {"month": month, "carrier": carrier, "airline": name}
+            | {key: counts[key] for key in shown}
+            | {"cancelled": sum(id(f) in cancelled for f in those)}
+        )
     return found
 
 
@@ -164,10 +182,15 @@ def _weather_delays(flights: list[Row], weather: dict[tuple[str, datetime], str]
             hour = flight["scheduled_departure"].replace(minute=0, second=0)
             groups[flight["origin"], weather.get((flight["origin"], hour), "unknown")].append(flight["dep_delay"])
     return [
-        {"origin": origin, "weather": kind, "flights": len(delays),
-         "late_departures": sum(d > LATE_MIN for d in delays), "avg_dep_delay": _mean(delays)}
+        {
+            "origin": origin,
+            "weather": kind,
+            "flights": len(delays),
+            "late_departures": sum(d > LATE_MIN for d in delays),
+            "avg_dep_delay": _mean(delays),
+        }
         for (origin, kind), delays in groups.items()
-    ]  # fmt: skip
+    ]
 
 
 def _weather(now: datetime) -> dict[tuple[str, datetime], str]:
@@ -197,12 +220,19 @@ def _airlines() -> dict[str, Row]:
 def _airports() -> dict[str, Row]:
     return {
         r["faa"]: {
-            "airport_key": r["faa"], "faa": r["faa"], "name": r["name"], "lat": _float(r["lat"]),
-            "lon": _float(r["lon"]), "alt": _int(r["alt"]), "tz": _int(r["tz"]), "dst": r["dst"], "tzone": r["tzone"],
+            "airport_key": r["faa"],
+            "faa": r["faa"],
+            "name": r["name"],
+            "lat": _float(r["lat"]),
+            "lon": _float(r["lon"]),
+            "alt": _int(r["alt"]),
+            "tz": _int(r["tz"]),
+            "dst": r["dst"],
+            "tzone": r["tzone"],
             "is_known": True,
         }
         for r in _raw("airports")
-    }  # fmt: skip
+    }
 
 
 def _planes() -> dict[str, Row]:

@@ -132,9 +132,15 @@ def flight_changes(row: Row) -> Iterator[Change]:
     flown = date(int(row["year"] or 0), int(row["month"] or 0), int(row["day"] or 0))
     scheduled = _instant(row["time_hour"]) + timedelta(minutes=int(row["minute"] or 0))
     values = _typed("flights", row) | {
-        "flight_date": flown.isoformat(), "scheduled_departure": iso(scheduled), "status": "scheduled",
-        "departed_at": None, "dep_delay": None, "landed_at": None, "arr_delay": None, "air_time": None,
-    }  # fmt: skip
+        "flight_date": flown.isoformat(),
+        "scheduled_departure": iso(scheduled),
+        "status": "scheduled",
+        "departed_at": None,
+        "dep_delay": None,
+        "landed_at": None,
+        "arr_delay": None,
+        "air_time": None,
+    }
     key = {name: values[name] for name in TABLES["flights"][0]}
     yield Change(_new_york(flown - timedelta(days=1), time(12)), _insert("flights"), values)
     if row["dep_time"] is None:
@@ -149,9 +155,11 @@ def flight_changes(row: Row) -> Iterator[Change]:
         return
     landed = departed + timedelta(minutes=int(float(row["air_time"] or 0)))
     end: dict[str, Any] = {
-        "landed_at": iso(landed), "arr_delay": _integer(row["arr_delay"]), "air_time": _integer(row["air_time"]),
+        "landed_at": iso(landed),
+        "arr_delay": _integer(row["arr_delay"]),
+        "air_time": _integer(row["air_time"]),
         "status": "landed",
-    }  # fmt: skip
+    }
     yield Change(landed, _update("flights", end), key | end)
 
 

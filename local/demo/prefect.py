@@ -85,9 +85,15 @@ class PrefectApi:
             self._flows[flow_id] = self._http.get(f"/flows/{flow_id}").raise_for_status().json()["name"]
         state = run.get("state") or {}
         return Run(
-            run["id"], self._flows[flow_id], run["name"], run["state_type"], state.get("message") or "",
-            _instant(run["start_time"]), _instant(run["end_time"]), run["total_run_time"],
-        )  # fmt: skip
+            run["id"],
+            self._flows[flow_id],
+            run["name"],
+            run["state_type"],
+            state.get("message") or "",
+            _instant(run["start_time"]),
+            _instant(run["end_time"]),
+            run["total_run_time"],
+        )
 
     def artifacts(self, run_id: str) -> dict[str, list[dict[str, Any]]]:
         """Tables that a run made, newest of each key."""

@@ -111,13 +111,18 @@ def posted(place: Place, since: datetime) -> bool:
 def summary(results: list[DayResult], outcome: Comparison, seconds: float, say: Say) -> None:
     """Rows per step that balance, durations per step, and whether the figures are right."""
     say("")
-    say(f"{'day':>4} {'landed':>9} {'merged':>9} {'superseded':>11} {'stale':>6} {'quarantined':>12} "
-        f"{'landing→marts':>14} {'day':>8}", "bold")  # fmt: skip
+    say(
+        f"{'day':>4} {'landed':>9} {'merged':>9} {'superseded':>11} {'stale':>6} {'quarantined':>12} "
+        f"{'landing→marts':>14} {'day':>8}",
+        "bold",
+    )
     for r in results:
         rows = r.rows
-        say(f"{r.day:>4} {rows.get('landed', 0):>9,} {rows.get('merged', 0):>9,} {rows.get('superseded', 0):>11,} "
+        say(
+            f"{r.day:>4} {rows.get('landed', 0):>9,} {rows.get('merged', 0):>9,} {rows.get('superseded', 0):>11,} "
             f"{rows.get('stale', 0):>6,} {rows.get('quarantined', 0):>12,} {r.landing_to_marts_s:>12.1f} s "
-            f"{r.seconds:>6.1f} s")  # fmt: skip
+            f"{r.seconds:>6.1f} s"
+        )
     say("")
     steps: dict[str, list[float]] = {}
     for run_ in (run_ for r in results for run_ in r.runs):

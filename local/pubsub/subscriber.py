@@ -22,8 +22,14 @@ LONG_POLL_S = 5.0
 MOST_PULLED = 1000
 MOST_EXTENSION_S = 600
 FIXED = (
-    "name", "topic", "filter", "enable_message_ordering", "detached", "state", "topic_message_retention_duration",
-)  # fmt: skip
+    "name",
+    "topic",
+    "filter",
+    "enable_message_ordering",
+    "detached",
+    "state",
+    "topic_message_retention_duration",
+)
 Changed = Callable[[str], None]
 
 

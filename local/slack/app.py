@@ -17,9 +17,17 @@ from starlette.routing import Route
 
 MAX_BODY = 256 * 1024
 EMOJI = {
-    "white_check_mark": "✅", "x": "❌", "warning": "⚠️", "rotating_light": "🚨", "bar_chart": "📊",
-    "no_entry": "⛔", "red_circle": "🔴", "large_green_circle": "🟢", "package": "📦", "information_source": "ℹ️",
-}  # fmt: skip
+    "white_check_mark": "✅",
+    "x": "❌",
+    "warning": "⚠️",
+    "rotating_light": "🚨",
+    "bar_chart": "📊",
+    "no_entry": "⛔",
+    "red_circle": "🔴",
+    "large_green_circle": "🟢",
+    "package": "📦",
+    "information_source": "ℹ️",
+}
 TOKEN = re.compile(
     r"<(?P<link>https?://[^\s|>]+)(?:\|(?P<label>[^>]+))?>|(?P<url>https?://[^\s<>|]+)|`(?P<code>[^`\n]+)`"
     r"|(?<![\w*])\*(?P<bold>[^*\n]+)\*(?![\w*])|:(?P<emoji>[a-z_]+):"

@@ -6,9 +6,13 @@ import secrets
 from local.stack.place import Place, write_atomically
 
 NAMES = (
-    "airbyte-client-id", "airbyte-client-secret", "airbyte-webhook-token", "airport-ops-password", "airbyte-hmac-id",
+    "airbyte-client-id",
+    "airbyte-client-secret",
+    "airbyte-webhook-token",
+    "airport-ops-password",
+    "airbyte-hmac-id",
     "airbyte-hmac-secret",
-)  # fmt: skip
+)
 SLACK = "slack-token"
 
 

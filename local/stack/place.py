@@ -75,17 +75,22 @@ class Place:
         no_proxy = ",".join(filter(None, [base.get("NO_PROXY", ""), "127.0.0.1,localhost"]))
         base.pop("PYTHONDONTWRITEBYTECODE", None)
         python_path = os.pathsep.join(filter(None, [str(ROOT), base.get("PYTHONPATH", "")]))
-        return base | self.settings() | self.prefect() | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", "")]),
-            "PYTHONPATH": python_path,
-            "NO_PROXY": no_proxy,
-            "no_proxy": no_proxy,
-            "PUBSUB_EMULATOR_HOST": self.grpc("pubsub"),
-            "STORAGE_EMULATOR_HOST": self.http("storage"),
-            "GOOGLE_CLOUD_PROJECT": PROJECT,
-            "AIRPORT_OPS_DATABASE": str(self.database),
-            "MILLRACE_STATE": str(self.state),
-        }  # fmt: skip
+        return (
+            base
+            | self.settings()
+            | self.prefect()
+            | {
+                "PATH": os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", "")]),
+                "PYTHONPATH": python_path,
+                "NO_PROXY": no_proxy,
+                "no_proxy": no_proxy,
+                "PUBSUB_EMULATOR_HOST": self.grpc("pubsub"),
+                "STORAGE_EMULATOR_HOST": self.http("storage"),
+                "GOOGLE_CLOUD_PROJECT": PROJECT,
+                "AIRPORT_OPS_DATABASE": str(self.database),
+                "MILLRACE_STATE": str(self.state),
+            }
+        )
 
     def settings(self) -> dict[str, str]:
         """The platform's settings that depend on the place."""

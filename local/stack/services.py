@@ -24,9 +24,17 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
 
     def server(name: str, *options: str, health: str = "") -> Service:
         command = (
-            PYTHON, "-m", f"local.{name}", "--port", str(place.ports[name]), "--state", str(place.state / name),
-            "--parent", str(supervisor_pid), *options,
-        )  # fmt: skip
+            PYTHON,
+            "-m",
+            f"local.{name}",
+            "--port",
+            str(place.ports[name]),
+            "--state",
+            str(place.state / name),
+            "--parent",
+            str(supervisor_pid),
+            *options,
+        )
         return Service(name, command, health or f"tcp://127.0.0.1:{place.ports[name]}")
 
     airbyte_credentials = (
@@ -35,16 +43,35 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         ("MILLRACE_AIRBYTE_WEBHOOK", f"{place.http('gateway')}/airbyte/{secrets['airbyte-webhook-token']}"),
     )
     airbyte = server(
-        "airbyte", "--storage", place.http("storage"), "--bucket", BUCKET, "--secrets", place.grpc("secrets"),
-        "--project", PROJECT,
-    )  # fmt: skip
+        "airbyte",
+        "--storage",
+        place.http("storage"),
+        "--bucket",
+        BUCKET,
+        "--secrets",
+        place.grpc("secrets"),
+        "--project",
+        PROJECT,
+    )
     slack = server("slack")
     warm = (
-        PYTHON, "-m", "local.warm", "--socket", str(place.warm_socket), "--parent", str(supervisor_pid),
-    )  # fmt: skip
+        PYTHON,
+        "-m",
+        "local.warm",
+        "--socket",
+        str(place.warm_socket),
+        "--parent",
+        str(supervisor_pid),
+    )
     prefect = (
-        PYTHON, "-m", "local.stack.prefect_server", "--host", "127.0.0.1", "--port", str(place.ports["prefect"]),
-    )  # fmt: skip
+        PYTHON,
+        "-m",
+        "local.stack.prefect_server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(place.ports["prefect"]),
+    )
     return [
         Service("prefect", prefect, f"{place.prefect_api}/health", patience_s=240),
         Service("warm", warm, f"unix://{place.warm_socket}", patience_s=240),
@@ -61,7 +88,18 @@ def workers(place: Place) -> list[Service]:
     """What works on events and flow runs, once everything is registered."""
     gateway = (PYTHON, "-m", "gateway", "--port", str(place.ports["gateway"]))
     worker = (
-        PYTHON, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "local",
-        "--prefetch-seconds", "1",
-    )  # fmt: skip
+        PYTHON,
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        POOL,
+        "--type",
+        "process",
+        "--name",
+        "local",
+        "--prefetch-seconds",
+        "1",
+    )
     return [Service("gateway", gateway, f"{place.http('gateway')}/healthz"), Service("worker", worker)]

@@ -97,10 +97,15 @@ def run_step(place: Place, what: str, command: tuple[str, ...]) -> None:
     log = place.state / "logs" / f"register-{what.replace(',', '').replace(' ', '-')}.log"
     with log.open("wb") as output:
         done = subprocess.run(
-            [*place.launcher, *command], cwd=ROOT, env=place.environment(), stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT, check=False,
+            [*place.launcher, *command],
+            cwd=ROOT,
+            env=place.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
-        )  # fmt: skip
+        )
     if done.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
         raise StackError(f"{what}: `python -m {' '.join(command)}` ended with {done.returncode}:\n{tail}")

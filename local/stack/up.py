@@ -31,10 +31,14 @@ def up(state: Path, say: Callable[[str], None], *, detached: bool) -> Place:
     (state / "ready.json").unlink(missing_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local.stack.supervise", "--state", str(state)], cwd=ROOT,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, "-m", "local.stack.supervise", "--state", str(state)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             preexec_fn=die_with_parent if sys.platform == "linux" and not detached else None,
-        )  # fmt: skip
+        )
     try:
         with log.open() as lines:
             _wait_ready(state, process, lambda: _show(lines.read(), say))

@@ -17,10 +17,15 @@ def announce(db: sqlite3.Connection, event: str, resource: Json, at: str, more: 
             continue
         attributes = {
             "notificationConfig": f"projects/_/buckets/{bucket}/notificationConfigs/{number}",
-            "eventType": event, "payloadFormat": config["payload_format"], "bucketId": bucket,
-            "objectId": resource["name"], "objectGeneration": resource["generation"], "eventTime": at,
-            **more, **config.get("custom_attributes", {}),
-        }  # fmt: skip
+            "eventType": event,
+            "payloadFormat": config["payload_format"],
+            "bucketId": bucket,
+            "objectId": resource["name"],
+            "objectGeneration": resource["generation"],
+            "eventTime": at,
+            **more,
+            **config.get("custom_attributes", {}),
+        }
         data = json.dumps(resource).encode() if config["payload_format"] == "JSON_API_V1" else b""
         topic = config["topic"].removeprefix("//pubsub.googleapis.com/")
         row = (topic, json.dumps(attributes), data)

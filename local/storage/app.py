@@ -164,10 +164,13 @@ class Api:
         kind = there.get("contentType") or mimetypes.guess_type(there["name"])[0] or "application/octet-stream"
         md5 = f",md5={there['md5Hash']}" if "md5Hash" in there else ""
         headers = {
-            "x-goog-generation": there["generation"], "x-goog-metageneration": there["metageneration"],
-            "x-goog-hash": f"crc32c={there['crc32c']}" + md5, "etag": f'"{there["etag"]}"',
-            "x-goog-stored-content-length": there["size"], "x-goog-stored-content-encoding": "identity",
-        }  # fmt: skip
+            "x-goog-generation": there["generation"],
+            "x-goog-metageneration": there["metageneration"],
+            "x-goog-hash": f"crc32c={there['crc32c']}" + md5,
+            "etag": f'"{there["etag"]}"',
+            "x-goog-stored-content-length": there["size"],
+            "x-goog-stored-content-encoding": "identity",
+        }
         size, wanted = int(there["size"]), request.headers.get("range", "")
         ranged = wanted.startswith("bytes=") and "," not in wanted
         first, last = span(wanted, size) if ranged else (0, size - 1)

@@ -55,8 +55,13 @@ def _request(method: str, url: str, headers: str, body: bytes) -> Request:
     path, _, query = re.sub(r"^https?://[^/]+", "", url).partition("?")
     pairs = [line.partition(":") for line in headers.splitlines() if ":" in line]
     scope = {
-        "type": "http", "method": method, "path": unquote(path), "raw_path": path.encode(),
+        "type": "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode(),
         "headers": [(name.strip().lower().encode(), value.strip().encode()) for name, _, value in pairs],
-        "query_string": query.encode(), "server": ("127.0.0.1", 80), "scheme": "http",
-    }  # fmt: skip
+        "query_string": query.encode(),
+        "server": ("127.0.0.1", 80),
+        "scheme": "http",
+    }
     return Request(scope, receive)

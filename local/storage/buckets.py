@@ -11,9 +11,19 @@ from local.storage.rules import Json, Preconditions, StorageError, check_bucket_
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 SETTABLE = (
-    "versioning", "lifecycle", "labels", "retentionPolicy", "defaultEventBasedHold", "storageClass", "cors", "website",
-    "iamConfiguration", "softDeletePolicy", "location", "locationType",
-)  # fmt: skip
+    "versioning",
+    "lifecycle",
+    "labels",
+    "retentionPolicy",
+    "defaultEventBasedHold",
+    "storageClass",
+    "cors",
+    "website",
+    "iamConfiguration",
+    "softDeletePolicy",
+    "location",
+    "locationType",
+)
 
 
 class Buckets:
@@ -40,10 +50,19 @@ class Buckets:
         if not NAME.fullmatch(name):
             raise StorageError(400, "invalid", f"Invalid bucket name: '{name}'")
         body = {key: body[key] for key in SETTABLE if key in body}
-        made = {"location": "LOCAL", "storageClass": "STANDARD", "softDeletePolicy": {}} | body | {
-            "kind": "storage#bucket", "id": name, "name": name, "metageneration": "1", "timeCreated": now,
-            "updated": now, "etag": etag(1),
-        }  # fmt: skip
+        made = (
+            {"location": "LOCAL", "storageClass": "STANDARD", "softDeletePolicy": {}}
+            | body
+            | {
+                "kind": "storage#bucket",
+                "id": name,
+                "name": name,
+                "metageneration": "1",
+                "timeCreated": now,
+                "updated": now,
+                "etag": etag(1),
+            }
+        )
         _begin_retention(made, {}, now)
         row = (name, json.dumps(made))
         if not self._db.execute("INSERT OR IGNORE INTO buckets VALUES (?, ?)", row).rowcount:

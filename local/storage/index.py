@@ -105,10 +105,18 @@ class Index:
             resource["eventBasedHold"] = True
         resource |= {key: body[key] for key in SETTABLE if body.get(key) is not None}
         resource |= {
-            "kind": "storage#object", "id": f"{bucket}/{name}/{generation}", "name": name, "bucket": bucket,
-            "generation": str(generation), "metageneration": "1", "size": str(size), "timeCreated": now,
-            "updated": now, "etag": etag(generation), **checks,
-        }  # fmt: skip
+            "kind": "storage#object",
+            "id": f"{bucket}/{name}/{generation}",
+            "name": name,
+            "bucket": bucket,
+            "generation": str(generation),
+            "metageneration": "1",
+            "size": str(size),
+            "timeCreated": now,
+            "updated": now,
+            "etag": etag(generation),
+            **checks,
+        }
         if count := body.get("componentCount"):
             resource["componentCount"] = count
             del resource["md5Hash"]  # a composed object has none at Google
@@ -218,10 +226,14 @@ class Index:
         generation = resource["generation"]
         until = retained_until(settings or self.buckets.get(resource["bucket"]), resource)
         kept = {"retentionExpirationTime": timestamp(until)} if until else {}
-        return resource | kept | {
-            "selfLink": f"{self._base}/{path}",
-            "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
-        }  # fmt: skip
+        return (
+            resource
+            | kept
+            | {
+                "selfLink": f"{self._base}/{path}",
+                "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
+            }
+        )
 
     def _next_generation(self) -> int:
         (last,) = self.db.execute("SELECT coalesce(max(generation), 0) FROM counter").fetchone()

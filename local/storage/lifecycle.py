@@ -12,9 +12,16 @@ from local.storage.rules import Json
 
 # Conditions that are not evaluated here: a rule that has one of them, or another action, does nothing.
 KNOWN = {
-    "age", "createdBefore", "isLive", "numNewerVersions", "matchesPrefix", "matchesSuffix", "daysSinceNoncurrentTime",
-    "noncurrentTimeBefore", "matchesStorageClass",
-}  # fmt: skip
+    "age",
+    "createdBefore",
+    "isLive",
+    "numNewerVersions",
+    "matchesPrefix",
+    "matchesSuffix",
+    "daysSinceNoncurrentTime",
+    "noncurrentTimeBefore",
+    "matchesStorageClass",
+}
 
 
 def doomed(rules: Iterable[Json], resources: Iterable[Json], now: datetime) -> Iterator[Json]:

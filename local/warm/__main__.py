@@ -26,15 +26,37 @@ QUIET = {
 }
 # Libraries only, never the project's own modules: a change of those must take effect at the next run.
 LIBRARIES = (
-    "prefect.main", "prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect.cli", "prefect.artifacts",
-    "prefect.deployments", "prefect.concurrency.sync", "prefect.automations", "prefect_slack",
+    "prefect.main",
+    "prefect.engine",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "prefect.cli",
+    "prefect.artifacts",
+    "prefect.deployments",
+    "prefect.concurrency.sync",
+    "prefect.automations",
+    "prefect_slack",
     "prefect_gcp.credentials",
-    "prefect_gcp.secret_manager", "prefect_kubernetes", "prefect_shell", "google.cloud.storage", "google.pubsub_v1",
-    "pandas", "pyarrow.parquet", "pyarrow.compute", "fastavro", "duckdb", "apache_beam",
-    "apache_beam.runners.portability.fn_api_runner.fn_runner", "prefect_dbt", "dbt.cli.main", "dbt.adapters.duckdb",
-    "great_expectations", "great_expectations.expectations",
-    "great_expectations.datasource.fluent.sql_datasource", "duckdb_engine",
-)  # fmt: skip
+    "prefect_gcp.secret_manager",
+    "prefect_kubernetes",
+    "prefect_shell",
+    "google.cloud.storage",
+    "google.pubsub_v1",
+    "pandas",
+    "pyarrow.parquet",
+    "pyarrow.compute",
+    "fastavro",
+    "duckdb",
+    "apache_beam",
+    "apache_beam.runners.portability.fn_api_runner.fn_runner",
+    "prefect_dbt",
+    "dbt.cli.main",
+    "dbt.adapters.duckdb",
+    "great_expectations",
+    "great_expectations.expectations",
+    "great_expectations.datasource.fluent.sql_datasource",
+    "duckdb_engine",
+)
 
 
 class Warm:

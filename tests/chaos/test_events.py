@@ -172,8 +172,10 @@ def test_a_burst_of_a_thousand_landings_is_a_few_merges(stack: Stack) -> None:
     wait_until(lambda: settled(stack) and not active_runs(stack), "all landings are published", 900)
     ledger = stack.platform.warehouse.ledger(kinds=["merged"])[before:]
     merges, models = (len(begun_runs(stack, flow, since)) for flow in ("merge", "model"))
-    print(f"{LANDINGS} landings in {landed:.0f} s: {merges} merge runs, {len(ledger)} batches, {models} model runs,"
-          f" published {time.monotonic() - began:.0f} s after the first; windows {windows}")  # fmt: skip
+    print(
+        f"{LANDINGS} landings in {landed:.0f} s: {merges} merge runs, {len(ledger)} batches, {models} model runs,"
+        f" published {time.monotonic() - began:.0f} s after the first; windows {windows}"
+    )
     assert sum(entry.rows_in for entry in ledger) == sum(entry.merged for entry in ledger) == LANDINGS
     assert 1 <= merges <= MOST_MERGES
     assert 1 <= models <= MOST_MODELS

@@ -171,9 +171,12 @@ class Stack:
     def administer(self, *module: str, **settings: str) -> str:
         """Run one of the platform's own commands with settings changed; returns what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", *module], cwd=ROOT, env=self.place.environment() | settings, capture_output=True,
+            [sys.executable, "-m", *module],
+            cwd=ROOT,
+            env=self.place.environment() | settings,
+            capture_output=True,
             text=True,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

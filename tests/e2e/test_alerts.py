@@ -40,8 +40,13 @@ def publish(stack: Stack, topic: str, data: object = None, **attributes: str) ->
 def emit(stack: Stack, name: str, resource: dict[str, str], **payload: Any) -> None:
     import uuid
 
-    event = {"id": str(uuid.uuid4()), "event": name, "occurred": now().isoformat(), "resource": resource,
-             "payload": payload}  # fmt: skip
+    event = {
+        "id": str(uuid.uuid4()),
+        "event": name,
+        "occurred": now().isoformat(),
+        "resource": resource,
+        "payload": payload,
+    }
     stack.http.post("/events", json=[event]).raise_for_status()
 
 
@@ -80,10 +85,16 @@ def silent(stack: Stack) -> datetime:
     there = stack.http.post("/automations/filter", json={}).raise_for_status().json()
     (like,) = [a for a in there if a["name"] == f"Millrace: no new data of {SOURCE}.flights"]
     assert like["trigger"]["within"] == 36 * 3600
-    made = yaml.safe_load(text.replace("${freshness_s}", str(SILENCE_S)).replace("${stream}", "shop.orders")
-                          .replace("${resource}", "millrace.stream.shop.orders").replace("${freshness}", "10s")
-                          .replace("${owner}", "the shop").replace("${slack}", like["actions"][0]["block_document_id"])
-                          .replace("${ui}", "http://ui").replace("${runbook}", "docs/operations.md"))  # fmt: skip
+    made = yaml.safe_load(
+        text.replace("${freshness_s}", str(SILENCE_S))
+        .replace("${stream}", "shop.orders")
+        .replace("${resource}", "millrace.stream.shop.orders")
+        .replace("${freshness}", "10s")
+        .replace("${owner}", "the shop")
+        .replace("${slack}", like["actions"][0]["block_document_id"])
+        .replace("${ui}", "http://ui")
+        .replace("${runbook}", "docs/operations.md")
+    )
     stack.http.post("/automations/", json=made).raise_for_status()
     since = now()
     begin_silence(stack)
@@ -193,8 +204,15 @@ def test_a_rotated_slack_url_is_used_without_anyone_doing_anything(stack: Stack)
 def test_a_stream_without_new_data_is_told_once_and_when_it_comes(stack: Stack, silent: datetime) -> None:
     resource = {"prefect.resource.id": "millrace.stream.shop.orders"}
     wait_for_silence(stack, silent)
-    emit(stack, names.STREAM_MERGED, resource | {"millrace.stale": "yes"}, source="shop", stream="orders", rows=3,
-         run_id="r")  # fmt: skip
+    emit(
+        stack,
+        names.STREAM_MERGED,
+        resource | {"millrace.stale": "yes"},
+        source="shop",
+        stream="orders",
+        rows=3,
+        run_id="r",
+    )
     stack.wait_for_message("shop.orders: new data came", since=silent)
     assert len([text for text in stack.messages(silent) if "no new data for" in text]) == 1
     assert "deleted: Millrace: no new data of shop.orders" in stack.administer("automations", "apply").splitlines()

@@ -16,8 +16,14 @@ CONTRADICTS = SCHEMA.set(SCHEMA.get_field_index("_ab_cdc_lsn"), pa.field("_ab_cd
 def test_bad_files_and_rows_are_quarantined_and_the_rest_is_merged(stack: Stack) -> None:
     since, good = now(), parquet([airline("QA", "good one", LSN + 1)])
     contradicts = parquet([airline("QB", "x") | {"_ab_cdc_lsn": True}], CONTRADICTS)
-    land(stack.platform.lake, good, good[: len(good) // 2], b"no parquet at all", contradicts,
-         parquet([airline(None, "without a key"), airline("QC", "beside it", LSN + 2)]))  # fmt: skip
+    land(
+        stack.platform.lake,
+        good,
+        good[: len(good) // 2],
+        b"no parquet at all",
+        contradicts,
+        parquet([airline(None, "without a key"), airline("QC", "beside it", LSN + 2)]),
+    )
     said = stack.wait_for_message(f"{SOURCE}.{STREAM}", "quarantined", since=since)
     for reason in ("file.unreadable", "file.type", "key.null"):
         assert reason in said

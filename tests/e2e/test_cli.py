@@ -46,9 +46,13 @@ def millrace(stack: Stack, *commands: str) -> list[Said]:
     """Run command lines as a person would, all in one process."""
     given = json.dumps([["--state", str(stack.state), *shlex.split(command)] for command in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "tests.e2e.commands"], cwd=ROOT, input=given, capture_output=True, text=True,
+        [sys.executable, "-m", "tests.e2e.commands"],
+        cwd=ROOT,
+        input=given,
+        capture_output=True,
+        text=True,
         env=os.environ | {"COLUMNS": "200"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [one for one in found if "SystemExit" not in one[3] and one[3] != "None"] == []
@@ -119,10 +123,19 @@ def delete_limit(stack: Stack) -> None:
 
 
 LOOKS = (
-    "doctor --json", "status --json", "status", "open --print --json", "open dashboards --print", "open nothing",
-    "connections plan airport_ops", "secrets list --json", "redrive --dry-run --json", "replay list --json",
-    "start mergers", "start merge -p source=5",
-)  # fmt: skip
+    "doctor --json",
+    "status --json",
+    "status",
+    "open --print --json",
+    "open dashboards --print",
+    "open nothing",
+    "connections plan airport_ops",
+    "secrets list --json",
+    "redrive --dry-run --json",
+    "replay list --json",
+    "start mergers",
+    "start merge -p source=5",
+)
 BREAKS: dict[str, tuple[Callable[[Stack], None], str]] = {
     "subscriptions": (delete_subscription, "no subscription marts-published-gateway"),
     "notifications": (delete_notification, "does not announce _manifests/ on lake-landed"),
@@ -137,9 +150,19 @@ def test_the_doctor_finds_a_healthy_stack_well(said: dict[str, Said]) -> None:
     assert [one for one in found if one["level"] == "wrong"] == []
     assert said["doctor --json"].code == 0
     assert {one["check"] for one in found} == {
-        "versions", "ports", "credentials", "topics", "subscriptions", "notifications", "prefect", "pools", "blocks",
-        "deployments", "automations", "connections",
-    }  # fmt: skip
+        "versions",
+        "ports",
+        "credentials",
+        "topics",
+        "subscriptions",
+        "notifications",
+        "prefect",
+        "pools",
+        "blocks",
+        "deployments",
+        "automations",
+        "connections",
+    }
 
 
 def test_status_shows_what_the_ledger_has_and_json_has_it_all(stack: Stack, said: dict[str, Said]) -> None:

@@ -38,10 +38,16 @@ def runs(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
 def tell(stack: Stack, name: str, resource: str, *payloads: dict[str, Any]) -> None:
     """Events at Prefect, as the gateway posts them."""
     events = [
-        {"id": str(uuid.uuid4()), "event": name, "occurred": now().isoformat(), "related": [], "payload": payload,
-         "resource": {"prefect.resource.id": resource}}
+        {
+            "id": str(uuid.uuid4()),
+            "event": name,
+            "occurred": now().isoformat(),
+            "related": [],
+            "payload": payload,
+            "resource": {"prefect.resource.id": resource},
+        }
         for payload in payloads
-    ]  # fmt: skip
+    ]
     stack.http.post("/events", json=events).raise_for_status()
 
 
@@ -64,9 +70,7 @@ def test_a_storm_of_messages_becomes_few_events_and_few_runs(stack: Stack) -> No
     since, place = now(), stack.place
     before = len(answered(stack))
     path = f"_manifests/{SOURCE}/planes/20130101/c-1-000000000001.json"
-    messages = [
-        PubsubMessage(data=sent.data, attributes=sent.attributes) for sent in [landed(path)] * STORM
-    ]  # fmt: skip
+    messages = [PubsubMessage(data=sent.data, attributes=sent.attributes) for sent in [landed(path)] * STORM]
     with grpc.insecure_channel(place.grpc("pubsub")) as channel:
         publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         publisher.publish(topic=f"projects/{PROJECT}/topics/{names.LAKE_LANDED}", messages=messages)

@@ -40,8 +40,11 @@ def follow(folder: Path, port: int, environment: Mapping[str, str]) -> list[Said
 
 def _run(command: str, checkout: Path, environment: Mapping[str, str]) -> str:
     done = subprocess.run(
-        ["bash", "-c", command], cwd=checkout, env={**environment, "PYTHONPATH": str(checkout)}, capture_output=True,
+        ["bash", "-c", command],
+        cwd=checkout,
+        env={**environment, "PYTHONPATH": str(checkout)},
+        capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr

@@ -93,8 +93,14 @@ class AirbytePlace:
 
     def connect(self, lake: Lake, read: str = "complete()", **more: Any) -> str:
         """A connection whose connector runs the code `read`; returns its id. `more` changes what is below."""
-        given = {"streams": ORDERS, "mode": "incremental_append", "discover": None, "config": {}, "destination": {},
-                 "image": IMAGE}  # fmt: skip
+        given = {
+            "streams": ORDERS,
+            "mode": "incremental_append",
+            "discover": None,
+            "config": {},
+            "destination": {},
+            "image": IMAGE,
+        }
         given |= more
         name = f"scripted_{uuid.uuid4().hex[:8]}"
         code = {"read": read} | ({"discover": given["discover"]} if given["discover"] else {})
@@ -107,14 +113,22 @@ class AirbytePlace:
         source = self.client.call(
             "POST", "/sources", json={"name": name, "definitionId": made["id"], "configuration": config}
         )
-        target = {"gcs_bucket_name": lake.url.removeprefix("gs://"), "format": {"format_type": "Parquet"},
-                  "gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"}  # fmt: skip
+        target = {
+            "gcs_bucket_name": lake.url.removeprefix("gs://"),
+            "format": {"format_type": "Parquet"},
+            "gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/",
+        }
         destination = self.client.call(
             "POST", "/destinations", json={"name": name, "configuration": target | given["destination"]}
         )
         streams = [{"name": stream, "syncMode": given["mode"]} for stream in given["streams"]]
-        connection = {"name": name, "sourceId": source["sourceId"], "destinationId": destination["destinationId"],
-                      "namespaceFormat": name, "configurations": {"streams": streams}}  # fmt: skip
+        connection = {
+            "name": name,
+            "sourceId": source["sourceId"],
+            "destinationId": destination["destinationId"],
+            "namespaceFormat": name,
+            "configurations": {"streams": streams},
+        }
         return str(self.client.call("POST", "/connections", json=connection)["connectionId"])
 
     def name(self, connection_id: str) -> str:
@@ -178,11 +192,24 @@ def airbyte_command(folder: Path, storage_port: int, secrets_port: int) -> tuple
     command = [sys.executable, "-I", "-S", str(script)]
     connectors.write_text(json.dumps({IMAGE: command, OFFLINE: {"command": command, "network": False}}))
     storage = f"http://127.0.0.1:{storage_port}"
-    options = ["--storage", storage, "--bucket", "no-such-bucket", "--secrets", f"127.0.0.1:{secrets_port}",
-               "--project", PROJECT, "--connectors", str(connectors)]  # fmt: skip
+    options = [
+        "--storage",
+        storage,
+        "--bucket",
+        "no-such-bucket",
+        "--secrets",
+        f"127.0.0.1:{secrets_port}",
+        "--project",
+        PROJECT,
+        "--connectors",
+        str(connectors),
+    ]
     client_id, secret = CREDENTIALS
-    return options, {"MILLRACE_AIRBYTE_CLIENT_ID": client_id, "MILLRACE_AIRBYTE_CLIENT_SECRET": secret,
-                     "AIRPORT_OPS_DATABASE": str(folder / "airport_ops.sqlite")}  # fmt: skip
+    return options, {
+        "MILLRACE_AIRBYTE_CLIENT_ID": client_id,
+        "MILLRACE_AIRBYTE_CLIENT_SECRET": secret,
+        "AIRPORT_OPS_DATABASE": str(folder / "airport_ops.sqlite"),
+    }
 
 
 @contextmanager

@@ -79,10 +79,20 @@ class CloudRunServer:
             job = name.split("/executions/")[0]
             ended = {"type": "Completed", "state": self.outcome, "message": "as the test says"}
             return 200, {
-                "name": name, "uid": "x", "generation": "1", "createTime": AT, "startTime": AT, "completionTime": AT,
-                "job": job, "parallelism": 1, "taskCount": 1, "template": {}, "logUri": "https://logs", "etag": "e",
+                "name": name,
+                "uid": "x",
+                "generation": "1",
+                "createTime": AT,
+                "startTime": AT,
+                "completionTime": AT,
+                "job": job,
+                "parallelism": 1,
+                "taskCount": 1,
+                "template": {},
+                "logUri": "https://logs",
+                "etag": "e",
                 "conditions": [ended],
-            }  # fmt: skip
+            }
         return (
             (200, self.jobs[name]) if name in self.jobs else (404, {"error": {"code": 404, "message": "no such job"}})
         )

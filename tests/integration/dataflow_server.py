@@ -68,11 +68,17 @@ class DataflowServer:
             return 404, _error(404, "no such job")
         if last == "messages":
             texts = self.said.get(job["id"], [])
-            return 200, {"jobMessages": [
-                {"id": str(n), "time": "2026-01-01T00:00:00Z", "messageText": text,
-                 "messageImportance": "JOB_MESSAGE_ERROR"}
-                for n, text in enumerate(texts)
-            ]}  # fmt: skip
+            return 200, {
+                "jobMessages": [
+                    {
+                        "id": str(n),
+                        "time": "2026-01-01T00:00:00Z",
+                        "messageText": text,
+                        "messageImportance": "JOB_MESSAGE_ERROR",
+                    }
+                    for n, text in enumerate(texts)
+                ]
+            }
         if method == "PUT" and body.get("requestedState") in (CANCELLED, "JOB_STATE_CANCELLED"):
             self.end(job["id"], "CANCELLED")
         return 200, job

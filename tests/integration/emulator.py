@@ -24,14 +24,25 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
         pytest.skip("gcloud is not on PATH: the official Pub/Sub emulator can't be compared with")
     port, folder = free_port(), tmp_path_factory.mktemp("emulator")
     command = [
-        gcloud, "beta", "emulators", "pubsub", "start", "--quiet", "--project=millrace-test",
-        f"--host-port=127.0.0.1:{port}", f"--data-dir={folder}",
-    ]  # fmt: skip
+        gcloud,
+        "beta",
+        "emulators",
+        "pubsub",
+        "start",
+        "--quiet",
+        "--project=millrace-test",
+        f"--host-port=127.0.0.1:{port}",
+        f"--data-dir={folder}",
+    ]
     with (folder / "log").open("wb") as log:
         started = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env={**os.environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1", "CLOUDSDK_CONFIG": str(folder / "config")},
-        )  # fmt: skip
+        )
     try:
         wait_until(lambda: listens(port) or started.poll() is not None, "the emulator answers or ends", START_S)
         if started.poll() is not None:

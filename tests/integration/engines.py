@@ -81,9 +81,14 @@ class OnEngine(Merging):
 
     def commit(self, batch: Batch, staged: Staged | None = None, warehouse: Warehouse | None = None) -> Balance:
         return commit_batch(
-            self.lake, warehouse or self.warehouse, self.contract, batch, staged or self.staged(batch),
-            run_id="test", at=NOON,
-        )  # fmt: skip
+            self.lake,
+            warehouse or self.warehouse,
+            self.contract,
+            batch,
+            staged or self.staged(batch),
+            run_id="test",
+            at=NOON,
+        )
 
     def merge(self) -> list[Balance]:
         balances = []
@@ -154,8 +159,15 @@ def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
                 client.delete_dataset(f"{found.project}.{prefix}_{schema}", delete_contents=True)
 
         yield Engine(
-            "bigquery", warehouse, lake, lambda schema: f"{prefix}_{schema}", read, fill,
-            lambda: found.warehouse(prefix), lose, read,
-        )  # fmt: skip
+            "bigquery",
+            warehouse,
+            lake,
+            lambda schema: f"{prefix}_{schema}",
+            read,
+            fill,
+            lambda: found.warehouse(prefix),
+            lose,
+            read,
+        )
         warehouse.close()
         client.close()

@@ -232,9 +232,15 @@ def _start_servers(stack: ExitStack, place: Place, credentials: dict[str, str]) 
         "AIRPORT_OPS_DATABASE": str(place.database),
     }
     airbyte_options = (
-        "--storage", place.http("storage"), "--bucket", BUCKET, "--secrets", place.grpc("secrets"),
-        "--project", PROJECT,
-    )  # fmt: skip
+        "--storage",
+        place.http("storage"),
+        "--bucket",
+        BUCKET,
+        "--secrets",
+        place.grpc("secrets"),
+        "--project",
+        PROJECT,
+    )
     for name, options, environment in (
         ("secrets", (), {}),
         ("pubsub", (), {}),

@@ -38,8 +38,14 @@ class Running:
     def token_with(self, **claims: object) -> str:
         """A token of Google's key whose claims are others."""
         key = identity_of(self.identity)
-        usual = {"iss": "https://accounts.google.com", "aud": AUDIENCE, "email": ACCOUNT, "email_verified": True,
-                 "iat": int(time.time()), "exp": int(time.time()) + 600}  # fmt: skip
+        usual = {
+            "iss": "https://accounts.google.com",
+            "aud": AUDIENCE,
+            "email": ACCOUNT,
+            "email_verified": True,
+            "iat": int(time.time()),
+            "exp": int(time.time()) + 600,
+        }
         signer = crypt.RSASigner.from_string(key.key, key_id=key.key_id)
         return str(jwt.encode(signer, {k: v for k, v in (usual | claims).items() if v is not None}).decode())
 

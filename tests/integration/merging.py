@@ -23,10 +23,18 @@ from warehouse.duckdb import DuckDBWarehouse, file_of
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PARQUET = pa.schema(
-    [("_airbyte_raw_id", pa.string()), ("_airbyte_extracted_at", pa.int64()), ("_airbyte_generation_id", pa.int64()),
-     ("id", pa.int64()), ("name", pa.string()), ("amount", pa.int64()),
-     ("_ab_cdc_lsn", pa.int64()), ("_ab_cdc_updated_at", pa.string()), ("_ab_cdc_deleted_at", pa.string())]
-)  # fmt: skip
+    [
+        ("_airbyte_raw_id", pa.string()),
+        ("_airbyte_extracted_at", pa.int64()),
+        ("_airbyte_generation_id", pa.int64()),
+        ("id", pa.int64()),
+        ("name", pa.string()),
+        ("amount", pa.int64()),
+        ("_ab_cdc_lsn", pa.int64()),
+        ("_ab_cdc_updated_at", pa.string()),
+        ("_ab_cdc_deleted_at", pa.string()),
+    ]
+)
 GONE_AT = "2026-01-01T12:00:00Z"
 
 
@@ -104,11 +112,21 @@ class Merging:
             objects = (*objects, self.put(parquet(rows)))
         self.jobs += 1
         created = NOON + timedelta(hours=self.jobs)
-        manifest = LandingManifest.model_validate({
-            "source": self.contract.source, "stream": self.contract.stream, "connection_id": "c", "job_id": self.jobs,
-            "job_created_at": created, "outcome": "succeeded", "sync_mode": self.contract.mode, "epoch": epoch,
-            "objects": objects, "landed_at": created,
-        } | more)  # fmt: skip
+        manifest = LandingManifest.model_validate(
+            {
+                "source": self.contract.source,
+                "stream": self.contract.stream,
+                "connection_id": "c",
+                "job_id": self.jobs,
+                "job_created_at": created,
+                "outcome": "succeeded",
+                "sync_mode": self.contract.mode,
+                "epoch": epoch,
+                "objects": objects,
+                "landed_at": created,
+            }
+            | more
+        )
         path = names.manifest_path(self.contract.source, self.contract.stream, created, "c", self.jobs)
         self.lake.create(path, manifest.model_dump_json().encode())
         return path

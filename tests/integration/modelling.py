@@ -28,11 +28,21 @@ AIRPORTS = [{"faa": code, "name": code, "lat": 40.0, "lon": -74.0} for code in (
 def flight(day: int, number: int = 1, **other: Any) -> Row:
     """A flight that landed on time."""
     given = {
-        "flight_date": date(2013, 1, day), "carrier": "UA", "flight": number, "origin": "JFK", "dest": "ORD",
-        "tailnum": "N1", "distance": 700, "status": "landed", "dep_delay": 0, "arr_delay": 0, "air_time": 90,
+        "flight_date": date(2013, 1, day),
+        "carrier": "UA",
+        "flight": number,
+        "origin": "JFK",
+        "dest": "ORD",
+        "tailnum": "N1",
+        "distance": 700,
+        "status": "landed",
+        "dep_delay": 0,
+        "arr_delay": 0,
+        "air_time": 90,
         "scheduled_departure": datetime(2013, 1, day, 12, tzinfo=UTC),
-        "departed_at": datetime(2013, 1, day, 12, tzinfo=UTC), "landed_at": datetime(2013, 1, day, 14, tzinfo=UTC),
-    }  # fmt: skip
+        "departed_at": datetime(2013, 1, day, 12, tzinfo=UTC),
+        "landed_at": datetime(2013, 1, day, 14, tzinfo=UTC),
+    }
     return given | other
 
 

@@ -120,10 +120,15 @@ def declare(mode: str, key: dict[str, str], order: dict[str, str], **more: Any) 
     """A contract `shop.orders` with these keys and order columns, and `note` and `amount`."""
     own = {n: {"type": t} for n, t in order.items() if not n.startswith("_ab_cdc")}
     given = {
-        "source": "shop", "stream": "orders", "mode": mode, "key": list(key) or "position", "order": list(order),
-        "columns": {n: {"type": t, "nullable": False} for n, t in key.items()} | own
+        "source": "shop",
+        "stream": "orders",
+        "mode": mode,
+        "key": list(key) or "position",
+        "order": list(order),
+        "columns": {n: {"type": t, "nullable": False} for n, t in key.items()}
+        | own
         | {"note": {"type": "int64"}, "amount": {"type": "int64"}},
-    }  # fmt: skip
+    }
     return StreamContract.model_validate(given | more)
 
 
@@ -140,11 +145,13 @@ STREAMS = {
     ),
     "deletes ignored": Stream(
         declare("cdc", {"id": "int64"}, {"_ab_cdc_lsn": "int64"}, deletes="ignore"),
-        st.tuples(st.integers(0, 2)), st.tuples(LSN),
+        st.tuples(st.integers(0, 2)),
+        st.tuples(LSN),
     ),
     "cursor that may be null": Stream(
         declare("append", {"code": "string"}, {"at": "timestamp"}),
-        st.tuples(TEXT), st.tuples(st.none() | st.integers(0, 2).map(lambda s: EARLY + timedelta(microseconds=s))),
+        st.tuples(TEXT),
+        st.tuples(st.none() | st.integers(0, 2).map(lambda s: EARLY + timedelta(microseconds=s))),
     ),
     "decimal key, float cursor": Stream(
         declare("append", {"day": "date", "price": "decimal(10,2)"}, {"rate": "float64"}),
@@ -153,11 +160,12 @@ STREAMS = {
     ),
     "types widened": Stream(
         declare("append", {"id": "int64"}, {"at": "int64"}, evolution={"type_changes": "widen"}),
-        st.tuples(st.integers(0, 2)), st.tuples(st.integers(0, 2)),
+        st.tuples(st.integers(0, 2)),
+        st.tuples(st.integers(0, 2)),
     ),
     "snapshots": Stream(declare("overwrite", {"id": "int64"}, {}), st.tuples(st.integers(0, 3)), st.just(())),
     "no key": Stream(declare("append", {}, {}), st.just(()), st.just(())),
-}  # fmt: skip
+}
 
 
 @st.composite
@@ -231,8 +239,11 @@ def bytes_of(table: pa.Table, ending: str) -> bytes:
 
 
 AVRO: dict[str, Any] = {
-    "string": "string", "int64": "long", "int32": "int", "double": "double",
+    "string": "string",
+    "int64": "long",
+    "int32": "int",
+    "double": "double",
     "date32[day]": {"type": "int", "logicalType": "date"},
     "timestamp[us, tz=UTC]": {"type": "long", "logicalType": "timestamp-micros"},
     "decimal128(10, 2)": {"type": "bytes", "logicalType": "decimal", "precision": 10, "scale": 2},
-}  # fmt: skip
+}

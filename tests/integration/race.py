@@ -169,9 +169,14 @@ def _merging(place: Place, worker: Worker) -> Callable[[], object]:
     lake: Any = SlowLake(place.lake, worker)
     warehouse, limits = SlowWarehouse(place.warehouse, worker), Limits(CAP, place.max_files)
     return lambda: merge_stream(
-        lake, warehouse, None, place.stream.contract, limits=limits, run_id=f"worker-{worker.number}",
+        lake,
+        warehouse,
+        None,
+        place.stream.contract,
+        limits=limits,
+        run_id=f"worker-{worker.number}",
         clock=lambda: EARLY,
-    )  # fmt: skip
+    )
 
 
 def _compare(race: Race, place: Place) -> None:

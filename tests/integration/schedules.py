@@ -82,10 +82,18 @@ class Place:
         objects = [self.put(sync, part, file) for part, file in enumerate(sync.files)]
         created = EARLY + timedelta(hours=sync.job)
         manifest = LandingManifest(
-            source="shop", stream="orders", connection_id="c", job_id=sync.job, job_created_at=created,
-            outcome="succeeded", sync_mode=self.stream.contract.mode, generation_id=sync.generation, epoch=sync.epoch,
-            objects=tuple(objects), landed_at=created,
-        )  # fmt: skip
+            source="shop",
+            stream="orders",
+            connection_id="c",
+            job_id=sync.job,
+            job_created_at=created,
+            outcome="succeeded",
+            sync_mode=self.stream.contract.mode,
+            generation_id=sync.generation,
+            epoch=sync.epoch,
+            objects=tuple(objects),
+            landed_at=created,
+        )
         path = names.manifest_path("shop", "orders", created, "c", sync.job)
         self.lake.create(path, manifest.model_dump_json().encode())
         self.landed[path] = manifest
@@ -93,9 +101,7 @@ class Place:
     def put(self, sync: Sync, part: int, file: File) -> LandedObject:
         name = f"{names.sync_prefix('shop', 'orders', sync.job)}{part}.{file.ending}"
         data = bytes_of(table_of(self.stream, file, sync.generation), file.ending)
-        return LandedObject(
-            name=name, generation=self.lake.write(name, data), size=len(data), rows=len(file.rows)
-        )  # fmt: skip
+        return LandedObject(name=name, generation=self.lake.write(name, data), size=len(data), rows=len(file.rows))
 
     def merge(self, crash: str | None) -> None:
         """All that is pending, as `merge_stream` does it, up to the crash."""

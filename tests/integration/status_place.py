@@ -27,10 +27,16 @@ def away(*_: Any) -> NoReturn:
 def run(name: str = "merge shop.orders", state: str = "COMPLETED", number: int = 1, **more: Any) -> Run:
     """A run that ended `number` minutes after noon."""
     given: dict[str, Any] = {
-        "id": f"00000000-0000-0000-0000-{number:012d}", "flow": name.split()[0], "name": name, "state": state,
-        "message": "", "started": NOON, "ended": NOON + timedelta(minutes=number), "seconds": 2.5,
+        "id": f"00000000-0000-0000-0000-{number:012d}",
+        "flow": name.split()[0],
+        "name": name,
+        "state": state,
+        "message": "",
+        "started": NOON,
+        "ended": NOON + timedelta(minutes=number),
+        "seconds": 2.5,
         "parameters": {"source": "shop", "stream": "orders"},
-    }  # fmt: skip
+    }
     return Run(**given | more)
 
 
@@ -61,11 +67,14 @@ class StatusPlace:
             {"source": "shop", "connector": {"image": "i", "version": "1"}, "streams": {"orders": contract}}
         )
         return Places(
-            warehouse=self.merging.warehouse, lake=self.lake or self.merging.lake, sources={"shop": source},
+            warehouse=self.merging.warehouse,
+            lake=self.lake or self.merging.lake,
+            sources={"shop": source},
             airbyte=away,
             prefect=self.prefect or (lambda *_: PrefectFacts(runs=tuple(self.runs), tasks=tuple(self.tasks))),
-            dbt_project=self.dbt_project, links=Links(prefect=UI),
-        )  # fmt: skip
+            dbt_project=self.dbt_project,
+            links=Links(prefect=UI),
+        )
 
     def status(self, now: datetime = NOW) -> Status:
         return collect(self.places(), now.astimezone(UTC))

@@ -212,9 +212,14 @@ def test_a_malformed_request_is_refused_in_words(
 
 @pytest.mark.parametrize(
     "change",
-    [{"status": "paused"}, {"configurations": {"streams": "all"}}, {"configurations": {"streams": [{}]}},
-     {"configurations": {"streams": [{"name": "x", "syncMode": "some"}]}}, {"configurations": None}],
-)  # fmt: skip
+    [
+        {"status": "paused"},
+        {"configurations": {"streams": "all"}},
+        {"configurations": {"streams": [{}]}},
+        {"configurations": {"streams": [{"name": "x", "syncMode": "some"}]}},
+        {"configurations": None},
+    ],
+)
 def test_a_connection_that_no_job_could_run_is_refused(
     airbyte: AirbytePlace, http: httpx.Client, lake: Lake, change: dict[str, object]
 ) -> None:

@@ -172,8 +172,14 @@ def test_a_job_that_died_and_the_next_one_land_every_row(
     landed: set[int] = set()
     for outcome in ("failed", "succeeded"):
         job = airbyte.run(connection)
-        sync = Sync(source=known.source, connection_id=connection, job_id=job["jobId"], created_at=job["createdAt"],
-                    outcome=job["status"], rows=job["rowsSynced"])  # fmt: skip
+        sync = Sync(
+            source=known.source,
+            connection_id=connection,
+            job_id=job["jobId"],
+            created_at=job["createdAt"],
+            outcome=job["status"],
+            rows=job["rowsSynced"],
+        )
         (landing,) = await_landing.await_landing.fn(sync)
         manifest = LandingManifest.model_validate_json(lake.read(landing.manifest))
         assert manifest.outcome == outcome

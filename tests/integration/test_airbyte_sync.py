@@ -143,8 +143,14 @@ TYPED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("format", [{"format_type": "Parquet"}, {"format_type": "Avro"},
-                                    {"format_type": "Avro", "compression_codec": {"codec": "Deflate"}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "format",
+    [
+        {"format_type": "Parquet"},
+        {"format_type": "Avro"},
+        {"format_type": "Avro", "compression_codec": {"codec": "Deflate"}},
+    ],
+)
 def test_values_come_back_as_sent_and_those_that_do_not_fit_are_null_with_a_word(
     airbyte: AirbytePlace, lake: Lake, format: dict[str, Any]
 ) -> None:

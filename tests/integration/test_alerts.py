@@ -112,19 +112,34 @@ def test_the_gateways_lines_hit_only_what_they_tell(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "gateway.log"
     with server("identity", tmp_path / "identity") as certs, prefect_server(free_port()) as prefect:
         env = {
-            "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE, "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
-            "MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{certs}/certs", "PREFECT_API_URL": prefect.url,
-        }  # fmt: skip
+            "MILLRACE_GATEWAY__AUDIENCE": AUDIENCE,
+            "MILLRACE_GATEWAY__PUSH_ACCOUNT": ACCOUNT,
+            "MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{certs}/certs",
+            "PREFECT_API_URL": prefect.url,
+        }
         with process("-m", "gateway", "--port", str(port), env=env, log=log):
             wait_until(lambda: listens(port), "the gateway answers")
             token = sign_oidc(tmp_path / "identity", AUDIENCE, ACCOUNT, time.time())
-            good = json.dumps({"message": {"messageId": "1", "publishTime": "2026-01-01T12:00:00Z", "data": "",
-                                           "attributes": {"source": "shop"}}, "subscription": "s"})  # fmt: skip
+            good = json.dumps(
+                {
+                    "message": {
+                        "messageId": "1",
+                        "publishTime": "2026-01-01T12:00:00Z",
+                        "data": "",
+                        "attributes": {"source": "shop"},
+                    },
+                    "subscription": "s",
+                }
+            )
             heard = [
                 hits(_push(port, log, body, token, prefect.answer))
-                for body, token, prefect.answer in
-                ((good, token, 204), ("no json", token, 204), (good, "forged", 204), (good, token, 503))
-            ]  # fmt: skip
+                for body, token, prefect.answer in (
+                    (good, token, 204),
+                    ("no json", token, 204),
+                    (good, "forged", 204),
+                    (good, token, 503),
+                )
+            ]
     assert heard == [set(), {"pushes_refused"}, {"pushes_refused"}, {"pushes_unavailable"}]
 
 

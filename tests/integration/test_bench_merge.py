@@ -66,14 +66,16 @@ def test_the_table_has_all_keys_and_late_rows_lost(tables: dict[str, Table]) -> 
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE {0} SET amount = amount + 0.01 WHERE id = (SELECT min(id) FROM {0} WHERE amount IS NOT NULL)",
-     "UPDATE {0} SET note = '' WHERE id = (SELECT min(id) FROM {0} WHERE note IS NULL)",
-     "UPDATE {0} SET customer = email, email = customer WHERE id = 7",
-     "DELETE FROM {0} WHERE id = 7",
-     "INSERT INTO {0} FROM {0} WHERE id = 7",
-     "UPDATE {0} SET id = 1000000 WHERE id = 7"],
+    [
+        "UPDATE {0} SET amount = amount + 0.01 WHERE id = (SELECT min(id) FROM {0} WHERE amount IS NOT NULL)",
+        "UPDATE {0} SET note = '' WHERE id = (SELECT min(id) FROM {0} WHERE note IS NULL)",
+        "UPDATE {0} SET customer = email, email = customer WHERE id = 7",
+        "DELETE FROM {0} WHERE id = 7",
+        "INSERT INTO {0} FROM {0} WHERE id = 7",
+        "UPDATE {0} SET id = 1000000 WHERE id = 7",
+    ],
     ids=["one amount", "empty for null", "two columns swapped", "a row less", "a row twice", "another key"],
-)  # fmt: skip
+)
 def test_a_falsified_table_is_found_and_told(tables: dict[str, Table], tmp_path: Path, statement: str) -> None:
     false = falsify(tables[RAW], tmp_path, statement)
     with pytest.raises(TablesDiffer, match=r"raw ended with [\d,]+ rows, ours with [\d,]+;.* only in .*: \(\d+, ") as e:

@@ -82,9 +82,17 @@ def test_a_full_queue_of_a_table_is_waited_for() -> None:
 
 @pytest.mark.parametrize(
     ("error", "again"),
-    [("backendError", True), ("rateLimitExceeded", True), ("jobRateLimitExceeded", True), ("internalError", True),
-     ("invalidQuery", False), ("quotaExceeded", False), ("accessDenied", False), ("resourcesExceeded", False)],
-)  # fmt: skip
+    [
+        ("backendError", True),
+        ("rateLimitExceeded", True),
+        ("jobRateLimitExceeded", True),
+        ("internalError", True),
+        ("invalidQuery", False),
+        ("quotaExceeded", False),
+        ("accessDenied", False),
+        ("resourcesExceeded", False),
+    ],
+)
 def test_only_reasons_that_are_documented_as_passing_are_tried_again(error: str, again: bool) -> None:
     assert is_transient(BadRequest("it failed", errors=[{"reason": error}])) == again
 

@@ -211,7 +211,7 @@ def test_while_pubsub_is_down_publishing_is_worth_a_retry_and_works_afterwards(t
     with server("pubsub", tmp_path / "state", port=port):
         publisher = PublisherClient(
             transport=PublisherGrpcTransport(channel=grpc.insecure_channel(f"127.0.0.1:{port}"))
-        )  # fmt: skip
+        )
         publisher.create_topic(name=ROUTE + names.WAREHOUSE_MERGED)
         assert EventBus(PROJECT, f"127.0.0.1:{port}").publish(merged())
 

@@ -22,9 +22,14 @@ WIDENINGS = {
     "int64 to float64": ("int64", "float64", pa.int64(), pa.float64(), 1, 0.5),
     "int64 to decimal": ("int64", "decimal(22,2)", pa.int64(), pa.decimal128(22, 2), 1, "0.50"),
     "decimal to a longer one": (
-        "decimal(5,2)", "decimal(8,3)", pa.decimal128(5, 2), pa.decimal128(8, 3), "1.25", "2.125",
+        "decimal(5,2)",
+        "decimal(8,3)",
+        pa.decimal128(5, 2),
+        pa.decimal128(8, 3),
+        "1.25",
+        "2.125",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", WIDENINGS)

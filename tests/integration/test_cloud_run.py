@@ -35,9 +35,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRun
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         account = {
-            "type": "service_account", "project_id": PROJECT, "private_key_id": "1", "private_key": key.decode(),
-            "client_email": cloud.account_email(cloud.WORKER, PROJECT), "token_uri": f"{running.url}/token",
-        }  # fmt: skip
+            "type": "service_account",
+            "project_id": PROJECT,
+            "private_key_id": "1",
+            "private_key": key.decode(),
+            "client_email": cloud.account_email(cloud.WORKER, PROJECT),
+            "token_uri": f"{running.url}/token",
+        }
         (tmp_path / "account.json").write_text(json.dumps(account))
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
         monkeypatch.setattr(  # the worker has no setting for its endpoint
@@ -49,10 +53,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRun
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [({"launchStag": "GA"}, "job.launchStag: no such field"), ({"launchStage": "SOON"}, "'SOON' is none of"),
-     ({"template": {"template": {"containers": {}}}}, "containers: expected a list"),
-     ({"template": {"template": {"maxRetries": "0"}}}, "expected integer, got '0'")],
-)  # fmt: skip
+    [
+        ({"launchStag": "GA"}, "job.launchStag: no such field"),
+        ({"launchStage": "SOON"}, "'SOON' is none of"),
+        ({"template": {"template": {"containers": {}}}}, "containers: expected a list"),
+        ({"template": {"template": {"maxRetries": "0"}}}, "expected integer, got '0'"),
+    ],
+)
 def test_the_check_finds_what_cloud_run_would_refuse(change: dict[str, Any], said: str) -> None:
     found = errors(change, schemas()["GoogleCloudRunV2Job"], schemas())
     assert [error for error in found if said in error], found
@@ -73,9 +80,13 @@ class TestTheWorker:
             client.create_work_pool(WorkPoolCreate(name="cloud-run", **pools["cloud-run"]))
         flow = load_flow_from_entrypoint(str(ROOT / "flows" / "model.py:model"), use_placeholder_flow=False)
         deployment = client.create_deployment(
-            flow_id=client.create_flow(flow), name="model", work_pool_name="cloud-run", path=str(ROOT),
-            entrypoint="flows/model.py:model", job_variables={"cpu": "2", "memory": "4Gi"},
-        )  # fmt: skip
+            flow_id=client.create_flow(flow),
+            name="model",
+            work_pool_name="cloud-run",
+            path=str(ROOT),
+            entrypoint="flows/model.py:model",
+            job_variables={"cpu": "2", "memory": "4Gi"},
+        )
         return str(client.create_flow_run_from_deployment(deployment).id)
 
     @staticmethod
@@ -102,8 +113,9 @@ class TestTheWorker:
         assert container["command"][:2] == ["prefect", "flow-run"]
         env = {e["name"]: e for e in container["env"]}
         assert env["PREFECT_API_AUTH_STRING"]["valueSource"]["secretKeyRef"] == {
-            "secret": "prefect-api-auth-string", "version": "latest",
-        }  # fmt: skip
+            "secret": "prefect-api-auth-string",
+            "version": "latest",
+        }
         assert AUTH not in json.dumps(job)
         assert env["MILLRACE_WAREHOUSE__URL"]["value"] == f"bigquery://{PROJECT}/EU"
         assert env["PREFECT__FLOW_RUN_ID"]["value"] == run

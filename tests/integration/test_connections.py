@@ -65,14 +65,18 @@ def test_a_plan_changes_nothing_its_application_makes_it_so_and_the_next_plan_is
     source = shop("planned")
     for _ in range(2):
         assert {k: c.action for k, c in planned(airbyte, source).items() if k != "destination"} == {
-            "definition": "create", "source": "create", "connection": "create",
-        }  # fmt: skip
+            "definition": "create",
+            "source": "create",
+            "connection": "create",
+        }
     apply(airbyte, source)
     assert planned(airbyte, source) == {}
     made = airbyte.client.connection("planned")
     assert (made["status"], made["namespaceFormat"], made["schedule"]) == (
-        "active", "planned", {"scheduleType": "manual"},
-    )  # fmt: skip
+        "active",
+        "planned",
+        {"scheduleType": "manual"},
+    )
     assert made["configurations"]["streams"] == [
         {"name": "orders", "syncMode": "incremental_append", "cursorField": ["at"], "primaryKey": [["id"]]}
     ]
@@ -133,8 +137,10 @@ def test_values_under_names_of_secrets_are_hidden_even_when_the_file_says_them()
     there = {"api_key": "old", "login": {"token": "old"}, "hosts": ["a"]}
     wanted = {"api_key": "new", "login": "none", "hosts": ["a", "b"]}
     assert list(differences(there, wanted, by_reference)) == [
-        "api_key: (hidden) → (hidden)", 'login: (hidden) → "none"', 'hosts: ["a"] → ["a", "b"]',
-    ]  # fmt: skip
+        "api_key: (hidden) → (hidden)",
+        'login: (hidden) → "none"',
+        'hosts: ["a"] → ["a", "b"]',
+    ]
 
 
 def test_what_agrees_is_sent_again_by_force_only(airbyte: AirbytePlace) -> None:
@@ -192,8 +198,13 @@ def test_every_secret_must_be_there_and_enabled_before_anything_is_changed(airby
     version = airbyte.set_secret("airbyte-hmac-id", "id")
     with secret_manager(airbyte.secrets_port) as manager:
         manager.disable_secret_version(name=version)
-    missing = shop("checked").model_copy(update={"connector": shop("checked").connector.model_copy(
-        update={"config": {"keys": [{"deep": SecretReference(secret="never-made")}]}})})  # fmt: skip
+    missing = shop("checked").model_copy(
+        update={
+            "connector": shop("checked").connector.model_copy(
+                update={"config": {"keys": [{"deep": SecretReference(secret="never-made")}]}}
+            )
+        }
+    )
     with pytest.raises(SecretError) as refused:
         check_secrets(credentials, [missing])
     assert "'never-made' (for sources/checked.yaml) does not exist or has no version" in str(refused.value)

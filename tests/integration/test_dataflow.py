@@ -24,10 +24,13 @@ from tests.servers import free_port, wait_until
 
 PROJECT = "millrace-test"
 SETTINGS = {
-    "region": "europe-west1", "sdk_container_image": "registry.test/millrace/beam:1", "max_num_workers": 7,
+    "region": "europe-west1",
+    "sdk_container_image": "registry.test/millrace/beam:1",
+    "max_num_workers": 7,
     "service_account_email": "millrace-dataflow@millrace-test.iam.gserviceaccount.com",
-    "subnetwork": "regions/europe-west1/subnetworks/millrace", "poll_s": 0.05,
-}  # fmt: skip
+    "subnetwork": "regions/europe-west1/subnetworks/millrace",
+    "poll_s": 0.05,
+}
 
 
 @pytest.fixture
@@ -214,9 +217,13 @@ def test_a_cancelled_run_cancels_its_job_and_no_other_runs(
 
 @pytest.mark.parametrize(("status", "error"), [(403, DataflowFailed), (503, ServiceUnavailable)])
 def test_a_service_that_says_no_is_told_from_one_that_is_away(
-    server: DataflowServer, merging: Merging, batch: Batch, status: int, error: type[Exception],
+    server: DataflowServer,
+    merging: Merging,
+    batch: Batch,
+    status: int,
+    error: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr("beam_job.dataflow_jobs.RETRY", None)
     server.refuses = status
     with pytest.raises(error, match="Dataflow in europe-west1 of millrace-test"):

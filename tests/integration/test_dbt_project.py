@@ -48,9 +48,13 @@ def dbt(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, **warehouse.dbt_environment("empty"), **own}
     places = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
     return subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", *command, *places], cwd=folder, env=environment, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "dbt.cli.main", *command, *places],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")

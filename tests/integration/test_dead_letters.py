@@ -82,8 +82,10 @@ def place(port: int) -> Place:
     for topic in names.TOPICS:
         for name in (topic, names.dead_letter_topic(topic)):
             made.pubsub.publisher.create_topic(name=made.topic(name))
-        keep = Subscription(name=made.subscription(names.dead_letter_subscription(topic)),
-                            topic=made.topic(names.dead_letter_topic(topic)))  # fmt: skip
+        keep = Subscription(
+            name=made.subscription(names.dead_letter_subscription(topic)),
+            topic=made.topic(names.dead_letter_topic(topic)),
+        )
         made.pubsub.subscriber.create_subscription(keep)
     policy = DeadLetterPolicy(dead_letter_topic=made.topic(names.dead_letter_topic(TOPIC)), max_delivery_attempts=5)
     for name, settings in (("reader", {"dead_letter_policy": policy, "retry_policy": retry(0, 0)}), ("listener", {})):
@@ -173,8 +175,11 @@ def test_a_dropped_letter_is_gone_and_the_log_keeps_what_it_said(
     (record,) = [r for r in caplog.records if r.message == "dead_letter.dropped"]
     fields = vars(record)["fields"]
     assert (fields["id"], fields["reason"], fields["data"], fields["attributes"]) == (
-        letter, "sent by a test", "no json", {"colour": "red"},
-    )  # fmt: skip
+        letter,
+        "sent by a test",
+        "no json",
+        {"colour": "red"},
+    )
 
 
 def test_what_is_unknown_is_refused(place: Place) -> None:
@@ -192,9 +197,12 @@ def test_the_command_lists_redrives_and_drops(place: Place) -> None:
     def command(*arguments: str, code: int = 0) -> str:
         settings = {"MILLRACE_EVENTS__PROJECT": place.project, "MILLRACE_EVENTS__ENDPOINT": place.pubsub.address}
         done = subprocess.run(
-            [sys.executable, "-m", "events", "dead-letters", *arguments], cwd=ROOT, capture_output=True, text=True,
+            [sys.executable, "-m", "events", "dead-letters", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
             env=os.environ | settings,
-        )  # fmt: skip
+        )
         assert done.returncode == code, done.stderr
         return done.stdout + done.stderr
 

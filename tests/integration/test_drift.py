@@ -88,13 +88,25 @@ def test_a_new_column_that_the_table_can_not_have_is_refused(name: str) -> None:
 
 CASES = [
     ("int64", [(pa.int64(), 1), (pa.float64(), 0.5)], "DOUBLE", [1.0, 0.5]),
-    ("int64", [(pa.int64(), 1), (pa.decimal128(5, 2), Decimal("0.50"))], "DECIMAL(21,2)",
-     [Decimal(1), Decimal("0.50")]),
-    ("decimal(5,2)", [(pa.decimal128(5, 2), Decimal("1.25")), (pa.decimal128(8, 4), Decimal("0.0005"))],
-     "DECIMAL(8,4)", [Decimal("1.25"), Decimal("0.0005")]),
-    ("date", [(pa.date32(), date(2026, 1, 1)), (pa.timestamp("us", "UTC"), datetime(2026, 1, 2, 3, tzinfo=UTC))],
-     "TIMESTAMP WITH TIME ZONE", [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, 3, tzinfo=UTC)]),
-]  # fmt: skip
+    (
+        "int64",
+        [(pa.int64(), 1), (pa.decimal128(5, 2), Decimal("0.50"))],
+        "DECIMAL(21,2)",
+        [Decimal(1), Decimal("0.50")],
+    ),
+    (
+        "decimal(5,2)",
+        [(pa.decimal128(5, 2), Decimal("1.25")), (pa.decimal128(8, 4), Decimal("0.0005"))],
+        "DECIMAL(8,4)",
+        [Decimal("1.25"), Decimal("0.0005")],
+    ),
+    (
+        "date",
+        [(pa.date32(), date(2026, 1, 1)), (pa.timestamp("us", "UTC"), datetime(2026, 1, 2, 3, tzinfo=UTC))],
+        "TIMESTAMP WITH TIME ZONE",
+        [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, 3, tzinfo=UTC)],
+    ),
+]
 
 
 @pytest.mark.parametrize(("declared", "values", "stored", "expected"), CASES)
@@ -138,9 +150,15 @@ def test_a_great_integer_is_never_bent_to_a_float() -> None:
 
 @pytest.mark.parametrize(
     ("of", "value", "text"),
-    [(pa.int64(), 7, "7"), (pa.float64(), 0.5, "0.5"), (pa.bool_(), True, "true"), (pa.string(), "é", "é"),
-     (pa.struct([("a", pa.int64())]), {"a": 1}, '{"a": 1}'), (pa.date32(), date(2026, 1, 1), "2026-01-01")],
-)  # fmt: skip
+    [
+        (pa.int64(), 7, "7"),
+        (pa.float64(), 0.5, "0.5"),
+        (pa.bool_(), True, "true"),
+        (pa.string(), "é", "é"),
+        (pa.struct([("a", pa.int64())]), {"a": 1}, '{"a": 1}'),
+        (pa.date32(), date(2026, 1, 1), "2026-01-01"),
+    ],
+)
 @pytest.mark.parametrize("allowed", [True, False])
 def test_anything_becomes_text_only_where_the_contract_says_so(
     of: pa.DataType, value: Any, text: str, allowed: bool

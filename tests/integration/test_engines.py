@@ -59,8 +59,13 @@ def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
 def small_memory() -> Iterator[None]:
     """Bounds so low that every file is read in parts, and every shard thinned out as it comes."""
     with ExitStack() as stack:
-        for name, bound in (("files.CHUNK_ROWS", 7), ("read.CHUNK_ROWS", 11), ("files.WHOLE_BYTES", 500),
-                            ("units.UNIT_BYTES", 1), ("winners.HELD_ROWS", 5)):  # fmt: skip
+        for name, bound in (
+            ("files.CHUNK_ROWS", 7),
+            ("read.CHUNK_ROWS", 11),
+            ("files.WHOLE_BYTES", 500),
+            ("units.UNIT_BYTES", 1),
+            ("winners.HELD_ROWS", 5),
+        ):
             stack.enter_context(mock.patch(f"beam_job.{name}", bound))
         yield
 
@@ -87,8 +92,13 @@ def table_by(merging: Merging, folder: Path, engine: Callable[[Lake, Batch, Path
     assert batch is not None
     (folder / "spill").mkdir(parents=True)
     numbers = itertools.count(1)
-    staged = stage(merging.lake, merging.contract, batch, engine(merging.lake, batch, folder / "spill"),
-                   name_attempt=lambda: f"attempt{next(numbers)}")  # fmt: skip
+    staged = stage(
+        merging.lake,
+        merging.contract,
+        batch,
+        engine(merging.lake, batch, folder / "spill"),
+        name_attempt=lambda: f"attempt{next(numbers)}",
+    )
     commit_batch(merging.lake, warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
     with duckdb.connect(str(file_of(warehouse.url)), read_only=True) as db:
         return staged, db.execute("FROM raw_shop.orders ORDER BY ALL").fetchall()

@@ -13,8 +13,10 @@ from tests.integration.merging import NOON, PARQUET, avro, contract, delete, par
 
 def found(merging: InProcess, **key: object) -> list[str]:
     wanted = asked(merging.contract, [key], "r", NOON)
-    return [name.rsplit("/", 2)[-2] + "/" + name.rsplit("/", 1)[-1]
-            for name in files_with(merging.lake, merging.contract, set(wanted.keys))]  # fmt: skip
+    return [
+        name.rsplit("/", 2)[-2] + "/" + name.rsplit("/", 1)[-1]
+        for name in files_with(merging.lake, merging.contract, set(wanted.keys))
+    ]
 
 
 def test_bodies_deletes_and_refused_rows_are_found_in_both_formats_and_files_that_nobody_can_read() -> None:

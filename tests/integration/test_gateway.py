@@ -48,9 +48,15 @@ def fresh(running: Running) -> Iterator[Running]:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("topic", "pushed", "name", "resource", "payload", "related"), CASES)
 def test_a_message_of_each_topic_is_an_event_at_prefect_before_the_answer(
-    fresh: Running, form: str, topic: str, pushed: Incoming, name: str, resource: str, payload: dict[str, Any],
+    fresh: Running,
+    form: str,
+    topic: str,
+    pushed: Incoming,
+    name: str,
+    resource: str,
+    payload: dict[str, Any],
     related: list[str],
-) -> None:  # fmt: skip
+) -> None:
     assert fresh.send(topic, pushed, form=form) == 204
     (event,) = fresh.prefect.events
     assert event == {"id": event["id"], **expected(name, resource, payload, related)}
@@ -110,13 +116,26 @@ def token_of(kind: str, to: Running, folder: Path) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("missing", "no bearer token"), ("garbage", "no JSON web token"), ("no objects", "no JSON web token"),
-     ("long", "a token of 9000"), ("forged", "signature"), ("unsigned", "algorithm 'none'"),
-     ("symmetric", "algorithm 'HS256'"), ("odd key", "key id ['x']"), ("stranger", "key id"), ("expired", "expired"),
-     ("early", "early"), ("endless", "exp"), ("issuer", "issuer 'https://accounts.example.com'"),
-     ("audience", "audience"), ("account", "account 'push@other.iam.gserviceaccount.com'"),
-     ("unverified", "verified: False"), ("nearly verified", "verified: 'true'")],
-)  # fmt: skip
+    [
+        ("missing", "no bearer token"),
+        ("garbage", "no JSON web token"),
+        ("no objects", "no JSON web token"),
+        ("long", "a token of 9000"),
+        ("forged", "signature"),
+        ("unsigned", "algorithm 'none'"),
+        ("symmetric", "algorithm 'HS256'"),
+        ("odd key", "key id ['x']"),
+        ("stranger", "key id"),
+        ("expired", "expired"),
+        ("early", "early"),
+        ("endless", "exp"),
+        ("issuer", "issuer 'https://accounts.example.com'"),
+        ("audience", "audience"),
+        ("account", "account 'push@other.iam.gserviceaccount.com'"),
+        ("unverified", "verified: False"),
+        ("nearly verified", "verified: 'true'"),
+    ],
+)
 def test_whoever_is_not_the_push_account_is_turned_away(fresh: Running, tmp_path: Path, kind: str, why: str) -> None:
     assert fresh.send(names.LAKE_LANDED, landed(), token_of(kind, fresh, tmp_path)) == 401
     assert fresh.prefect.events == []

@@ -67,8 +67,10 @@ def push_all(pool: ThreadPoolExecutor, running: Running, count: int) -> "list[Fu
 def in_flight(running: Running) -> int:
     """Connections that the gateway has open with those who push: each push has one."""
     port = int(running.url.rsplit(":", 1)[1])
-    return sum(each.laddr.port == port and each.status == "ESTABLISHED"
-               for each in psutil.Process(running.process.pid).net_connections())  # fmt: skip
+    return sum(
+        each.laddr.port == port and each.status == "ESTABLISHED"
+        for each in psutil.Process(running.process.pid).net_connections()
+    )
 
 
 def test_events_that_come_together_go_to_prefect_together_and_are_answered_after_it(running: Running) -> None:

@@ -66,10 +66,8 @@ def provision(pubsub: PubSub) -> None:
                 retry_policy=RetryPolicy(minimum_backoff=Duration(), maximum_backoff=Duration(nanos=10**8)),
                 dead_letter_policy=DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=ATTEMPTS),
             ),
-            Subscription(
-                name=f"projects/{PROJECT}/subscriptions/{names.dead_letter_subscription(topic)}", topic=dead
-            ),
-        )  # fmt: skip
+            Subscription(name=f"projects/{PROJECT}/subscriptions/{names.dead_letter_subscription(topic)}", topic=dead),
+        )
         for subscription in subscriptions:
             pubsub.subscriber.create_subscription(subscription)
 
@@ -94,9 +92,7 @@ def test_every_topic_gives_the_events_that_pushes_give_and_is_acknowledged(pulli
     for topic, sent, *_ in CASES:
         pulling.publish(topic, sent)
     wait_until(lambda: len(pulling.running.prefect.events) == len(CASES), "all events are at Prefect", 20)
-    found = [
-        {**event, "id": "", "occurred": ""} for event in pulling.running.prefect.events
-    ]  # fmt: skip
+    found = [{**event, "id": "", "occurred": ""} for event in pulling.running.prefect.events]
     for _, _, name, resource, payload, related in CASES:
         assert {"id": "", **expected(name, resource, payload, related), "occurred": ""} in found
     wait_until(lambda: len(pulling.told("gateway.accepted")) == len(CASES), "all are told of")
@@ -148,9 +144,10 @@ def test_told_to_end_while_prefect_is_away_it_gives_its_messages_back(pulling: P
 def test_a_subscription_that_is_not_there_is_named_and_ends_it(pubsub: PubSub, tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
     env = {
-        "MILLRACE_EVENTS__PROJECT": "another-project", "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
+        "MILLRACE_EVENTS__PROJECT": "another-project",
+        "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
         "PREFECT_API_URL": "http://127.0.0.1:1/api",
-    }  # fmt: skip
+    }
     with process("-m", "gateway", "pull", "--port", str(free_port()), env=env, log=log) as started:
         assert started.wait(30) == 1
     assert "projects/another-project/subscriptions/lake-landed-gateway-pull" in log.read_text()

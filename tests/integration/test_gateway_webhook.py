@@ -63,8 +63,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         pubsub = PubSub(pubsub_port)
         pubsub.publisher.create_topic(name=TOPIC)
         pubsub.subscriber.create_subscription(Subscription(name=HEARD, topic=TOPIC))
-        env = {"MILLRACE_EVENTS__PROJECT": PROJECT, "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
-               "MILLRACE_SECRETS__ENDPOINT": f"127.0.0.1:{secrets_port}"}  # fmt: skip
+        env = {
+            "MILLRACE_EVENTS__PROJECT": PROJECT,
+            "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
+            "MILLRACE_SECRETS__ENDPOINT": f"127.0.0.1:{secrets_port}",
+        }
         with gateway(folder, prefect, "-", folder, **env) as running:
             yield Place(running, pubsub, secrets_port)
 
@@ -86,9 +89,7 @@ def test_before_the_secret_is_there_nobody_gets_in_and_the_log_says_why(place: P
 def test_an_ended_sync_is_published_before_the_answer_as_all_readers_know_it(place: Place) -> None:
     assert place.post() == 204
     (message,) = place.published()
-    assert message == {
-        "data": {"connection": {"name": "shop"}, "jobId": 42, "success": True, "errorMessage": None}
-    }  # fmt: skip
+    assert message == {"data": {"connection": {"name": "shop"}, "jobId": 42, "success": True, "errorMessage": None}}
     line = place.running.last_line()
     assert (line["event"], line["topic"], line["job_id"]) == ("gateway.accepted", names.AIRBYTE_COMPLETED, 42)
 

@@ -64,9 +64,16 @@ def environment(image: Path, tmp: Path, **more: str) -> dict[str, str]:
 def in_image(interpreter: str, image: Path, tmp: Path, program: str) -> "subprocess.CompletedProcess[str]":
     """Run a program as the image would: its user, its variables, in its folder."""
     return subprocess.run(
-        [interpreter, "-c", program], cwd=image, env=environment(image, tmp), capture_output=True, text=True,
-        check=False, timeout=120, user=UID, group=UID,
-    )  # fmt: skip
+        [interpreter, "-c", program],
+        cwd=image,
+        env=environment(image, tmp),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        user=UID,
+        group=UID,
+    )
 
 
 @pytest.fixture

@@ -51,12 +51,15 @@ class Running:
         [container] = deployment["spec"]["template"]["spec"]["containers"]
         given = {e["name"]: e["value"] for e in container["env"]}
         env = given | {
-            "KUBECONFIG": str(self.cluster.kubeconfig(user)), "PREFECT_API_URL": PREFECT_API_URL.value(),
-            "PREFECT_API_AUTH_STRING": AUTH, "PREFECT_HOME": str(self.folder / f"worker-{uuid.uuid4().hex[:6]}"),
-            "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
+            "KUBECONFIG": str(self.cluster.kubeconfig(user)),
+            "PREFECT_API_URL": PREFECT_API_URL.value(),
+            "PREFECT_API_AUTH_STRING": AUTH,
+            "PREFECT_HOME": str(self.folder / f"worker-{uuid.uuid4().hex[:6]}"),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
             "PREFECT_WORKER_WEBSERVER_PORT": str(free_port()),
             "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml"),
-        }  # fmt: skip
+        }
         arguments = [pool if a == "gke" else a for a in container["args"][1:]]
         with process("-m", "prefect", *arguments, env=env, log=self.folder / "worker.log") as started:
             yield started
@@ -67,11 +70,18 @@ class Running:
 
         flow = load_flow_from_entrypoint(str(ROOT / entrypoint), use_placeholder_flow=False)
         with get_client(sync_client=True) as client:
-            return str(client.create_deployment(
-                flow_id=client.create_flow(flow), name=name, work_pool_name=pool, entrypoint=entrypoint, path=str(ROOT),
-                parameters=parameters, enforce_parameter_schema=False, pull_steps=[
-                    {"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
-            ))  # fmt: skip
+            return str(
+                client.create_deployment(
+                    flow_id=client.create_flow(flow),
+                    name=name,
+                    work_pool_name=pool,
+                    entrypoint=entrypoint,
+                    path=str(ROOT),
+                    parameters=parameters,
+                    enforce_parameter_schema=False,
+                    pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
+                )
+            )
 
     def start(self, deployment: str, **parameters: Any) -> str:
         with get_client(sync_client=True) as client:
@@ -100,13 +110,17 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         settings = {k: v for k, v in os.environ.items() if k.startswith("MILLRACE_")}
         there = {
             "secrets": {"prefect-client": {"PREFECT_API_AUTH_STRING": AUTH}},
-            "settings": {"millrace-settings": settings | {
-                "PREFECT_API_URL": str(PREFECT_API_URL.value()), "STORAGE_EMULATOR_HOST": flows.place.http("storage"),
-                "PUBSUB_EMULATOR_HOST": flows.place.grpc("pubsub"),
-                "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml"),
-            }},
+            "settings": {
+                "millrace-settings": settings
+                | {
+                    "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+                    "STORAGE_EMULATOR_HOST": flows.place.http("storage"),
+                    "PUBSUB_EMULATOR_HOST": flows.place.grpc("pubsub"),
+                    "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml"),
+                }
+            },
             "environment": container_environment(PREFECT_HOME=str(folder / "pod")),
-        }  # fmt: skip
+        }
         made = stack.enter_context(cluster(free_port(), folder / "cluster", **there))
         with get_client(sync_client=True) as client:
             for name, pool in load_pools(load_settings()).items():
@@ -171,8 +185,11 @@ def test_a_run_whose_pod_is_killed_is_crashed_and_goes_through_when_it_is_retrie
     at_work.ends(run, "Completed")
 
     def codes() -> list[int | None]:
-        pods = [p for p in at_work.cluster.objects["pods"].values()
-                if p["metadata"]["labels"]["prefect.io/flow-run-id"] == run]  # fmt: skip
+        pods = [
+            p
+            for p in at_work.cluster.objects["pods"].values()
+            if p["metadata"]["labels"]["prefect.io/flow-run-id"] == run
+        ]
         ends = [pod["status"]["containerStatuses"][0]["state"].get("terminated", {}) for pod in pods]
         return [end.get("exitCode") for end in ends]
 

@@ -51,7 +51,7 @@ def test_all_layouts_formats_and_codecs_mix_in_one_batch_and_the_newest_row_wins
     count = len(KINDS)
     assert merging.merge() == [
         Balance(rows_in=2 * count, merged=count + 1, superseded=count - 1, stale=0, quarantined=0)
-    ]  # fmt: skip
+    ]
     assert merging.live()[1] == f"v{count}"
     assert merging.query("SELECT DISTINCT _extracted_at::DATE::VARCHAR FROM raw_shop.orders") == [("2023-11-14",)]
 

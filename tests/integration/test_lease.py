@@ -96,9 +96,26 @@ def test_the_command_waits_for_another_process_and_then_merges(lake: Lake, tmp_p
     merging = Merging(lake, tmp_path)
     merging.land(rows=[upsert(1, 10)])
     (tmp_path / "shop.yaml").write_text(SOURCE)
-    command = [sys.executable, "-m", "beam_job", "merge", "--source", "shop", "--stream", "orders",
-               "--sources", str(tmp_path), "--lake-url", lake.url, "--lake-endpoint", lake.endpoint,
-               "--warehouse-url", merging.warehouse.url, "--marts-url", merging.warehouse.marts_url]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "beam_job",
+        "merge",
+        "--source",
+        "shop",
+        "--stream",
+        "orders",
+        "--sources",
+        str(tmp_path),
+        "--lake-url",
+        lake.url,
+        "--lake-endpoint",
+        lake.endpoint,
+        "--warehouse-url",
+        merging.warehouse.url,
+        "--marts-url",
+        merging.warehouse.marts_url,
+    ]
     with merge_lease(lake, "shop", "orders", "flow run r1"):
         refused = subprocess.run([*command, "--wait-s", "0"], cwd=ROOT, capture_output=True, text=True, check=False)
         waiting = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -109,8 +126,9 @@ def test_the_command_waits_for_another_process_and_then_merges(lake: Lake, tmp_p
     assert refused.returncode == 1
     assert refused.stderr.startswith("StreamBusy: shop.orders is merged by flow run r1 until")
     assert (waiting.returncode, output) == (
-        0, "shop.orders: 1 rows in = 1 merged + 0 superseded + 0 stale + 0 quarantined\n",
-    )  # fmt: skip
+        0,
+        "shop.orders: 1 rows in = 1 merged + 0 superseded + 0 stale + 0 quarantined\n",
+    )
     assert merging.live() == {1: "v10"}
     assert lake.stat(PATH) is None
 

@@ -39,9 +39,7 @@ def opened(merging: Merging) -> Batch:
 
 def committed(merging: Merging, batch: Batch, staged: Staged | None = None) -> Balance:
     staged = staged or stage_batch(merging.lake, merging.contract, batch)
-    return commit_batch(
-        merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON
-    )  # fmt: skip
+    return commit_batch(merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
 
 
 def test_newest_row_of_a_key_wins_within_a_batch_and_the_losers_are_counted(merging: Merging) -> None:

@@ -23,9 +23,12 @@ SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "208"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
 PHASES = (Phase.generate, Phase.shrink) if "MILLRACE_SHRINK" in os.environ else (Phase.generate,)  # shrinking is slow
 EACH = settings(
-    max_examples=-(-SCHEDULES // len(STREAMS)), deadline=None, database=None, phases=PHASES,
+    max_examples=-(-SCHEDULES // len(STREAMS)),
+    deadline=None,
+    database=None,
+    phases=PHASES,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("name", STREAMS)

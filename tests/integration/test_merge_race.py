@@ -43,9 +43,12 @@ def test_workers_that_merge_at_once_lose_nothing(name: str) -> None:
 
     @seed(SEED)
     @settings(
-        max_examples=-(-RACES // len(STREAMS)), deadline=None, database=None, phases=(Phase.generate,),
+        max_examples=-(-RACES // len(STREAMS)),
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(race=races(STREAMS[name]))
     def check(race: Race) -> None:
         results.update(run_race(race) | {"races": 1})

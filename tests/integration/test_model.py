@@ -82,8 +82,11 @@ def test_rows_that_break_a_rule_of_severity_quarantine_stay_out_until_they_are_r
 ) -> None:
     (result,) = days[0].merged_rows.failed("quarantine")
     assert (result.suite, result.column, result.observed, result.sample) == (
-        "airport_ops.flights", "status", "1 of 5 rows", ("lost",),
-    )  # fmt: skip
+        "airport_ops.flights",
+        "status",
+        "1 of 5 rows",
+        ("lost",),
+    )
     assert [row for row in place.seen if row[0] == date(2013, 1, 5)] == [(date(2013, 1, 5), 1, 700)]
     assert days[1].merged_rows.passed
     assert [row for row in place.marts(BY_DAY) if row[0] == date(2013, 1, 5)] == [(date(2013, 1, 5), 2, 700)]

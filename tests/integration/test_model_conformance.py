@@ -66,8 +66,9 @@ def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_pass
 
     def look() -> None:
         while not ended.wait(0.1):
-            looks.append([engine.query(f"SELECT MIN(id), MAX(id), COUNT(*) FROM {{marts}}.{mart}")[0]
-                          for mart in ("dim", "fct")])  # fmt: skip
+            looks.append(
+                [engine.query(f"SELECT MIN(id), MAX(id), COUNT(*) FROM {{marts}}.{mart}")[0] for mart in ("dim", "fct")]
+            )
 
     def looked() -> None:
         before = len(looks)
@@ -97,12 +98,22 @@ def test_the_newest_results_of_every_suite_are_kept_in_their_order(engine: Engin
     def facts(hour: int, suite: str, *columns: str) -> list[QualityFact]:
         return [
             QualityFact(
-                at=NOON + timedelta(hours=hour), by="gate", run_id=f"r{hour}", candidate="c",
-                result=QualityResult(suite=suite, expectation="expect_x", column=column, severity="warn",
-                                     success=column != "b", observed='it\'s "b"', sample=("1", "é")[: hour % 3]),
+                at=NOON + timedelta(hours=hour),
+                by="gate",
+                run_id=f"r{hour}",
+                candidate="c",
+                result=QualityResult(
+                    suite=suite,
+                    expectation="expect_x",
+                    column=column,
+                    severity="warn",
+                    success=column != "b",
+                    observed='it\'s "b"',
+                    sample=("1", "é")[: hour % 3],
+                ),
             )
             for column in columns
-        ]  # fmt: skip
+        ]
 
     warehouse = engine.warehouse
     assert warehouse.newest_quality() == []

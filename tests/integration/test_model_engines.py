@@ -17,8 +17,16 @@ from warehouse.bigquery import BigQueryWarehouse
 from warehouse.bigquery_sql import Place
 
 pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(900)]
-TABLES = ("dim_airline", "dim_airport", "dim_plane", "fct_flights", "airline_punctuality_daily",
-          "airline_punctuality_monthly", "route_delays", "weather_delays")  # fmt: skip
+TABLES = (
+    "dim_airline",
+    "dim_airport",
+    "dim_plane",
+    "fct_flights",
+    "airline_punctuality_daily",
+    "airline_punctuality_monthly",
+    "route_delays",
+    "weather_delays",
+)
 
 
 class Models(Protocol):
@@ -53,12 +61,21 @@ class BigQueryModelling:
                 continue
             self.query(f"DELETE FROM {table} WHERE {match}")
             columns, values = ", ".join(f"`{name}`" for name in row), ", ".join(map(literal, row.values()))
-            self.query(f"INSERT INTO {table} ({columns}, _version, _batch_id, _extracted_at)"
-                       f" SELECT {values}, {version}, '{batch}', {literal(NOON)}")  # fmt: skip
+            self.query(
+                f"INSERT INTO {table} ({columns}, _version, _batch_id, _extracted_at)"
+                f" SELECT {values}, {version}, '{batch}', {literal(NOON)}"
+            )
         self.warehouse.append(
-            LedgerEntry(kind="merged", batch_id=batch, source=SOURCE.source, stream=stream, run_id="r", at=NOON,
-                        merged=len(rows) + len(deletes))
-        )  # fmt: skip
+            LedgerEntry(
+                kind="merged",
+                batch_id=batch,
+                source=SOURCE.source,
+                stream=stream,
+                run_id="r",
+                at=NOON,
+                merged=len(rows) + len(deletes),
+            )
+        )
         return batch
 
     def query(self, sql: str) -> list[Any]:

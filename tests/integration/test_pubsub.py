@@ -207,10 +207,14 @@ def test_an_update_changes_what_its_mask_names_and_nothing_else(pubsub: PubSub) 
     topic, dead = pubsub.topic(), pubsub.topic()
     name = pubsub.subscription(topic, ack_deadline_seconds=20, retry_policy=retry(1, 2))
     wanted = Subscription(
-        name=name, topic=dead, ack_deadline_seconds=60, retry_policy=retry(3, 30), labels={"not": "masked"},
+        name=name,
+        topic=dead,
+        ack_deadline_seconds=60,
+        retry_policy=retry(3, 30),
+        labels={"not": "masked"},
         push_config=PushConfig(push_endpoint="http://127.0.0.1:1/push"),
         dead_letter_policy=DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=10),
-    )  # fmt: skip
+    )
     mask = FieldMask(paths=["push_config", "dead_letter_policy", "retry_policy", "ack_deadline_seconds"])
     pubsub.subscriber.update_subscription(subscription=wanted, update_mask=mask)
     found = pubsub.subscriber.get_subscription(subscription=name)
@@ -223,9 +227,7 @@ def test_an_update_changes_what_its_mask_names_and_nothing_else(pubsub: PubSub) 
 def test_an_update_of_what_cannot_change_is_refused(pubsub: PubSub, path: str) -> None:
     name = pubsub.subscription(pubsub.topic())
     with pytest.raises(InvalidArgument):
-        pubsub.subscriber.update_subscription(
-            subscription=Subscription(name=name), update_mask=FieldMask(paths=[path])
-        )  # fmt: skip
+        pubsub.subscriber.update_subscription(subscription=Subscription(name=name), update_mask=FieldMask(paths=[path]))
 
 
 def test_a_subscription_outlives_its_topic_but_hears_nothing_of_a_new_one_with_its_name(pubsub: PubSub) -> None:

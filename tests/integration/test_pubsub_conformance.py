@@ -28,9 +28,7 @@ def test_a_stream_acknowledges_and_gives_back(pubsub: PubSub) -> None:
     pubsub.publish(topic, "done", "again")
     with streaming(pubsub, subscription) as stream:
         first = stream.texts(2)
-        stream.send(
-            ack_ids=[first["done"]], modify_deadline_ack_ids=[first["again"]], modify_deadline_seconds=[0]
-        )  # fmt: skip
+        stream.send(ack_ids=[first["done"]], modify_deadline_ack_ids=[first["again"]], modify_deadline_seconds=[0])
         assert stream.texts(1).keys() == {"again"}
     assert pubsub.due(subscription) == []
 

@@ -60,9 +60,7 @@ def test_an_unwrapped_push_is_the_bare_data_with_metadata_in_headers_if_wanted(
         assert (metadata, headers.get("stream")) == ({}, None)
         return
     assert metadata.pop("x-goog-pubsub-publish-time").endswith("Z")
-    assert metadata == {
-        "x-goog-pubsub-message-id": published, "x-goog-pubsub-subscription-name": subscription
-    }  # fmt: skip
+    assert metadata == {"x-goog-pubsub-message-id": published, "x-goog-pubsub-subscription-name": subscription}
     assert headers["stream"] == "flights"
     assert not {"text", "b a d"} & headers.keys()  # what is no header is left out, and does not break the push
 

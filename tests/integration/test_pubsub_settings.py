@@ -52,9 +52,11 @@ def test_an_update_clears_what_its_mask_names_and_the_request_leaves_out(pubsub:
 
 
 LIMITS: list[dict[str, Any]] = [
-    {"ack_deadline_seconds": 601}, {"message_retention_duration": Duration(seconds=599)},
-    {"message_retention_duration": Duration(seconds=32 * 86_400)}, {"retry_policy": retry(0, 601)},
-]  # fmt: skip
+    {"ack_deadline_seconds": 601},
+    {"message_retention_duration": Duration(seconds=599)},
+    {"message_retention_duration": Duration(seconds=32 * 86_400)},
+    {"retry_policy": retry(0, 601)},
+]
 
 
 @pytest.mark.parametrize("settings", LIMITS, ids=lambda s: next(iter(s)))
@@ -102,11 +104,12 @@ def test_a_detached_subscription_delivers_and_hears_nothing_more(
 @pytest.mark.parametrize(
     "message",
     [
-        PubsubMessage(data=b"x", attributes={"k" * 257: "v"}), PubsubMessage(data=b"x", attributes={"k": "v" * 1025}),
+        PubsubMessage(data=b"x", attributes={"k" * 257: "v"}),
+        PubsubMessage(data=b"x", attributes={"k": "v" * 1025}),
         PubsubMessage(data=b"x", attributes={f"k{n}": "" for n in range(101)}),
     ],
     ids=["key", "value", "many"],
-)  # fmt: skip
+)
 @pytest.mark.differs("it takes any attributes")
 def test_attributes_out_of_bounds_are_refused(pubsub: PubSub, message: PubsubMessage) -> None:
     with pytest.raises(GoogleAPICallError):

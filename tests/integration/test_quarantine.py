@@ -35,8 +35,10 @@ def test_rows_and_files_are_kept_beside_the_lake_with_reason_object_generation_a
     assert sorted(found) == ["files-00001.parquet", "rows-00000.parquet"]
     (file,), (row,) = (pq.read_table(io.BytesIO(merging.lake.read(found[n]))).to_pylist() for n in sorted(found))
     assert (file["_quarantine_reason"], file["_quarantine_row"], file["_quarantine_rows"]) == (
-        "file.unreadable", None, 1,
-    )  # fmt: skip
+        "file.unreadable",
+        None,
+        1,
+    )
     assert (row["_quarantine_reason"], row["_quarantine_row"], row["amount"], row["id"]) == ("row.type", 1, 0.5, 2)
     assert row["_quarantine_generation"] > 0
     table = merging.query('SELECT reason, generation > 0, "row", "rows", attempts FROM ops.quarantine ORDER BY object')
@@ -54,8 +56,9 @@ def test_a_redrive_after_the_contract_was_mended_merges_what_was_refused_and_not
     assert merging.merge() == []
     assert [o.reasons for o in merging.warehouse.refused(merging.contract)] == ["file.unreadable"]
     assert merging.query("SELECT kind, count(*) FROM ops.ledger GROUP BY kind ORDER BY 1") == [
-        ("merged", 2), ("redriven", 2),
-    ]  # fmt: skip
+        ("merged", 2),
+        ("redriven", 2),
+    ]
 
 
 def test_an_object_that_was_mended_is_merged_in_its_new_generation_and_wins_over_the_old() -> None:
@@ -85,8 +88,9 @@ def test_a_redriven_snapshot_replaces_once_all_of_it_can_be_read() -> None:
     merging.land(rows=[upsert(1, 1, "a1"), upsert(2, 1, "b1"), upsert(3, 1, "c1")], generation_id=1)
     merging.merge()
     bad = merging.put(b"no parquet", part=1)
-    merging.land(merging.put(parquet([upsert(1, 1, "a2"), upsert(2, 1, "b2") | {"amount": 0.5}], HALF)), bad,
-                 generation_id=2)  # fmt: skip
+    merging.land(
+        merging.put(parquet([upsert(1, 1, "a2"), upsert(2, 1, "b2") | {"amount": 0.5}], HALF)), bad, generation_id=2
+    )
     assert merging.merge()[0].tombstoned_by_absence == 0
     merging.lake.write(bad.name, parquet([upsert(4, 1, "d2")]))
     assert again(merging) == Redriven(admitted=1, mended=1, exhausted=())

@@ -83,12 +83,17 @@ def test_a_form_with_a_payload_is_taken_too(inbox: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "<javascript:alert(1)|click>",
-        '<https://a.example/"onmouseover="alert(1)|click>', "<https://a.example|<img src=x onerror=alert(1)>>",
-        "<https://a/https://b/onmouseover=alert(1)//>", "https://a/`https://b/onmouseover=alert(1)//`",
-        "*https://a.example/*onmouseover=alert(1)//", "`<b>`",
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "<javascript:alert(1)|click>",
+        '<https://a.example/"onmouseover="alert(1)|click>',
+        "<https://a.example|<img src=x onerror=alert(1)>>",
+        "<https://a/https://b/onmouseover=alert(1)//>",
+        "https://a/`https://b/onmouseover=alert(1)//`",
+        "*https://a.example/*onmouseover=alert(1)//",
+        "`<b>`",
     ],
-)  # fmt: skip
+)
 def test_no_text_becomes_markup(inbox: str, text: str) -> None:
     article = shown(inbox, text)
     tags = re.findall(r"<[^<>]*>", article)

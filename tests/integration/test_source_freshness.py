@@ -42,6 +42,7 @@ def test_rows_that_are_older_than_their_contract_allows_are_told(place: Modellin
     extract(place, "weather", now - timedelta(hours=40))
     ages = {age.stream: age for age in source_freshness(place.warehouse)}
     assert {name: (age.kept, age.limit_s) for name, age in ages.items()} == {
-        "airport_ops.flights": (True, ALLOWED_S), "airport_ops.weather": (False, ALLOWED_S),
-    }  # fmt: skip
+        "airport_ops.flights": (True, ALLOWED_S),
+        "airport_ops.weather": (False, ALLOWED_S),
+    }
     assert 3600 <= ages["airport_ops.flights"].age_s < 3600 + 300

@@ -15,8 +15,12 @@ import pytest
 from tests.servers import ROOT, free_port, listens, process, server, wait_until
 
 SERVERS: dict[str, tuple[str, ...]] = {
-    "pubsub": (), "storage": ("--pubsub", "127.0.0.1:1"), "secrets": (), "slack": ("--token", "t"), "identity": (),
-}  # fmt: skip
+    "pubsub": (),
+    "storage": ("--pubsub", "127.0.0.1:1"),
+    "secrets": (),
+    "slack": ("--token", "t"),
+    "identity": (),
+}
 PARENT = """
 import subprocess, sys, os
 started = subprocess.Popen([*sys.argv[1:], "--parent", str(os.getpid())])

@@ -155,12 +155,19 @@ def test_a_warehouse_that_another_holds_is_unknown(lake: Lake, tmp_path: Path) -
 
 def test_runs_of_the_gate_and_steps_are_counted(place: StatusPlace) -> None:
     merge_some(place.merging)
-    results = [QualityResult(suite="s", expectation="expect_x", severity=s, success=ok)
-               for s, ok in (("stop", True), ("warn", False), ("quarantine", False))]  # fmt: skip
+    results = [
+        QualityResult(suite="s", expectation="expect_x", severity=s, success=ok)
+        for s, ok in (("stop", True), ("warn", False), ("quarantine", False))
+    ]
     facts = [QualityFact(at=NOON, by="model", run_id="r", candidate="c", result=r) for r in results]
     place.merging.warehouse.record_quality(facts)
-    place.runs = [run(number=2), run(number=1, seconds=1.5), run("model", number=3), run("land shop", number=4),
-                  run("digest", number=5)]  # fmt: skip
+    place.runs = [
+        run(number=2),
+        run(number=1, seconds=1.5),
+        run("model", number=3),
+        run("land shop", number=4),
+        run("digest", number=5),
+    ]
     done = ((0, "commit batch"), (3, "watch sync"), (4, "tell"))
     place.tasks = [TaskTook(place.runs[i].id, step, NOON, 0.4) for i, step in done]
     status = place.status()
@@ -169,9 +176,12 @@ def test_runs_of_the_gate_and_steps_are_counted(place: StatusPlace) -> None:
         (1, 0, 1, 1)
     ]
     assert [(s.name, len(s.runs), s.median_s, s.worst_s) for s in status.steps or ()] == [
-        ("land", 1, 2.5, 2.5), ("land · watch sync", 1, 0.4, 0.4), ("merge", 2, 2.0, 2.5),
-        ("merge · commit batch", 1, 0.4, 0.4), ("model", 1, 2.5, 2.5),
-    ]  # fmt: skip
+        ("land", 1, 2.5, 2.5),
+        ("land · watch sync", 1, 0.4, 0.4),
+        ("merge", 2, 2.0, 2.5),
+        ("merge · commit batch", 1, 0.4, 0.4),
+        ("model", 1, 2.5, 2.5),
+    ]
 
 
 class Tags(HTMLParser):
@@ -205,8 +215,10 @@ def test_no_data_becomes_code_of_the_page(place: StatusPlace) -> None:
     place.merging.warehouse.record_quality(
         [QualityFact(at=NOON, by="model", run_id=ATTACK, candidate=ATTACK, result=fact)]
     )
-    place.runs = [run(state="FAILED", message=f"exception: FileRejected: {ATTACK}", number=3),
-                  run(f"{ATTACK} x", flow="merge", number=4, id=ATTACK)]  # fmt: skip
+    place.runs = [
+        run(state="FAILED", message=f"exception: FileRejected: {ATTACK}", number=3),
+        run(f"{ATTACK} x", flow="merge", number=4, id=ATTACK),
+    ]
     page = render(place.status())
     seen = Tags(page)
     assert seen.tags.isdisjoint({"script", "img", "iframe", "object"})
@@ -287,9 +299,10 @@ def test_a_mart_is_made_of_the_streams_that_its_models_read(tmp_path: Path) -> N
         "staging/stg_a.sql": "select * from {{ live_rows('shop', 'a') }}",
         "staging/stg_b.sql": 'select * from {{ source("shop", "b") }}',
         "intermediate/int_ab.sql": "{{ ref('stg_a') }} {{ ref( 'stg_b' ) }} {{ ref('int_ab') }}",
-        "marts/both.sql": "{{ ref('int_ab') }}", "marts/one.sql": "{{ ref('stg_a') }}",
+        "marts/both.sql": "{{ ref('int_ab') }}",
+        "marts/one.sql": "{{ ref('stg_a') }}",
         "marts/one.yml": "models: [{name: one, description: Only a.}]",
-    }  # fmt: skip
+    }
     for name, text in models.items():
         file = tmp_path / "models" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -302,7 +315,9 @@ def test_a_balance_bar_shows_a_single_bad_row_among_millions() -> None:
     from status.pictures import balance_bar
 
     bar = balance_bar(Balance(rows_in=1_000_001, merged=1_000_000, superseded=0, stale=0, quarantined=1))
-    widths: dict[str, Any] = {part.split('"')[0]: float(part.split('width="')[1].split('"')[0])
-                              for part in str(bar).split('<rect class="')[1:]}  # fmt: skip
+    widths: dict[str, Any] = {
+        part.split('"')[0]: float(part.split('width="')[1].split('"')[0])
+        for part in str(bar).split('<rect class="')[1:]
+    }
     assert widths["quarantined"] > 1
     assert sum(widths.values()) == pytest.approx(100, abs=0.1)

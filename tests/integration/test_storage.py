@@ -157,9 +157,10 @@ def test_generations_grow_and_an_old_one_is_gone(bucket: storage.Bucket) -> None
 def test_a_write_is_made_only_if_its_preconditions_hold(bucket: storage.Bucket, upload: Any) -> None:
     there = put(bucket, "a", b"first")
     refused = [
-        {"if_generation_match": 0}, {"if_generation_match": there.generation - 1},
+        {"if_generation_match": 0},
+        {"if_generation_match": there.generation - 1},
         {"if_generation_not_match": there.generation},
-    ]  # fmt: skip
+    ]
     for conditions in refused:
         with pytest.raises(PreconditionFailed):
             upload(bucket, "a", b"second", **conditions)

@@ -34,11 +34,13 @@ def test_what_is_held_can_be_read_but_neither_replaced_nor_deleted(
     blob.patch()
     other = put(bucket, "other", b"new")
     acts = [
-        lambda: put(bucket, "held"), lambda: bucket.blob("held").delete(),
+        lambda: put(bucket, "held"),
+        lambda: bucket.blob("held").delete(),
         lambda: bucket.blob("held", generation=blob.generation).delete(),
-        lambda: bucket.copy_blob(other, bucket, "held"), lambda: bucket.blob("held").compose([other]),
+        lambda: bucket.copy_blob(other, bucket, "held"),
+        lambda: bucket.blob("held").compose([other]),
         lambda: bucket.blob("held").create_resumable_upload_session(),
-    ]  # fmt: skip
+    ]
     for act in acts:
         with pytest.raises(Forbidden, match="hold"):
             act()
@@ -131,16 +133,20 @@ ALL = ["a*", "a*", "a", "tmp/b"]
 @pytest.mark.parametrize(
     ("rules", "days", "left"),
     [
-        (rule(age=30), 29, ALL), (rule(age=30), 31, ["a*", "tmp/b*"]),
+        (rule(age=30), 29, ALL),
+        (rule(age=30), 31, ["a*", "tmp/b*"]),
         (rule(numNewerVersions=2), 0, ["a*", "a", "tmp/b"]),
         (rule(numNewerVersions=1, isLive=False), 0, ["a", "tmp/b"]),
         (rule(isLive=True), 0, ["a*", "a*", "a*", "tmp/b*"]),
         (rule(age=1, matchesPrefix=["tmp/"]), 2, ["a*", "a*", "a", "tmp/b*"]),
-        (rule(age=1, matchesSuffix=["z"]), 9, ALL), (rule(daysSinceNoncurrentTime=3), 4, ["a", "tmp/b"]),
-        (rule(createdBefore="2020-01-01"), 0, ALL), (rule(unknown=1, age=1), 9, ALL), (rule(), 9, ALL),
+        (rule(age=1, matchesSuffix=["z"]), 9, ALL),
+        (rule(daysSinceNoncurrentTime=3), 4, ["a", "tmp/b"]),
+        (rule(createdBefore="2020-01-01"), 0, ALL),
+        (rule(unknown=1, age=1), 9, ALL),
+        (rule(), 9, ALL),
         ([{"action": {"type": "SetStorageClass"}, "condition": {"age": 1}}], 9, ALL),
     ],
-)  # fmt: skip
+)
 def test_lifecycle_rules_delete_what_they_say(index: Index, rules: Any, days: int, left: list[str]) -> None:
     for name in ("a", "a", "a", "tmp/b"):
         index.put("lake", {"name": name}, b"x", {})
@@ -242,9 +248,17 @@ def test_an_index_of_the_older_version_is_taken_over(tmp_path: Path) -> None:
     (state / "objects").mkdir(parents=True)
     (state / "objects" / "7.bin").write_bytes(b"kept")
     resource = {
-        "name": "a", "bucket": "old-bucket", "generation": "7", "metageneration": "1", "size": "4", "md5Hash": "x",
-        "crc32c": "x", "etag": "x", "timeCreated": "2026-01-01T00:00:00.000Z", "storageClass": "STANDARD",
-    }  # fmt: skip
+        "name": "a",
+        "bucket": "old-bucket",
+        "generation": "7",
+        "metageneration": "1",
+        "size": "4",
+        "md5Hash": "x",
+        "crc32c": "x",
+        "etag": "x",
+        "timeCreated": "2026-01-01T00:00:00.000Z",
+        "storageClass": "STANDARD",
+    }
     with sqlite3.connect(state / "index.sqlite") as db:
         db.executescript(
             "CREATE TABLE buckets (name TEXT PRIMARY KEY, body TEXT NOT NULL);"

@@ -39,9 +39,12 @@ def test_a_new_object_is_announced_with_its_attributes_and_resource(pubsub: PubS
     assert attributes.pop("eventTime").endswith("Z")
     assert attributes == {
         "notificationConfig": f"projects/_/buckets/{bucket.name}/notificationConfigs/{notification.notification_id}",
-        "eventType": "OBJECT_FINALIZE", "payloadFormat": "JSON_API_V1", "bucketId": bucket.name,
-        "objectId": "_manifests/a b.json", "objectGeneration": str(blob.generation),
-    }  # fmt: skip
+        "eventType": "OBJECT_FINALIZE",
+        "payloadFormat": "JSON_API_V1",
+        "bucketId": bucket.name,
+        "objectId": "_manifests/a b.json",
+        "objectGeneration": str(blob.generation),
+    }
     resource = json.loads(data)
     assert (resource["name"], resource["generation"]) == (blob.name, str(blob.generation))
     assert (resource["size"], resource["metadata"], resource["crc32c"]) == ("5", {"k": "v"}, blob.crc32c)

@@ -57,10 +57,15 @@ def test_body_and_delete_of_a_key_bear_their_own_batch_and_columns_stay(merging:
 
 @pytest.mark.parametrize(
     ("key", "partition"),
-    [("day", {"column": "day"}), ("day", {"column": "day", "by": "month"}), ("at", {"column": "at", "by": "month"}),
-     ("at", {"column": "at", "by": "year"}), ("day", {"hash_buckets": 7})],
+    [
+        ("day", {"column": "day"}),
+        ("day", {"column": "day", "by": "month"}),
+        ("at", {"column": "at", "by": "month"}),
+        ("at", {"column": "at", "by": "year"}),
+        ("day", {"hash_buckets": 7}),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_merge_finds_each_key_in_its_partition(engine: Engine, key: str, partition: dict[str, Any]) -> None:
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, key: DAYS[key]}
     merging = OnEngine(engine, contract(key=["id", key], partition=partition, columns=columns))
@@ -233,9 +238,16 @@ def test_refused_rows_and_files_stand_in_the_quarantine_with_their_attempts(merg
 def test_facts_are_appended_once_and_read_in_their_order(engine: Engine) -> None:
     def entry(number: int, kind: str = "published") -> LedgerEntry:
         return LedgerEntry.model_validate(
-            {"kind": kind, "batch_id": f"b{number}", "source": "", "stream": "", "run_id": "r",
-             "at": NOON + timedelta(hours=number), "detail": "it's \\ \"so\""}
-        )  # fmt: skip
+            {
+                "kind": kind,
+                "batch_id": f"b{number}",
+                "source": "",
+                "stream": "",
+                "run_id": "r",
+                "at": NOON + timedelta(hours=number),
+                "detail": 'it\'s \\ "so"',
+            }
+        )
 
     warehouse = engine.warehouse
     warehouse.append(entry(2), entry(1))

@@ -14,13 +14,30 @@ FAILED = "Flow run encountered an exception: "
 
 
 def merged(stream: str, rows: int, quarantined: int = 0) -> LedgerEntry:
-    return LedgerEntry(kind="merged", batch_id=f"{stream}-{rows}", source="shop", stream=stream, run_id="r", at=NOON,
-                       rows_in=rows + quarantined, merged=rows, quarantined=quarantined)  # fmt: skip
+    return LedgerEntry(
+        kind="merged",
+        batch_id=f"{stream}-{rows}",
+        source="shop",
+        stream=stream,
+        run_id="r",
+        at=NOON,
+        rows_in=rows + quarantined,
+        merged=rows,
+        quarantined=quarantined,
+    )
 
 
 def day(**known: object) -> Day:
-    nothing = {"merged": (), "publications": 0, "refusals": 0, "completed": 0, "bad": (), "made_up_for": 0,
-               "dead_letters": {}, "silent": ()}  # fmt: skip
+    nothing = {
+        "merged": (),
+        "publications": 0,
+        "refusals": 0,
+        "completed": 0,
+        "bad": (),
+        "made_up_for": 0,
+        "dead_letters": {},
+        "silent": (),
+    }
     return Day.model_validate({"day": date(2026, 1, 2)} | nothing | known)
 
 
@@ -61,17 +78,25 @@ def test_a_name_becomes_a_part_of_a_resource_id() -> None:
 def test_the_digest_of_a_day_on_which_nothing_happened_says_so() -> None:
     assert subject(day()) == ":bar_chart: Millrace on Friday, 02 January 2026: nothing was done"
     assert body(day(), "http://ui", "runbook").splitlines() == [
-        "*Merged* nothing", "*Quarantined* nothing", "*Published* 0 times", "*Runs* 0 completed, none failed",
+        "*Merged* nothing",
+        "*Quarantined* nothing",
+        "*Published* 0 times",
+        "*Runs* 0 completed, none failed",
         "<http://ui/runs|Open Prefect>. Runbook: runbook",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_digest_counts_rows_per_stream_and_names_what_needs_a_look() -> None:
     busy = day(
         merged=(merged("orders", 1000), merged("orders", 234, quarantined=2), merged("items", 1)),
-        publications=1, refusals=2, completed=40, made_up_for=3, dead_letters={"lake-landed": 5}, silent=("shop.crm",),
+        publications=1,
+        refusals=2,
+        completed=40,
+        made_up_for=3,
+        dead_letters={"lake-landed": 5},
+        silent=("shop.crm",),
         bad=(RunsOfDay(name="ingest shop", failed=4, failing=True), RunsOfDay(name="model", failed=1, failing=False)),
-    )  # fmt: skip
+    )
     assert verdict(busy) == "6 things to look at"
     assert body(busy, "http://ui", "runbook").splitlines()[:-1] == [
         "*Merged* 1,235 rows in 3 batches of 2 streams",

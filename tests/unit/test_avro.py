@@ -8,9 +8,13 @@ import pytest
 
 from lake.avro import avro_parts, read_blocks
 
-SCHEMA = fastavro.parse_schema({
-    "type": "record", "name": "r", "fields": [{"name": "id", "type": "long"}, {"name": "note", "type": "string"}],
-})  # fmt: skip
+SCHEMA = fastavro.parse_schema(
+    {
+        "type": "record",
+        "name": "r",
+        "fields": [{"name": "id", "type": "long"}, {"name": "note", "type": "string"}],
+    }
+)
 ROWS = [{"id": i, "note": "x" * (i % 40)} for i in range(500)]
 
 

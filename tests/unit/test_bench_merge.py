@@ -62,8 +62,15 @@ def test_a_batch_repeats_a_fifth_of_its_keys_and_half_of_them_are_in_the_table()
     assert batch.rows_after == 24_000
     assert len(np.unique(column(table, "position"))) == 10_000
     assert column(table, "position").min() > column(rows(Target(20_000)), "position").max()
-    assert [sum(part.num_rows for part in parts) for parts in batch.make_files()] == [1428, 1429, 1428, 1429, 1428,
-                                                                                      1429, 1429]  # fmt: skip
+    assert [sum(part.num_rows for part in parts) for parts in batch.make_files()] == [
+        1428,
+        1429,
+        1428,
+        1429,
+        1428,
+        1429,
+        1429,
+    ]
 
 
 def test_more_keys_than_the_table_has_are_new() -> None:
@@ -198,8 +205,12 @@ def test_the_contract_has_the_tables_columns_and_one_by_day_is_partitioned() -> 
 
 
 def test_scenarios_are_chosen_by_pattern_and_a_pattern_that_fits_none_is_refused() -> None:
-    assert [s.name for s in choose(["*-into-10M"])] == ["100k-into-10M", "1M-into-10M", "10M-into-10M",
-                                                        "recent-into-10M"]  # fmt: skip
+    assert [s.name for s in choose(["*-into-10M"])] == [
+        "100k-into-10M",
+        "1M-into-10M",
+        "10M-into-10M",
+        "recent-into-10M",
+    ]
     with pytest.raises(ValueError, match="no scenario is called 'nope'; there are 100k-into-1M"):
         choose(["avro", "nope"])
 
@@ -248,9 +259,15 @@ def test_a_figure_is_the_median_of_its_runs_and_memory_the_most() -> None:
 
 @pytest.mark.parametrize(
     ("peer", "theirs", "ours", "told"),
-    [(RAW, 5.0, 6.5, ("1.30", True)), (RAW, 5.0, 6.6, ("1.32", False)), (DLT, 8.1, 5.0, ("1.62", True)),
-     (DLT, 7.9, 5.0, ("1.58", False)), (ELEMENT, 100.0, 5.0, ("20.00", True)), (ELEMENT, 99.0, 5.0, ("19.80", False))],
-)  # fmt: skip
+    [
+        (RAW, 5.0, 6.5, ("1.30", True)),
+        (RAW, 5.0, 6.6, ("1.32", False)),
+        (DLT, 8.1, 5.0, ("1.62", True)),
+        (DLT, 7.9, 5.0, ("1.58", False)),
+        (ELEMENT, 100.0, 5.0, ("20.00", True)),
+        (ELEMENT, 99.0, 5.0, ("19.80", False)),
+    ],
+)
 def test_a_goal_beside_a_peer_is_met_or_not_by_the_figures(
     peer: str, theirs: float, ours: float, told: tuple[str, bool]
 ) -> None:
@@ -308,9 +325,16 @@ def test_the_report_is_written_with_its_plot_and_without_quick_scenarios(tmp_pat
 
 
 def test_the_plot_has_a_line_for_each_peer_and_more_work_is_higher() -> None:
-    text = draw(figures(*(result(f"{size}-into-10M", peer, cpu_s)
-                          for size, cpu_s in (("100k", 1.0), ("1M", 6.0), ("10M", 70.0)) for peer in (OURS, RAW)),
-                        result("1M-into-10M", ELEMENT, 150.0)))  # fmt: skip
+    text = draw(
+        figures(
+            *(
+                result(f"{size}-into-10M", peer, cpu_s)
+                for size, cpu_s in (("100k", 1.0), ("1M", 6.0), ("10M", 70.0))
+                for peer in (OURS, RAW)
+            ),
+            result("1M-into-10M", ELEMENT, 150.0),
+        )
+    )
     svg = ET.fromstring(text)
     told = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert {title for title in told if title in peers.TITLES.values()} == {

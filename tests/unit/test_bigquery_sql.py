@@ -63,7 +63,7 @@ MADE_UP = {
     "snapshots": declared(mode="overwrite", key=["id", "day"], partition={"column": "day", "by": "month"}),
     "no key": declared(key=[], partition={"column": "at"}),
     "changes": declared(mode="cdc", order=["_ab_cdc_lsn"], key=["id", "at"], partition={"column": "at"}),
-}  # fmt: skip
+}
 REAL = {s.id: s for source in load_sources(ROOT / "sources").values() for s in source.streams.values()}
 ALL = MADE_UP | REAL
 
@@ -159,9 +159,14 @@ def test_every_merge_moves_registers_up_only(contract: StreamContract) -> None:
 @contracts
 def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContract) -> None:
     merge = merge_of(contract, again=True)
-    statements = [*merging.count_stale(merge), merging.count_merged(merge), merging.advance_head(merge),
-                  merging.insert_quarantine(merge), sql.create_view(PLACE, contract, ["extra_one"]),
-                  merging.merge_rows(merge) if contract.key else merging.append(merge)]  # fmt: skip
+    statements = [
+        *merging.count_stale(merge),
+        merging.count_merged(merge),
+        merging.advance_head(merge),
+        merging.insert_quarantine(merge),
+        sql.create_view(PLACE, contract, ["extra_one"]),
+        merging.merge_rows(merge) if contract.key else merging.append(merge),
+    ]
     statements += [merging.bury_absent(merge)] if merge.replaces else []
     statements += [merging.touched(merge)] if contract.partition else []
     statements += [merging.audit(PLACE, contract)] if contract.key else []
@@ -228,9 +233,15 @@ def test_neighbouring_partitions_are_one_range_and_too_many_are_one_from_first_t
 
 @pytest.mark.parametrize(
     ("declared_type", "expected"),
-    [("decimal(38,9)", "NUMERIC(38, 9)"), ("decimal(29,0)", "NUMERIC(29, 0)"), ("decimal(30,0)", "BIGNUMERIC(30, 0)"),
-     ("decimal(20,10)", "BIGNUMERIC(20, 10)"), ("decimal(76,38)", "BIGNUMERIC(76, 38)"), ("json", "JSON")],
-)  # fmt: skip
+    [
+        ("decimal(38,9)", "NUMERIC(38, 9)"),
+        ("decimal(29,0)", "NUMERIC(29, 0)"),
+        ("decimal(30,0)", "BIGNUMERIC(30, 0)"),
+        ("decimal(20,10)", "BIGNUMERIC(20, 10)"),
+        ("decimal(76,38)", "BIGNUMERIC(76, 38)"),
+        ("json", "JSON"),
+    ],
+)
 def test_types_are_the_narrowest_that_hold_all_values(declared_type: str, expected: str) -> None:
     assert sql.column_type(declared_type) == expected
 

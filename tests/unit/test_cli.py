@@ -19,9 +19,26 @@ from cli.place import Where
 from contracts.errors import EventRefused, SettingsError, UnknownStream
 from tests.servers import ROOT
 
-COMMANDS = ("up", "down", "run", "status", "doctor", "open", "start", "backfill", "redrive", "replay list",
-            "replay send", "replay drop", "mend", "connections plan", "connections apply", "secrets list",
-            "secrets add", "secrets rotate")  # fmt: skip
+COMMANDS = (
+    "up",
+    "down",
+    "run",
+    "status",
+    "doctor",
+    "open",
+    "start",
+    "backfill",
+    "redrive",
+    "replay list",
+    "replay send",
+    "replay drop",
+    "mend",
+    "connections plan",
+    "connections apply",
+    "secrets list",
+    "secrets add",
+    "secrets rotate",
+)
 HEAVY = (
     "prefect",
     "google.auth",
@@ -66,17 +83,27 @@ def test_the_list_of_commands_is_whole_and_tells_the_exit_codes() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nothing"], ["run", "--days", "0"], ["run", "--days", "many"], ["backfill", "--marts", "airport_ops"],
-     ["backfill", "airport_ops.flights", "--dry-run"], ["redrive", "--object", "a"], ["replay", "drop"], ["start"]],
+    [
+        ["nothing"],
+        ["run", "--days", "0"],
+        ["run", "--days", "many"],
+        ["backfill", "--marts", "airport_ops"],
+        ["backfill", "airport_ops.flights", "--dry-run"],
+        ["redrive", "--object", "a"],
+        ["replay", "drop"],
+        ["start"],
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_a_command_line_that_makes_no_sense_ends_with_2(tmp_path: Path, arguments: list[str]) -> None:
     assert millrace("--state", tmp_path, *arguments)[0] == codes.USAGE
 
 
 @pytest.mark.parametrize(
-    "arguments", [["status"], ["start", "merge"], ["redrive", "--dry-run"], ["mend", "blocks"]], ids=" ".join,
-)  # fmt: skip
+    "arguments",
+    [["status"], ["start", "merge"], ["redrive", "--dry-run"], ["mend", "blocks"]],
+    ids=" ".join,
+)
 def test_without_a_stack_a_command_says_in_one_sentence_what_starts_it(tmp_path: Path, arguments: list[str]) -> None:
     code, said = millrace("--state", tmp_path / "none", *arguments)
     assert code == codes.DOWN
@@ -95,12 +122,14 @@ def test_the_doctor_says_that_the_stack_is_down_and_what_starts_it(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["--place", "gcp", "status"], "but PREFECT_API_URL is not set; export the address of its Prefect server"),
-     (["--place", "gcp", "up"], "the stack is one of this machine, and the settings are those of 'gcp'"),
-     (["mend", "teeth"], "no step 'teeth'; there are resources, pools, blocks"),
-     (["start", "merge", "-p", "source"], "'source' is no parameter; write NAME=VALUE")],
+    [
+        (["--place", "gcp", "status"], "but PREFECT_API_URL is not set; export the address of its Prefect server"),
+        (["--place", "gcp", "up"], "the stack is one of this machine, and the settings are those of 'gcp'"),
+        (["mend", "teeth"], "no step 'teeth'; there are resources, pools, blocks"),
+        (["start", "merge", "-p", "source"], "'source' is no parameter; write NAME=VALUE"),
+    ],
     ids=["no server", "no stack elsewhere", "no such step", "no value"],
-)  # fmt: skip
+)
 def test_an_error_is_one_sentence_that_says_what_which_and_what_to_do(arguments: list[str], told: str) -> None:
     code, said = millrace(*arguments)
     assert code == codes.WRONG
@@ -122,8 +151,14 @@ def test_an_error_that_nobody_expected_is_told_with_its_kind() -> None:
 
 def test_parameters_are_json_or_text() -> None:
     given = parameters(["source=airport_ops", "full=true", "job_id=7", 'objects=["a"]', "reason=a=b", "day=2013-01-01"])
-    assert given == {"source": "airport_ops", "full": True, "job_id": 7, "objects": ["a"], "reason": "a=b",
-                     "day": "2013-01-01"}  # fmt: skip
+    assert given == {
+        "source": "airport_ops",
+        "full": True,
+        "job_id": 7,
+        "objects": ["a"],
+        "reason": "a=b",
+        "day": "2013-01-01",
+    }
     with pytest.raises(EventRefused, match="write NAME=VALUE"):
         parameters(["=x"])
 
@@ -153,8 +188,12 @@ def test_the_doctor_knows_what_is_locked(tmp_path: Path) -> None:
 
 def test_completion_knows_streams_flows_and_pages() -> None:
     def completed(words: str) -> list[str]:
-        given = {**os.environ, "_MILLRACE_COMPLETE": "complete_bash", "COMP_WORDS": words,
-                 "COMP_CWORD": str(words.count(" "))}  # fmt: skip
+        given = {
+            **os.environ,
+            "_MILLRACE_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        }
         program = [sys.executable, "-m", "cli"]
         return subprocess.run(program, env=given, cwd=ROOT, capture_output=True, text=True).stdout.split()
 

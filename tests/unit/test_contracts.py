@@ -136,10 +136,17 @@ def test_widening_has_no_order(one: str, other: str, third: str) -> None:
 
 @pytest.mark.parametrize(
     ("one", "other", "both"),
-    [("int64", "float64", "float64"), ("int64", "decimal(10,2)", "decimal(21,2)"), ("date", "timestamp", "timestamp"),
-     ("decimal(10,2)", "decimal(12,6)", "decimal(14,6)"), ("int64", "string", None), ("float64", "decimal(10,2)", None),
-     ("decimal(38,0)", "decimal(10,2)", None), ("json", "string", None)],
-)  # fmt: skip
+    [
+        ("int64", "float64", "float64"),
+        ("int64", "decimal(10,2)", "decimal(21,2)"),
+        ("date", "timestamp", "timestamp"),
+        ("decimal(10,2)", "decimal(12,6)", "decimal(14,6)"),
+        ("int64", "string", None),
+        ("float64", "decimal(10,2)", None),
+        ("decimal(38,0)", "decimal(10,2)", None),
+        ("json", "string", None),
+    ],
+)
 def test_types_widen_where_no_value_is_lost(one: str, other: str, both: str | None) -> None:
     assert wider(one, other) == both
 
@@ -233,12 +240,20 @@ def test_a_manifests_path_tells_its_source_stream_and_job(
 
 @pytest.mark.parametrize(
     "path",
-    ["", "raw/shop/orders/20260101/c-000000000001.json", "_manifests/shop/orders/c-000000000001.json",
-     "_manifests/shop/orders/20260101/readme.json", "_manifests/shop/orders/20260101/c-one.json",
-     "_manifests/shop/orders/20260101/c-1.parquet", "_manifests//orders/20260101/c-1.json",
-     "_manifests/shop/Orders!/20260101/c-1.json", "_manifests/shop/orders/today/c-1.json",
-     "x/_manifests/shop/orders/20260101/c-1.json", "_manifests/shop/orders/20260101/c-1.json\n"],
-)  # fmt: skip
+    [
+        "",
+        "raw/shop/orders/20260101/c-000000000001.json",
+        "_manifests/shop/orders/c-000000000001.json",
+        "_manifests/shop/orders/20260101/readme.json",
+        "_manifests/shop/orders/20260101/c-one.json",
+        "_manifests/shop/orders/20260101/c-1.parquet",
+        "_manifests//orders/20260101/c-1.json",
+        "_manifests/shop/Orders!/20260101/c-1.json",
+        "_manifests/shop/orders/today/c-1.json",
+        "x/_manifests/shop/orders/20260101/c-1.json",
+        "_manifests/shop/orders/20260101/c-1.json\n",
+    ],
+)
 def test_any_other_path_is_no_manifest(path: str) -> None:
     with pytest.raises(ValueError, match="is no manifest; expected _manifests/<source>"):
         names.parse_manifest_path(path)
@@ -264,9 +279,16 @@ def test_a_balance_that_does_not_add_up_is_refused_with_every_term(term: str) ->
 
 def entry(kind: str, batch: str, minutes: int = 0, merged: int = 0, stream: str = "orders") -> LedgerEntry:
     return LedgerEntry.model_validate(
-        {"kind": kind, "batch_id": batch, "source": "shop", "stream": stream, "run_id": "r", "merged": merged,
-         "at": NOON + timedelta(minutes=minutes)}
-    )  # fmt: skip
+        {
+            "kind": kind,
+            "batch_id": batch,
+            "source": "shop",
+            "stream": stream,
+            "run_id": "r",
+            "merged": merged,
+            "at": NOON + timedelta(minutes=minutes),
+        }
+    )
 
 
 def test_what_is_unpublished_is_told_by_batch_and_not_by_time() -> None:
@@ -290,8 +312,17 @@ def test_a_full_run_takes_all_merges_and_nothing_to_do_is_none() -> None:
 
 def manifest(**changes: Any) -> LandingManifest:
     one, two = (LandedObject(name=f"{i}.parquet", generation=i, size=9, rows=i) for i in (1, 2))
-    own = {"source": "shop", "stream": "orders", "connection_id": "c", "job_id": 7, "job_created_at": NOON,
-           "outcome": "succeeded", "sync_mode": "cdc", "objects": (one, two), "landed_at": NOON}  # fmt: skip
+    own = {
+        "source": "shop",
+        "stream": "orders",
+        "connection_id": "c",
+        "job_id": 7,
+        "job_created_at": NOON,
+        "outcome": "succeeded",
+        "sync_mode": "cdc",
+        "objects": (one, two),
+        "landed_at": NOON,
+    }
     return LandingManifest.model_validate(own | changes)
 
 

@@ -169,9 +169,16 @@ def test_marts_that_are_not_there_or_are_others_are_named(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("delay", "status", "called"),
-    [(None, "scheduled", "not departed"), (-3, "landed", "on time"), (15, "landed", "on time"),
-     (16, "departed", "late"), (60, "landed", "late"), (61, "landed", "very late"), (5, "diverted", "diverted")],
-)  # fmt: skip
+    [
+        (None, "scheduled", "not departed"),
+        (-3, "landed", "on time"),
+        (15, "landed", "on time"),
+        (16, "departed", "late"),
+        (60, "landed", "late"),
+        (61, "landed", "very late"),
+        (5, "diverted", "diverted"),
+    ],
+)
 def test_a_flight_is_called_what_a_passenger_would_call_it(delay: int | None, status: str, called: str) -> None:
     assert class_of({"dep_delay": delay, "status": status}) == called
 

@@ -9,10 +9,24 @@ from contracts.errors import EventRefused
 from contracts.stream import StreamContract
 from tests.integration.merging import NOON, contract
 
-TYPES = {"id": "int64", "day": "date", "at": "timestamp", "price": "decimal(9,2)", "blob": "bytes", "on": "bool",
-         "name": "string"}  # fmt: skip
-KEY = {"id": 7, "day": "2026-01-02", "at": "2026-01-02T03:04:05+01:00", "price": "1.50", "blob": "00FF", "on": True,
-       "name": "it's"}  # fmt: skip
+TYPES = {
+    "id": "int64",
+    "day": "date",
+    "at": "timestamp",
+    "price": "decimal(9,2)",
+    "blob": "bytes",
+    "on": "bool",
+    "name": "string",
+}
+KEY = {
+    "id": 7,
+    "day": "2026-01-02",
+    "at": "2026-01-02T03:04:05+01:00",
+    "price": "1.50",
+    "blob": "00FF",
+    "on": True,
+    "name": "it's",
+}
 
 
 def keyed(*key: str) -> StreamContract:

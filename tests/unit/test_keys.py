@@ -31,10 +31,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "date": st.dates(),
     "timestamp": st.datetimes(timezones=st.just(UTC)),
     "bytes": st.lists(st.sampled_from([b"\x00", b"\x01", b"a", b"\xff"]), max_size=4).map(b"".join),
-    "decimal(10,2)": st.decimals(-10**7, 10**7, places=2),
+    "decimal(10,2)": st.decimals(-(10**7), 10**7, places=2),
     "decimal(12,10)": st.decimals(-9, 9, places=10),
     "decimal(76,1)": st.decimals(-(10**20), 10**20, places=1),
-}  # fmt: skip
+}
 
 
 def place(value: Any) -> tuple[Any, ...]:
@@ -74,8 +74,11 @@ def test_values_that_are_one_place_are_one_encoding(one: float, other: float) ->
 
 
 def test_a_microsecond_counts_and_the_time_before_1970_too() -> None:
-    at = [datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), datetime(1970, 1, 1, tzinfo=UTC),
-          datetime(1970, 1, 1, 0, 0, 0, 1, UTC)]  # fmt: skip
+    at = [
+        datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(1970, 1, 1, 0, 0, 0, 1, UTC),
+    ]
     order = encoded([pa.array(at, arrow_type("timestamp"))], [None] * 3, [0, 0, 0])
     extracted = encoded([], at, [0, 0, 0])
     assert order == sorted(set(order))

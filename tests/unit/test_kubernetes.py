@@ -78,7 +78,7 @@ def test_every_object_is_one_that_kubernetes_knows(place: str) -> None:
         (lambda d: d["spec"].pop("selector"), "Deployment.spec.selector: is required"),
         (lambda d: d.update(apiVersion="apps/v2"), "no such kind"),
     ],
-)  # fmt: skip
+)
 def test_the_check_finds_what_kubernetes_would_refuse_or_ignore(change: Any, said: str) -> None:
     deployment = next(yaml.safe_load_all((K8S / "base" / "prefect-server.yaml").read_text()))
     assert errors(deployment) == []

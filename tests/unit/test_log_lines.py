@@ -47,10 +47,14 @@ class Unprintable:
 
 @pytest.mark.parametrize(
     ("attributes", "message"),
-    [({"msg": "%s of %d", "args": ("a",)}, "%s of %d ('a',)"), ({"msg": "two\nlines"}, "two\nlines"),
-     ({"msg": "x" * 100_000}, "x" * 60_000), ({"fields": {"it": Unprintable(), "set": {1}}}, "said")],
+    [
+        ({"msg": "%s of %d", "args": ("a",)}, "%s of %d ('a',)"),
+        ({"msg": "two\nlines"}, "two\nlines"),
+        ({"msg": "x" * 100_000}, "x" * 60_000),
+        ({"fields": {"it": Unprintable(), "set": {1}}}, "said"),
+    ],
     ids=["arguments", "lines", "long", "unprintable"],
-)  # fmt: skip
+)
 def test_a_line_comes_out_of_whatever_is_logged(attributes: dict[str, Any], message: str) -> None:
     assert line(**attributes)["message"] == message
 
@@ -80,9 +84,13 @@ logging.getLogger("tasks.x").info("fact", extra={"event": "run.handed_over", "fi
 logging.getLogger("tasks.x").debug("not told")
 """
     said = python(
-        program, tmp_path, PREFECT_HOME=str(tmp_path), PYTHONPATH=str(ROOT),
-        PREFECT_LOGGING_SETTINGS_PATH=str(ROOT / "observability" / "logging.yaml"), PREFECT_LOGGING_TO_API_ENABLED="0",
-    )  # fmt: skip
+        program,
+        tmp_path,
+        PREFECT_HOME=str(tmp_path),
+        PYTHONPATH=str(ROOT),
+        PREFECT_LOGGING_SETTINGS_PATH=str(ROOT / "observability" / "logging.yaml"),
+        PREFECT_LOGGING_TO_API_ENABLED="0",
+    )
     assert json.loads(said).items() >= {"event": "run.handed_over", "slot": "model", "logger": "tasks.x"}.items()
 
 
@@ -131,11 +139,19 @@ def test_every_event_that_an_alert_waits_for_is_logged() -> None:
 
 @pytest.mark.parametrize(
     ("text", "fits"),
-    [('jsonPayload.a="x"', True), ('jsonPayload.a="y"', False), ('NOT jsonPayload.a="y" AND jsonPayload.n>2', True),
-     ("jsonPayload.n>=4 OR severity>=ERROR", False), ('jsonPayload.a=("y" OR "x")', True), ('jsonPayload.b!="z"', True),
-     ("jsonPayload.b=0", False), ('jsonPayload.a=~"^x$" AND (jsonPayload.n=3 OR jsonPayload.n=4)', True),
-     ("jsonPayload.t=true", True), ('labels.flow_name="f"', True)],
-)  # fmt: skip
+    [
+        ('jsonPayload.a="x"', True),
+        ('jsonPayload.a="y"', False),
+        ('NOT jsonPayload.a="y" AND jsonPayload.n>2', True),
+        ("jsonPayload.n>=4 OR severity>=ERROR", False),
+        ('jsonPayload.a=("y" OR "x")', True),
+        ('jsonPayload.b!="z"', True),
+        ("jsonPayload.b=0", False),
+        ('jsonPayload.a=~"^x$" AND (jsonPayload.n=3 OR jsonPayload.n=4)', True),
+        ("jsonPayload.t=true", True),
+        ('labels.flow_name="f"', True),
+    ],
+)
 def test_filters_mean_what_cloud_logging_means(text: str, fits: bool) -> None:
     given = {"severity": "WARNING", "a": "x", "n": 3, "t": True, LABELS: {"flow_name": "f"}}
     assert compile_filter(text)(given) is fits

@@ -168,7 +168,9 @@ def test_a_changed_type_differs_in_every_row_of_that_column_only(
 def test_a_lost_column_and_a_new_one_differ_by_name(falsified: Falsified, expected: dict[str, list[Row]]) -> None:
     differences = falsified("ALTER TABLE marts.weather_delays RENAME flights TO flown")
     assert {(d.column, d.expected if d.column == "flown" else d.found) for d in differences} == {
-        ("flights", "no column"), ("flown", "no column")}  # fmt: skip
+        ("flights", "no column"),
+        ("flown", "no column"),
+    }
     assert len(differences) == 2 * len(expected["weather_delays"])
 
 

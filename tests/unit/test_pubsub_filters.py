@@ -11,20 +11,36 @@ ATTRIBUTES = {"kind": "landed", "stream": "tmp_flights", "a b": "x", "quote": 's
 @pytest.mark.parametrize(
     ("expression", "passes"),
     [
-        ("", True), ("  ", True),
-        ("attributes:kind", True), ("attributes:none", False), ('attributes:"a b"', True), ("attributes:empty", True),
-        ('attributes.kind = "landed"', True), ('attributes.kind="Landed"', False), ('attributes.none = ""', False),
-        ('attributes.kind != "landed"', False), ('attributes.kind != "merged"', True), ('attributes.none != "x"', True),
-        ('attributes."a b" = "x"', True), (r'attributes.quote = "say \"hi\""', True), (r'attributes:"\u0061 b"', True),
-        ('hasPrefix(attributes.stream, "tmp_")', True), ('hasPrefix(attributes.stream, "x")', False),
-        ('hasPrefix(attributes.none, "")', False), ('hasPrefix(attributes.empty, "")', True),
-        ("NOT attributes:none", True), ("-attributes:kind", False), ("NOT NOT attributes:kind", True),
-        ('attributes:kind AND attributes.kind = "x"', False), ('attributes.kind = "x" OR attributes:stream', True),
+        ("", True),
+        ("  ", True),
+        ("attributes:kind", True),
+        ("attributes:none", False),
+        ('attributes:"a b"', True),
+        ("attributes:empty", True),
+        ('attributes.kind = "landed"', True),
+        ('attributes.kind="Landed"', False),
+        ('attributes.none = ""', False),
+        ('attributes.kind != "landed"', False),
+        ('attributes.kind != "merged"', True),
+        ('attributes.none != "x"', True),
+        ('attributes."a b" = "x"', True),
+        (r'attributes.quote = "say \"hi\""', True),
+        (r'attributes:"\u0061 b"', True),
+        ('hasPrefix(attributes.stream, "tmp_")', True),
+        ('hasPrefix(attributes.stream, "x")', False),
+        ('hasPrefix(attributes.none, "")', False),
+        ('hasPrefix(attributes.empty, "")', True),
+        ("NOT attributes:none", True),
+        ("-attributes:kind", False),
+        ("NOT NOT attributes:kind", True),
+        ('attributes:kind AND attributes.kind = "x"', False),
+        ('attributes.kind = "x" OR attributes:stream', True),
         ("attributes:none OR (attributes:kind AND NOT attributes:none)", True),
-        ("NOT (attributes:kind OR attributes:none)", False), ("attributes:kind AND -(attributes:none)", True),
+        ("NOT (attributes:kind OR attributes:none)", False),
+        ("attributes:kind AND -(attributes:none)", True),
         ('attributes:"NOT"', True),
     ],
-)  # fmt: skip
+)
 def test_a_filter_passes_what_it_describes(expression: str, passes: bool) -> None:
     assert parse_filter(expression)(ATTRIBUTES) is passes
 
@@ -32,13 +48,29 @@ def test_a_filter_passes_what_it_describes(expression: str, passes: bool) -> Non
 @pytest.mark.parametrize(
     "expression",
     [
-        "nonsense", "NOT", "attributes", "attributes:", "attributes.a", "attributes.a =", "attributes.a = b",
-        'attributes.a == "b"', 'attributes.a > "b"', '"a" = "b"', "(attributes:a", "attributes:a)", "attributes:a AND",
-        "attributes:a attributes:b", "attributes:a AND attributes:b OR attributes:c", 'hasPrefix(attributes.a "b")',
-        'hasPrefix(attributes.a, "b"', 'attributes.a = "b', r'attributes.a = "\q"', "attributes:a é$",
+        "nonsense",
+        "NOT",
+        "attributes",
+        "attributes:",
+        "attributes.a",
+        "attributes.a =",
+        "attributes.a = b",
+        'attributes.a == "b"',
+        'attributes.a > "b"',
+        '"a" = "b"',
+        "(attributes:a",
+        "attributes:a)",
+        "attributes:a AND",
+        "attributes:a attributes:b",
+        "attributes:a AND attributes:b OR attributes:c",
+        'hasPrefix(attributes.a "b")',
+        'hasPrefix(attributes.a, "b"',
+        'attributes.a = "b',
+        r'attributes.a = "\q"',
+        "attributes:a é$",
         'attributes.a = "' + "x" * 256 + '"',
     ],
-)  # fmt: skip
+)
 def test_a_malformed_filter_is_refused(expression: str) -> None:
     with pytest.raises(Refused, match=r"filter|string"):
         parse_filter(expression)

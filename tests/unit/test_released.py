@@ -70,21 +70,33 @@ def test_a_file_that_someone_changed_or_left_behind_is_stale(root: Path) -> None
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("      tailnum: {type: string, description", "      tail: {type: string, description",
-         "flights: column tailnum is gone"),
+        (
+            "      tailnum: {type: string, description",
+            "      tail: {type: string, description",
+            "flights: column tailnum is gone",
+        ),
         ("distance: {type: int64,", "distance: {type: string,", "flights: column distance was int64 and is string"),
-        ("temp: {type: float64", "temp: {type: int64",
-         "weather: column temp was float64 and is int64, which does not hold"),
-        ("order: [_ab_cdc_lsn]", "order: [_ab_cdc_updated_at]",
-         "flights: order was _ab_cdc_lsn and is _ab_cdc_updated_at"),
-        ("key: [flight_date, carrier, flight, origin]", "key: [flight_date, flight, carrier, origin]",
-         "flights: key was"),
+        (
+            "temp: {type: float64",
+            "temp: {type: int64",
+            "weather: column temp was float64 and is int64, which does not hold",
+        ),
+        (
+            "order: [_ab_cdc_lsn]",
+            "order: [_ab_cdc_updated_at]",
+            "flights: order was _ab_cdc_lsn and is _ab_cdc_updated_at",
+        ),
+        (
+            "key: [flight_date, carrier, flight, origin]",
+            "key: [flight_date, flight, carrier, origin]",
+            "flights: key was",
+        ),
         ("deletes: soft", "deletes: ignore", "flights: deletes was soft and is ignore"),
         ("partition: {column: flight_date, by: month}", "partition: {hash_buckets: 8}", "flights: partition was"),
         ("mode: cdc", "mode: append", "flights: mode was cdc and is append"),
     ],
     ids=["column", "type", "narrower", "order", "key", "deletes", "partition", "mode"],
-)  # fmt: skip
+)
 def test_a_breaking_change_is_refused_without_a_new_version(
     root: Path, change: Change, old: str, new: str, why: str
 ) -> None:
@@ -126,11 +138,11 @@ def test_a_stream_and_a_source_that_are_gone_are_refused(root: Path) -> None:
     [
         ("unique, severity: quarantine, args: {column: carrier}", "is not of single rows"),
         ("in_set, args: {column: nope, value_set: [a]}", "names 'nope'"),
-        ("in_set, severity: quarantine, args: {column: status, value_set: [\"it's\"]}", "can't be written in every"),
+        ('in_set, severity: quarantine, args: {column: status, value_set: ["it\'s"]}', "can't be written in every"),
         ("between, severity: quarantine, args: {column: distance, max_value: 1, mostly: 0.9}", "rows with mostly"),
     ],
     ids=["of all rows", "no column", "awkward text", "mostly"],
-)  # fmt: skip
+)
 def test_an_expectation_that_can_not_be_asked_is_refused(
     root: Path, change: Change, expectation: str, why: str
 ) -> None:
@@ -143,9 +155,12 @@ def test_an_expectation_that_can_not_be_asked_is_refused(
 def test_the_command_says_what_is_wrong_and_fails(root: Path, change: Change) -> None:
     def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "contracts", *arguments, "--root", str(root)], cwd=ROOT, capture_output=True,
-            text=True, check=False,
-        )  # fmt: skip
+            [sys.executable, "-m", "contracts", *arguments, "--root", str(root)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     assert (command("check").returncode, command("check").stderr) == (0, "")
     change("freshness: 36h", "freshness: 2d")

@@ -150,8 +150,10 @@ def test_the_log_replayed_by_itself_gives_the_table(week: Path, table: str) -> N
 def test_every_write_is_logged(empty: Path) -> None:
     with closing(sqlite3.connect(empty)) as db:
         for table, (key, columns) in TABLES.items():
-            db.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})",
-                       [0.1 + 0.2 if kind == "REAL" else 1 for kind in columns.values()])  # fmt: skip
+            db.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' for _ in columns)})",
+                [0.1 + 0.2 if kind == "REAL" else 1 for kind in columns.values()],
+            )
             db.execute(f"UPDATE {table} SET updated_at = 'now', {[*columns][-1]} = NULL")
             db.execute(f"DELETE FROM {table} WHERE {key[0]} = 1")
         db.commit()
@@ -180,9 +182,14 @@ def test_the_first_seven_days_have_the_data_sets_figures(week: Path) -> None:
         " AND substr(w.time_hour, 1, 13) = substr(json_extract(row, '$.scheduled_departure'), 1, 13))",
     }
     assert {name: query(week, sql)[0][0] for name, sql in figures.items()} == {
-        "flights": 6_099, "cancelled": 35, "diverted": 21, "landed": 6_043, "without a known plane": 979,
-        "to unknown airports": 181, "without weather": 52,
-    }  # fmt: skip
+        "flights": 6_099,
+        "cancelled": 35,
+        "diverted": 21,
+        "landed": 6_043,
+        "without a known plane": 979,
+        "to unknown airports": 181,
+        "without weather": 52,
+    }
 
 
 def life(row: Row) -> list[Change]:

@@ -92,18 +92,26 @@ CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
     (pa.decimal128(12, 4), "decimal(10,2)", [Decimal("1.5000")], [Decimal("1.50")]),
     (pa.decimal256(50, 4), "decimal(10,2)", [Decimal("1.5000")], [Decimal("1.50")]),
     (pa.decimal128(12, 2), "int64", [Decimal("-7.00")], [-7]),
-    (pa.timestamp("ns"), "timestamp", [1_700_000_000_000_001_000, -1000],
-     [datetime(2023, 11, 14, 22, 13, 20, 1, UTC), datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)]),
+    (
+        pa.timestamp("ns"),
+        "timestamp",
+        [1_700_000_000_000_001_000, -1000],
+        [datetime(2023, 11, 14, 22, 13, 20, 1, UTC), datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)],
+    ),
     (pa.timestamp("us"), "timestamp", [0], [datetime(1970, 1, 1, tzinfo=UTC)]),
     (pa.timestamp("ms", "America/New_York"), "timestamp", [1], [datetime(1970, 1, 1, 0, 0, 0, 1000, UTC)]),
     (pa.date32(), "timestamp", [date(2013, 1, 1)], [datetime(2013, 1, 1, tzinfo=UTC)]),
     (pa.float32(), "float64", [0.5, math.inf], [0.5, math.inf]),
     (STRUCT, "json", [{"a": 1}], ['{"a": 1}']),
     (pa.list_(pa.string()), "json", [["é", None]], ['["\\u00e9", null]']),
-    (pa.string(), "json", ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
-     ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"']),
+    (
+        pa.string(),
+        "json",
+        ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
+        ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
+    ),
     (pa.binary(2), "bytes", [b"\x00\xff"], [b"\x00\xff"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("file", "declared", "values", "expected"), CASES, ids=lambda v: str(v)[:40])
@@ -160,9 +168,15 @@ def test_integers_as_floats_are_exact_or_refused(values: list[int | None]) -> No
 
 def stream(**columns: str) -> StreamContract:
     return StreamContract.model_validate(
-        {"source": "shop", "stream": "orders", "mode": "cdc", "key": ["id"], "order": ["_ab_cdc_lsn"],
-         "columns": {"id": {"type": "int64", "nullable": False}, **{n: {"type": t} for n, t in columns.items()}}}
-    )  # fmt: skip
+        {
+            "source": "shop",
+            "stream": "orders",
+            "mode": "cdc",
+            "key": ["id"],
+            "order": ["_ab_cdc_lsn"],
+            "columns": {"id": {"type": "int64", "nullable": False}, **{n: {"type": t} for n, t in columns.items()}},
+        }
+    )
 
 
 def test_a_file_that_contradicts_its_contract_is_refused_with_every_column() -> None:

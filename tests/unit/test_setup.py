@@ -26,9 +26,13 @@ print("%d.%d: %d files" % (*sys.version_info[:2], len(sys.argv) - 1))
 
 def run(*command: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [str(part) for part in command], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True,
+        [str(part) for part in command],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
 
 
 def phony() -> set[str]:
@@ -72,10 +76,14 @@ def make_venv(path: Path, venv: Path) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize(
     ("there", "found"),
-    [({}, "no python3"), ({"python3": "3.10.13"}, "Python 3.10.13"), ({"python3": "3.14.0"}, "Python 3.14.0"),
-     ({"python3": "3.9.2", "python3.12": "2.7"}, "Python 3.9.2")],
+    [
+        ({}, "no python3"),
+        ({"python3": "3.10.13"}, "Python 3.10.13"),
+        ({"python3": "3.14.0"}, "Python 3.14.0"),
+        ({"python3": "3.9.2", "python3.12": "2.7"}, "Python 3.9.2"),
+    ],
     ids=["none", "too old", "too new", "several"],
-)  # fmt: skip
+)
 def test_without_a_fitting_python_setup_says_what_it_found_and_what_to_do_and_makes_nothing(
     path: Path, tmp_path: Path, there: dict[str, str], found: str
 ) -> None:
@@ -117,9 +125,19 @@ def test_the_lock_can_be_installed_at_both_ends_of_the_supported_versions(tmp_pa
         pytest.skip(f"{uv} is not installed; run make setup")
     locks = [part for name in LOCKS for part in ("-r", name)]
     said = run(
-        uv, "pip", "install", "--dry-run", "--require-hashes", "--python-version", version, "--target", tmp_path,
-        *locks, UV_SYSTEM_CERTS="1", **index(),
-    )  # fmt: skip
+        uv,
+        "pip",
+        "install",
+        "--dry-run",
+        "--require-hashes",
+        "--python-version",
+        version,
+        "--target",
+        tmp_path,
+        *locks,
+        UV_SYSTEM_CERTS="1",
+        **index(),
+    )
     if said.returncode and NO_INDEX.search(said.stderr):
         pytest.skip(f"no package index answers: {said.stderr.strip().splitlines()[-1]}")
     assert said.returncode == 0, said.stderr

@@ -48,9 +48,13 @@ def found(pattern: re.Pattern[str], *folders: str) -> list[str]:
 def python(program: str, cwd: Path, **environment: str) -> str:
     """What a Python process of its own prints."""
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True,
+        [sys.executable, "-c", program],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout.strip()
 
@@ -61,9 +65,15 @@ def test_flows_tasks_and_the_merge_never_ask_where_they_run() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["if local:", "if settings.is_local:", "if place == 'local':", 'if env in ("gcp", "x"):', "os.environ['K_SERVICE']",
-     'url = "http://localhost:80"'],
-)  # fmt: skip
+    [
+        "if local:",
+        "if settings.is_local:",
+        "if place == 'local':",
+        'if env in ("gcp", "x"):',
+        "os.environ['K_SERVICE']",
+        'url = "http://localhost:80"',
+    ],
+)
 def test_the_search_for_such_questions_finds_them(line: str) -> None:
     assert ASKS_WHERE.search(line)
 

@@ -70,13 +70,19 @@ def test_every_resource_of_a_module_was_looked_at() -> None:
     [
         ("events", lambda m: m.of("resource")[2].arguments.update(ack_deadline="1"), "ack_deadline: no such argument"),
         ("events", lambda m: m.of("resource")[2].arguments.pop("topic"), "gateway.topic: is required"),
-        ("events", lambda m: m.of("resource")[2].of("push_config")[0].blocks[0].arguments.update(audiences=""),
-         "push_config.oidc_token.audiences: no such argument"),
+        (
+            "events",
+            lambda m: m.of("resource")[2].of("push_config")[0].blocks[0].arguments.update(audiences=""),
+            "push_config.oidc_token.audiences: no such argument",
+        ),
         ("events", lambda m: m.of("resource")[2].of("push_config")[0].arguments.clear(), "push_endpoint: is required"),
-        ("budget", lambda m: m.of("resource")[0].of("dynamic")[0].of("content")[0].arguments.update(percent="1"),
-         "threshold_rules.percent: no such argument"),
+        (
+            "budget",
+            lambda m: m.of("resource")[0].of("dynamic")[0].of("content")[0].arguments.update(percent="1"),
+            "threshold_rules.percent: no such argument",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_check_finds_what_the_provider_would_refuse(module: str, change: Callable[[Block], Any], said: str) -> None:
     read = read_module(TERRAFORM / "modules" / module)
     change(read)
@@ -131,8 +137,12 @@ def test_secrets_that_the_settings_name_are_made(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MILLRACE_CONFIG", "gcp")
     settings = Settings()
     made = {s for group in exported(load_sources(ROOT / "sources").values())["secrets"].values() for s in group}
-    assert {settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret, settings.slack.url_secret,
-            settings.gateway.airbyte_token_secret} <= made  # fmt: skip
+    assert {
+        settings.airbyte.client_id_secret,
+        settings.airbyte.client_secret_secret,
+        settings.slack.url_secret,
+        settings.gateway.airbyte_token_secret,
+    } <= made
 
 
 def test_the_settings_that_terraform_tells_are_those_of_the_overlay() -> None:

@@ -34,9 +34,12 @@ def test_every_topic_is_understood() -> None:
 
 @pytest.mark.parametrize(
     "pushed",
-    [landed(kind="OBJECT_DELETE"), landed("raw/shop/orders/sync_id=1/0.parquet"),
-     landed(MANIFEST.replace("_manifests", "_manifests_empty"))],
-)  # fmt: skip
+    [
+        landed(kind="OBJECT_DELETE"),
+        landed("raw/shop/orders/sync_id=1/0.parquet"),
+        landed(MANIFEST.replace("_manifests", "_manifests_empty")),
+    ],
+)
 def test_what_the_bucket_tells_beside_manifests_means_nothing(pushed: Incoming) -> None:
     assert translate(names.LAKE_LANDED, pushed) is None
 
@@ -84,9 +87,13 @@ def push_body(**message: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "ids", [{"messageId": "7", "publishTime": AT}, {"message_id": "7", "publish_time": AT},
-            {"messageId": "7", "message_id": "7", "publishTime": AT, "publish_time": AT, "orderingKey": "k"}],
-)  # fmt: skip
+    "ids",
+    [
+        {"messageId": "7", "publishTime": AT},
+        {"message_id": "7", "publish_time": AT},
+        {"messageId": "7", "message_id": "7", "publishTime": AT, "publish_time": AT, "orderingKey": "k"},
+    ],
+)
 def test_a_push_is_read_in_either_spelling_and_may_lack_data_and_attributes(ids: dict[str, str]) -> None:
     assert parse_push({}, push_body(**ids)) == Incoming(message_id="7", publish_time=AT)
 

@@ -21,8 +21,16 @@ def batch(sizes: list[int]) -> Batch:
         BatchObject(name=f"raw/{i}.parquet", generation=1, size=size, rows=1, job_id=1, epoch=0, generation_id=0)
         for i, size in enumerate(sizes)
     )
-    return Batch(id="b", source="shop", stream="orders", engine="plain", manifests=(), objects=objects, head_epoch=0,
-                 opened_at=datetime(2026, 1, 1, tzinfo=UTC))  # fmt: skip
+    return Batch(
+        id="b",
+        source="shop",
+        stream="orders",
+        engine="plain",
+        manifests=(),
+        objects=objects,
+        head_epoch=0,
+        opened_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
 
 
 @given(sizes=st.lists(st.integers(0, 2 * UNIT_BYTES), max_size=60))

@@ -18,9 +18,14 @@ def merged(batch: str, stream: str = "orders", rows: int = 1, at: datetime = NOO
 
 def published(batch: str, candidate: str, run: str = "") -> LedgerEntry:
     return LedgerEntry(
-        kind="published", batch_id=batch, source="", stream="", run_id=run or f"run of {candidate}", at=NOON,
+        kind="published",
+        batch_id=batch,
+        source="",
+        stream="",
+        run_id=run or f"run of {candidate}",
+        at=NOON,
         detail=candidate,
-    )  # fmt: skip
+    )
 
 
 def announced(what: str) -> LedgerEntry:

@@ -61,14 +61,16 @@ def test_every_topic_has_its_template() -> None:
         (names.LAKE_LANDED, landed('_manifests/sh"op/orders/20260101/c-1.json')),
         (names.LAKE_LANDED, landed("_manifests/Shop/orders/20260101/c-1.json")),
         (names.LAKE_LANDED, landed("_manifests/shop/orders/20260101/c-x.json")),
-        *((names.WAREHOUSE_MERGED, message({k: v for k, v in MERGED.model_dump().items() if k != missing}))
-          for missing in ("source", "stream", "batch_id", "balance")),
+        *(
+            (names.WAREHOUSE_MERGED, message({k: v for k, v in MERGED.model_dump().items() if k != missing}))
+            for missing in ("source", "stream", "batch_id", "balance")
+        ),
         (names.WAREHOUSE_MERGED, message()),
         (names.MARTS_PUBLISHED, message({"run_id": "r"})),
         (names.INGEST_REQUESTED, message()),
         (names.SECRET_ROTATED, message(eventType="SECRET_ROTATE")),
     ],
-)  # fmt: skip
+)
 def test_what_the_gateway_takes_for_no_event_is_none_there_either(topic: str, pushed: Incoming) -> None:
     assert rendered(topic, pushed) is None
 

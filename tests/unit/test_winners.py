@@ -14,12 +14,14 @@ ROWS = st.lists(
 
 
 def table(rows: list[tuple[int, int, bytes]], hashes: int, spread: int = 1) -> pa.Table:
-    return pa.table({
-        "hash": pa.array([key % hashes * spread % (1 << 64) for key, _, _ in rows], pa.uint64()),
-        "version": pa.array([version for _, _, version in rows], pa.binary()),
-        "kind": pa.array([kind for _, kind, _ in rows], pa.int8()),
-        "key_0": pa.array([key for key, _, _ in rows], pa.int64()),
-    })  # fmt: skip
+    return pa.table(
+        {
+            "hash": pa.array([key % hashes * spread % (1 << 64) for key, _, _ in rows], pa.uint64()),
+            "version": pa.array([version for _, _, version in rows], pa.binary()),
+            "kind": pa.array([kind for _, kind, _ in rows], pa.int8()),
+            "key_0": pa.array([key for key, _, _ in rows], pa.int64()),
+        }
+    )
 
 
 @given(ROWS, st.integers(1, 8), st.sampled_from([1, 0x9E3779B97F4A7C15]))

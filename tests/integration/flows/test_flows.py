@@ -44,14 +44,20 @@ NOWHERE, DASHBOARDS = "XXX", f"{names.SITE}dashboards/"
     ("flow", "given", "says"),
     [
         (ingest, {"source": "shop"}, f"no source 'shop' in sources/; there are {SOURCE}"),
-        (ingest, {"source": SOURCE, "streams": ["flights", "trains"]},
-         f"source '{SOURCE}' has no stream 'trains'; it has {', '.join(STREAMS)}"),
+        (
+            ingest,
+            {"source": SOURCE, "streams": ["flights", "trains"]},
+            f"source '{SOURCE}' has no stream 'trains'; it has {', '.join(STREAMS)}",
+        ),
         (merge, {"source": "shop", "stream": "flights"}, f"no source 'shop' in sources/; there are {SOURCE}"),
-        (merge, {"source": SOURCE, "stream": "trains"},
-         f"source '{SOURCE}' has no stream 'trains'; it has {', '.join(STREAMS)}"),
+        (
+            merge,
+            {"source": SOURCE, "stream": "trains"},
+            f"source '{SOURCE}' has no stream 'trains'; it has {', '.join(STREAMS)}",
+        ),
     ],
     ids=["ingest, source", "ingest, stream", "merge, source", "merge, stream"],
-)  # fmt: skip
+)
 def test_what_is_unknown_is_refused_with_what_there_is(
     place: FlowsPlace, flow: Flow[..., Any], given: dict[str, Any], says: str
 ) -> None:
@@ -105,8 +111,9 @@ def test_a_merge_of_a_stream_that_should_be_fresh_tells_whether_it_was(
         "weather": "no",
     }
     assert told["flights"]["prefect.resource.id"] == names.stream_resource(SOURCE, "flights")
-    late = Batch(id="b", source=SOURCE, stream="flights", engine="plain", manifests=(), objects=(), head_epoch=1,
-                 opened_at=now())  # fmt: skip
+    late = Batch(
+        id="b", source=SOURCE, stream="flights", engine="plain", manifests=(), objects=(), head_epoch=1, opened_at=now()
+    )
     first, other = late.model_copy(update={"head_epoch": 0}), place.ledger("merged")
     assert was_stale([], late)
     assert not was_stale([], first)

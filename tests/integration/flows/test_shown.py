@@ -89,8 +89,9 @@ def test_a_success_is_found_though_many_other_runs_came_since(
         facts = prefect_runs.ask_prefect(client, place.began, datetime.now(UTC))
     troubles = newest_troubles(facts.runs, "")
     assert {name: troubles[name].over for name in ("merge shop.mended", "merge shop.broken")} == {
-        "merge shop.mended": True, "merge shop.broken": False,
-    }  # fmt: skip
+        "merge shop.mended": True,
+        "merge shop.broken": False,
+    }
 
 
 @pytest.mark.long

@@ -108,7 +108,7 @@ def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state
         assert "applied: 3 to create, 0 to change, 1 that agree" in said["python -m blocks.airbyte apply notices"]
         assert place.query("SELECT count(*), max(updated_at) FROM raw_notices.notices_live") == [
             (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
-        ]  # fmt: skip
+        ]
         stats = httpx.get(f"http://127.0.0.1:{port}/stats").json()
         assert stats["refused"] >= 1, "a request was one too many"
         assert stats["answered"] >= 3, "and asked again"
@@ -133,8 +133,9 @@ def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) ->
     ran = place.run(ingest, source=SOURCE)
     table = {row["stream"]: row for row in ran.tables["landed-airport-ops"]}
     assert {stream: row["rows"] for stream, row in table.items()} == dict.fromkeys(STREAMS, 0) | {
-        "airlines": 1, "airports": 1,
-    }  # fmt: skip
+        "airlines": 1,
+        "airports": 1,
+    }
     (renamed,) = place.landed(table["airlines"]["manifest"])
     assert (renamed["carrier"], renamed["name"]) == ("AA", "Renamed")
     (deleted,) = place.landed(table["airports"]["manifest"])
@@ -163,8 +164,9 @@ def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, pub
     before, readers_see = place.marts("SELECT * FROM marts.fct_flights ORDER BY 1"), place.place.marts.stat()
     place.change(
         "INSERT INTO flights (flight_date, carrier, flight, origin, dest, distance, scheduled_departure, status)"
-        " VALUES ('2013-01-02', 'UA', 9999, ?, 'ORD', 700, '2013-01-02T15:00:00Z', 'scheduled')", NOWHERE,
-    )  # fmt: skip
+        " VALUES ('2013-01-02', 'UA', 9999, ?, 'ORD', 700, '2013-01-02T15:00:00Z', 'scheduled')",
+        NOWHERE,
+    )
     _take_flights(place)
     known = len(place.ledger("published"))
     refused = place.run(model)
