@@ -33,7 +33,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     MILLRACE_PROJECT_DIR=/opt/millrace \
     PREFECT_HOME=/tmp/prefect \
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30 \
-    PREFECT_LOGGING_SETTINGS_PATH=/opt/millrace/observability/logging.yaml \
+    PREFECT_LOGGING_SETTINGS_PATH=/opt/millrace/millrace/observability/logging.yaml \
     DBT_TARGET_PATH=/tmp/dbt/target \
     DBT_LOG_PATH=/tmp/dbt/logs
 WORKDIR /opt/millrace

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 BIGQUERY_ENV := .venv-bigquery
-BIGQUERY_LOCK := local/bigquery/requirements.txt
+BIGQUERY_LOCK := local/servers/bigquery/requirements.txt
 ARGS ?=
 MERGE_ARGS ?=
 PUSH_ARGS ?=
@@ -64,10 +64,10 @@ test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and image
 
 deploy: ENV ?= gcp
 deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
-	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m blocks.pools $(DRY) \
-		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m blocks.register; fi \
-		&& $(BIN)/python -m automations check \
-		&& $(BIN)/python -m blocks.deploy $(DRY) && $(BIN)/python -m automations apply $(DRY)
+	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m cli.deploy.pools $(DRY) \
+		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m cli.deploy.blocks; fi \
+		&& $(BIN)/python -m cli.deploy.automations_main check \
+		&& $(BIN)/python -m cli.deploy.deployments $(DRY) && $(BIN)/python -m cli.deploy.automations_main apply $(DRY)
 
 deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
 	@$(BIN)/python -m tests.deploy_check
@@ -90,7 +90,7 @@ check: $(VENV)/ready ## lint, types, import rules, what follows from the contrac
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m contracts check
+	@$(BIN)/python -m millrace.contracts check
 
 format: $(VENV)/ready ## format the code
 	@$(BIN)/ruff check --fix .
@@ -107,7 +107,7 @@ bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run;
 	@$(BIN)/python -m bench.model $(ARGS)
 
 contracts: $(VENV)/ready ## write what follows from sources/*.yaml: dbt sources, suites, schema, docs
-	@$(BIN)/python -m contracts write
+	@$(BIN)/python -m millrace.contracts write
 
 bench-connector: $(VENV)/ready ## measure connector to lake beside the bare connector; ARGS=--record
 	@$(BIN)/python -m bench.connector $(ARGS)
@@ -121,8 +121,8 @@ bench-standins: $(VENV)/ready ## measure the local Pub/Sub and Cloud Storage, Go
 lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements.in -o requirements.txt
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
-	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 local/bigquery/requirements.in -o $(BIGQUERY_LOCK)
-	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 local/airbyte/connectors.in -o local/airbyte/connectors.txt
+	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 local/servers/bigquery/requirements.in -o $(BIGQUERY_LOCK)
+	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 local/servers/airbyte/connectors.in -o local/servers/airbyte/connectors.txt
 
 clean: ## end the stack and delete all of its data; the next run starts over
 	@if [ -x $(BIN)/python ] && [ -d .millrace ]; then $(BIN)/python -m local down; fi

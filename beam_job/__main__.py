@@ -16,15 +16,16 @@ from beam_job.find import files_with
 from beam_job.lease import LEASE_S, merge_lease
 from beam_job.merge import merge_stream
 from beam_job.redrive import MAX_ATTEMPTS, redrive
-from contracts.batch import Balance
-from contracts.erasure import asked
-from contracts.errors import MillraceError
-from contracts.source import find_source, load_sources
-from contracts.stream import StreamContract
-from events.bus import EventBus
-from lake.store import Lake, open_lake
-from observability.lines import CloudLines
-from warehouse.port import Warehouse, open_warehouse
+from millrace.contracts.erasure import asked
+from millrace.contracts.source import find_source, load_sources
+from millrace.contracts.stream import StreamContract
+from millrace.domain.batch import Balance
+from millrace.domain.errors import MillraceError
+from millrace.events.bus import EventBus
+from millrace.lake.open import open_lake
+from millrace.lake.store import Lake
+from millrace.observability.lines import CloudLines
+from millrace.warehouse.port import Warehouse, open_warehouse
 
 EXAMPLES = """examples:
   python -m beam_job pending --source airport_ops --stream flights     what waits to be merged
@@ -193,7 +194,7 @@ def start_logs(kind: str) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     if kind == "json":
         logging.getLogger().handlers[0].setFormatter(CloudLines())
-        for name in ("beam_job", "warehouse", "lake", "events"):
+        for name in ("beam_job", "millrace"):
             logging.getLogger(name).setLevel(logging.INFO)
 
 

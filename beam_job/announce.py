@@ -3,11 +3,11 @@
 import logging
 from datetime import datetime
 
-from contracts.batch import Balance, Batch
-from contracts.events import WarehouseMerged
-from contracts.ledger import LedgerEntry
-from events.bus import EventBus
-from warehouse.port import Warehouse
+from millrace.domain.batch import Balance, Batch
+from millrace.domain.events import WarehouseMerged
+from millrace.domain.ledger import LedgerEntry
+from millrace.events.bus import EventBus
+from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from beam_job.drift import evolve, tell
 from beam_job.reports import Report, Reports, check_counts, discard, log_unbalanced, read_reports
-from beam_job.work import refused_path
-from contracts.batch import Batch, QuarantinedRow, Staged
-from contracts.errors import BalanceError, StagingLost
-from contracts.stream import StreamContract
-from lake.store import Lake
+from beam_job.steps.drift import evolve, tell
+from beam_job.steps.work import refused_path
+from millrace.contracts.stream import StreamContract
+from millrace.domain.batch import Batch, QuarantinedRow, Staged
+from millrace.domain.errors import BalanceError, StagingLost
+from millrace.lake.store import Lake
 
 log = logging.getLogger(__name__)
 

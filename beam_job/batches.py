@@ -6,19 +6,18 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Literal
 
 from beam_job.erase import erase, outstanding
 from beam_job.reports import discard
-from contracts import names
-from contracts.batch import Batch, BatchObject
-from contracts.errors import EventRefused
-from contracts.landing import LandingManifest
-from contracts.ledger import Head
-from contracts.stream import StreamContract
-from lake.store import Lake, ObjectExists, ObjectMissing
-from warehouse.port import Warehouse
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.batch import Batch, BatchObject
+from millrace.domain.landing import LandingManifest
+from millrace.domain.ledger import Head
+from millrace.lake.manifests import read_manifest
+from millrace.lake.store import Lake, ObjectExists, ObjectMissing
+from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 
@@ -95,40 +94,6 @@ def _generation(manifest: LandingManifest) -> int:
     """Airbyte's generation; a snapshot without one is a generation of its own, numbered by its job."""
     overwrites = manifest.sync_mode == "overwrite"
     return manifest.generation_id or (manifest.job_id if overwrites else 0)
-
-
-def read_manifest(lake: Lake, path: str) -> LandingManifest:
-    """A manifest; it never changes, so it is read once a process.
-
-    Raises:
-        EventRefused: it is no manifest.
-    """
-    return _read_manifest(_Same(lake), path)
-
-
-class _Same:
-    """A lake that is equal to another with the same address."""
-
-    def __init__(self, lake: Lake) -> None:
-        self.lake = lake
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self._address == other._address
-
-    def __hash__(self) -> int:
-        return hash(self._address)
-
-    @property
-    def _address(self) -> tuple[str, str]:
-        return self.lake.url, self.lake.endpoint
-
-
-@lru_cache(maxsize=4096)
-def _read_manifest(where: _Same, path: str) -> LandingManifest:
-    try:
-        return LandingManifest.model_validate_json(where.lake.read(path))
-    except ValueError as error:
-        raise EventRefused(f"{where.lake.url}/{path} is no landing manifest: {error}; delete it, or mend it") from error
 
 
 def open_batch(

@@ -4,12 +4,12 @@ import logging
 from datetime import datetime
 
 from beam_job.reports import discard, log_unbalanced
-from contracts import names
-from contracts.batch import Balance, Batch, Staged
-from contracts.errors import BalanceError, BudgetExceeded, HeadMoved
-from contracts.stream import StreamContract
-from lake.store import Lake
-from warehouse.port import Warehouse
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.batch import Balance, Batch, Staged
+from millrace.domain.errors import BalanceError, BudgetExceeded, HeadMoved
+from millrace.lake.store import Lake
+from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 

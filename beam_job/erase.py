@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from contracts import names
-from contracts.erasure import Erasure, asked
-from contracts.errors import EventRefused
-from contracts.stream import StreamContract
-from lake.store import Lake, ObjectExists
-from warehouse.port import Warehouse
+from millrace.contracts.erasure import Erasure, asked
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.errors import EventRefused
+from millrace.lake.store import Lake, ObjectExists
+from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 

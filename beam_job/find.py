@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Iterator
 
-from beam_job.files import DataFile
-from beam_job.rows import column_types, conform_column
-from contracts import names
-from contracts.batch import BatchObject
-from contracts.erasure import key_text
-from contracts.errors import FileRejected
-from contracts.stream import StreamContract
-from lake.store import Lake, ObjectInfo
+from beam_job.steps.files import DataFile
+from beam_job.steps.rows import column_types, conform_column
+from millrace.contracts.erasure import key_text
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.batch import BatchObject
+from millrace.domain.errors import FileRejected
+from millrace.lake.store import Lake, ObjectInfo
 
 DATA = (".parquet", ".avro")
 

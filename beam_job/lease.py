@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from contracts import names
-from contracts.errors import ServiceUnavailable, StreamBusy
-from lake.store import Lake, ObjectExists, ObjectMissing
+from millrace.domain import names
+from millrace.domain.errors import ServiceUnavailable, StreamBusy
+from millrace.lake.store import Lake, ObjectExists, ObjectMissing
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,13 @@ from datetime import datetime
 from beam_job.announce import announce, merged
 from beam_job.batches import Limits, close_batch, open_batch
 from beam_job.commit import commit_batch
-from beam_job.options import Dataflow
+from beam_job.engines.options import Dataflow
 from beam_job.stage import stage_batch
-from contracts.batch import Balance
-from contracts.stream import StreamContract
-from events.bus import EventBus
-from lake.store import Lake
-from warehouse.port import Warehouse
+from millrace.contracts.stream import StreamContract
+from millrace.domain.batch import Balance
+from millrace.events.bus import EventBus
+from millrace.lake.store import Lake
+from millrace.warehouse.port import Warehouse
 
 
 def merge_stream(

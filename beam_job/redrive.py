@@ -4,15 +4,16 @@ import logging
 from collections.abc import Collection
 from datetime import datetime
 
-from beam_job.batches import read_manifest
-from contracts import names
-from contracts.batch import RefusedObject
-from contracts.errors import FileRejected
-from contracts.landing import LandedObject, LandingManifest
-from contracts.stream import Frozen, StreamContract
-from lake.footers import count_rows
-from lake.store import Lake, ObjectExists
-from warehouse.port import Warehouse
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.batch import RefusedObject
+from millrace.domain.errors import FileRejected
+from millrace.domain.landing import LandedObject, LandingManifest
+from millrace.domain.types import Frozen
+from millrace.lake.footers import count_rows
+from millrace.lake.manifests import read_manifest
+from millrace.lake.store import Lake, ObjectExists
+from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 

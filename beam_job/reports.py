@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from beam_job.units import units
-from contracts import names
-from contracts.batch import Batch
-from contracts.errors import BalanceError, StagingLost
-from lake.store import Lake, ObjectMissing
+from beam_job.steps.units import units
+from millrace.domain import names
+from millrace.domain.batch import Batch
+from millrace.domain.errors import BalanceError, StagingLost
+from millrace.lake.store import Lake, ObjectMissing
 
 log = logging.getLogger(__name__)
 

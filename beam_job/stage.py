@@ -4,15 +4,15 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from beam_job.attempts import stage
-from beam_job.options import Dataflow, check, pipeline_options
-from beam_job.plain import run_steps
-from beam_job.work import Work
-from contracts.batch import Batch, Staged
-from contracts.stream import StreamContract
-from lake.store import Lake
+from beam_job.engines.options import Dataflow, check, pipeline_options
+from beam_job.engines.plain import run_steps
+from beam_job.steps.work import Work
+from millrace.contracts.stream import StreamContract
+from millrace.domain.batch import Batch, Staged
+from millrace.lake.store import Lake
 
 if TYPE_CHECKING:
-    from beam_job.dataflow import DataflowRun
+    from beam_job.engines.dataflow import DataflowRun
 
 SHARD_ROWS = 2_000_000
 ROW_BYTES = 50  # compressed; where a manifest does not know its rows
@@ -49,7 +49,7 @@ def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Da
 
 
 def _run_beam(work: Work, shards: int, rejected: dict[int, str]) -> None:
-    from beam_job.pipeline import run_pipeline  # imports Beam, which most processes do not need
+    from beam_job.engines.pipeline import run_pipeline  # imports Beam, which most processes do not need
 
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         run_pipeline((work.lake.url, work.lake.endpoint), work, shards, rejected, folder)
@@ -57,11 +57,11 @@ def _run_beam(work: Work, shards: int, rejected: dict[int, str]) -> None:
 
 def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
     """The batch as a Dataflow job."""
-    from beam_job.dataflow import DataflowRun  # imports Google's client, which most merges do not need
-    from beam_job.dataflow_jobs import DataflowJobs
+    from beam_job.engines.dataflow import DataflowRun  # imports Google's client, which most merges do not need
+    from beam_job.engines.dataflow_jobs import DataflowJobs
 
     def submit(known: StreamContract, rejected: dict[int, str], arguments: str, attempt: str) -> str:
-        from beam_job.pipeline import submit_pipeline
+        from beam_job.engines.pipeline import submit_pipeline
 
         options = pipeline_options(batch, dataflow, arguments, attempt)
         place = (lake.url, lake.endpoint)

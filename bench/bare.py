@@ -20,16 +20,17 @@ from google.cloud import storage
 from beam_job.batches import Limits
 from beam_job.merge import merge_stream
 from bench.model_run import run_model
-from contracts import names
-from contracts.landing import LandedObject, LandingManifest
-from contracts.source import load_sources
-from lake.footers import count_rows
-from lake.store import Lake, open_lake
-from local.airbyte.destination import StreamWriter
-from local.airport_ops.check import compare
-from local.airport_ops.replay import advance, create
-from tests.servers import server
-from warehouse.port import open_warehouse
+from local.demo.airport_ops.check import compare
+from local.demo.airport_ops.replay import advance, create
+from local.servers.airbyte.destination import StreamWriter
+from millrace.contracts.source import load_sources
+from millrace.domain import names
+from millrace.domain.landing import LandedObject, LandingManifest
+from millrace.lake.footers import count_rows
+from millrace.lake.open import open_lake
+from millrace.lake.store import Lake
+from millrace.warehouse.port import open_warehouse
+from tests.support.servers import server
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = {"gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"}
@@ -38,7 +39,7 @@ BUCKET = "millrace-bare"
 
 def sync(lake: Lake, state: Path, job_id: int, positions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Read what is new into the lake; returns the new positions."""
-    connector = [sys.executable, "-m", "local.airport_ops.connector"]
+    connector = [sys.executable, "-m", "local.demo.airport_ops.connector"]
     environment = os.environ | {"AIRPORT_OPS_DATABASE": str(state / "source.sqlite")}
     with tempfile.TemporaryDirectory() as folder:
         config = _file(folder, "config", {"database": "airport_ops", "username": "millrace", "password": "bare"})

@@ -24,13 +24,13 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from blocks.airbyte_client import TERMINAL, AirbyteClient
-from blocks.connections import Connections
-from contracts.source import load_sources
-from local.airport_ops.connector import discover
-from local.airport_ops.replay import advance, create
-from settings.tree import ROOT
-from tests.servers import server
+from local.demo.airport_ops.connector import discover
+from local.demo.airport_ops.replay import advance, create
+from millrace.airbyte.client import AirbyteClient
+from millrace.airbyte.connections import Connections
+from millrace.contracts.source import load_sources
+from millrace.settings.tree import ROOT
+from tests.support.servers import server
 
 GOAL = 10_000
 DAYS = 7
@@ -67,7 +67,7 @@ def bare(file: Path, folder: Path) -> float:
     command = [
         sys.executable,
         "-m",
-        "local.airport_ops.connector",
+        "local.demo.airport_ops.connector",
         "read",
         "--config",
         str(folder / "config.json"),
@@ -110,10 +110,10 @@ def synced(client: AirbyteClient, file: Path, rows: int) -> float:
     connection = client.connection(source.source)["connectionId"]
     began = time.perf_counter()
     job = client.start_job(connection)
-    while client.job(job)["status"] not in TERMINAL:
+    while not client.job(job).ended:
         time.sleep(0.05)  # Airbyte's API is asked, as the platform does
     took, ended = time.perf_counter() - began, client.job(job)
-    if (ended["status"], ended["rowsSynced"]) != ("succeeded", rows):
+    if (ended.status, ended.rows) != ("succeeded", rows):
         raise SystemExit(f"the job did not land the {rows:,} rows: {ended}")
     return took
 

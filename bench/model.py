@@ -19,8 +19,8 @@ from pathlib import Path
 
 from bench.model_places import OnBigQuery, OnDuckDB, Platform
 from bench.model_run import ModelRun
-from settings.tree import ROOT
-from tests.bigquery import ENVIRONMENT, emulator
+from millrace.settings.tree import ROOT
+from tests.support.bigquery import ENVIRONMENT, emulator
 
 FIRST = date(2013, 1, 1)
 ENGINES = ("DuckDB", "BigQuery")

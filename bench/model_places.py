@@ -8,13 +8,13 @@ from pathlib import Path
 import duckdb
 
 from bench.model_run import ModelRun, run_model
-from contracts.ledger import LedgerEntry
-from contracts.source import load_sources
-from settings.tree import ROOT
-from warehouse.bigquery import BigQueryWarehouse
-from warehouse.bigquery_sql import Place
-from warehouse.duckdb import DuckDBWarehouse
-from warehouse.port import Warehouse
+from millrace.contracts.source import load_sources
+from millrace.domain.ledger import LedgerEntry
+from millrace.settings.tree import ROOT
+from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
+from millrace.warehouse.port import Warehouse
 
 SOURCE = load_sources(ROOT / "sources")["airport_ops"]
 AIRPORTS = ("JFK", "EWR", "LGA", "ORD", "LAX", "BOS", "MIA", "SFO")

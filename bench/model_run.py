@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contracts.errors import QualityFailed
-from contracts.ledger import modelled_entry, published_entry
-from contracts.model import KINDS, ModelWork, unpublished
-from contracts.source import load_sources
-from contracts.stream import StreamContract
-from quality.gate import validate, validate_rows
-from quality.report import QualityReport
-from quality.suites import load_suites
-from settings.tree import ROOT
-from tasks.dbt import PROJECT, build_arguments, built_marts, dbt_variables
-from warehouse.port import Warehouse
+from millrace.contracts.source import load_sources
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import QualityFailed
+from millrace.domain.ledger import modelled_entry, published_entry
+from millrace.domain.model import KINDS, ModelWork, unpublished
+from millrace.quality.gate import validate, validate_rows
+from millrace.quality.report import QualityReport
+from millrace.quality.suites import load_suites
+from millrace.settings.tree import ROOT
+from millrace.warehouse.port import Warehouse
+from tasks.model.dbt import PROJECT, build_arguments, built_marts, dbt_variables
 
 SUITES = ROOT / "expectations"
 

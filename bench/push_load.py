@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from contracts import names
+from millrace.domain import names
 
 CONNECTIONS = 300  # an answer may take a second, as landings wait for each other
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 10.0

@@ -24,7 +24,7 @@ import psutil
 
 from bench.push_load import push_steadily
 from bench.push_report import DRAIN_S, Outcome, keep, report
-from local.identity.tokens import sign_oidc
+from local.servers.identity.tokens import sign_oidc
 from local.stack.place import POOL, PREFERRED_PORTS, PUSH_ACCOUNT, Place, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,7 +97,7 @@ def measure(naive: bool, per_s: int, seconds: int, streams: int, window_s: int) 
             return stack.enter_context(process(place, name, *module, "--port", str(place.ports[name]), **env))
 
         prefect = start("prefect", "local.stack.prefect_server", "--host", "127.0.0.1")
-        start("identity", "local.identity", "--state", str(place.state / "identity"))
+        start("identity", "local.servers.identity", "--state", str(place.state / "identity"))
         wait_for(f"{place.prefect_api}/health")
         command(place, window_s, "local.stack.pool")
         command(place, window_s, "prefect", "--no-prompt", "deploy", "--name", "merge")

@@ -79,7 +79,7 @@ def serving(*command: str, port: int, folder: Path) -> Iterator[None]:
 def local_server(name: str, folder: Path) -> Iterator[int]:
     """One of the stand-ins with a state of its own; its port."""
     port = free_port()
-    command = (sys.executable, "-m", f"local.{name}", "--port", str(port), "--state", str(folder / name))
+    command = (sys.executable, "-m", f"local.servers.{name}", "--port", str(port), "--state", str(folder / name))
     with serving(*command, port=port, folder=folder):
         yield port
 

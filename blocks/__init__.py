@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blocks.airbyte import MillraceAirbyte
+    from blocks.event_bus import MillraceEventBus
     from blocks.lake import MillraceLake, MillraceResults
     from blocks.secrets import MillraceCredentials, MillraceSecret
-    from blocks.warehouse import MillraceEventBus, MillraceWarehouse
+    from blocks.warehouse import MillraceWarehouse
 
 __all__ = [
     "MillraceAirbyte",
@@ -24,7 +25,7 @@ __all__ = [
 MODULES = {
     "MillraceAirbyte": "blocks.airbyte",
     "MillraceCredentials": "blocks.secrets",
-    "MillraceEventBus": "blocks.warehouse",
+    "MillraceEventBus": "blocks.event_bus",
     "MillraceLake": "blocks.lake",
     "MillraceResults": "blocks.lake",
     "MillraceSecret": "blocks.secrets",

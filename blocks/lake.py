@@ -8,8 +8,9 @@ from prefect.blocks.core import Block
 from prefect.filesystems import WritableFileSystem
 from pydantic import Field
 
-from contracts import names
-from lake.store import Lake, ObjectMissing, open_lake
+from millrace.domain import names
+from millrace.lake.open import open_lake
+from millrace.lake.store import Lake, ObjectMissing
 
 _opened = lru_cache(maxsize=8)(open_lake)
 

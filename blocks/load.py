@@ -4,7 +4,7 @@ from typing import TypeVar, cast
 
 from prefect.blocks.core import Block
 
-from contracts.errors import SettingsError
+from millrace.domain.errors import SettingsError
 
 B = TypeVar("B", bound=Block)
 
@@ -21,4 +21,4 @@ def registered(kind: type[B], name: str) -> B:
         if "Unable to find block document" not in str(error):
             raise
         slug = kind.get_block_type_slug()
-        raise SettingsError(f"Prefect has no block {slug}/{name}; run `python -m blocks.register`") from None
+        raise SettingsError(f"Prefect has no block {slug}/{name}; run `python -m cli.deploy.blocks`") from None

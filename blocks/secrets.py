@@ -1,23 +1,11 @@
 """Secrets in Secret Manager as blocks: the document holds a reference, the value is read on use."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-import grpc
-from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound, RetryError
-from google.api_core.retry import Retry, if_transient_error
 from google.cloud.secretmanager import SecretManagerServiceClient
-from google.cloud.secretmanager_v1 import SecretVersion
-from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 from prefect_gcp.credentials import GcpCredentials
 from prefect_gcp.secret_manager import GcpSecret
 from pydantic import Field
 
-from contracts.errors import SecretError, ServiceUnavailable
-
-TIMEOUT_S = 30.0
-EXPIRY_NOTICE = timedelta(days=14)
+from millrace.secrets import local_client, read_secret
 
 
 class MillraceCredentials(GcpCredentials):
@@ -37,8 +25,7 @@ class MillraceCredentials(GcpCredentials):
         """A client of Google's Secret Manager, or of the one at `endpoint`."""
         if not self.endpoint:
             return super().get_secret_manager_client()
-        channel = grpc.insecure_channel(self.endpoint)
-        return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
+        return local_client(self.endpoint)
 
 
 class MillraceSecret(GcpSecret):
@@ -57,96 +44,3 @@ class MillraceSecret(GcpSecret):
             ServiceUnavailable: Secret Manager did not answer.
         """
         return read_secret(self.gcp_credentials, self.secret_name, self.secret_version)
-
-
-def read_secret(
-    credentials: MillraceCredentials, name: str, version: str = "latest", *, timeout_s: float = TIMEOUT_S
-) -> str:
-    """Value of a secret, by name.
-
-    Raises:
-        SecretError: it is missing, disabled or empty.
-        ServiceUnavailable: Secret Manager did not answer.
-    """
-    path = f"projects/{credentials.project}/secrets/{name}/versions/{version}"
-    hint = f"add one with `gcloud secrets versions add {name} --data-file=-`"
-    try:
-        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
-        client = credentials.get_secret_manager_client()
-        answer = client.access_secret_version(name=path, retry=retry, timeout=timeout_s)
-    except NotFound:
-        raise SecretError(f"secret {name!r} does not exist or has no version ({path}); {hint}") from None
-    except FailedPrecondition:
-        raise SecretError(f"secret {name!r}: version {version} is disabled or destroyed ({path}); {hint}") from None
-    except (GoogleAPICallError, RetryError) as error:
-        raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
-    try:
-        value: str = answer.payload.data.decode()
-    except UnicodeDecodeError:
-        raise SecretError(f"secret {name!r} is not text ({path}); {hint}") from None
-    if not value:
-        raise SecretError(f"secret {name!r} is empty ({path}); {hint}")
-    return value
-
-
-@dataclass(frozen=True)
-class SecretAge:
-    """How old a secret's newest version is, and when Secret Manager deletes the secret, if ever."""
-
-    secret: str
-    created_at: datetime
-    expires_at: datetime | None
-
-    def why_due(self, now: datetime, max_age: timedelta) -> str:
-        """Why it wants a new value: older than `max_age`, or about to expire; '' when it does not."""
-        if self.expires_at is not None and self.expires_at - now < EXPIRY_NOTICE:
-            return f"expires at {self.expires_at:%Y-%m-%d %H:%M} UTC"
-        age = now - self.created_at
-        return f"is {age.days} days old, {max_age.days} are allowed" if max_age and age > max_age else ""
-
-
-def secret_ages(
-    credentials: MillraceCredentials, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
-) -> list[SecretAge]:
-    """Ages of those secrets that exist; looks at no value.
-
-    Raises:
-        ServiceUnavailable: Secret Manager did not answer.
-    """
-    client, ages = credentials.get_secret_manager_client(), []
-    for name in names:
-        path = f"projects/{credentials.project}/secrets/{name}"
-        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
-        try:
-            secret = client.get_secret(name=path, retry=retry, timeout=timeout_s)
-            newest = client.get_secret_version(name=f"{path}/versions/latest", retry=retry, timeout=timeout_s)
-        except NotFound:
-            continue
-        except (GoogleAPICallError, RetryError) as error:
-            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
-        ages.append(SecretAge(name, newest.create_time, secret.expire_time or None))
-    return ages
-
-
-def unusable_secrets(
-    credentials: MillraceCredentials, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
-) -> dict[str, str]:
-    """Secrets whose newest version can't be read, with the reason; looks at no value.
-
-    Raises:
-        ServiceUnavailable: Secret Manager did not answer.
-    """
-    client, unusable = credentials.get_secret_manager_client(), {}
-    for name in names:
-        path = f"projects/{credentials.project}/secrets/{name}/versions/latest"
-        try:
-            retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
-            version = client.get_secret_version(name=path, retry=retry, timeout=timeout_s)
-        except NotFound:
-            unusable[name] = "does not exist or has no version"
-        except (GoogleAPICallError, RetryError) as error:
-            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
-        else:
-            if version.state != SecretVersion.State.ENABLED:
-                unusable[name] = f"has its newest version {SecretVersion.State(version.state).name.lower()}"
-    return unusable

@@ -1,12 +1,10 @@
-"""The warehouse and the event bus as blocks."""
+"""The warehouse as a block."""
 
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from events.bus import EventBus
-from events.dead_letters import DeadLetters
-from warehouse.port import Warehouse, open_warehouse
-from warehouse.reader import Read, reader_of
+from millrace.warehouse.port import Warehouse, open_warehouse
+from millrace.warehouse.reader import Read, reader_of
 
 
 class MillraceWarehouse(Block):
@@ -37,21 +35,3 @@ class MillraceWarehouse(Block):
     def open_marts(self) -> Read:
         """What readers of the marts see: a function that answers queries over them."""
         return reader_of(self.url, self.marts_url, endpoint=self.endpoint, max_bytes_billed=self.max_bytes_billed)
-
-
-class MillraceEventBus(Block):
-    """Topics of one project on Pub/Sub."""
-
-    _block_type_name = "Millrace Event Bus"
-    _block_type_slug = "millrace-event-bus"
-
-    project: str = Field(description="Project of the topics.")
-    endpoint: str = Field(default="", description="Address of a server other than Google's.")
-
-    def open(self) -> EventBus:
-        """A publisher."""
-        return EventBus(self.project, self.endpoint)
-
-    def open_dead_letters(self) -> DeadLetters:
-        """What could not be delivered."""
-        return DeadLetters(self.project, self.endpoint)

@@ -2,9 +2,9 @@
 
 import os
 
-from contracts.names import SITE
-from lake.store import address_of
-from settings import Settings
+from millrace.domain.names import SITE
+from millrace.lake.store import address_of
+from millrace.settings import Settings
 
 SITES = {
     "status": "status/index.html",
@@ -25,7 +25,7 @@ def addresses(settings: Settings, servers: dict[str, str]) -> dict[str, str]:
         found["slack"] = f"http://{servers['slack']}"
     found["airbyte"] = settings.airbyte.url.removesuffix("/api/public/v1")
     if settings.warehouse.marts_url.startswith("bigquery://"):
-        from dashboards.looker import report_link
+        from millrace.dashboards.looker import report_link
 
         found["looker"] = report_link(settings.warehouse.marts_url)
     return found

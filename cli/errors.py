@@ -1,7 +1,7 @@
 """An exception in; one sentence that says what, which and what to do, and an exit code, out."""
 
 from cli import codes
-from contracts.errors import Fatal, MillraceError
+from millrace.domain.errors import Fatal, MillraceError
 
 DOCTOR = "`millrace doctor` says what is wrong"
 

@@ -1,14 +1,14 @@
 """The steps that set the platform up, each to be done again by itself."""
 
 from cli.place import Where
-from contracts.errors import SettingsError
+from millrace.domain.errors import SettingsError
 
 STEPS: dict[str, tuple[str, ...]] = {
     "resources": ("local.stack.provision",),
-    "pools": ("blocks.pools",),
-    "blocks": ("blocks.register",),
+    "pools": ("cli.deploy.pools",),
+    "blocks": ("cli.deploy.blocks",),
     "connections": ("blocks.airbyte", "apply"),
-    "deployments": ("blocks.deploy",),
+    "deployments": ("cli.deploy.deployments",),
     "automations": ("automations", "apply"),
 }
 ON_THIS_MACHINE = {"pools": ("local.stack.pool",)}
@@ -35,7 +35,7 @@ def resume_pools() -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolUpdate
 
-    from settings import load_settings
+    from millrace.settings import load_settings
 
     pools = load_settings().pools
     with get_client(sync_client=True) as client:

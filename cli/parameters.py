@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from contracts.errors import EventRefused
+from millrace.domain.errors import EventRefused
 
 
 def parameters(given: Iterable[str]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import typer
 
 from cli import codes
 from cli.errors import StackDown
-from contracts.errors import SettingsError
+from millrace.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from settings import Settings
+    from millrace.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def settings_of(place: str = "", state: Path | None = None) -> "Settings":
     Raises:
         StackDown: the stack of this machine is down.
     """
-    from settings import load_settings
-    from settings.tree import ROOT
+    from millrace.settings import load_settings
+    from millrace.settings.tree import ROOT
 
     if place:
         os.environ["MILLRACE_CONFIG"] = place

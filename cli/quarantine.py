@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable
 
 from beam_job.redrive import MAX_ATTEMPTS
-from contracts.errors import FileRejected
-from contracts.landing import Count
-from contracts.source import find_source, load_sources
-from contracts.stream import Frozen
-from settings import load_settings
-from settings.tree import ROOT
-from warehouse.port import open_warehouse
+from millrace.contracts.source import find_source, load_sources
+from millrace.domain.errors import FileRejected
+from millrace.domain.landing import Count
+from millrace.domain.types import Frozen
+from millrace.settings import load_settings
+from millrace.settings.tree import ROOT
+from millrace.warehouse.port import open_warehouse
 
 
 class Refused(Frozen):

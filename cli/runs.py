@@ -11,7 +11,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from cli import codes, show
-from contracts.errors import EventRefused, SettingsError
+from millrace.domain.errors import EventRefused, SettingsError
 
 REFUSED = (409, 422)
 POLL_S = 1.0

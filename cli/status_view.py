@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli import show
-from status import words
-from status.types import Figure, Health, Station, Status, StreamStatus, Trouble
+from millrace.status import words
+from millrace.status.types import Figure, Health, Station, Status, StreamStatus, Trouble
 
 MARKS: dict[Health, str] = {health: mark for health, (mark, _) in words.HEALTH.items()}
 KINDS: dict[Health, str] = {"good": "good", "working": "", "look": "warn", "bad": "bad", "unknown": "soft"}

@@ -1,1 +1,1 @@
-"""Charts over the published marts: SQL in files, drawn as SVG, with their data beside them."""
+"""Dashboards of this project: `boards.py` lists them; rows of a query in, a chart and a sentence out."""

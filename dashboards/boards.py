@@ -1,33 +1,12 @@
-"""The dashboards: of each its query, its chart, its sentence and its table; pure."""
+"""The boards of this project: of each its query, its chart, its sentence and its table."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from dashboards import charts
 from dashboards.flights import FEW, told
-from dashboards.page import Row, Table
+from millrace.dashboards.boards import Board, Row
 
 QUERIES = Path(__file__).with_name("queries")
-
-
-@dataclass(frozen=True)
-class Board:
-    """One chart; `prepare` readies the rows of the query, `say` tells what they show, `columns` are the table's."""
-
-    name: str
-    title: str
-    say: Callable[[list[Row]], str]
-    columns: dict[str, str]
-    prepare: Callable[[list[Row]], list[Row]] = lambda rows: rows
-
-    @property
-    def sql(self) -> str:
-        """The query, over `marts.<table>`."""
-        return (QUERIES / f"{self.name}.sql").read_text()
-
-    def table(self, rows: list[Row]) -> Table:
-        """The rows as people read them."""
-        return Table(tuple(self.columns.values()), [tuple(row[name] for name in self.columns) for row in rows])
 
 
 def _punctuality(rows: list[Row]) -> str:
@@ -72,6 +51,8 @@ def _board(rows: list[Row]) -> str:
 BOARDS = (
     Board(
         "punctuality",
+        charts.punctuality,
+        QUERIES / "punctuality.sql",
         "Punctuality by airline",
         _punctuality,
         columns={
@@ -84,6 +65,8 @@ BOARDS = (
     ),
     Board(
         "routes",
+        charts.routes,
+        QUERIES / "routes.sql",
         "Worst routes",
         _routes,
         columns={
@@ -97,6 +80,8 @@ BOARDS = (
     ),
     Board(
         "weather",
+        charts.weather,
+        QUERIES / "weather.sql",
         "Delay against weather",
         _weather,
         columns={
@@ -110,6 +95,8 @@ BOARDS = (
     ),
     Board(
         "board",
+        charts.board,
+        QUERIES / "board.sql",
         "A day's board",
         _board,
         prepare=lambda rows: [told(row) for row in rows],

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from dashboards.flights import FEW
-from dashboards.style import WIDTH, Theme
+from millrace.dashboards.style import WIDTH, Theme
 
 Row = dict[str, Any]
 Chart = Callable[[list[Row], Theme], Any]  # Altair's kinds of charts have no common type that can be configured

@@ -3,11 +3,11 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.attempt import Attempts
-from tasks.audit_keys import audit_keys
-from tasks.report_reconcile import raise_failures
-from tasks.source import wanted_sources
+from tasks.context import wanted_sources
+from tasks.reconcile.attempt import Attempts
+from tasks.reconcile.report_reconcile import raise_failures
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.audit_keys import audit_keys
 
 
 @flow(

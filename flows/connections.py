@@ -3,8 +3,8 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.agree_connections import agree_connections
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.agree_connections import agree_connections
 
 
 @flow(

@@ -3,9 +3,9 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts.dead_letters import Action, Topic
-from tasks.sort_dead_letters import sort_dead_letters
+from millrace.domain.dead_letters import Action, Topic
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.sort_dead_letters import sort_dead_letters
 
 
 @flow(

@@ -3,9 +3,9 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.gather_day import gather_day
-from tasks.send_digest import send_digest
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.gather_day import gather_day
+from tasks.upkeep.send_digest import send_digest
 
 
 @flow(

@@ -3,8 +3,8 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.erase_keys import announce_erasure, erase_keys
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.erase_keys import announce_erasure, erase_keys
 
 
 @flow(

@@ -3,12 +3,12 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.await_landing import await_landing
-from tasks.cancel_sync import cancel_sync
-from tasks.report_landing import report_landing
+from tasks.ingest.await_landing import await_landing
+from tasks.ingest.cancel_sync import cancel_sync
+from tasks.ingest.report_landing import report_landing
+from tasks.ingest.sync_source import start_sync, watch_sync
 from tasks.say_done import say_about, say_landed
 from tasks.show_status import show_failure
-from tasks.sync_source import start_sync, watch_sync
 from tasks.tell import tell_failure, tell_recovery
 
 

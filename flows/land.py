@@ -3,9 +3,9 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.find_under_way import find_under_way
-from tasks.find_unlanded import find_unlanded
-from tasks.land_sync import land_sync
+from tasks.ingest.land_sync import land_sync
+from tasks.reconcile.find_under_way import find_under_way
+from tasks.reconcile.find_unlanded import find_unlanded
 from tasks.tell import tell_failure, tell_recovery
 
 

@@ -3,16 +3,16 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts.batch import Balance, Batch
-from tasks.announce_merge import announce_merge
-from tasks.cancel_dataflow import cancel_dataflow
-from tasks.commit_batch import commit_batch
-from tasks.find_pending import has_pending
-from tasks.open_batch import open_batch
+from millrace.domain.batch import Balance, Batch
+from tasks.merge.announce_merge import announce_merge
+from tasks.merge.cancel_dataflow import cancel_dataflow
+from tasks.merge.commit_batch import commit_batch
+from tasks.merge.find_pending import has_pending
+from tasks.merge.open_batch import open_batch
+from tasks.merge.stage_batch import stage_batch
 from tasks.say_done import say_about, say_merged
 from tasks.show_status import show_failure, show_status
 from tasks.slots import merge_turn
-from tasks.stage_batch import stage_batch
 from tasks.tell import tell_failure, tell_recovery
 
 

@@ -3,10 +3,10 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts import names
-from tasks.migrate_table import migrate_table
+from millrace.domain import names
 from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.migrate_table import migrate_table
 
 
 @flow(

@@ -3,20 +3,20 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts import names
-from contracts.errors import QualityFailed
-from tasks.announce_marts import announce_marts
-from tasks.build_candidates import build_candidates
-from tasks.document_marts import document_marts
-from tasks.draw_dashboards import draw_dashboards
-from tasks.find_merges import find_merges
-from tasks.publish_marts import publish_marts
-from tasks.refuse import Refusal, refused
+from millrace.domain import names
+from millrace.domain.errors import QualityFailed
+from tasks.model.announce_marts import announce_marts
+from tasks.model.build_candidates import build_candidates
+from tasks.model.document_marts import document_marts
+from tasks.model.draw_dashboards import draw_dashboards
+from tasks.model.find_merges import find_merges
+from tasks.model.publish_marts import publish_marts
+from tasks.model.refuse import Refusal, refused
+from tasks.model.validate_candidates import validate_candidates
 from tasks.say_done import many, say_about, say_done
 from tasks.show_status import show_failure, show_status
 from tasks.slots import slot
 from tasks.tell import tell_failure, tell_recovery
-from tasks.validate_candidates import validate_candidates
 
 
 @flow(

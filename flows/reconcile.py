@@ -3,26 +3,26 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from contracts.names import TOPICS
-from tasks.announce_merges import announce_merges
-from tasks.attempt import Attempts
-from tasks.audit import is_audit_due, note_audit
-from tasks.end_dead_runs import end_dead_runs
-from tasks.find_orphans import find_orphans
-from tasks.find_under_way import find_under_way
-from tasks.find_unlanded import find_unlanded
-from tasks.find_work import find_unmerged, find_unpublished
-from tasks.free_slots import free_slots
-from tasks.land_sync import land_sync
-from tasks.refresh_slack import refresh_slack
-from tasks.report_freshness import report_freshness
-from tasks.report_reconcile import raise_failures, report_reconcile
+from millrace.domain.names import TOPICS
+from tasks.context import wanted_sources
+from tasks.ingest.land_sync import land_sync
+from tasks.reconcile.announce_merges import announce_merges
+from tasks.reconcile.attempt import Attempts
+from tasks.reconcile.audit import is_audit_due, note_audit
+from tasks.reconcile.end_dead_runs import end_dead_runs
+from tasks.reconcile.find_orphans import find_orphans
+from tasks.reconcile.find_under_way import find_under_way
+from tasks.reconcile.find_unlanded import find_unlanded
+from tasks.reconcile.find_work import find_unmerged, find_unpublished
+from tasks.reconcile.free_slots import free_slots
+from tasks.reconcile.report_freshness import report_freshness
+from tasks.reconcile.report_reconcile import raise_failures, report_reconcile
+from tasks.reconcile.start_flows import await_runs, start_merges, start_model, streams_of
+from tasks.reconcile.tend_dead_letters import tend_dead_letters
 from tasks.say_done import say_done
 from tasks.show_status import show_failure, show_status
-from tasks.source import wanted_sources
-from tasks.start_flows import await_runs, start_merges, start_model, streams_of
 from tasks.tell import tell_failure, tell_recovery
-from tasks.tend_dead_letters import tend_dead_letters
+from tasks.upkeep.refresh_slack import refresh_slack
 
 
 @flow(

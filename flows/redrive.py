@@ -3,9 +3,9 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.redrive_quarantine import redrive_quarantine
-from tasks.start_flows import start_merges
+from tasks.reconcile.start_flows import start_merges
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.redrive_quarantine import redrive_quarantine
 
 
 @flow(

@@ -3,9 +3,9 @@
 from prefect import flow
 
 from blocks.names import RESULT_STORAGE
-from tasks.check_secrets import check_secrets
-from tasks.refresh_slack import refresh_slack
 from tasks.tell import tell_failure, tell_recovery
+from tasks.upkeep.check_secrets import check_secrets
+from tasks.upkeep.refresh_slack import refresh_slack
 
 
 @flow(

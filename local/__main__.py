@@ -6,13 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from contracts import names
-from contracts.errors import MillraceError
 from local.demo.say import Say
 from local.stack.place import BUCKET, ROOT, load_place
 from local.stack.supervise import is_held
 from local.stack.supervisor import StackError, answers
 from local.stack.up import down, up
+from millrace.domain import names
+from millrace.domain.errors import MillraceError
 
 DEFAULT_STATE = ROOT / ".millrace"
 TOLD = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "MILLRACE_STATE", "NO_PROXY", "no_proxy")

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 
-from contracts.errors import Retryable
+from millrace.domain.errors import Retryable
 
 DELAYS_S: list[float] = [2, 10, 30]
 

@@ -7,9 +7,9 @@ from typing import Any
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 
-from contracts.alerts import DONE, work
-from contracts.batch import Balance, Batch
-from contracts.sync import Landing
+from millrace.domain.alerts import DONE, work
+from millrace.domain.batch import Balance, Batch
+from millrace.domain.sync import Landing
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 
-from status.types import Status
-from tasks.run_id import run_id
+from millrace.status.types import Status
+from tasks.context import run_id
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ def show_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
 def _render(run: str) -> str:
     began = time.monotonic()
     try:
-        from settings import load_settings
-        from status.collect import collect
-        from status.places import status_places
-        from status.publish import publish_page
-        from status.syncs import remember
+        from millrace.settings import load_settings
+        from millrace.status.collect import collect
+        from millrace.status.places import status_places
+        from millrace.status.publish import publish_page
+        from millrace.status.syncs import remember
 
         places = status_places(load_settings())
 

@@ -8,10 +8,9 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
 from beam_job.lease import merge_lease
-from contracts import names
-from contracts.errors import StreamBusy
-from tasks.place import open_lake
-from tasks.run_id import run_id
+from millrace.domain import names
+from millrace.domain.errors import StreamBusy
+from tasks.context import open_lake, run_id
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """Which sync a flow run asked for and started: kept in the lake, so that it is found again after any death."""
 
-from contracts import names
-from contracts.sync import RequestedSync, StartedSync
-from lake.store import Lake, ObjectMissing
+from millrace.domain import names
+from millrace.domain.sync import RequestedSync, StartedSync
+from millrace.lake.store import Lake, ObjectMissing
 
 JSON = "application/json"
 

@@ -9,9 +9,9 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 
-from contracts.alerts import CRASHED, cause, kind, slug, tidy, work
-from contracts.names import RUN_FAILED, RUN_RECOVERED
-from tasks.refuse import REFUSED
+from millrace.domain.alerts import CRASHED, cause, kind, slug, tidy, work
+from millrace.domain.names import RUN_FAILED, RUN_RECOVERED
+from tasks.model.refuse import REFUSED
 
 ENDED = ["COMPLETED", "FAILED", "CRASHED"]
 LIKE = 20

@@ -1,5 +1,5 @@
 # The Google Cloud resources of the platform, a module per concern. Names come from the code (names.auto.tfvars.json),
-# alerts from observability/alerts.yaml; no value of a secret is here or in the state.
+# alerts from millrace/observability/alerts.yaml; no value of a secret is here or in the state.
 
 locals {
   accounts = module.identities.emails
@@ -135,8 +135,8 @@ module "database" {
 module "observability" {
   source         = "./modules/observability"
   project        = var.project
-  alerts_file    = "${path.root}/../observability/alerts.yaml"
-  dashboard_file = "${path.root}/../observability/dashboard.json"
+  alerts_file    = "${path.root}/../millrace/observability/alerts.yaml"
+  dashboard_file = "${path.root}/../millrace/observability/dashboard.json"
   domain         = var.domain
   slack_channel  = var.slack_channel
   alert_email    = var.alert_email

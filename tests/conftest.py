@@ -11,11 +11,12 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from xdist.scheduler import LoadScopeScheduling
 
-from lake.store import Lake, open_lake
-from local.airbyte.environment import NotInstalled, installed
-from tests.bigquery import BigQuery, any_bigquery
-from tests.engines_page import EnginesPage
-from tests.servers import server
+from local.servers.airbyte.environment import NotInstalled, installed
+from millrace.lake.open import open_lake
+from millrace.lake.store import Lake
+from tests.support.bigquery import BigQuery, any_bigquery
+from tests.support.engines_page import EnginesPage
+from tests.support.servers import server
 
 STACK = "tests/e2e/"
 FLOWS = "tests/integration/flows/"  # a file goes on with what the one before it left

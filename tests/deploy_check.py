@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from contracts.cloud import exported
-from contracts.source import load_sources
-from tests.servers import ROOT
+from millrace.cloud_names import exported
+from millrace.contracts.source import load_sources
+from tests.support.servers import ROOT
 
 Outcome = tuple[str, str]
 
@@ -41,7 +41,7 @@ def names() -> Outcome:
     """Whether Terraform has the names of the code."""
     there = json.loads((ROOT / "terraform" / "names.auto.tfvars.json").read_text())
     same = there == exported(load_sources(ROOT / "sources").values())
-    return ("ok", "") if same else ("failed", "python -m contracts.cloud > terraform/names.auto.tfvars.json")
+    return ("ok", "") if same else ("failed", "python -m millrace.cloud_names > terraform/names.auto.tfvars.json")
 
 
 def files() -> Outcome:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from local.airbyte.columns import META
+from local.servers.airbyte.columns import META
 
 Ints = npt.NDArray[np.int64]
 LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789 ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8)

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from bench.merge import columns, workload
 from bench.merge.workload import Batch, Target
-from local.airbyte import destination
-from local.airbyte.destination import to_avro
+from local.servers.airbyte import destination
+from local.servers.airbyte.destination import to_avro
 
 AVRO_CODEC = {"compression_codec": {"codec": "snappy"}}
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
-from lake import store
-from lake.store import Lake, ObjectExists, ObjectInfo, ObjectMissing
+from millrace.lake import open as opening
+from millrace.lake.store import Lake, ObjectExists, ObjectInfo, ObjectMissing
 
 SCHEME = "file://"
 UNFINISHED = ".unfinished"
-_open_lake = store.open_lake
+_open_lake = opening.open_lake
 
 
 class FolderLake:

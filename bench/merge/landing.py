@@ -6,10 +6,10 @@ from pathlib import Path
 
 from bench.merge.folder_lake import SCHEME, FolderLake
 from bench.merge.table import BY_DAY, COLUMNS, ORDER
-from contracts import names
-from contracts.landing import LandedObject, LandingManifest
-from contracts.stream import StreamContract
-from lake.footers import count_rows
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.landing import LandedObject, LandingManifest
+from millrace.lake.footers import count_rows
 
 SOURCE, STREAM = "bench", "rows"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

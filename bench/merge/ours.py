@@ -8,7 +8,7 @@ from beam_job.merge import merge_stream
 from bench.merge.folder_lake import teach_open_lake
 from bench.merge.job import Place
 from bench.merge.landing import contract, lake_in
-from warehouse.duckdb import SCHEME, DuckDBWarehouse
+from millrace.warehouse.duckdb.warehouse import SCHEME, DuckDBWarehouse
 
 
 def prepare(place: Place) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.merge import environment
 from bench.merge.landing import SOURCE, STREAM
 from bench.merge.table import RELATION
-from contracts import names
+from millrace.domain import names
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS, RAW, DEFAULT, DLT, ELEMENT = "ours", "raw", "default", "dlt", "element"
@@ -57,7 +57,7 @@ RUNNERS = {
         "bench.merge.ours",
         LIVE,
         OURS,
-        _sources("beam_job/*.py", "contracts/*.py", "warehouse/*.py", "bench/merge/ours.py"),
+        _sources("beam_job/**/*.py", "millrace/**/*.py", "bench/merge/ours.py"),
     ),
     RAW: Runner(RAW, "bench.merge.raw", RELATION, RAW, _sources("bench/merge/raw.py")),
     DEFAULT: Runner(DEFAULT, "bench.merge.raw_default", RELATION, RAW, _sources("bench/merge/raw.py")),

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from bench.merge.job import Place
 from bench.merge.table import COLUMNS, ORDER, RELATION, SHOWN
-from warehouse.duckdb import VACUUM_TASKS
+from millrace.warehouse.duckdb.warehouse import VACUUM_TASKS
 
 TUNED = f"SET max_vacuum_tasks = {VACUUM_TASKS}; SET preserve_insertion_order = false"
 SELDOM_REPEAT = ("customer", "email", "note")

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from blocks.airbyte_client import AirbyteClient
-from blocks.secret_states import credentials_of, secret_states
-from blocks.secrets import read_secret
 from cli.checks.finding import Finding, Patient, good, look, wrong
+from millrace.airbyte.client import AirbyteClient
+from millrace.secrets import read_secret
+from tasks.upkeep.secret_states import credentials_of, secret_states
 
 
 def secrets(patient: Patient) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from cli.checks.finding import Finding, Patient, good, wrong
-from contracts import names
-from settings import Settings
+from millrace.domain import names
+from millrace.settings import Settings
 
 TIMEOUT_S = 10.0
 
@@ -60,7 +60,7 @@ def _of_topic(client: Any, settings: Settings, topic: str) -> Iterator[str]:
 
 def notification(patient: Patient) -> Iterator[Finding]:
     """The bucket is there, and announces each manifest on its topic."""
-    from lake.gcs import GcsLake
+    from millrace.lake.gcs import GcsLake
 
     lake, mend = patient.settings.lake, patient.mend("resources")
     try:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cli.place import Where
-from contracts.frozen import Frozen
-from settings import Settings
+from millrace.domain.types import Frozen
+from millrace.settings import Settings
 
 Level = Literal["good", "look", "wrong"]
 

@@ -8,10 +8,10 @@ import prefect
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import WorkerStatus
 
-from automations.wanted import wanted_automations
 from blocks import names as block_names
-from blocks.deploy import FILE, variables
-from blocks.deploy_checks import (
+from cli.checks.finding import Finding, Patient, good, look, wrong
+from cli.deploy.blocks import missing_limits
+from cli.deploy.checks import (
     check_blocks,
     check_job_variables,
     check_pools,
@@ -20,11 +20,11 @@ from blocks.deploy_checks import (
     load_deployments,
     outdated_blocks,
 )
-from blocks.register import missing_limits
-from cli.checks.finding import Finding, Patient, good, look, wrong
-from contracts.errors import SettingsError
-from contracts.source import load_sources
-from settings.tree import ROOT
+from cli.deploy.deployments import FILE, variables
+from cli.deploy.wanted_automations import wanted_automations
+from millrace.contracts.source import load_sources
+from millrace.domain.errors import SettingsError
+from millrace.settings.tree import ROOT
 
 VERSION_ONLY = "updated (version)"
 
@@ -92,8 +92,8 @@ def slack(patient: Patient) -> Iterator[Finding]:
     from prefect_slack import SlackWebhook
 
     from blocks.load import registered
-    from blocks.secret_states import credentials_of
-    from blocks.secrets import read_secret
+    from millrace.secrets import read_secret
+    from tasks.upkeep.secret_states import credentials_of
 
     wanted = read_secret(credentials_of(patient.settings), patient.settings.slack.url_secret)
     if registered(SlackWebhook, block_names.SLACK).url.get_secret_value() == wanted:
@@ -138,7 +138,7 @@ def _lacking_triggers(client: SyncPrefectClient, wanted: dict[str, Any]) -> int:
 
 def automations(patient: Patient) -> Iterator[Finding]:
     """Every automation is as its file says."""
-    from automations.apply import apply
+    from cli.deploy.automations import apply
 
     with get_client(sync_client=True) as client:
         done = apply(wanted_automations(client), dry_run=True, client=client)
@@ -152,7 +152,7 @@ def automations(patient: Patient) -> Iterator[Finding]:
 
 def connections(patient: Patient) -> Iterator[Finding]:
     """Airbyte is as `sources/` says."""
-    from blocks.agreement import agree
+    from tasks.upkeep.agreement import agree
 
     done = agree(dry_run=True)
     changes = [change for change in done.changes if change.action in ("create", "update")]

@@ -37,7 +37,7 @@ def apply(
 
 def _agree(context: typer.Context, sources: list[str] | None, *, dry_run: bool, delete: bool, force: bool) -> None:
     entered(context)
-    from blocks.agreement import agree
+    from tasks.upkeep.agreement import agree
 
     done = agree(sources or [], dry_run=dry_run, delete=delete, force=force)
     for change in done.changes:

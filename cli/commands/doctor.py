@@ -26,7 +26,7 @@ def doctor(
     from cli.checks.finding import Finding, Patient
     from cli.checks.machine import versions
     from cli.examine import examine
-    from settings import load_settings
+    from millrace.settings import load_settings
 
     where = here(context)
     found: list[Finding] = []
@@ -64,7 +64,7 @@ def mend(
 ) -> None:
     """Do a step of the set-up again; what is as it should be stays so."""
     from cli.mends import STEPS, mend_step
-    from contracts.errors import SettingsError
+    from millrace.domain.errors import SettingsError
 
     where = here(context)
     if step != "all" and step not in STEPS:

@@ -8,7 +8,7 @@ import typer
 from cli import show
 from cli.parameters import parameters
 from cli.place import entered
-from contracts.errors import EventRefused
+from millrace.domain.errors import EventRefused
 
 STREAM = re.compile(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)")
 Detached = Annotated[bool, typer.Option("--detach", help="do not wait for the end of the run")]
@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 def _flows(incomplete: str) -> list[str]:
     import yaml
 
-    from settings.tree import ROOT
+    from millrace.settings.tree import ROOT
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     return [one["name"] for one in deployments if one["name"].startswith(incomplete)]
@@ -144,8 +144,8 @@ def show_refused(found: list[Any]) -> None:
 
 
 def _sources() -> dict[str, Any]:
-    from contracts.source import load_sources
-    from settings.tree import ROOT
+    from millrace.contracts.source import load_sources
+    from millrace.settings.tree import ROOT
 
     return dict(load_sources(ROOT / "sources"))
 
@@ -156,7 +156,7 @@ def _all_streams() -> list[tuple[str, str]]:
 
 def _known(stream: str) -> tuple[str, str]:
     """Source and stream of `<source>.<stream>`; raises UnknownStream, EventRefused."""
-    from contracts.source import find_source
+    from millrace.contracts.source import find_source
 
     match = STREAM.fullmatch(stream)
     if not match:
@@ -166,6 +166,6 @@ def _known(stream: str) -> tuple[str, str]:
 
 
 def _known_source(name: str) -> str:
-    from contracts.source import find_source
+    from millrace.contracts.source import find_source
 
     return str(find_source(_sources(), name).source)

@@ -6,8 +6,8 @@ import typer
 
 from cli import show
 from cli.place import entered
-from contracts.dead_letters import Action
-from contracts.names import TOPICS
+from millrace.domain.dead_letters import Action
+from millrace.domain.names import TOPICS
 
 Topics = Annotated[list[str] | None, typer.Option("--topic", help=f"{', '.join(TOPICS)}; may be repeated (all)")]
 Ids = Annotated[list[str] | None, typer.Option("--id", help="this message only; may be repeated (all)")]
@@ -58,10 +58,10 @@ def _sort(
     reason: str = "",
     dry_run: bool = False,
 ) -> None:
-    from events.dead_letters import DeadLetters
-    from events.reasons import why_refused
-    from events.sort import sort
-    from settings import load_settings
+    from millrace.events.dead_letters import DeadLetters
+    from millrace.events.reasons import why_refused
+    from millrace.events.sort import sort
+    from millrace.settings import load_settings
 
     entered(context)
     events = load_settings().events

@@ -32,8 +32,8 @@ def open_page(
 ) -> None:
     """Open a page in the browser: the status page, when none is named."""
     from cli.addresses import addresses
-    from contracts.errors import SettingsError
-    from settings import load_settings
+    from millrace.domain.errors import SettingsError
+    from millrace.settings import load_settings
 
     where = entered(context)
     said = where.ask_local("status", "--json") if where.state else None

@@ -22,8 +22,8 @@ def list_secrets(
 ) -> None:
     """List every secret that is used: by whom, how old, whether it wants a new value (then exit code 1)."""
     entered(context)
-    from blocks.secret_states import secret_states
-    from settings import load_settings
+    from millrace.settings import load_settings
+    from tasks.upkeep.secret_states import secret_states
 
     found = secret_states(load_settings())
     if as_json:
@@ -46,9 +46,9 @@ def add(
     typed = sys.stdin.isatty()
     value = str(typer.prompt("value", hide_input=True)).encode() if typed else sys.stdin.buffer.read()
     entered(context)
-    from blocks.add_secret import add_version
     from blocks.secrets import MillraceCredentials
-    from settings import load_settings
+    from cli.deploy.add_secret import add_version
+    from millrace.settings import load_settings
 
     settings = load_settings()
     credentials = MillraceCredentials(project=settings.events.project, endpoint=settings.secrets.endpoint)

@@ -29,9 +29,9 @@ def status(
         where.local("status", *(["--json"] if as_json else []))
     where.enter()
     from cli.status_view import view
-    from settings import load_settings
-    from status.collect import collect
-    from status.places import status_places
+    from millrace.settings import load_settings
+    from millrace.status.collect import collect
+    from millrace.status.places import status_places
 
     found = collect(status_places(load_settings()), datetime.now(UTC))
     running = json.loads(where.ask_local("status", "--json").stdout) if where.state else []

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from beam_job.batches import pending
-from contracts.model import unpublished
-from contracts.source import SourceContract
-from lake.store import Lake
-from local.airport_ops.replay import advance
+from local.demo.airport_ops.replay import advance
 from local.demo.prefect import PrefectApi, Run
 from local.demo.say import Say, describe
 from local.stack.place import Place
-from warehouse.port import Warehouse
+from millrace.contracts.source import SourceContract
+from millrace.domain.model import unpublished
+from millrace.lake.store import Lake
+from millrace.warehouse.port import Warehouse
 
 POLL_S = 0.5
 QUIET_S = 20.0

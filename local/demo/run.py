@@ -6,18 +6,18 @@ from pathlib import Path
 
 import httpx
 
-from contracts import names
-from contracts.source import load_sources
-from lake.store import open_lake
-from local.airport_ops.check import Comparison, compare
-from local.airport_ops.replay import FIRST_DAY, LAST_DAY, day
+from local.demo.airport_ops.check import Comparison, compare
+from local.demo.airport_ops.replay import FIRST_DAY, LAST_DAY, day
 from local.demo.day import DayFailed, DayResult, Platform, finish_open_work, take_day
 from local.demo.prefect import ACTION_FAILED, PrefectApi
 from local.demo.say import Say
 from local.stack.place import BUCKET, ROOT, Place
 from local.stack.supervise import is_held
 from local.stack.up import down, up
-from warehouse.port import open_warehouse
+from millrace.contracts.source import load_sources
+from millrace.domain import names
+from millrace.lake.open import open_lake
+from millrace.warehouse.port import open_warehouse
 
 SLACK_PATIENCE_S = 15.0
 

@@ -4,8 +4,8 @@ import sys
 import time
 from typing import Any
 
-from contracts.alerts import work
 from local.demo.prefect import Run
+from millrace.domain.alerts import work
 
 Rows = dict[str, int]
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}

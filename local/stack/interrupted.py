@@ -7,7 +7,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.states import Crashed
 
-from tasks.free_slots import leaked_slots, release
+from tasks.reconcile.free_slots import leaked_slots, release
 
 MESSAGE = "The stack was ended while this ran. Nothing is lost: what is left is picked up by reconcile, or press Retry."
 

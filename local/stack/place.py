@@ -67,7 +67,7 @@ class Place:
     @property
     def launcher(self) -> tuple[str, ...]:
         """Command that runs a module as a fork: the module and its arguments follow."""
-        return (sys.executable, "-S", "-E", str(ROOT / "local" / "warm" / "launch.py"), str(self.warm_socket))
+        return (sys.executable, "-S", "-E", str(ROOT / "local" / "stack" / "warm" / "launch.py"), str(self.warm_socket))
 
     def environment(self) -> dict[str, str]:
         """Environment of every process of the stack: the caller's, without its Prefect and Millrace settings."""
@@ -137,7 +137,10 @@ class Place:
         """Lines as Cloud Logging reads them where `MILLRACE_LOGS` says json, as in the images; else for people."""
         if os.environ.get("MILLRACE_LOGS") != "json":
             return {}
-        return {"MILLRACE_LOGS": "json", "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml")}
+        return {
+            "MILLRACE_LOGS": "json",
+            "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "millrace" / "observability" / "logging.yaml"),
+        }
 
 
 def load_place(state: Path) -> Place:

@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from local.stack.place import POOL, load_place
-from settings.tree import ROOT
+from millrace.settings.tree import ROOT
 
 
 def main() -> None:

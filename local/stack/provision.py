@@ -20,10 +20,10 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 
-from contracts import names
-from local.airport_ops.replay import create
+from local.demo.airport_ops.replay import create
 from local.stack.credentials import load_credentials
 from local.stack.place import BUCKET, PROJECT, PUSH_ACCOUNT, Place, load_place
+from millrace.domain import names
 
 ACK_DEADLINE_S = 60
 MAX_ATTEMPTS = 10

@@ -26,7 +26,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         command = (
             PYTHON,
             "-m",
-            f"local.{name}",
+            f"local.servers.{name}",
             "--port",
             str(place.ports[name]),
             "--state",
@@ -57,7 +57,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
     warm = (
         PYTHON,
         "-m",
-        "local.warm",
+        "local.stack.warm",
         "--socket",
         str(place.warm_socket),
         "--parent",
@@ -86,7 +86,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
 
 def workers(place: Place) -> list[Service]:
     """What works on events and flow runs, once everything is registered."""
-    gateway = (PYTHON, "-m", "gateway", "--port", str(place.ports["gateway"]))
+    gateway = (PYTHON, "-m", "millrace.gateway", "--port", str(place.ports["gateway"]))
     worker = (
         PYTHON,
         "-m",

@@ -22,9 +22,9 @@ TEND_S = 0.5
 REGISTER = (
     ("interrupted runs", ("local.stack.interrupted",)),
     ("work pool", ("local.stack.pool",)),
-    ("blocks", ("blocks.register",)),
+    ("blocks", ("cli.deploy.blocks",)),
     ("connections", ("blocks.airbyte", "apply")),
-    ("deployments", ("blocks.deploy",)),
+    ("deployments", ("cli.deploy.deployments",)),
     ("automations", ("automations", "apply")),
 )
 

@@ -163,7 +163,7 @@ def end_leftovers(place: Place, say: Callable[[str], None]) -> None:
 def runs_ours(pid: int) -> bool:
     """Whether a process is one of the stack's."""
     found = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
-    return any(word in found.stdout for word in ("-m local", "-m prefect", "-m gateway"))
+    return any(word in found.stdout for word in ("-m local", "-m prefect", "-m millrace.gateway"))
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

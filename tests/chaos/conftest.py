@@ -10,7 +10,7 @@ import pytest
 
 from local.stack.place import PREFERRED_PORTS
 from tests.e2e.stack import Stack, local
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
-from contracts import names
-from contracts.events import IngestRequested
-from events.bus import EventBus
-from events.dead_letters import DeadLetters
-from events.reasons import why_refused
-from events.sort import sort
 from local.stack.place import BUCKET, PROJECT, ROOT
+from millrace.domain import names
+from millrace.domain.events import IngestRequested
+from millrace.events.bus import EventBus
+from millrace.events.dead_letters import DeadLetters
+from millrace.events.reasons import why_refused
+from millrace.events.sort import sort
 from tests.chaos.way import (
     active_runs,
     begun_runs,
@@ -32,8 +32,8 @@ from tests.chaos.way import (
 )
 from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack, now
-from tests.integration.clients import PubSub, storage_client
-from tests.servers import wait_until
+from tests.support.clients import PubSub, storage_client
+from tests.support.servers import wait_until
 
 LANDINGS, MOST_MERGES, MOST_MODELS = 1000, 3, 2
 TIMES, DAYS = 5, 2
@@ -164,7 +164,9 @@ def test_a_burst_of_a_thousand_landings_is_a_few_merges(stack: Stack) -> None:
     wait_until(lambda: settled(stack) and not active_runs(stack), f"day {number} is published", 240)
     before, since = len(stack.platform.warehouse.ledger(kinds=["merged"])), now()
     windows = tomllib.loads((ROOT / "config" / "gcp.toml").read_text())["triggers"]
-    stack.administer("blocks.deploy", **{f"MILLRACE_TRIGGERS__{key.upper()}": str(s) for key, s in windows.items()})
+    stack.administer(
+        "cli.deploy.deployments", **{f"MILLRACE_TRIGGERS__{key.upper()}": str(s) for key, s in windows.items()}
+    )
     lake, began = stack.platform.lake, time.monotonic()
     for row in range(LANDINGS):
         land(lake, parquet([airline(f"{row:04d}", f"airline {row}", lsn=1 + row)]))

@@ -13,7 +13,7 @@ from datetime import datetime
 from local.stack.supervisor import answers, runs_ours
 from tests.chaos.way import active_runs, marts_are_right, next_day, quietly, reconcile_every, settled, start_ingest
 from tests.e2e.stack import Stack, now
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 DAYS, DAY_S = 7, (8.0, 30.0)
 RUN, BOTH = "flow run", "worker with its run"

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 
-from contracts.errors import MillraceError
-from local.airport_ops.check import compare
-from local.airport_ops.replay import advance, day
+from local.demo.airport_ops.check import compare
+from local.demo.airport_ops.replay import advance, day
 from local.demo.day import is_settled
 from local.demo.prefect import ACTIVE
 from local.stack.place import PROJECT
+from millrace.domain.errors import MillraceError
 from tests.e2e.stack import Stack
 
 

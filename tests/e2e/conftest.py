@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from local.airport_ops.replay import day
+from local.demo.airport_ops.replay import day
 from local.demo.day import take_day
 from local.demo.say import Say
 from local.stack.place import PREFERRED_PORTS
 from tests.e2e.stack import Stack, local
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 
 @pytest.fixture(scope="session")

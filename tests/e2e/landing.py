@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts import names
-from contracts.landing import LandedObject, LandingManifest
-from lake.footers import count_rows
-from lake.store import Lake
+from millrace.domain import names
+from millrace.domain.landing import LandedObject, LandingManifest
+from millrace.lake.footers import count_rows
+from millrace.lake.store import Lake
 
 SOURCE, STREAM = "airport_ops", "airlines"
 SCHEMA = pa.schema(

@@ -17,14 +17,14 @@ import psutil
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
-from blocks.airbyte_client import AirbyteClient
 from local.demo.day import Platform
 from local.demo.prefect import Patient, Run
 from local.demo.run import open_platform
 from local.stack.credentials import load_credentials
 from local.stack.place import PROJECT, Place, load_place
 from local.stack.supervisor import runs_ours
-from tests.servers import ROOT, wait_until
+from millrace.airbyte.client import AirbyteClient
+from tests.support.servers import ROOT, wait_until
 
 PATIENCE_S = 120
 

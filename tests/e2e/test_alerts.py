@@ -14,14 +14,14 @@ from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from contracts import names
-from contracts.events import IngestRequested
-from events.bus import EventBus
 from local.stack.credentials import load_credentials
 from local.stack.place import PROJECT
+from millrace.domain import names
+from millrace.domain.events import IngestRequested
+from millrace.events.bus import EventBus
 from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack, now
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -79,7 +79,7 @@ def silent(stack: Stack) -> datetime:
     """A stream of which nothing came for as long as its contract allows."""
     import yaml
 
-    from tests.servers import ROOT
+    from tests.support.servers import ROOT
 
     text = (ROOT / "automations" / "streams" / "stale.yaml").read_text()
     there = stack.http.post("/automations/filter", json={}).raise_for_status().json()

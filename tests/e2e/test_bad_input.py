@@ -3,12 +3,12 @@
 import pyarrow as pa
 import pytest
 
-from contracts import names
-from local.airport_ops.check import Comparison
+from local.demo.airport_ops.check import Comparison
 from local.demo.run import problems
+from millrace.domain import names
 from tests.e2e.landing import LSN, SCHEMA, SOURCE, STREAM, airline, land, parquet
 from tests.e2e.stack import Stack, now
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 CONTRADICTS = SCHEMA.set(SCHEMA.get_field_index("_ab_cdc_lsn"), pa.field("_ab_cdc_lsn", pa.bool_()))
 
@@ -64,12 +64,12 @@ def test_a_disabled_secret_is_named_with_the_command_that_mends_it(stack: Stack)
 def test_a_wrong_slack_url_can_not_be_told_in_slack_so_the_run_tells_it(stack: Stack) -> None:
     since = now()
     with stack.secret_value("slack-webhook-url", f"{stack.place.http('slack')}/services/T0/B0/wrong"):
-        stack.administer("blocks.register")
+        stack.administer("cli.deploy.blocks")
         assert stack.run("ingest/ingest", source="unheard").state == "FAILED"
 
         def told() -> list[str]:
             return problems(stack.platform, [], Comparison(7, 1, ()), since)
 
         wait_until(lambda: any("send-notification" in text for text in told()), "the failed message is an event", 60)
-    stack.administer("blocks.register")
+    stack.administer("cli.deploy.blocks")
     assert not [message for message in stack.messages(since) if "unheard" in message]

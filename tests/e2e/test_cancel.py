@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from contracts import names
+from millrace.domain import names
 from tests.e2e.stack import Stack
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 PATIENCE_S = 90
 
@@ -33,8 +33,8 @@ def test_a_cancelled_ingest_cancels_its_job_in_airbyte(stack: Stack) -> None:
         started = names.started_sync_path(run)
         wait_until(lambda: stack.platform.lake.stat(started), "the run has started its sync", PATIENCE_S)
         job = airbyte.newest_jobs(connection)[0]
-        assert job["status"] == "running"
+        assert job.status == "running"
         state = {"type": "CANCELLING", "name": "Cancelling"}
         stack.http.post(f"/flow_runs/{run}/set_state", json={"state": state}).raise_for_status()
-        wait_until(lambda: airbyte.job(job["jobId"])["status"] == "cancelled", "Airbyte's job is cancelled", PATIENCE_S)
+        wait_until(lambda: airbyte.job(job.id).status == "cancelled", "Airbyte's job is cancelled", PATIENCE_S)
         assert stack.ended(run).state == "CANCELLED"

@@ -17,12 +17,12 @@ from google.cloud import storage
 from google.pubsub_v1 import SubscriberClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from contracts import names
 from local.stack.credentials import load_credentials
 from local.stack.place import BUCKET, POOL, PROJECT
+from millrace.domain import names
 from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack
-from tests.servers import ROOT, wait_until
+from tests.support.servers import ROOT, wait_until
 
 Findings = list[dict[str, str]]
 

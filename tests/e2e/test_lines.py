@@ -13,10 +13,10 @@ from local.stack.place import PREFERRED_PORTS
 from tests.e2e.landing import LSN, SOURCE, airline, land, parquet
 from tests.e2e.stack import Stack, local, now
 from tests.integration.test_alerts import INNOCENT, hits
-from tests.servers import ROOT, free_port, wait_until
+from tests.support.servers import ROOT, free_port, wait_until
 
 pytestmark = pytest.mark.long
-EVENTS = yaml.safe_load((ROOT / "observability" / "events.yaml").read_text())
+EVENTS = yaml.safe_load((ROOT / "millrace" / "observability" / "events.yaml").read_text())
 
 
 def lines_of(state: Path) -> list[dict[str, Any]]:

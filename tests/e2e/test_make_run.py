@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from local.airport_ops.check import compare
-from local.airport_ops.replay import day
+from local.demo.airport_ops.check import compare
+from local.demo.airport_ops.replay import day
 from local.stack.place import load_place
 from tests.e2e.stack import local, processes_of
-from tests.servers import ROOT, wait_until
+from tests.support.servers import ROOT, wait_until
 
 LIMIT_S = 400
 

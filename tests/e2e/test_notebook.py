@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.e2e.stack import Stack
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "lake.ipynb"
 

@@ -10,12 +10,12 @@ import sys
 import httpx
 import pytest
 
-from contracts import names
 from local.stack.place import BUCKET
 from local.stack.supervise import is_held
+from millrace.domain import names
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, local, now, processes_of
-from tests.servers import ROOT, wait_until
+from tests.support.servers import ROOT, wait_until
 
 
 @pytest.mark.long

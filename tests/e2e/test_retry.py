@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from contracts import names
-from lake.store import Lake
 from local.stack.place import PROJECT
+from millrace.domain import names
+from millrace.lake.store import Lake
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, folder_in_place_of, now
-from tests.proxy import Proxy
+from tests.support.proxy import Proxy
 
 STREAM = {"source": "airport_ops", "stream": "airlines"}
 SOURCE = {"source": "airport_ops"}
@@ -28,12 +28,12 @@ def broken(stack: Stack) -> Iterator["Broken"]:
         "MILLRACE_LAKE__ENDPOINT": storage.url,
         "MILLRACE_AIRBYTE__URL": f"{airbyte.url}/api/public/v1",
     }
-    stack.administer("blocks.register", **addresses)
+    stack.administer("cli.deploy.blocks", **addresses)
     try:
         with stack.by_hand():
             yield Broken(stack, storage, airbyte)
     finally:
-        stack.administer("blocks.register")
+        stack.administer("cli.deploy.blocks")
         storage.close()
         airbyte.close()
 
@@ -64,7 +64,7 @@ class Broken:
         """Somebody else wrote the manifest of the next sync, and it names other objects."""
         with self.stack.airbyte() as client:
             connection = client.connection("airport_ops")["connectionId"]
-            job = client.newest_jobs(connection)[0]["jobId"] + 1
+            job = client.newest_jobs(connection)[0].id + 1
         there = land(self.lake, parquet([airline("ZZ", "elsewhere")]))
         wrong = self.lake.read(there)
         self.lake.delete(there)
@@ -101,7 +101,7 @@ class Broken:
         try:
             yield
         finally:
-            self.stack.administer("blocks.deploy")
+            self.stack.administer("cli.deploy.deployments")
 
     def replaced(self, name: str) -> AbstractContextManager[None]:
         """A file of the warehouse can't be used."""
@@ -187,7 +187,12 @@ CASES = [
         ("stage_batch", "commit_batch"),
         STREAM,
     ),
-    Case("model/model", "find_merges", lambda b: b.replaced("warehouse.duckdb"), "warehouse.duckdb"),
+    Case(
+        "model/model",
+        "find_merges",
+        lambda b: b.replaced("warehouse.duckdb"),
+        "warehouse.duckdb",
+    ),
     Case(
         "model/model",
         "validate_candidates",

@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from millrace.warehouse.duckdb.lock import held
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, folder_in_place_of, now
-from tests.integration.modelling import Poller
-from warehouse.lock import held
+from tests.support.modelling import Poller
 
 pytestmark = pytest.mark.long
 STREAM = {"source": "airport_ops", "stream": "airlines"}

@@ -9,7 +9,7 @@ import psutil
 
 from local.stack.credentials import load_credentials
 from tests.e2e.stack import Stack, processes_of
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 HOLDERS = ("credentials.json", "secrets/secrets.json")  # the administrator's own list, and Secret Manager
 
@@ -42,7 +42,7 @@ def search(folder: Path, wanted: dict[str, list[bytes]]) -> set[tuple[str, str]]
 def test_no_secret_is_found_in_anything_the_stack_stored_or_printed(stack: Stack) -> None:
     values = load_credentials(stack.place)
     assert stack.run("rotation/rotation").state == "COMPLETED"
-    printed = stack.administer("blocks.register") + stack.administer("blocks.airbyte", "plan")
+    printed = stack.administer("cli.deploy.blocks") + stack.administer("blocks.airbyte", "plan")
     printed += "".join(processes_of(stack.state))
     wanted = {name: list(forms(value.encode())) for name, value in values.items()}
     found = search(stack.state, wanted)

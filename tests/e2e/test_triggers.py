@@ -11,13 +11,13 @@ from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
-from contracts import names
 from local.demo.prefect import ACTION_FAILED
 from local.stack.place import PROJECT
+from millrace.domain import names
 from tests.e2e.landing import SOURCE
 from tests.e2e.stack import Stack, now
-from tests.pushes import landed
-from tests.servers import wait_until
+from tests.support.pushes import landed
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.long
 
@@ -116,7 +116,7 @@ def test_deployed_again_there_are_the_same_triggers_and_they_work(stack: Stack) 
         return sorted((a["name"], str(a["trigger"].get("expect"))) for a in found)
 
     before = triggers()
-    stack.administer("blocks.deploy")
+    stack.administer("cli.deploy.deployments")
     assert triggers() == before
     since = now()
     tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)

@@ -5,15 +5,15 @@ import re
 import httpx
 import pytest
 
-from contracts import names
-from local.airport_ops.check import compare
-from local.airport_ops.replay import day
+from local.demo.airport_ops.check import compare
+from local.demo.airport_ops.replay import day
 from local.demo.day import DayResult, take_day
 from local.demo.prefect import ACTION_FAILED
 from local.demo.say import Say
 from local.stack.place import BUCKET
+from millrace.domain import names
 from tests.e2e.stack import Stack, now
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 @pytest.fixture(scope="module")

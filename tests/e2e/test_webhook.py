@@ -3,13 +3,13 @@
 import httpx
 import pytest
 
-from contracts import names
-from local.airport_ops.check import compare
-from local.airport_ops.replay import advance, day
+from local.demo.airport_ops.check import compare
+from local.demo.airport_ops.replay import advance, day
 from local.demo.day import is_settled
+from millrace.domain import names
 from tests.e2e.stack import Stack, now
-from tests.pushes import WEBHOOK
-from tests.servers import wait_until
+from tests.support.pushes import WEBHOOK
+from tests.support.servers import wait_until
 
 
 @pytest.mark.long

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.engines import ENGINES, Engine, OnEngine, bigquery_engine, duckdb_engine
-from tests.integration.merging import contract
+from tests.support.engines import ENGINES, Engine, OnEngine, bigquery_engine, duckdb_engine
+from tests.support.merging import contract
 
 
 @pytest.fixture(params=ENGINES)

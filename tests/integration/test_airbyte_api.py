@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from blocks.airbyte_client import AirbyteClient, AirbyteRefused, SyncRunning
-from blocks.connections import apply
-from contracts.source import load_sources
-from lake.store import Lake
-from tests.integration.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place, airbyte_server
-from tests.servers import ROOT, wait_until
+from millrace.airbyte.client import AirbyteClient, AirbyteRefused, SyncRunning
+from millrace.airbyte.connections import apply
+from millrace.contracts.source import load_sources
+from millrace.lake.store import Lake
+from tests.support.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place, airbyte_server
+from tests.support.servers import ROOT, wait_until
 
 HANG = "hang()"
 
@@ -121,7 +121,7 @@ def test_a_second_sync_of_a_connection_is_refused_while_one_runs(airbyte: Airbyt
     with pytest.raises(SyncRunning, match=f"already running for: {connection}"):
         airbyte.client.start_job(connection)
     (running,) = airbyte.client.newest_jobs(connection)  # what a caller attaches to
-    assert (running["jobId"], running["status"]) == (job, "running")
+    assert (running.id, running.status) == (job, "running")
     airbyte.client.cancel_job(job)
 
 
@@ -130,12 +130,12 @@ def test_a_cancelled_job_stays_cancelled_and_the_next_one_may_run(airbyte: Airby
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
-    assert airbyte.ended(job)["status"] == "cancelled"
+    assert airbyte.ended(job).status == "cancelled"
     airbyte.client.cancel_job(job)  # Airbyte refuses; to the client nothing is left to do
     with pytest.raises(SyncRunning, match=f"job {job} has ended"):
         airbyte.client.call("DELETE", f"/jobs/{job}")
     airbyte.rewrite(connection, "complete()")
-    assert airbyte.run(connection)["status"] == "succeeded"
+    assert airbyte.run(connection).status == "succeeded"
 
 
 def test_jobs_are_listed_newest_first_and_filtered(airbyte: AirbytePlace, http: httpx.Client, lake: Lake) -> None:
@@ -148,7 +148,7 @@ def test_jobs_are_listed_newest_first_and_filtered(airbyte: AirbytePlace, http: 
 
     def listed(**query: str) -> list[int]:
         answer = http.get("/jobs", params={"connectionId": connection} | query).json()
-        return [job["jobId"] for job in answer["data"]]
+        return [job.id for job in answer["data"]]
 
     assert listed() == listed(orderBy="createdAt|DESC") == [done, failed]
     assert listed(orderBy="createdAt|ASC") == listed(orderBy="updatedAt|ASC") == [failed, done]

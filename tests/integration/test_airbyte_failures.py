@@ -8,14 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from blocks.connections import apply
-from contracts.landing import LandingManifest
-from contracts.source import load_sources, parse_source
-from contracts.sync import Sync
-from lake.store import Lake
-from local.airport_ops.replay import create
-from tasks import await_landing
-from tests.integration.airbyte_place import (
+from local.demo.airport_ops.replay import create
+from millrace.airbyte.connections import apply
+from millrace.contracts.source import load_sources, parse_source
+from millrace.domain.landing import LandingManifest
+from millrace.domain.sync import Sync
+from millrace.lake.store import Lake
+from tasks.ingest import await_landing
+from tests.support.airbyte_place import (
     IMAGE,
     SECRETS,
     AirbytePlace,
@@ -27,7 +27,7 @@ from tests.integration.airbyte_place import (
     secret_manager,
     table,
 )
-from tests.servers import ROOT, free_port, listens, process, wait_until
+from tests.support.servers import ROOT, free_port, listens, process, wait_until
 
 PASSWORD = "airport-ops-password"
 
@@ -51,16 +51,16 @@ def operations(airbyte: AirbytePlace, lake: Lake) -> Iterator[str]:
 def reason(airbyte: AirbytePlace, connection: str) -> str:
     """Sync; the job must fail, and say why."""
     job = airbyte.run(connection)
-    assert job["status"] == "failed"
+    assert job.status == "failed"
     return str(job["failureReason"])
 
 
 def test_a_wrong_password_fails_the_job_with_the_connectors_words(airbyte: AirbytePlace, operations: str) -> None:
-    assert airbyte.run(operations)["status"] == "succeeded"
+    assert airbyte.run(operations).status == "succeeded"
     airbyte.set_secret(PASSWORD, "wrong")
     assert reason(airbyte, operations) == "password authentication failed for user 'millrace'"
     airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
-    assert airbyte.run(operations)["status"] == "succeeded"
+    assert airbyte.run(operations).status == "succeeded"
 
 
 def test_a_disabled_secret_fails_the_job_by_its_name_until_it_is_rotated(
@@ -71,7 +71,7 @@ def test_a_disabled_secret_fails_the_job_by_its_name_until_it_is_rotated(
         manager.disable_secret_version(name=version)
     assert "secret 'airport-ops-password' can't be read" in reason(airbyte, operations)
     airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
-    assert airbyte.run(operations)["status"] == "succeeded"
+    assert airbyte.run(operations).status == "succeeded"
 
 
 def test_a_missing_secret_fails_the_job_by_its_name(airbyte: AirbytePlace, lake: Lake) -> None:
@@ -155,7 +155,7 @@ def test_after_a_connector_died_the_next_sync_goes_on_from_its_last_state(airbyt
     assert ids(lake, airbyte.name(connection)) == list(range(1, 8_501))
     airbyte.rewrite(connection, READS_ON)
     job = airbyte.run(connection)
-    assert (job["status"], job["rowsSynced"]) == ("succeeded", 4_000)
+    assert (job.status, job.rows) == ("succeeded", 4_000)
     assert ids(lake, airbyte.name(connection)) == sorted([*range(1, 12_001), *range(8_001, 8_501)])
 
 
@@ -175,10 +175,10 @@ def test_a_job_that_died_and_the_next_one_land_every_row(
         sync = Sync(
             source=known.source,
             connection_id=connection,
-            job_id=job["jobId"],
+            job_id=job.id,
             created_at=job["createdAt"],
-            outcome=job["status"],
-            rows=job["rowsSynced"],
+            outcome=job.status,
+            rows=job.rows,
         )
         (landing,) = await_landing.await_landing.fn(sync)
         manifest = LandingManifest.model_validate_json(lake.read(landing.manifest))
@@ -192,7 +192,7 @@ def test_what_was_read_before_a_malformed_message_is_kept(airbyte: AirbytePlace,
     connection = airbyte.connect(lake, "record(1)\nstate(1)\nrecord(2, stream='ghosts')\ncomplete()")
     assert "ghosts" in reason(airbyte, connection)
     airbyte.rewrite(connection, "record(position() + 1)\ncomplete()")
-    assert airbyte.run(connection)["status"] == "succeeded"
+    assert airbyte.run(connection).status == "succeeded"
     assert ids(lake, airbyte.name(connection)) == [1, 2]
 
 
@@ -201,7 +201,7 @@ def test_a_cancelled_sync_keeps_what_it_read_and_the_next_one_goes_on(airbyte: A
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
-    assert airbyte.ended(job)["status"] == "cancelled"
+    assert airbyte.ended(job).status == "cancelled"
     airbyte.rewrite(connection, READS_ON)
     assert airbyte.run(connection)["rowsSynced"] == 4_000
     assert set(ids(lake, airbyte.name(connection))) == set(range(1, 12_001))
@@ -212,7 +212,7 @@ def test_a_cancel_during_discover_ends_the_job_before_anything_is_read(airbyte: 
     job = airbyte.client.start_job(connection)
     (connector,) = airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
-    assert airbyte.ended(job)["status"] == "cancelled"
+    assert airbyte.ended(job).status == "cancelled"
     assert not lives(connector)
     assert files(lake, airbyte.name(connection)) == []
 
@@ -227,7 +227,7 @@ hang(ignore_sigterm=True)
     job = airbyte.client.start_job(connection)
     (child,) = airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
-    assert airbyte.ended(job)["status"] == "cancelled"
+    assert airbyte.ended(job).status == "cancelled"
     wait_until(lambda: not lives(child), "the connector's child has ended")
 
 
@@ -237,7 +237,7 @@ def test_a_server_that_ends_during_a_sync_takes_the_connector_along_and_nothing_
 ) -> None:
     options, environment = airbyte_command(tmp_path, storage_port, airbyte.secrets_port)
     port = free_port()
-    command = ("-m", "local.airbyte", "--port", str(port), "--state", str(tmp_path / "airbyte"), *options)
+    command = ("-m", "local.servers.airbyte", "--port", str(port), "--state", str(tmp_path / "airbyte"), *options)
     place = AirbytePlace(tmp_path, port, airbyte.secrets_port)
     with process(*command, env=environment, log=tmp_path / "first.log") as first:
         wait_until(lambda: listens(port), "Airbyte answers")
@@ -252,7 +252,7 @@ def test_a_server_that_ends_during_a_sync_takes_the_connector_along_and_nothing_
     with process(*command, env=environment, log=tmp_path / "second.log"):
         wait_until(lambda: listens(port), "Airbyte answers again")
         ended = place.client.job(job)
-        assert (ended["status"], ended["failureReason"]) == ("failed", "the Airbyte server ended during the sync")
+        assert (ended.status, ended["failureReason"]) == ("failed", "the Airbyte server ended during the sync")
         place.rewrite(connection, READS_ON)
         again = place.run(connection)
         assert (again["status"], again["rowsSynced"] < 12_000) == ("succeeded", True)

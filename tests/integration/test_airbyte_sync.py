@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from blocks.connections import apply
-from contracts.source import SourceContract, load_sources
-from lake.store import Lake
-from local.airbyte.columns import META
-from local.airport_ops.replay import advance, create
-from tests.integration.airbyte_place import (
+from local.demo.airport_ops.replay import advance, create
+from local.servers.airbyte.columns import META
+from millrace.airbyte.connections import apply
+from millrace.contracts.source import SourceContract, load_sources
+from millrace.lake.store import Lake
+from tests.support.airbyte_place import (
     IMAGE,
     OFFLINE,
     SECRETS,
@@ -27,10 +27,10 @@ from tests.integration.airbyte_place import (
     rows,
     table,
 )
-from tests.integration.clients import Endpoint
-from tests.servers import ROOT, wait_until
+from tests.support.clients import Endpoint
+from tests.support.servers import ROOT, wait_until
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 
 KEY = ("flight_date", "carrier", "flight", "origin")
 OWN = [
@@ -125,7 +125,7 @@ def test_files_bear_airbytes_columns_and_types(airbyte: AirbytePlace, lake: Lake
     assert columns["flight"] == columns["_ab_cdc_lsn"] == pa.int64()
     assert columns["carrier"] == columns["_ab_cdc_updated_at"] == pa.string()
     assert table(lake, files(lake, source.source, "weather")[0]).schema.field("temp").type == pa.float64()
-    assert {meta["sync_id"] for meta in found.column("_airbyte_meta").to_pylist()} == {job["jobId"]}
+    assert {meta["sync_id"] for meta in found.column("_airbyte_meta").to_pylist()} == {job.id}
     assert len(set(found.column("_airbyte_raw_id").to_pylist())) == found.num_rows
     info = lake.stat(flights)
     assert info is not None
@@ -162,7 +162,7 @@ complete()
 """
     connection = airbyte.connect(lake, read, streams={"orders": TYPED}, destination={"format": format})
     job = airbyte.run(connection)
-    assert job["status"] == "succeeded", job
+    assert job.status == "succeeded", job
     good, *bad = rows(lake, airbyte.name(connection))
     assert good["_airbyte_extracted_at"] == 1_700_000_000_000
     assert (good["id"], str(good["day"]), good["share"], good["is_on"]) == (1, "2013-01-02", 2.0, True)
@@ -197,7 +197,7 @@ def test_a_state_is_not_kept_when_its_rows_did_not_reach_the_lake(airbyte: Airby
     there = airbyte.client.call("GET", f"/destinations/{destination}")["configuration"]
     mended = there | {"gcs_bucket_name": lake.url.removeprefix("gs://")}
     airbyte.client.call("PATCH", f"/destinations/{destination}", json={"configuration": mended})
-    assert airbyte.run(connection)["status"] == "succeeded"
+    assert airbyte.run(connection).status == "succeeded"
     assert ids(lake, airbyte.name(connection)) == list(range(1, 12_001))
 
 
@@ -209,7 +209,7 @@ emit("STATE", state={"type": "GLOBAL", "global": {"shared_state": {"at": shared 
 complete()
 """
     connection = airbyte.connect(lake, read)
-    assert [airbyte.run(connection)["status"] for _ in range(2)] == ["succeeded", "succeeded"]
+    assert [airbyte.run(connection).status for _ in range(2)] == ["succeeded", "succeeded"]
     assert ids(lake, airbyte.name(connection)) == [1, 2]
 
 
@@ -292,9 +292,9 @@ complete()
 """
     connection = airbyte.connect(lake, read)
     job = airbyte.run(connection)
-    assert (job["status"], job["rowsSynced"]) == ("succeeded", 1)
-    wait_until(lambda: "ended: succeeded" in airbyte.log(job["jobId"]), "the log ends")
-    log = airbyte.log(job["jobId"]).splitlines()
+    assert (job.status, job.rows) == ("succeeded", 1)
+    wait_until(lambda: "ended: succeeded" in airbyte.log(job.id), "the log ends")
+    log = airbyte.log(job.id).splitlines()
     assert log.count("stderr: chatter") == 100_000
     assert {"stdout: no JSON", 'stdout: "a text"', "WARN: take care"} <= set(log)
 
@@ -327,7 +327,7 @@ def test_a_connector_that_no_one_here_wrote_lands_its_rows(airbyte: AirbytePlace
     config = {"count": 150, "seed": 7, "always_updated": False, "parallelism": 1}
     airbyte.client.call("PATCH", f"/sources/{source}", json={"definitionId": made["id"], "configuration": config})
     job = airbyte.run(connection)
-    assert job["status"] == "succeeded", job
+    assert job.status == "succeeded", job
     assert ids(lake, airbyte.name(connection), "users") == list(range(1, 151))
 
 

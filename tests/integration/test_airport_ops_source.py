@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from contracts.source import load_sources
-from local.airport_ops.replay import advance, create
-from tests.integration.airbyte_place import query
-from tests.servers import ROOT
+from local.demo.airport_ops.replay import advance, create
+from millrace.contracts.source import load_sources
+from tests.support.airbyte_place import query
+from tests.support.servers import ROOT
 
 Messages = list[dict[str, Any]]
 CONFIG = {"database": "airport_ops", "username": "millrace", "password": "right"}
@@ -33,7 +33,7 @@ def connector(database: Path, tmp_path: Path) -> Callable[..., tuple[int, Messag
     """Runs one protocol command; its inputs are written to files."""
 
     def run(verb: str, **inputs: Any) -> tuple[int, Messages]:
-        command = [sys.executable, "-m", "local.airport_ops.connector", verb]
+        command = [sys.executable, "-m", "local.demo.airport_ops.connector", verb]
         for name, content in inputs.items():
             (tmp_path / name).write_text(json.dumps(content))
             command += [f"--{name}", str(tmp_path / name)]

@@ -13,21 +13,21 @@ import httpx
 import pytest
 import yaml
 
-from contracts.errors import BalanceError, BudgetExceeded, Fatal
-from contracts.ledger import LedgerEntry
-from contracts.source import load_sources
-from local.identity.tokens import sign_oidc
-from tasks.report_freshness import freshness
-from tests.captured import Line, Lines, captured
-from tests.integration.in_process import InProcess
-from tests.integration.merging import contract, parquet, upsert
-from tests.integration.prefect_server import prefect_server
+from local.servers.identity.tokens import sign_oidc
+from millrace.contracts.source import load_sources
+from millrace.domain.errors import BalanceError, BudgetExceeded, Fatal
+from millrace.domain.ledger import LedgerEntry
+from tasks.reconcile.report_freshness import freshness
 from tests.integration.test_balance import counted
-from tests.log_filter import compile_filter
-from tests.servers import ROOT, free_port, listens, process, server, wait_until
+from tests.support.captured import Line, Lines, captured
+from tests.support.in_process import InProcess
+from tests.support.log_filter import compile_filter
+from tests.support.merging import contract, parquet, upsert
+from tests.support.prefect_server import prefect_server
+from tests.support.servers import ROOT, free_port, listens, process, server, wait_until
 from tests.unit.test_docs import anchors
 
-TOLD = yaml.safe_load((ROOT / "observability" / "alerts.yaml").read_text())
+TOLD = yaml.safe_load((ROOT / "millrace" / "observability" / "alerts.yaml").read_text())
 FILTERS = {name: compile_filter(metric["filter"]) for name, metric in TOLD["metrics"].items()}
 INNOCENT = {"reconciled", "merges", "merges_complete", "freshness_checks", "freshness_kept"}
 AUDIENCE, ACCOUNT = "https://gateway.test/push", "push@millrace-test.iam.gserviceaccount.com"
@@ -82,7 +82,10 @@ def block_a_snapshot() -> None:
 def exceed_a_budget() -> None:
     made = InProcess(contract())
     made.land(rows=[upsert(1, 10)])
-    with mock.patch("warehouse.duckdb_commit.commit", side_effect=BudgetExceeded("too much")), pytest.raises(Fatal):
+    with (
+        mock.patch("millrace.warehouse.duckdb.commit.commit", side_effect=BudgetExceeded("too much")),
+        pytest.raises(Fatal),
+    ):
         made.merge()
 
 
@@ -117,7 +120,7 @@ def test_the_gateways_lines_hit_only_what_they_tell(tmp_path: Path) -> None:
             "MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{certs}/certs",
             "PREFECT_API_URL": prefect.url,
         }
-        with process("-m", "gateway", "--port", str(port), env=env, log=log):
+        with process("-m", "millrace.gateway", "--port", str(port), env=env, log=log):
             wait_until(lambda: listens(port), "the gateway answers")
             token = sign_oidc(tmp_path / "identity", AUDIENCE, ACCOUNT, time.time())
             good = json.dumps(
@@ -186,7 +189,7 @@ def test_every_alert_has_its_metric_and_its_place_in_operations() -> None:
 
 
 def test_the_dashboard_shows_metrics_that_exist() -> None:
-    text = (ROOT / "observability" / "dashboard.json").read_text()
+    text = (ROOT / "millrace" / "observability" / "dashboard.json").read_text()
     shown = {part.split('\\"')[0] for part in text.split("user/millrace/")[1:]}
     assert shown <= set(TOLD["metrics"])
     assert {"reconciled", "merges", "runs_failed"} <= shown

@@ -8,12 +8,12 @@ from unittest import mock
 import pytest
 
 from beam_job.batches import pending
-from contracts.batch import Balance, Staged
-from contracts.errors import BalanceError
-from tests.integration import in_process
-from tests.integration.in_process import InProcess
-from tests.integration.merging import contract, delete, parquet, upsert
-from warehouse import duckdb_merge_sql as sql
+from millrace.domain.batch import Balance, Staged
+from millrace.domain.errors import BalanceError
+from millrace.warehouse.duckdb import merge_sql as sql
+from tests.support import in_process
+from tests.support.in_process import InProcess
+from tests.support.merging import contract, delete, parquet, upsert
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from google.api_core.exceptions import BadRequest
 
 from beam_job.batches import pending
-from contracts.errors import (
+from millrace.domain.errors import (
     BalanceError,
     BudgetExceeded,
     MartsMoved,
@@ -17,15 +17,16 @@ from contracts.errors import (
     WarehouseBusy,
     WarehouseRefused,
 )
-from tests.bigquery import BigQuery
-from tests.integration.engines import Engine, OnEngine, bigquery_engine
-from tests.integration.merging import NOON, contract, upsert
-from tests.proxy import Proxy
-from tests.servers import free_port
-from warehouse import bigquery_merge_sql, bigquery_quota
-from warehouse.bigquery import BigQueryWarehouse
-from warehouse.bigquery_jobs import Jobs, is_transient
-from warehouse.bigquery_sql import Place
+from millrace.warehouse.bigquery import merge_sql as bigquery_merge_sql
+from millrace.warehouse.bigquery import quota as bigquery_quota
+from millrace.warehouse.bigquery.jobs import Jobs, is_transient
+from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
+from tests.support.bigquery import BigQuery
+from tests.support.engines import Engine, OnEngine, bigquery_engine
+from tests.support.merging import NOON, contract, upsert
+from tests.support.proxy import Proxy
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.bigquery
 

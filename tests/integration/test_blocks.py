@@ -12,16 +12,17 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from prefect.events import EventTrigger
 
-from automations.apply import load, load_streams
-from blocks.airbyte_client import AirbyteClient, AirbyteRefused
-from blocks.secrets import MillraceCredentials, MillraceSecret, read_secret
-from contracts import names
-from contracts.batch import Balance
-from contracts.errors import SecretError, ServiceUnavailable, SettingsError
-from contracts.events import IngestRequested, WarehouseMerged, attributes
-from contracts.source import load_sources
-from events import EventBus
-from tests.servers import ROOT, free_port, server
+from blocks.secrets import MillraceCredentials, MillraceSecret
+from cli.deploy.automations import load, load_streams
+from millrace.airbyte.client import AirbyteClient, AirbyteRefused
+from millrace.contracts.source import load_sources
+from millrace.domain import names
+from millrace.domain.batch import Balance
+from millrace.domain.errors import SecretError, ServiceUnavailable, SettingsError
+from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
+from millrace.events import EventBus
+from millrace.secrets import read_secret
+from tests.support.servers import ROOT, free_port, server
 
 PROJECT = "millrace-test"
 CLIENT = ("the-client", "its-secret")
@@ -76,7 +77,7 @@ def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: st
 
 def test_what_airbyte_does_not_have_is_named(airbyte: str) -> None:
     with AirbyteClient(airbyte, *CLIENT) as client:
-        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `python -m blocks.airbyte apply shop`"):
+        with pytest.raises(SettingsError, match=r"no connection 'shop'; run `millrace connections apply shop`"):
             client.connection("shop")
         with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*no connection nope"):
             client.start_job("nope")

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.batch import Balance
-from lake.store import Lake
-from tests.integration.merging import PARQUET, Merging, avro, contract, parquet, upsert
+from millrace.domain.batch import Balance
+from millrace.lake.store import Lake
+from tests.support.merging import PARQUET, Merging, avro, contract, parquet, upsert
 
 
 @pytest.fixture

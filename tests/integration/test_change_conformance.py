@@ -9,13 +9,13 @@ import pytest
 
 from beam_job.batches import pending
 from beam_job.erase import erase, request
-from contracts import names
-from contracts.batch import Balance
-from contracts.errors import ContractError, HeadMoved
-from contracts.stream import Column
-from tests.integration.engines import DAYS, Engine, OnEngine
-from tests.integration.merging import NOON, PARQUET, contract, delete, parquet, upsert
-from warehouse import bigquery_sql as sql
+from millrace.domain import names
+from millrace.domain.batch import Balance
+from millrace.domain.errors import ContractError, HeadMoved
+from millrace.domain.types import Column
+from millrace.warehouse.bigquery import sql as sql
+from tests.support.engines import DAYS, Engine, OnEngine
+from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upsert
 
 HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 WIDENINGS = {

@@ -15,12 +15,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
-from blocks.pools import load_pools
-from contracts import cloud
-from tests.integration.cloud_run_server import CloudRunServer, cloud_run_server, errors, schemas
+from cli.deploy.pools import load_pools
+from millrace import cloud_names as cloud
 from tests.integration.test_deploy import client as client
-from tests.servers import ROOT, free_port
-from tests.slow import slow
+from tests.support.cloud_run_server import CloudRunServer, cloud_run_server, errors, schemas
+from tests.support.servers import ROOT, free_port
+from tests.support.slow import slow
 from tests.unit.test_kubernetes import settings_of
 
 AUTH = "admin:of-the-test"

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from blocks.agreement import check_secrets
-from blocks.connections import Change, Connections, by_reference
-from blocks.differences import differences
 from blocks.secrets import MillraceCredentials
-from contracts.errors import SecretError, ServiceUnavailable, SettingsError
-from contracts.source import SecretReference, SourceContract, parse_source
-from tests.integration.airbyte_place import PROJECT, AirbytePlace, airbyte_server, secret_manager, secrets_server
-from tests.servers import free_port
+from millrace.airbyte.connections import Change, Connections, by_reference
+from millrace.airbyte.differences import differences
+from millrace.contracts.source import SecretReference, SourceContract, parse_source
+from millrace.domain.errors import SecretError, ServiceUnavailable, SettingsError
+from tasks.upkeep.agreement import check_secrets
+from tests.support.airbyte_place import PROJECT, AirbytePlace, airbyte_server, secret_manager, secrets_server
+from tests.support.servers import free_port
 
 SHOP = """
 source: {name}

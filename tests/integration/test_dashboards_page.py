@@ -7,14 +7,14 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from contracts import names
 from dashboards.boards import BOARDS
-from dashboards.draw import draw
-from local.airport_ops.expected import expected_marts
-from tasks.site import upload_site
-from tests.browser import browser as a_browser
-from tests.browser import opened
+from local.demo.airport_ops.expected import expected_marts
+from millrace.dashboards.draw import draw
+from millrace.domain import names
+from tasks.model.site import upload_site
 from tests.conftest import new_lake
+from tests.support.browser import browser as a_browser
+from tests.support.browser import opened
 from tests.unit.test_dashboards import published
 
 pytestmark = pytest.mark.chromium

@@ -9,18 +9,18 @@ import pyarrow as pa
 import pytest
 
 from beam_job.batches import Limits, open_batch
-from beam_job.dataflow import cancel_job, read_record
-from beam_job.dataflow_jobs import DataflowJobs
-from beam_job.options import Dataflow, job_name
+from beam_job.engines.dataflow import cancel_job, read_record
+from beam_job.engines.dataflow_jobs import DataflowJobs
+from beam_job.engines.options import Dataflow, job_name
 from beam_job.stage import stage_batch
-from contracts.batch import Batch, Staged
-from contracts.errors import DataflowFailed, ServiceUnavailable, SettingsError
-from lake.store import Lake
-from tests.captured import captured
-from tests.integration.dataflow_server import DataflowServer, dataflow_server, execute
-from tests.integration.merging import NOON, PARQUET, Merging, parquet, upsert
+from millrace.domain.batch import Batch, Staged
+from millrace.domain.errors import DataflowFailed, ServiceUnavailable, SettingsError
+from millrace.lake.store import Lake
 from tests.integration.test_alerts import hits
-from tests.servers import free_port, wait_until
+from tests.support.captured import captured
+from tests.support.dataflow_server import DataflowServer, dataflow_server, execute
+from tests.support.merging import NOON, PARQUET, Merging, parquet, upsert
+from tests.support.servers import free_port, wait_until
 
 PROJECT = "millrace-test"
 SETTINGS = {
@@ -224,7 +224,7 @@ def test_a_service_that_says_no_is_told_from_one_that_is_away(
     error: type[Exception],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("beam_job.dataflow_jobs.RETRY", None)
+    monkeypatch.setattr("beam_job.engines.dataflow_jobs.RETRY", None)
     server.refuses = status
     with pytest.raises(error, match="Dataflow in europe-west1 of millrace-test"):
         stage_batch(merging.lake, merging.contract, batch, place(server, merging))

@@ -11,12 +11,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from contracts import names
-from contracts.source import load_sources
-from quality.gate import validate
-from quality.suites import load_suites
-from tests.servers import ROOT
-from warehouse.duckdb import DuckDBWarehouse
+from millrace.contracts.source import load_sources
+from millrace.domain import names
+from millrace.quality.gate import validate
+from millrace.quality.suites import load_suites
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
+from tests.support.servers import ROOT
 
 Json = dict[str, Any]
 

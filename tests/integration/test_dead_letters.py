@@ -12,15 +12,15 @@ from dataclasses import dataclass
 import pytest
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, Subscription
 
-from contracts import names
-from contracts.dead_letters import Sorted
-from contracts.errors import EventRefused, ServiceUnavailable, SettingsError
-from events.dead_letters import DeadLetters
-from events.heal import heal
-from events.reasons import MEANINGLESS, TAKEN, why_refused
-from events.sort import sort
-from tests.integration.clients import PubSub, retry
-from tests.servers import ROOT, free_port, server, wait_until
+from millrace.domain import names
+from millrace.domain.dead_letters import Sorted
+from millrace.domain.errors import EventRefused, ServiceUnavailable, SettingsError
+from millrace.events.dead_letters import DeadLetters
+from millrace.events.heal import heal
+from millrace.events.reasons import MEANINGLESS, TAKEN, why_refused
+from millrace.events.sort import sort
+from tests.support.clients import PubSub, retry
+from tests.support.servers import ROOT, free_port, server, wait_until
 
 TOPIC = names.INGEST_REQUESTED
 
@@ -165,7 +165,7 @@ def test_a_dropped_letter_is_gone_and_the_log_keeps_what_it_said(
     letter = place.kill(b"no json", colour="red")
     with pytest.raises(EventRefused, match="give a reason"):
         sort(place.dead, "drop", why_refused, reason=" ")
-    with caplog.at_level(logging.INFO, "events.sort"):
+    with caplog.at_level(logging.INFO, "millrace.events.sort"):
         assert (
             sort(place.dead, "drop", why_refused, reason="sent by a test", dry_run=True)[0].done == "would be dropped"
         )
@@ -197,7 +197,7 @@ def test_the_command_lists_redrives_and_drops(place: Place) -> None:
     def command(*arguments: str, code: int = 0) -> str:
         settings = {"MILLRACE_EVENTS__PROJECT": place.project, "MILLRACE_EVENTS__ENDPOINT": place.pubsub.address}
         done = subprocess.run(
-            [sys.executable, "-m", "events", "dead-letters", *arguments],
+            [sys.executable, "-m", "millrace.events", "dead-letters", *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,

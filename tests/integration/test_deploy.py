@@ -29,9 +29,9 @@ from blocks import (
     MillraceWarehouse,
     names,
 )
-from tests.integration.harness import harness
-from tests.servers import ROOT
-from tests.slow import slow
+from tests.support.harness import harness
+from tests.support.servers import ROOT
+from tests.support.slow import slow
 from tests.unit.test_kubernetes import K8S
 
 pytestmark = slow()
@@ -90,26 +90,26 @@ def blocks(client: SyncPrefectClient) -> None:
 def test_it_deploys_only_when_all_is_there_and_then_is_quiet(
     client: SyncPrefectClient, request: pytest.FixtureRequest
 ) -> None:
-    assert "has no such work pool; make it with `python -m blocks.pools`" in refused("blocks.deploy")
+    assert "has no such work pool; make it with `python -m cli.deploy.pools`" in refused("cli.deploy.deployments")
     assert (
-        run("blocks.pools", "--dry-run").stdout
+        run("cli.deploy.pools", "--dry-run").stdout
         == "would be created: work pool gke\nwould be created: work pool cloud-run\n"
     )
     assert client.read_work_pools() == []
-    made = run("blocks.pools")
+    made = run("cli.deploy.pools")
     assert made.stdout == "created: work pool gke\ncreated: work pool cloud-run\n", made.stderr
     assert {p.name: p.type for p in client.read_work_pools()} == {"gke": "kubernetes", "cloud-run": "cloud-run-v2"}
-    assert "Prefect has no block millrace-lake/lake, " in refused("blocks.deploy")
-    assert "run `python -m blocks.register` first" in refused("automations", "check")
+    assert "Prefect has no block millrace-lake/lake, " in refused("cli.deploy.deployments")
+    assert "run `python -m cli.deploy.blocks` first" in refused("automations", "check")
     request.getfixturevalue("blocks")
     checked = run("automations", "check")
     assert " automations can be applied, " in checked.stdout, checked.stderr
     assert not client.read_automations()
 
-    dry = run("blocks.deploy", "--dry-run")
+    dry = run("cli.deploy.deployments", "--dry-run")
     assert dry.stdout.splitlines() == [f"would be created: {name}" for name in FLOWS], dry.stderr
     assert client.read_deployments() == []
-    deployed = run("blocks.deploy")
+    deployed = run("cli.deploy.deployments")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     there = {d.name: d for d in client.read_deployments()}
     assert {name: d.work_pool_name for name, d in there.items()} == {
@@ -119,33 +119,33 @@ def test_it_deploys_only_when_all_is_there_and_then_is_quiet(
     assert len({d.version for d in there.values()}) == 1
     assert there["merge"].job_variables == {"cpu": "2", "memory": "8Gi"}
 
-    again = run("blocks.deploy", "--dry-run")
+    again = run("cli.deploy.deployments", "--dry-run")
     assert again.stdout.splitlines() == [f"unchanged: {name}" for name in FLOWS], again.stderr
-    moved = run("blocks.deploy", "--dry-run", MILLRACE_POOLS__DBT="gke", MILLRACE_VERSION="1")
+    moved = run("cli.deploy.deployments", "--dry-run", MILLRACE_POOLS__DBT="gke", MILLRACE_VERSION="1")
     assert "would be updated (work_pool, version): model" in moved.stdout.splitlines()
-    assert run("blocks.pools").stdout == "unchanged: work pool gke\nunchanged: work pool cloud-run\n"
+    assert run("cli.deploy.pools").stdout == "unchanged: work pool gke\nunchanged: work pool cloud-run\n"
 
 
 def test_a_pool_that_was_changed_by_hand_is_told_and_brought_back(client: SyncPrefectClient) -> None:
     other = {"MILLRACE_POOLS__IMAGE": "registry.test/flows:2"}
-    run("blocks.pools")
-    assert "is not what k8s/pools/gke.yaml says" in refused("blocks.deploy", **other)
-    assert run("blocks.pools", **other).stdout == "updated: work pool gke\nupdated: work pool cloud-run\n"
+    run("cli.deploy.pools")
+    assert "is not what k8s/pools/gke.yaml says" in refused("cli.deploy.deployments", **other)
+    assert run("cli.deploy.pools", **other).stdout == "updated: work pool gke\nupdated: work pool cloud-run\n"
     template = client.read_work_pool("gke").base_job_template
     assert template["variables"]["properties"]["image"]["default"] == "registry.test/flows:2"
-    run("blocks.pools")
+    run("cli.deploy.pools")
 
 
 def test_a_process_pool_takes_the_same_deployments(client: SyncPrefectClient, blocks: None) -> None:
     client.create_work_pool(WorkPoolCreate(name="laptop", type="process"))
     pools = {"MILLRACE_POOLS__DEFAULT": "laptop", "MILLRACE_POOLS__DBT": "laptop"}
-    assert run("blocks.deploy", "--dry-run", **pools).returncode == 0
+    assert run("cli.deploy.deployments", "--dry-run", **pools).returncode == 0
 
 
 def test_a_pool_of_another_type_is_not_changed(client: SyncPrefectClient, tmp_path: Path) -> None:
     client.create_work_pool(WorkPoolCreate(name="typed", type="process"))
-    from blocks.pools import apply_pools
-    from contracts.errors import SettingsError
+    from cli.deploy.pools import apply_pools
+    from millrace.domain.errors import SettingsError
 
     wanted = {"typed": {"type": "kubernetes", "description": "", "concurrency_limit": 1, "base_job_template": {}}}
     with pytest.raises(SettingsError, match="is of type process, and its file says kubernetes; delete it"):

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from contracts.errors import ContractError
-from contracts.stream import StreamContract
-from tests.integration.in_process import InProcess
-from tests.integration.merging import contract
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import ContractError
+from tests.support.in_process import InProcess
+from tests.support.merging import contract
 
 BASE = {"_airbyte_extracted_at": pa.int64(), "id": pa.int64(), "_ab_cdc_lsn": pa.int64()}
 WIDEN = {"type_changes": "widen"}
@@ -19,7 +19,7 @@ WIDEN = {"type_changes": "widen"}
 
 def file(merging: InProcess, part: int, types: dict[str, pa.DataType], *rows: dict[str, Any]) -> Any:
     """One object; rows are numbered by `id` unless they say otherwise."""
-    from tests.integration.merging import parquet
+    from tests.support.merging import parquet
 
     given = [{"id": part * 10 + i, "_ab_cdc_lsn": part * 10 + i} | row for i, row in enumerate(rows)]
     return merging.put(parquet(given, pa.schema(list((BASE | types).items()))), part=part)

@@ -14,14 +14,14 @@ import pytest
 from beam_job.attempts import Run, stage
 from beam_job.batches import Limits, open_batch
 from beam_job.commit import commit_batch
-from beam_job.pipeline import run_pipeline
-from beam_job.plain import run_steps
-from beam_job.work import Work
-from contracts.batch import Batch, Staged
-from contracts.stream import StreamContract
-from lake.store import Lake
-from tests.integration.merging import NOON, Merging, avro, delete, parquet, upsert
-from warehouse.duckdb import DuckDBWarehouse, file_of
+from beam_job.engines.pipeline import run_pipeline
+from beam_job.engines.plain import run_steps
+from beam_job.steps.work import Work
+from millrace.contracts.stream import StreamContract
+from millrace.domain.batch import Batch, Staged
+from millrace.lake.store import Lake
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse, file_of
+from tests.support.merging import NOON, Merging, avro, delete, parquet, upsert
 
 SHARDS = 3
 WORKER = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
@@ -49,7 +49,9 @@ def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
         runner = FnApiRunner(default_environment=SubprocessSDKEnvironment(command_string=WORKER))
         options = PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
         work = Work(lake, known, batch, attempt)
-        with mock.patch("beam_job.pipeline.read_keys", side_effect=AssertionError("this is not a worker's process")):
+        with mock.patch(
+            "beam_job.engines.pipeline.read_keys", side_effect=AssertionError("this is not a worker's process")
+        ):
             run_pipeline((lake.url, lake.endpoint), work, SHARDS, rejected, runner=runner, options=options)
 
     return run
@@ -126,7 +128,7 @@ def test_a_file_of_bad_rows_is_refused_whole_and_its_good_rows_wait(lake: Lake, 
     merging = Merging(lake, tmp_path, limits=Limits())
     merging.land(rows=[upsert(1, 1), upsert(2, 1)])
     merging.land(rows=[upsert(1, 5), *(upsert(None, 6) for _ in range(4))])
-    with mock.patch("beam_job.read.MOST_REFUSED", 3):
+    with mock.patch("beam_job.steps.read.MOST_REFUSED", 3):
         assert [(b.merged, b.quarantined) for b in merging.merge()] == [(2, 5)]
     assert merging.live() == {1: "v1", 2: "v1"}
     ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")

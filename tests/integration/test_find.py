@@ -6,9 +6,9 @@ from decimal import Decimal
 import pyarrow as pa
 
 from beam_job.find import files_with
-from contracts.erasure import asked
-from tests.integration.in_process import InProcess
-from tests.integration.merging import NOON, PARQUET, avro, contract, delete, parquet, upsert
+from millrace.contracts.erasure import asked
+from tests.support.in_process import InProcess
+from tests.support.merging import NOON, PARQUET, avro, contract, delete, parquet, upsert
 
 
 def found(merging: InProcess, **key: object) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from contracts import names
-from gateway.message import Incoming
-from local.identity.tokens import sign_oidc
-from tests.integration.gateway_place import Running, gateway
-from tests.integration.prefect_server import prefect_server
-from tests.pushes import CASES, FORMS, MANIFEST, expected, landed, message, wrapped
-from tests.servers import free_port, process, server, wait_until
+from local.servers.identity.tokens import sign_oidc
+from millrace.domain import names
+from millrace.events.message import Incoming
+from tests.support.gateway_place import Running, gateway
+from tests.support.prefect_server import prefect_server
+from tests.support.pushes import CASES, FORMS, MANIFEST, expected, landed, message, wrapped
+from tests.support.servers import free_port, process, server, wait_until
 
 MIB = 1 << 20
 
@@ -252,6 +252,6 @@ def test_no_other_method_and_no_other_path(fresh: Running) -> None:
 
 def test_a_gateway_that_is_not_told_where_prefect_is_says_so(tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
-    with process("-m", "gateway", "--port", "1", env={"PREFECT_API_URL": ""}, log=log) as started:
+    with process("-m", "millrace.gateway", "--port", "1", env={"PREFECT_API_URL": ""}, log=log) as started:
         assert started.wait(30) == 1
     assert "SettingsError: PREFECT_API_URL is not set" in log.read_text()

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from contracts import names
-from contracts.errors import ServiceUnavailable
-from gateway.backlog import MOST, PATIENCE_S, Backlog
-from gateway.outbox import Circuit, Outbox
-from gateway.prefect_events import PrefectEvents
-from gateway.translate import Event, translate
-from tests.integration.prefect_server import PrefectServer, prefect_server
-from tests.pushes import landed
-from tests.servers import free_port
+from millrace.domain import names
+from millrace.domain.errors import ServiceUnavailable
+from millrace.events.translate import Event, translate
+from millrace.gateway.backlog import MOST, PATIENCE_S, Backlog
+from millrace.gateway.outbox import Circuit, Outbox
+from millrace.gateway.prefect_events import PrefectEvents
+from tests.support.prefect_server import PrefectServer, prefect_server
+from tests.support.pushes import landed
+from tests.support.servers import free_port
 
 
 @pytest.fixture

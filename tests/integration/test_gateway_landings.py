@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable, Iterator
 import httpx
 import pytest
 
-from contracts import names
-from contracts.errors import EventRefused, ServiceUnavailable
-from gateway.landings import Landings
-from gateway.message import Incoming
-from gateway.outbox import MOST_WAITING, Circuit, Outbox
-from gateway.prefect_events import PrefectEvents
-from gateway.translate import Event, translate
-from tests.integration.prefect_server import PrefectServer, prefect_server
-from tests.pushes import landed, message
-from tests.servers import free_port
+from millrace.domain import names
+from millrace.domain.errors import EventRefused, ServiceUnavailable
+from millrace.events.message import Incoming
+from millrace.events.translate import Event, translate
+from millrace.gateway.landings import Landings
+from millrace.gateway.outbox import MOST_WAITING, Circuit, Outbox
+from millrace.gateway.prefect_events import PrefectEvents
+from tests.support.prefect_server import PrefectServer, prefect_server
+from tests.support.pushes import landed, message
+from tests.support.servers import free_port
 
 APART_S = 0.3
 Answers = list[Event | BaseException]

@@ -14,13 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contracts import names
-from gateway.translate import translate
-from tests.integration.attack import Certificates, attack, certificates
-from tests.integration.gateway_place import Running, gateway
-from tests.integration.prefect_server import prefect_server
-from tests.pushes import landed, wrapped
-from tests.servers import free_port, listens, wait_until
+from millrace.domain import names
+from millrace.events.translate import translate
+from tests.support.attack import Certificates, attack, certificates
+from tests.support.gateway_place import Running, gateway
+from tests.support.prefect_server import prefect_server
+from tests.support.pushes import landed, wrapped
+from tests.support.servers import free_port, listens, wait_until
 
 STRANGERS = int(os.environ.get("MILLRACE_STRANGERS", "2000"))
 SLOW_S = 2

@@ -11,13 +11,13 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, RetryPolicy, Subscription
 
-from contracts import names
-from gateway.message import Incoming
-from tests.integration.clients import PROJECT, PubSub
-from tests.integration.gateway_place import Running, gateway
-from tests.integration.prefect_server import prefect_server
-from tests.pushes import CASES, expected, landed, message
-from tests.servers import free_port, process, server, wait_until
+from millrace.domain import names
+from millrace.events.message import Incoming
+from tests.support.clients import PROJECT, PubSub
+from tests.support.gateway_place import Running, gateway
+from tests.support.prefect_server import prefect_server
+from tests.support.pushes import CASES, expected, landed, message
+from tests.support.servers import free_port, process, server, wait_until
 
 ATTEMPTS = 5
 
@@ -148,7 +148,7 @@ def test_a_subscription_that_is_not_there_is_named_and_ends_it(pubsub: PubSub, t
         "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
         "PREFECT_API_URL": "http://127.0.0.1:1/api",
     }
-    with process("-m", "gateway", "pull", "--port", str(free_port()), env=env, log=log) as started:
+    with process("-m", "millrace.gateway", "pull", "--port", str(free_port()), env=env, log=log) as started:
         assert started.wait(30) == 1
     assert "projects/another-project/subscriptions/lake-landed-gateway-pull" in log.read_text()
     assert "NOT_FOUND" in log.read_text() or "404" in log.read_text()

@@ -11,14 +11,14 @@ import httpx
 import pytest
 from google.pubsub_v1.types import Subscription
 
-from contracts import names
-from gateway.answer import MAX_BODY_BYTES
-from tests.integration.airbyte_place import PROJECT, secret_manager
-from tests.integration.clients import PubSub
-from tests.integration.gateway_place import HTTP, Running, gateway
-from tests.integration.prefect_server import prefect_server
-from tests.pushes import WEBHOOK
-from tests.servers import free_port, server, wait_until
+from millrace.domain import names
+from millrace.gateway.answer import MAX_BODY_BYTES
+from tests.support.airbyte_place import PROJECT, secret_manager
+from tests.support.clients import PubSub
+from tests.support.gateway_place import HTTP, Running, gateway
+from tests.support.prefect_server import prefect_server
+from tests.support.pushes import WEBHOOK
+from tests.support.servers import free_port, server, wait_until
 
 NAME = "airbyte-webhook-token"
 TOPIC = f"projects/{PROJECT}/topics/{names.AIRBYTE_COMPLETED}"

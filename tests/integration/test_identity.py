@@ -14,11 +14,11 @@ from google.auth.exceptions import GoogleAuthError, RefreshError
 from google.auth.transport.requests import Request
 from google.oauth2 import id_token, service_account
 
-from local.identity.tokens import sign_oidc
-from tests.integration.clients import killable
-from tests.servers import server
+from local.servers.identity.tokens import sign_oidc
+from tests.support.clients import killable
+from tests.support.servers import server
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 AUDIENCE, ACCOUNT = "https://gateway.example/push", "pubsub-push@millrace-test.iam.gserviceaccount.com"
 Identity = tuple[int, Path]
 

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT, free_port, listens, wait_until
-from tests.slow import SWITCH
+from tests.support.servers import ROOT, free_port, listens, wait_until
+from tests.support.slow import SWITCH
 
 UID = 10001
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -87,34 +88,34 @@ def tmp(image: Path) -> Path:
 
 def test_the_image_holds_the_platform_and_nothing_else(image: Path) -> None:
     names = {path.name for path in image.iterdir()}
-    assert {"flows", "gateway", "dbt_project", "prefect.yaml", "observability", "status"} <= names
+    assert {"flows", "millrace", "dbt_project", "prefect.yaml", "dashboards"} <= names
     assert names & {"tests", "local", "bench", "terraform", "docs", ".git"} == set()
     assert [p for p in image.rglob("*") if p.suffix in (".pyc", ".sqlite", ".duckdb") or ".env" in p.name] == []
 
 
 def test_flows_gateway_and_job_can_be_imported_read_only(interpreter: str, image: Path, tmp: Path) -> None:
     program = (
-        "import json, pathlib, contracts, gateway.app, beam_job.dataflow, observability.lines\n"
-        "from status.page import _environment\n_environment().get_template('page.html.j2')\n"
-        "from settings import load_settings\n"
+        "import json, pathlib, millrace.gateway.app, beam_job.engines.dataflow, millrace.observability.lines\n"
+        "from millrace.status.page import _environment\n_environment().get_template('page.html.j2')\n"
+        "from millrace.settings import load_settings\n"
         "from prefect.flows import load_flow_from_entrypoint as load\n"
         "names = ('merge', 'model', 'reconcile')\n"
         "flows = [load(f'flows/{n}.py:{n}', use_placeholder_flow=False).name for n in names]\n"
         "try: pathlib.Path('written').write_text(''); wrote = True\n"
         "except PermissionError: wrote = False\n"
-        "print(json.dumps([flows, wrote, contracts.__file__, load_settings().pools.dbt]))"
+        "print(json.dumps([flows, wrote, millrace.gateway.app.__file__, load_settings().pools.dbt]))"
     )
     said = in_image(interpreter, image, tmp, program)
     assert said.returncode == 0, said.stderr[-2000:]
     flows, wrote, file, pool = json.loads(said.stdout.splitlines()[-1])
     assert flows == ["merge", "model", "reconcile"]
-    assert (wrote, file, pool) == (False, f"{image}/contracts/__init__.py", "cloud-run")
+    assert (wrote, file, pool) == (False, f"{image}/millrace/gateway/app.py", "cloud-run")
 
 
 def test_the_gateway_serves_read_only(interpreter: str, image: Path, tmp: Path) -> None:
     port = free_port()
     env = environment(image, tmp, PREFECT_API_URL=f"http://127.0.0.1:{free_port()}/api")
-    command = [interpreter, "-m", "gateway", "--host", "127.0.0.1", "--port", str(port)]
+    command = [interpreter, "-m", "millrace.gateway", "--host", "127.0.0.1", "--port", str(port)]
     started = subprocess.Popen(command, cwd=image, env=env, user=UID, group=UID, stderr=subprocess.PIPE)
     try:
         wait_until(lambda: listens(port) or started.poll() is not None, "the gateway answers", 60)
@@ -157,10 +158,11 @@ def locked(package: str) -> str:
 
 
 def test_every_package_of_the_project_is_in_the_image() -> None:
-    packages = re.search(r"\[tool\.setuptools\]\npackages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), re.S)
-    assert packages
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
+    assert "millrace" in packages
     text = SCRIPT.read_text()
-    assert [name for name in re.findall(r'"(\w+)"', packages[1]) if f" {name} " not in text.replace("\\\n", " ")] == []
+    assert [name for name in packages if f" {name} " not in text.replace("\\\n", " ")] == []
 
 
 def test_hadolint_finds_nothing() -> None:

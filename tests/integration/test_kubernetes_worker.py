@@ -20,14 +20,14 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Scheduled
 
-from blocks.pools import load_pools
+from cli.deploy.pools import load_pools
 from flows.ingest import ingest
-from settings import load_settings
-from tests.integration.flows_place import SOURCE, FlowsPlace, flows_place
+from millrace.settings import load_settings
 from tests.integration.test_alerts import hits
-from tests.kubernetes_api import Cluster, cluster, container_environment
-from tests.servers import ROOT, free_port, process, wait_until
-from tests.slow import slow
+from tests.support.flows_place import SOURCE, FlowsPlace, flows_place
+from tests.support.kubernetes_api import Cluster, cluster, container_environment
+from tests.support.servers import ROOT, free_port, process, wait_until
+from tests.support.slow import slow
 
 pytestmark = slow()
 IMAGE = "registry.test/millrace/flows:1"
@@ -58,7 +58,7 @@ class Running:
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
             "PREFECT_WORKER_WEBSERVER_PORT": str(free_port()),
-            "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml"),
+            "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "millrace" / "observability" / "logging.yaml"),
         }
         arguments = [pool if a == "gke" else a for a in container["args"][1:]]
         with process("-m", "prefect", *arguments, env=env, log=self.folder / "worker.log") as started:
@@ -116,7 +116,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
                     "PREFECT_API_URL": str(PREFECT_API_URL.value()),
                     "STORAGE_EMULATOR_HOST": flows.place.http("storage"),
                     "PUBSUB_EMULATOR_HOST": flows.place.grpc("pubsub"),
-                    "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "observability" / "logging.yaml"),
+                    "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "millrace" / "observability" / "logging.yaml"),
                 }
             },
             "environment": container_environment(PREFECT_HOME=str(folder / "pod")),
@@ -164,7 +164,7 @@ def test_the_job_is_what_the_pool_says_and_holds_no_secret(at_work: Running) -> 
 
 
 def test_a_flow_that_raises_fails_and_is_told(at_work: Running) -> None:
-    run = at_work.start(at_work.deploy("tests/integration/kubernetes_flows.py:raises", "raises"))
+    run = at_work.start(at_work.deploy("tests/support/kubernetes_flows.py:raises", "raises"))
     at_work.ends(run, "Failed")
 
     def told() -> set[str]:
@@ -176,7 +176,7 @@ def test_a_flow_that_raises_fails_and_is_told(at_work: Running) -> None:
 
 
 def test_a_run_whose_pod_is_killed_is_crashed_and_goes_through_when_it_is_retried(at_work: Running) -> None:
-    run = at_work.start(at_work.deploy("tests/integration/kubernetes_flows.py:lasts", "killed"), seconds=20)
+    run = at_work.start(at_work.deploy("tests/support/kubernetes_flows.py:lasts", "killed"), seconds=20)
     at_work.runs_in_its_pod(run)
     at_work.cluster.kill(run)
     at_work.ends(run, "Crashed")
@@ -198,7 +198,7 @@ def test_a_run_whose_pod_is_killed_is_crashed_and_goes_through_when_it_is_retrie
 
 
 def test_a_cancelled_run_loses_its_job(at_work: Running) -> None:
-    run = at_work.start(at_work.deploy("tests/integration/kubernetes_flows.py:lasts", "cancelled"))
+    run = at_work.start(at_work.deploy("tests/support/kubernetes_flows.py:lasts", "cancelled"))
     at_work.runs_in_its_pod(run)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(uuid.UUID(run), Cancelling())
@@ -212,7 +212,7 @@ def test_the_worker_needs_no_right_that_it_lacks(at_work: Running) -> None:
 def test_a_worker_without_rights_says_so_and_the_run_is_crashed(running: Running) -> None:
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="other", **load_pools(load_settings())["gke"]))
-    run = running.start(running.deploy("tests/integration/kubernetes_flows.py:raises", "refused", pool="other"))
+    run = running.start(running.deploy("tests/support/kubernetes_flows.py:raises", "refused", pool="other"))
     with running.worker("millrace/gateway", pool="other"):
         running.ends(run, "Crashed")
     assert "403" in (running.folder / "worker.log").read_text()
@@ -222,7 +222,7 @@ def test_a_worker_without_rights_says_so_and_the_run_is_crashed(running: Running
 def test_a_restarted_worker_goes_on(running: Running) -> None:
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="restarted", **load_pools(load_settings())["gke"]))
-    deployment = running.deploy("tests/integration/kubernetes_flows.py:lasts", "restarted", pool="restarted")
+    deployment = running.deploy("tests/support/kubernetes_flows.py:lasts", "restarted", pool="restarted")
     run = running.start(deployment, seconds=15)
     with running.worker(pool="restarted") as first:
         running.runs_in_its_pod(run)

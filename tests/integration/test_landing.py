@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from contracts import names
-from contracts.errors import ContractError, LandingIncomplete, ManifestConflict
-from contracts.landing import LandingManifest
-from contracts.source import SourceContract, parse_source
-from contracts.sync import Landing, Sync
-from lake.store import Lake
-from tasks import await_landing
-from tests.integration.in_process import MemoryLake
-from tests.integration.merging import NOON, avro, contract, parquet, upsert
-from tests.integration.mortal import Fate, Killed, MortalLake
+from millrace.contracts.source import SourceContract, parse_source
+from millrace.domain import names
+from millrace.domain.errors import ContractError, LandingIncomplete, ManifestConflict
+from millrace.domain.landing import LandingManifest
+from millrace.domain.sync import Landing, Sync
+from millrace.lake.store import Lake
+from tasks.ingest import await_landing
+from tests.support.in_process import MemoryLake
+from tests.support.merging import NOON, avro, contract, parquet, upsert
+from tests.support.mortal import Fate, Killed, MortalLake
 
 SOURCE = "source: shop\nconnector: {image: i, version: '1'}\nstreams: {}\n"
 Land = Callable[..., dict[str, Landing]]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lake.store import Lake
-from tests.integration.merging import Merging, upsert
-from warehouse.duckdb_layout import LEAST_ROWS
+from millrace.lake.store import Lake
+from millrace.warehouse.duckdb.layout import LEAST_ROWS
+from tests.support.merging import Merging, upsert
 
 
 @pytest.fixture

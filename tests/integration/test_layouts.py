@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.batch import Balance
-from tests.integration.in_process import InProcess
-from tests.integration.merging import PARQUET, avro, contract, parquet, upsert
+from millrace.domain.batch import Balance
+from tests.support.in_process import InProcess
+from tests.support.merging import PARQUET, avro, contract, parquet, upsert
 
 OLD = {"_airbyte_raw_id": "_airbyte_ab_id", "_airbyte_extracted_at": "_airbyte_emitted_at"}
 

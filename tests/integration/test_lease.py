@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from beam_job.lease import merge_lease
-from contracts import names
-from contracts.errors import StreamBusy
-from lake.store import Lake
-from tests.integration.in_process import MemoryLake
-from tests.integration.merging import Merging, upsert
-from tests.servers import ROOT, wait_until
+from millrace.domain import names
+from millrace.domain.errors import StreamBusy
+from millrace.lake.store import Lake
+from tests.support.in_process import MemoryLake
+from tests.support.merging import Merging, upsert
+from tests.support.servers import ROOT, wait_until
 
 PATH = names.merge_lease_path("shop", "orders")
 

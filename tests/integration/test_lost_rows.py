@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 
 from beam_job.erase import erase, request
-from lake.store import Lake
-from tests.integration.merging import NOON, PARQUET, Merging, contract, parquet, upsert
-from tests.servers import ROOT
-from warehouse.duckdb import file_of
+from millrace.lake.store import Lake
+from millrace.warehouse.duckdb.warehouse import file_of
+from tests.support.merging import NOON, PARQUET, Merging, contract, parquet, upsert
+from tests.support.servers import ROOT
 
 
 def statements() -> list[str]:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import WarehouseRefused
 from dashboards.boards import BOARDS
-from local.airport_ops.expected import Row, expected_marts
-from tests.bigquery import BigQuery
+from local.demo.airport_ops.expected import Row, expected_marts
+from millrace.domain.errors import WarehouseRefused
+from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.reader import Read, reader_of
+from tests.support.bigquery import BigQuery
 from tests.unit.test_dashboards import published
-from warehouse.bigquery_sql import Place
-from warehouse.reader import Read, reader_of
 
 pytestmark = pytest.mark.bigquery
 FLIGHTS = 60

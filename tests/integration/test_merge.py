@@ -14,14 +14,14 @@ import pytest
 from beam_job.batches import Limits, close_batch, open_batch, pending
 from beam_job.commit import commit_batch
 from beam_job.stage import stage_batch
-from contracts import names
-from contracts.batch import Balance, Batch, Staged
-from contracts.errors import HeadMoved
-from lake.store import Lake, ObjectMissing
-from tests.integration.merging import NOON, Merging, avro, contract, delete, parquet, upsert
-from tests.servers import ROOT, wait_until
-from warehouse import duckdb_merge_sql as merging_sql
-from warehouse.duckdb import file_of
+from millrace.domain import names
+from millrace.domain.batch import Balance, Batch, Staged
+from millrace.domain.errors import HeadMoved
+from millrace.lake.store import Lake, ObjectMissing
+from millrace.warehouse.duckdb import merge_sql as merging_sql
+from millrace.warehouse.duckdb.warehouse import file_of
+from tests.support.merging import NOON, Merging, avro, contract, delete, parquet, upsert
+from tests.support.servers import ROOT, wait_until
 
 
 @pytest.fixture
@@ -234,9 +234,9 @@ def test_an_object_is_downloaded_whole_and_a_missing_one_is_named(lake: Lake, tm
 
 KILLED = """
 import os, signal, sys
-import warehouse.duckdb_commit as target
-from tests.integration.merging import Merging
-from lake.store import open_lake
+import millrace.warehouse.duckdb.commit as target
+from tests.support.merging import Merging
+from millrace.lake.open import open_lake
 from pathlib import Path
 step = sys.argv[4]
 original = getattr(target, step)

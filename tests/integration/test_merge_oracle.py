@@ -11,13 +11,14 @@ from google.cloud import storage
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from beam_job.stage import stage_batch
-from contracts.batch import Batch, Staged
-from contracts.errors import MillraceError
-from lake.store import Lake, open_lake
-from tests.integration.mutants import MUTANTS, mutated
-from tests.integration.oracle import STREAMS
-from tests.integration.schedules import Place, Schedule, run, schedules
-from warehouse.duckdb import DuckDBWarehouse
+from millrace.domain.batch import Batch, Staged
+from millrace.domain.errors import MillraceError
+from millrace.lake.open import open_lake
+from millrace.lake.store import Lake
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
+from tests.support.mutants import MUTANTS, mutated
+from tests.support.oracle import STREAMS
+from tests.support.schedules import Place, Schedule, run, schedules
 
 SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "208"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))

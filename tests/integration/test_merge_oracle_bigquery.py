@@ -12,15 +12,15 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from contracts.batch import Batch
-from contracts.errors import MillraceError
-from lake.store import Lake
-from tests.bigquery import BigQuery, lake_for
-from tests.integration.oracle import STREAMS
-from tests.integration.schedules import Place, Schedule, dying
+from millrace.domain.batch import Batch
+from millrace.domain.errors import MillraceError
+from millrace.lake.store import Lake
+from millrace.warehouse.bigquery import merge_sql as merging
+from millrace.warehouse.bigquery.commit import Commit
 from tests.integration.test_merge_oracle import EACH, PHASES, check_schedules, new_bucket
-from warehouse import bigquery_merge_sql as merging
-from warehouse.bigquery_commit import Commit
+from tests.support.bigquery import BigQuery, lake_for
+from tests.support.oracle import STREAMS
+from tests.support.schedules import Place, Schedule, dying
 
 pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(1800)]
 SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "16"))

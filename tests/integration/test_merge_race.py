@@ -10,18 +10,20 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from beam_job import attempts, plain, winners
+from beam_job import attempts
 from beam_job.batches import close_batch, open_batch
 from beam_job.commit import commit_batch
+from beam_job.engines import plain
 from beam_job.reports import Reports
-from contracts.batch import Balance, Batch, Staged
-from contracts.errors import BalanceError, StagingLost
-from tests.integration import in_process
-from tests.integration.in_process import InProcess, stage_plainly
-from tests.integration.merging import NOON, Merging, contract, delete, parquet, upsert
-from tests.integration.oracle import STREAMS, Stream, histories
-from tests.integration.race import Race, run_race
-from tests.integration.schedules import Crash
+from beam_job.steps import winners
+from millrace.domain.batch import Balance, Batch, Staged
+from millrace.domain.errors import BalanceError, StagingLost
+from tests.support import in_process
+from tests.support.in_process import InProcess, stage_plainly
+from tests.support.merging import NOON, Merging, contract, delete, parquet, upsert
+from tests.support.oracle import STREAMS, Stream, histories
+from tests.support.race import Race, run_race
+from tests.support.schedules import Crash
 
 RACES = int(os.environ.get("MILLRACE_RACES", "48"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))

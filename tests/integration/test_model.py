@@ -6,8 +6,8 @@ import duckdb
 import pytest
 
 from bench.model_run import ModelRun
-from contracts.errors import QualityFailed
-from tests.integration.modelling import AIRLINES, AIRPORTS, Modelling, Poller, flight
+from millrace.domain.errors import QualityFailed
+from tests.support.modelling import AIRLINES, AIRPORTS, Modelling, Poller, flight
 
 DIMENSIONS = {"dim_airline", "dim_airport", "dim_plane"}
 FLIGHTS = {"fct_flights", "airline_punctuality_daily", "airline_punctuality_monthly", "route_delays", "weather_delays"}

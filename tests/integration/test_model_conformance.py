@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 
 from beam_job.erase import request
-from contracts.errors import Fatal, MartsMoved
-from contracts.quality import QualityFact, QualityResult
-from tests.integration.engines import DAYS, Engine, OnEngine
-from tests.integration.merging import NOON, PARQUET, contract, delete, parquet, upsert
-from tests.servers import wait_until
+from millrace.domain.errors import Fatal, MartsMoved
+from millrace.domain.quality import QualityFact, QualityResult
+from tests.support.engines import DAYS, Engine, OnEngine
+from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upsert
+from tests.support.servers import wait_until
 
 
 def test_candidates_replace_the_marts_whole_and_again_changes_nothing(engine: Engine) -> None:

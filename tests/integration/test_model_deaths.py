@@ -6,8 +6,8 @@ from unittest import mock
 
 import pytest
 
-from tests.integration.modelling import AIRLINES, AIRPORTS, Modelling, Poller, flight
-from tests.servers import ROOT, wait_until
+from tests.support.modelling import AIRLINES, AIRPORTS, Modelling, Poller, flight
+from tests.support.servers import ROOT, wait_until
 
 pytestmark = pytest.mark.long
 SHOWN = """SELECT (SELECT count(*) FROM marts.fct_flights),
@@ -16,7 +16,7 @@ RUN = """
 import sys
 from pathlib import Path
 from bench.model_run import run_model
-from warehouse.duckdb import DuckDBWarehouse
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 folder = Path(sys.argv[1])
 warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
 run_model(warehouse, folder / "state")

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import pytest
 
 from bench.model_run import ModelRun, run_model
-from contracts.ledger import LedgerEntry
-from contracts.quality import QualityFact, QualityResult
-from tests.bigquery import BigQuery
-from tests.integration.modelling import AIRLINES, AIRPORTS, NOON, SOURCE, Modelling, Row, flight
-from warehouse.bigquery import BigQueryWarehouse
-from warehouse.bigquery_sql import Place
+from millrace.domain.ledger import LedgerEntry
+from millrace.domain.quality import QualityFact, QualityResult
+from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
+from tests.support.bigquery import BigQuery
+from tests.support.modelling import AIRLINES, AIRPORTS, NOON, SOURCE, Modelling, Row, flight
 
 pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(900)]
 TABLES = (

@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from contracts.batch import Balance
-from tests.integration.engines import Engine, OnEngine
-from tests.integration.merging import PARQUET, contract, delete, parquet, upsert
+from millrace.domain.batch import Balance
+from tests.support.engines import Engine, OnEngine
+from tests.support.merging import PARQUET, contract, delete, parquet, upsert
 
 PSEUDO_COLUMNS = ["rowid", "RowId", "ROWID", "row_id", "filename", "file_row_number", "file_index", "ctid", "oid"]
 VALUES = {"integer": (pa.int64(), 7, 8), "text": (pa.string(), "x", "y"), "null": (pa.int64(), None, None)}

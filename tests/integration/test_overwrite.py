@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from contracts.batch import Balance
-from tests.integration.in_process import InProcess
-from tests.integration.merging import PARQUET, contract, parquet
+from millrace.domain.batch import Balance
+from tests.support.in_process import InProcess
+from tests.support.merging import PARQUET, contract, parquet
 
 HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 

@@ -11,10 +11,10 @@ from google.cloud import pubsub_v1
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, PushConfig, Subscription
 
-from tests.integration.clients import PROJECT, PubSub, killable, retry, unique, write_until_killed
-from tests.servers import free_port, server, wait_until
+from tests.support.clients import PROJECT, PubSub, killable, retry, unique, write_until_killed
+from tests.support.servers import free_port, server, wait_until
 
-pytest_plugins = ["tests.integration.stand_ins", "tests.integration.emulator"]
+pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from google.api_core.exceptions import InvalidArgument, NotFound
 from google.cloud.pubsub_v1.subscriber.exceptions import AcknowledgeStatus
 from google.pubsub_v1.types import PubsubMessage, StreamingPullResponse
 
-from tests.integration.clients import PubSub
-from tests.integration.streams import in_thread, streaming, subscribed
-from tests.servers import wait_until
+from tests.support.clients import PubSub
+from tests.support.servers import wait_until
+from tests.support.streams import in_thread, streaming, subscribed
 
-pytest_plugins = ["tests.integration.stand_ins", "tests.integration.emulator"]
+pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 
 
 @pytest.fixture

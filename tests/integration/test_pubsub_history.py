@@ -15,12 +15,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1.types import PubsubMessage, SeekRequest, Snapshot
 
-from local.pubsub.broker import Broker
-from local.pubsub.store import Store, SubscriptionPb, TopicPb
-from tests.integration.clients import PROJECT, PubSub, killable, unique, write_until_killed
-from tests.servers import free_port, process, server, wait_until
+from local.servers.pubsub.broker import Broker
+from local.servers.pubsub.store import Store, SubscriptionPb, TopicPb
+from tests.support.clients import PROJECT, PubSub, killable, unique, write_until_killed
+from tests.support.servers import free_port, process, server, wait_until
 
-pytest_plugins = ["tests.integration.stand_ins", "tests.integration.emulator"]
+pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 HOUR_S = 3600
 
 
@@ -297,7 +297,7 @@ def test_a_file_of_the_older_version_is_taken_over(tmp_path: Path) -> None:
 
 def test_a_burst_that_nobody_reads_costs_little_memory_and_is_drained(tmp_path: Path) -> None:
     port = free_port()
-    command = ("-m", "local.pubsub", "--port", str(port), "--state", str(tmp_path / "state"))
+    command = ("-m", "local.servers.pubsub", "--port", str(port), "--state", str(tmp_path / "state"))
     with process(*command, log=tmp_path / "log") as started:
         wait_until(lambda: psutil.pid_exists(started.pid) and "ready" in (tmp_path / "log").read_text(), "it answers")
         pubsub, watched = PubSub(port), psutil.Process(started.pid)

@@ -11,10 +11,10 @@ from google.oauth2 import id_token
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1.types import PushConfig, Subscription
 
-from tests.integration.clients import Endpoint, PubSub, killable, retry
-from tests.servers import free_port, server, wait_until
+from tests.support.clients import Endpoint, PubSub, killable, retry
+from tests.support.servers import free_port, server, wait_until
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 ACCOUNT = "pubsub-push@millrace-test.iam.gserviceaccount.com"
 AUDIENCE = "https://gateway.example/push"
 

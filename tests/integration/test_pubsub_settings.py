@@ -8,10 +8,10 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.pubsub_v1.types import PubsubMessage, Subscription, Topic
 
-from tests.integration.clients import PROJECT, PubSub, retry
-from tests.integration.streams import subscribed
+from tests.support.clients import PROJECT, PubSub, retry
+from tests.support.streams import subscribed
 
-pytest_plugins = ["tests.integration.stand_ins", "tests.integration.emulator"]
+pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 import yaml
 
-from contracts.errors import ContractError, Fatal
-from quality.gate import validate
-from quality.report import QualityReport
-from quality.suites import load_suites
-from tests.servers import ROOT
+from millrace.domain.errors import ContractError, Fatal
+from millrace.quality.gate import validate
+from millrace.quality.report import QualityReport
+from millrace.quality.suites import load_suites
+from tests.support.servers import ROOT
 
 Gate = Callable[..., QualityReport]
 
@@ -53,7 +53,7 @@ def gate(candidate: Path, tmp_path: Path) -> Gate:
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "quality", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "millrace.quality", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 

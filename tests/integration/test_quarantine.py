@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_job.redrive import Redriven, redrive
-from contracts.errors import FileRejected
-from tests.integration.in_process import InProcess
-from tests.integration.merging import NOON, PARQUET, contract, parquet, upsert
+from millrace.domain.errors import FileRejected
+from tests.support.in_process import InProcess
+from tests.support.merging import NOON, PARQUET, contract, parquet, upsert
 
 HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 WIDE = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, "amount": {"type": "float64"}}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from blocks import MillraceAirbyte, MillraceCredentials, MillraceSecret
-from blocks.airbyte_client import AirbyteRefused
-from blocks.connections import apply
-from blocks.secrets import SecretAge, secret_ages, unusable_secrets
-from contracts.source import load_sources
-from lake.store import Lake
-from local.airport_ops.replay import create, hash_password
-from tests.integration.airbyte_place import (
+from local.demo.airport_ops.replay import create, hash_password
+from millrace.airbyte.client import AirbyteRefused
+from millrace.airbyte.connections import apply
+from millrace.contracts.source import load_sources
+from millrace.lake.store import Lake
+from millrace.secrets import SecretAge, secret_ages, unusable_secrets
+from tests.support.airbyte_place import (
     CREDENTIALS,
     PROJECT,
     SECRETS,
@@ -25,7 +25,7 @@ from tests.integration.airbyte_place import (
     secret_manager,
     secrets_server,
 )
-from tests.servers import ROOT, free_port, server
+from tests.support.servers import ROOT, free_port, server
 
 PASSWORD = "airport-ops-password"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFou
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.types import SecretVersion
 
-from tests.integration.clients import PROJECT, killable, secrets_client, unique, write_until_killed
-from tests.servers import free_port, server
+from tests.support.clients import PROJECT, killable, secrets_client, unique, write_until_killed
+from tests.support.servers import free_port, server
 
 State = SecretVersion.State
 PARENT = f"projects/{PROJECT}"

@@ -13,8 +13,8 @@ from prefect.blocks.abstract import NotificationError
 from prefect_slack import SlackWebhook
 from pydantic import SecretStr
 
-from tests.integration.clients import killable, unique, write_until_killed
-from tests.servers import ROOT, free_port, server
+from tests.support.clients import killable, unique, write_until_killed
+from tests.support.servers import ROOT, free_port, server
 
 TOKEN = "T0/B0/secret"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.source_freshness import source_freshness
-from tests.integration.engines import ENGINES
-from tests.integration.modelling import Modelling, flight
+from tasks.model.source_freshness import source_freshness
 from tests.integration.test_model_engines import BigQueryModelling, literal
+from tests.support.engines import ENGINES
+from tests.support.modelling import Modelling, flight
 
 ALLOWED_S = 36 * 3600
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import ROOT, free_port, listens, process, server, wait_until
+from tests.support.servers import ROOT, free_port, listens, process, server, wait_until
 
 SERVERS: dict[str, tuple[str, ...]] = {
     "pubsub": (),
@@ -29,7 +29,7 @@ started.wait()
 
 
 def command(name: str, port: int, state: Path) -> tuple[str, ...]:
-    return ("-m", f"local.{name}", "--port", str(port), "--state", str(state), *SERVERS[name])
+    return ("-m", f"local.servers.{name}", "--port", str(port), "--state", str(state), *SERVERS[name])
 
 
 def ended(*arguments: str) -> tuple[int, str]:
@@ -96,10 +96,10 @@ def test_a_server_listens_on_127_0_0_1_only(name: str, running: dict[str, tuple[
 def test_a_server_that_is_told_to_end_ends_cleanly(name: str, number: signal.Signals, tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "log"
     with process(*command(name, port, tmp_path / "state"), log=log) as started:
-        wait_until(lambda: "ready" in log.read_text(), f"local.{name} is ready")
+        wait_until(lambda: "ready" in log.read_text(), f"local.servers.{name} is ready")
         started.send_signal(number)
         assert started.wait(10) == 0
-    assert log.read_text().splitlines() == [f"local.{name} ready on 127.0.0.1:{port}"]
+    assert log.read_text().splitlines() == [f"local.servers.{name} ready on 127.0.0.1:{port}"]
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -107,7 +107,7 @@ def test_a_server_ends_when_its_parent_is_killed(name: str, tmp_path: Path) -> N
     port = free_port()
     arguments = ("-c", PARENT, sys.executable, *command(name, port, tmp_path / "state"))
     with process(*arguments, log=tmp_path / "log") as parent:
-        wait_until(lambda: listens(port), f"local.{name} answers")
+        wait_until(lambda: listens(port), f"local.servers.{name} answers")
         (child,) = psutil.Process(parent.pid).children()
         try:
             parent.kill()

@@ -11,23 +11,24 @@ from typing import Any
 import pytest
 
 from beam_job.batches import Limits
-from contracts import names
-from contracts.batch import Balance
-from contracts.errors import ServiceUnavailable
-from contracts.quality import QualityFact, QualityResult
-from lake.store import Lake, open_lake
-from settings.tree import ROOT
-from status.asking import Asker
-from status.lineage import mart_lineage
-from status.page import render
-from status.prefect_runs import TaskTook
-from status.publish import asked_at, publish_page
-from status.syncs import remember
-from status.types import SourceStatus, Status, SyncStatus
+from millrace.domain import names
+from millrace.domain.batch import Balance
+from millrace.domain.errors import ServiceUnavailable
+from millrace.domain.quality import QualityFact, QualityResult
+from millrace.lake.open import open_lake
+from millrace.lake.store import Lake
+from millrace.settings.tree import ROOT
+from millrace.status.asking import Asker
+from millrace.status.lineage import mart_lineage
+from millrace.status.page import render
+from millrace.status.prefect_runs import TaskTook
+from millrace.status.publish import asked_at, publish_page
+from millrace.status.syncs import remember
+from millrace.status.types import SourceStatus, Status, SyncStatus
+from millrace.warehouse.duckdb.lock import held
 from tests.conftest import new_lake
-from tests.integration.merging import NOON, Merging, contract, upsert
-from tests.integration.status_place import NOW, UI, StatusPlace, away, merge_some, run
-from warehouse.lock import held
+from tests.support.merging import NOON, Merging, contract, upsert
+from tests.support.status_place import NOW, UI, StatusPlace, away, merge_some, run
 
 ATTACK = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 
@@ -86,7 +87,7 @@ def test_a_failed_merge_is_bad_until_a_later_one_goes_well(place: StatusPlace) -
     trouble = status.streams[0].trouble
     assert trouble
     assert (trouble.kind, trouble.sentence, trouble.over) == ("SettingsError", "no bucket lake-x.", False)
-    assert (trouble.command, status.health) == ("python -m blocks.register", "bad")
+    assert (trouble.command, status.health) == ("python -m cli.deploy.blocks", "bad")
     assert trouble.run
     assert trouble.run.url == f"{UI}/runs/flow-run/{place.runs[0].id}"
     place.runs = [run("merge shop.orders · 3 files · 12 rows", number=9), *place.runs]
@@ -312,7 +313,7 @@ def test_a_mart_is_made_of_the_streams_that_its_models_read(tmp_path: Path) -> N
 
 
 def test_a_balance_bar_shows_a_single_bad_row_among_millions() -> None:
-    from status.pictures import balance_bar
+    from millrace.status.pictures import balance_bar
 
     bar = balance_bar(Balance(rows_in=1_000_001, merged=1_000_000, superseded=0, stale=0, quarantined=1))
     widths: dict[str, Any] = {

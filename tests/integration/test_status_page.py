@@ -9,15 +9,15 @@ import pytest
 from playwright.sync_api import Browser
 
 from beam_job.batches import Limits
-from contracts import names
-from status.collect import collect
-from status.prefect_runs import TaskTook
-from status.publish import publish_page
-from tests.browser import browser as a_browser
-from tests.browser import opened
+from millrace.domain import names
+from millrace.status.collect import collect
+from millrace.status.prefect_runs import TaskTook
+from millrace.status.publish import publish_page
 from tests.conftest import new_lake
-from tests.integration.merging import NOON, Merging, contract
-from tests.integration.status_place import NOW, StatusPlace, merge_some, run
+from tests.support.browser import browser as a_browser
+from tests.support.browser import opened
+from tests.support.merging import NOON, Merging, contract
+from tests.support.status_place import NOW, StatusPlace, merge_some, run
 
 pytestmark = pytest.mark.chromium
 READABLE = 4.5  # https://www.w3.org/TR/WCAG22/#contrast-minimum

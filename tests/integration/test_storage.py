@@ -13,10 +13,10 @@ from google.api_core.exceptions import BadRequest, Conflict, NotFound, Precondit
 from google.cloud import storage
 from google.cloud.exceptions import GoogleCloudError
 
-from tests.integration.clients import killable, put, storage_client, unique, write_until_killed
-from tests.servers import free_port, server
+from tests.support.clients import killable, put, storage_client, unique, write_until_killed
+from tests.support.servers import free_port, server
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 CHUNK = 256 * 1024
 NAMES = ["raw/a/1.parquet", "raw/a/2.parquet", "raw/b/1.parquet", "raw/c 50%/ü?#&+.json", "raw/top.json", "zz"]
 

@@ -13,12 +13,12 @@ from google.api_core.exceptions import BadRequest, Forbidden, NotFound, Precondi
 from google.cloud import storage
 from google.oauth2.service_account import Credentials
 
-from local.identity.tokens import identity_of, service_account
-from local.storage.index import Index
-from tests.integration.clients import PROJECT, put, storage_client, unique
-from tests.servers import server
+from local.servers.identity.tokens import identity_of, service_account
+from local.servers.storage.index import Index
+from tests.support.clients import PROJECT, put, storage_client, unique
+from tests.support.servers import server
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 HOUR = timedelta(hours=1)
 
 

@@ -8,10 +8,10 @@ import pytest
 from google.api_core.exceptions import NotFound
 from google.cloud import storage
 
-from tests.integration.clients import PROJECT, PubSub, killable, storage_client, write_until_killed
-from tests.servers import free_port, server
+from tests.support.clients import PROJECT, PubSub, killable, storage_client, write_until_killed
+from tests.support.servers import free_port, server
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 
 
 def announce(bucket: storage.Bucket, topic: str, **settings: Any) -> storage.notification.BucketNotification:

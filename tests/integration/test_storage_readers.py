@@ -8,9 +8,9 @@ from apache_beam.io.gcp.gcsio import GcsIO
 from google.cloud import storage
 from pyarrow.fs import FileSelector, GcsFileSystem
 
-from tests.integration.clients import PROJECT
+from tests.support.clients import PROJECT
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 TABLE = pa.table({"id": range(100_000), "name": [f"row {n}" for n in range(100_000)]})
 
 

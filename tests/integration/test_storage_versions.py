@@ -6,9 +6,9 @@ import pytest
 from google.api_core.exceptions import Conflict, NotFound, PreconditionFailed
 from google.cloud import storage
 
-from tests.integration.clients import PROJECT, PubSub, put, unique
+from tests.support.clients import PROJECT, PubSub, put, unique
 
-pytest_plugins = ["tests.integration.stand_ins"]
+pytest_plugins = ["tests.support.stand_ins"]
 
 
 @pytest.fixture

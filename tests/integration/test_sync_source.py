@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from blocks.airbyte_client import AirbyteClient, AirbyteRefused
-from contracts.errors import ServiceUnavailable, SettingsError, SyncTimeout
-from contracts.source import parse_source
-from contracts.sync import StartedSync
-from lake.store import Lake
-from tasks import cancel_sync, sync_source
-from tests.integration.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place
-from tests.integration.in_process import MemoryLake
-from tests.integration.mortal import Fate, Killed, MortalClient, MortalLake
-from tests.proxy import Proxy
-from tests.servers import wait_until
+from millrace.airbyte.client import AirbyteClient, AirbyteRefused
+from millrace.contracts.source import parse_source
+from millrace.domain.errors import ServiceUnavailable, SettingsError, SyncTimeout
+from millrace.domain.sync import StartedSync
+from millrace.lake.store import Lake
+from tasks.ingest import cancel_sync, sync_source
+from tests.support.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place
+from tests.support.in_process import MemoryLake
+from tests.support.mortal import Fate, Killed, MortalClient, MortalLake
+from tests.support.proxy import Proxy
+from tests.support.servers import wait_until
 
 RUN = "run-1"
 HANG, READ = "hang()", "record(1)\ncomplete()"
@@ -157,7 +157,7 @@ def test_a_connection_that_can_not_sync_is_named_with_what_to_do(
     name = airbyte.name(connection)
     airbyte.client.call("PATCH", f"/connections/{connection}", json={"status": status})
     at(airbyte.url)
-    with pytest.raises(AirbyteRefused, match=f"{name!r} is {status}.*python -m blocks.airbyte apply {name}"):
+    with pytest.raises(AirbyteRefused, match=f"{name!r} is {status}.*python -m cli.deploy.connections apply {name}"):
         started(airbyte, connection)
     airbyte.client.call("DELETE", f"/connections/{connection}")
     with pytest.raises(SettingsError, match=f"no connection {name!r}"):

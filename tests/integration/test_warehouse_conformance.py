@@ -8,13 +8,13 @@ import pyarrow as pa
 import pytest
 
 from beam_job.redrive import redrive
-from contracts import names
-from contracts.batch import Balance
-from contracts.errors import BalanceError, HeadMoved
-from contracts.ledger import Head, LedgerEntry
-from contracts.stream import Column
-from tests.integration.engines import DAYS, Engine, OnEngine
-from tests.integration.merging import NOON, PARQUET, contract, delete, parquet, upsert
+from millrace.domain import names
+from millrace.domain.batch import Balance
+from millrace.domain.errors import BalanceError, HeadMoved
+from millrace.domain.ledger import Head, LedgerEntry
+from millrace.domain.types import Column
+from tests.support.engines import DAYS, Engine, OnEngine
+from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upsert
 
 HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 

@@ -10,12 +10,12 @@ from unittest import mock
 import duckdb
 import pytest
 
-from contracts.errors import WarehouseBusy
-from contracts.ledger import LedgerEntry
-from lake.store import Lake
-from tests.integration.merging import NOON, Merging, upsert
-from warehouse.duckdb import DuckDBWarehouse
-from warehouse.lock import held
+from millrace.domain.errors import WarehouseBusy
+from millrace.domain.ledger import LedgerEntry
+from millrace.lake.store import Lake
+from millrace.warehouse.duckdb.lock import held
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
+from tests.support.merging import NOON, Merging, upsert
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging)
 
 def test_a_session_finds_what_its_stream_needs_and_opens_the_file_once(merging: Merging) -> None:
     warehouse, opened = merging.warehouse, mock.Mock(wraps=duckdb.connect)
-    with mock.patch("warehouse.duckdb.duckdb.connect", opened):
+    with mock.patch("millrace.warehouse.duckdb.warehouse.duckdb.connect", opened):
         for _ in range(2):
             with warehouse.session("a test", merging.contract):
                 assert warehouse.head(merging.contract).epoch == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 FOLDER = ROOT / "k8s" / "airbyte"
 # Read in the chart's values.yaml and templates at 2.2.0; a key that is added here is looked up there first.

@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from automations.apply import in_order
-from contracts.alerts import cause, kind, slug, tidy
-from contracts.digest import Day, RunsOfDay, body, subject, verdict
-from contracts.ledger import LedgerEntry
+from cli.deploy.automations import in_order
+from millrace.domain.alerts import cause, kind, slug, tidy
+from millrace.domain.digest import Day, RunsOfDay, body, subject, verdict
+from millrace.domain.ledger import LedgerEntry
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 FAILED = "Flow run encountered an exception: "

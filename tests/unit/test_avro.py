@@ -6,7 +6,7 @@ from typing import Any
 import fastavro
 import pytest
 
-from lake.avro import avro_parts, read_blocks
+from millrace.lake.avro import avro_parts, read_blocks
 
 SCHEMA = fastavro.parse_schema(
     {

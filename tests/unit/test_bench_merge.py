@@ -23,10 +23,10 @@ from bench.merge.results import Result, Run, keep, load
 from bench.merge.scenarios import SCENARIOS, choose
 from bench.merge.table import BY_DAY, BY_ID, COLUMNS
 from bench.merge.workload import OLD, Batch, Target
-from contracts import names
-from contracts.landing import LandingManifest
-from contracts.stream import StreamContract
-from lake.store import ObjectExists, ObjectMissing
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.landing import LandingManifest
+from millrace.lake.store import ObjectExists, ObjectMissing
 
 
 def rows(what: Target | Batch) -> pa.Table:

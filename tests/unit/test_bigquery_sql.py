@@ -8,17 +8,17 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from contracts.errors import ContractError, SettingsError
-from contracts.source import load_sources
-from contracts.stream import StreamContract
-from tests.servers import ROOT
-from warehouse import bigquery_erase as erasing
-from warehouse import bigquery_merge_sql as merging
-from warehouse import bigquery_sql as sql
-from warehouse.bigquery_ledger import ADMIT, MERGES, REDRIVEN, REFUSED
-from warehouse.bigquery_look import MERGED_SYNCS, QUALITY_RUNS, billed
-from warehouse.bigquery_merge_sql import Merge, StagedTables
-from warehouse.columns import prunes
+from millrace.contracts.source import load_sources
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import ContractError, SettingsError
+from millrace.warehouse.bigquery import erase as erasing
+from millrace.warehouse.bigquery import merge_sql as merging
+from millrace.warehouse.bigquery import sql as sql
+from millrace.warehouse.bigquery.ledger import ADMIT, MERGES, REDRIVEN, REFUSED
+from millrace.warehouse.bigquery.look import MERGED_SYNCS, QUALITY_RUNS, billed
+from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables
+from millrace.warehouse.columns import prunes
+from tests.support.servers import ROOT
 
 PLACE = sql.Place.of("bigquery://my-project/EU/test")
 TABLES = StagedTables("`p.staging.up`", "`p.staging.del`", "`p.staging.kept`", "`p.staging.refused`")

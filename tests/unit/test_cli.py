@@ -16,8 +16,8 @@ from cli.errors import StackDown, sentence
 from cli.main import app
 from cli.parameters import parameters
 from cli.place import Where
-from contracts.errors import EventRefused, SettingsError, UnknownStream
-from tests.servers import ROOT
+from millrace.domain.errors import EventRefused, SettingsError, UnknownStream
+from tests.support.servers import ROOT
 
 COMMANDS = (
     "up",

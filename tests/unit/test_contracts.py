@@ -12,19 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from contracts import names, schema
-from contracts.batch import Balance
-from contracts.dead_letters import Topic
-from contracts.errors import BalanceError, ContractError, UnknownStream
-from contracts.events import IngestRequested, WarehouseMerged, attributes
-from contracts.landing import LandedObject, LandingManifest
-from contracts.ledger import LedgerEntry
-from contracts.model import unpublished
-from contracts.quality import QualityResult
-from contracts.source import find_source, load_sources, parse_source
-from contracts.stream import PLAIN_TYPES
-from contracts.widening import wider
-from tests.servers import ROOT
+from millrace.contracts import schema
+from millrace.contracts.source import find_source, load_sources, parse_source
+from millrace.contracts.widening import wider
+from millrace.domain import names
+from millrace.domain.batch import Balance
+from millrace.domain.dead_letters import Topic
+from millrace.domain.errors import BalanceError, ContractError, UnknownStream
+from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
+from millrace.domain.landing import LandedObject, LandingManifest
+from millrace.domain.ledger import LedgerEntry
+from millrace.domain.model import unpublished
+from millrace.domain.quality import QualityResult
+from millrace.domain.types import PLAIN_TYPES
+from tests.support.servers import ROOT
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SHOP: dict[str, Any] = {
@@ -115,7 +116,7 @@ def test_hash_buckets_need_a_key() -> None:
 
 
 def test_the_schema_for_editors_is_current_and_takes_every_source() -> None:
-    assert schema.FILE.read_text() == schema.text(), "run `python -m contracts.schema`"
+    assert schema.FILE.read_text() == schema.text(), "run `python -m millrace.contracts.schema`"
     for path in (ROOT / "sources").glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(path.read_text()), schema.schema())
     for change in ("streams.orders.mode", "streams.orders.colour", "streams.orders.key"):

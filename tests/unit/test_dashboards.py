@@ -12,16 +12,16 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from contracts.errors import SettingsError, WarehouseRefused
 from dashboards.boards import BOARDS
-from dashboards.draw import draw
 from dashboards.flights import class_of, local_time
-from dashboards.looker import report_link
-from dashboards.page import Shown
-from dashboards.style import THEMES, Theme
-from local.airport_ops.expected import Row, expected_marts
-from tests.servers import ROOT
-from warehouse.reader import Read, reader_of
+from local.demo.airport_ops.expected import Row, expected_marts
+from millrace.dashboards.draw import draw
+from millrace.dashboards.looker import report_link
+from millrace.dashboards.page import Shown
+from millrace.dashboards.style import THEMES, Theme
+from millrace.domain.errors import SettingsError, WarehouseRefused
+from millrace.warehouse.reader import Read, reader_of
+from tests.support.servers import ROOT
 
 READABLE, VISIBLE = 4.5, 3.0  # of words, of marks
 DAYS, AT = 2, datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

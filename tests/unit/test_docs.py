@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 PAGES = [path for path in (*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md") if path.exists()]
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
@@ -63,7 +63,7 @@ def test_every_alert_links_to_a_place_in_operations() -> None:
 
 
 def test_every_named_error_has_its_place_in_operations() -> None:
-    from contracts import errors
+    from millrace.domain import errors
 
     text = (ROOT / "docs" / "operations.md").read_text()
     groups = ("MillraceError", "Retryable", "Fatal", "DataQuality")

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from contracts.erasure import asked
-from contracts.errors import EventRefused
-from contracts.stream import StreamContract
-from tests.integration.merging import NOON, contract
+from millrace.contracts.erasure import asked
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import EventRefused
+from tests.support.merging import NOON, contract
 
 TYPES = {
     "id": "int64",

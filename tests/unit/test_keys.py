@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.keys import Origin, encode_version, hash_keys, sort_words
-from beam_job.rows import arrow_type
-from contracts.stream import PLAIN_TYPES
-from tests.servers import ROOT
+from beam_job.steps.keys import Origin, encode_version, hash_keys, sort_words
+from beam_job.steps.rows import arrow_type
+from millrace.domain.types import PLAIN_TYPES
+from tests.support.servers import ROOT
 
 ORIGIN = Origin(epoch=0, generation_id=0, job_id=1, object="raw/shop/orders/sync_id=1/0.parquet", generation=1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -162,8 +162,8 @@ def test_shards_get_even_shares_of_keys_in_a_row() -> None:
 
 HASHES = """
 import pyarrow as pa
-from beam_job.keys import hash_keys
-from beam_job.rows import arrow_type
+from beam_job.steps.keys import hash_keys
+from beam_job.steps.rows import arrow_type
 from tests.unit.test_keys import KEYS
 print([int(hash_keys([pa.array([value], arrow_type(kind))])[0]) for kind, *both in KEYS for value in both])
 """

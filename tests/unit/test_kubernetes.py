@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from blocks.pools import load_pools
-from contracts import cloud
-from contracts.errors import SettingsError
-from settings import Settings, load_settings
-from settings.tree import environment
-from tests.kubernetes_schema import errors
-from tests.servers import ROOT
+from cli.deploy.pools import load_pools
+from millrace import cloud_names as cloud
+from millrace.domain.errors import SettingsError
+from millrace.settings import Settings, load_settings
+from millrace.settings.tree import environment
+from tests.support.kubernetes_schema import errors
+from tests.support.servers import ROOT
 
 K8S = ROOT / "k8s"
 Json = dict[str, Any]
@@ -204,7 +204,7 @@ def test_from_the_internet_only_pushes_come_in() -> None:
 def test_the_gateway_is_asked_how_it_is_where_it_answers() -> None:
     from contextlib import nullcontext
 
-    from gateway.app import Health, web
+    from millrace.gateway.app import Health, web
 
     routes = {route.path for route in web(Health(None, None), None, None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
     objects = documents("files")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from observability.lines import LABELS, CloudLines
-from tests.log_filter import compile_filter
-from tests.servers import ROOT
+from millrace.observability.lines import LABELS, CloudLines
+from tests.support.log_filter import compile_filter
+from tests.support.servers import ROOT
 from tests.unit.test_style import python, python_files
 
-VOCABULARY = set(yaml.safe_load((ROOT / "observability" / "events.yaml").read_text()))
-PLATFORM = ("blocks", "beam_job", "tasks", "flows", "gateway", "warehouse", "lake", "events", "quality", "automations")
+VOCABULARY = set(yaml.safe_load((ROOT / "millrace" / "observability" / "events.yaml").read_text()))
+PLATFORM = ("millrace", "blocks", "beam_job", "tasks", "flows", "cli")
 
 
 def line(**attributes: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ logging.getLogger("tasks.x").debug("not told")
         tmp_path,
         PREFECT_HOME=str(tmp_path),
         PYTHONPATH=str(ROOT),
-        PREFECT_LOGGING_SETTINGS_PATH=str(ROOT / "observability" / "logging.yaml"),
+        PREFECT_LOGGING_SETTINGS_PATH=str(ROOT / "millrace" / "observability" / "logging.yaml"),
         PREFECT_LOGGING_TO_API_ENABLED="0",
     )
     assert json.loads(said).items() >= {"event": "run.handed_over", "slot": "model", "logger": "tasks.x"}.items()
@@ -96,7 +96,7 @@ logging.getLogger("tasks.x").debug("not told")
 
 def emitted() -> dict[str, str]:
     """Events that the code logs, with the file: values of `event` in an `extra`, and what `tell` is told."""
-    from contracts import names
+    from millrace.domain import names
 
     found = {}
     for path in python_files(*PLATFORM):
@@ -126,11 +126,11 @@ def test_every_event_that_is_logged_is_in_the_vocabulary() -> None:
     told = emitted()
     assert {"merge.committed", "gateway.refused", "merge.replacement_blocked", "quarantine.file"} <= set(told)
     unknown = {word: file for word, file in told.items() if word not in VOCABULARY}
-    assert unknown == {}, "add them to observability/events.yaml"
+    assert unknown == {}, "add them to millrace/observability/events.yaml"
 
 
 def test_every_event_that_an_alert_waits_for_is_logged() -> None:
-    metrics = yaml.safe_load((ROOT / "observability" / "alerts.yaml").read_text())["metrics"]
+    metrics = yaml.safe_load((ROOT / "millrace" / "observability" / "alerts.yaml").read_text())["metrics"]
     later = {"gateway.unauthenticated"}
     words = {w for m in metrics.values() for w in VOCABULARY if f'"{w}"' in m["filter"]}
     assert len(words) > 8

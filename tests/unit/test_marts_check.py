@@ -11,9 +11,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from local.airport_ops.check import KEYS, Comparison, Difference, compare_with
-from local.airport_ops.expected import Row, expected_marts
-from tests.servers import ROOT
+from local.demo.airport_ops.check import KEYS, Comparison, Difference, compare_with
+from local.demo.airport_ops.expected import Row, expected_marts
+from tests.support.servers import ROOT
 
 Falsified = Callable[[str], tuple[Difference, ...]]
 ROWS = 40
@@ -183,7 +183,7 @@ def test_the_command_compares_all_days_that_it_is_told(whole: dict[str, list[Row
     _, where, row = one_row("dim_airline", whole, "name")
     with duckdb.connect(str(marts)) as db:
         db.execute(f"UPDATE marts.dim_airline SET name = 'Nobody' WHERE {where}")
-    command = [sys.executable, "-m", "local.airport_ops.check", "--marts", str(marts), "--days", "1"]
+    command = [sys.executable, "-m", "local.demo.airport_ops.check", "--marts", str(marts), "--days", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     figures = sum(len(row) for rows in whole.values() for row in rows)
     first, told = done.stdout.splitlines()

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contracts.errors import Fatal, MartsMoved, SettingsError
-from warehouse.duckdb_marts import Marts
+from millrace.domain.errors import Fatal, MartsMoved, SettingsError
+from millrace.warehouse.duckdb.marts import Marts
 
 DAYS = 2.0
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from local.pubsub.filters import parse_filter
-from local.rpc import Refused
+from local.servers.pubsub.filters import parse_filter
+from local.servers.rpc import Refused
 
 ATTRIBUTES = {"kind": "landed", "stream": "tmp_flights", "a b": "x", "quote": 'say "hi"', "empty": "", "NOT": "1"}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from contracts.__main__ import check, release, stale, write
-from contracts.errors import ContractError
-from tests.servers import ROOT
+from millrace.contracts.__main__ import check, release, stale, write
+from millrace.domain.errors import ContractError
+from tests.support.servers import ROOT
 
 SOURCE = "sources/airport_ops.yaml"
 Change = Callable[[str, str], None]
@@ -22,8 +22,8 @@ def root(tmp_path: Path) -> Path:
     """A copy of what the contracts and the files made from them are."""
     for folder in ("sources", "expectations", "docs/sources", "dbt_project/models/staging", "dbt_project/macros"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    (tmp_path / "contracts").mkdir()
-    shutil.copy(ROOT / "contracts/source.schema.json", tmp_path / "contracts")
+    (tmp_path / "millrace" / "contracts").mkdir(parents=True)
+    shutil.copy(ROOT / "millrace/contracts/source.schema.json", tmp_path / "millrace" / "contracts")
     return tmp_path
 
 
@@ -45,7 +45,9 @@ def test_every_file_that_follows_from_the_contracts_is_up_to_date() -> None:
 
 def test_a_changed_contract_makes_files_stale_until_they_are_written(root: Path, change: Change) -> None:
     change("freshness: 36h", "freshness: 2d")
-    with pytest.raises(ContractError, match=r"_sources.yml, docs/sources/airport_ops.md; run `python -m contracts w"):
+    with pytest.raises(
+        ContractError, match=r"_sources.yml, docs/sources/airport_ops.md; run `python -m millrace.contracts w"
+    ):
         check(root)
     changed = {path.relative_to(root).as_posix() for path in write(root)}
     assert changed == {"docs/sources/airport_ops.md", "dbt_project/models/staging/_sources.yml"}
@@ -155,7 +157,7 @@ def test_an_expectation_that_can_not_be_asked_is_refused(
 def test_the_command_says_what_is_wrong_and_fails(root: Path, change: Change) -> None:
     def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "contracts", *arguments, "--root", str(root)],
+            [sys.executable, "-m", "millrace.contracts", *arguments, "--root", str(root)],
             cwd=ROOT,
             capture_output=True,
             text=True,

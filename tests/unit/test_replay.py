@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from local.airport_ops.dataset import Row, read_flights
-from local.airport_ops.replay import NEW_YORK, Change, advance, clock, create, day, flight_changes, iso
-from local.airport_ops.schema import TABLES
-from tests.integration.airbyte_place import query
-from tests.servers import ROOT
+from local.demo.airport_ops.dataset import Row, read_flights
+from local.demo.airport_ops.replay import NEW_YORK, Change, advance, clock, create, day, flight_changes, iso
+from local.demo.airport_ops.schema import TABLES
+from tests.support.airbyte_place import query
+from tests.support.servers import ROOT
 
 FIRST_WEEK = "table_name = 'flights' AND json_extract(row, '$.flight_date') <= '2013-01-07'"
 
@@ -88,7 +88,7 @@ def test_a_database_that_is_not_there_is_not_made_by_the_way(tmp_path: Path) -> 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from local.airport_ops import replay
+from local.demo.airport_ops import replay
 original, left = replay._open, int(sys.argv[2])
 def count(sql):
     global left
@@ -119,7 +119,9 @@ def test_a_replay_killed_within_a_day_leaves_whole_days_only(
 
 
 def test_two_replays_at_once_apply_each_day_once(empty: Path, week: Path) -> None:
-    code = f"from pathlib import Path; from local.airport_ops.replay import advance; advance(Path({str(empty)!r}), 2)"
+    code = (
+        f"from pathlib import Path; from local.demo.airport_ops.replay import advance; advance(Path({str(empty)!r}), 2)"
+    )
     both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
     assert log(empty) == until(week, 2)

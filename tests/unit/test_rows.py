@@ -11,17 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.rows import (
-    Refused,
-    arrow_type,
-    check_types,
-    checked_columns,
-    conform_column,
-    extracted_at,
-    fits,
-)
-from contracts.errors import FileRejected
-from contracts.stream import PLAIN_TYPES, StreamContract
+from beam_job.steps.rows import Refused, arrow_type, check_types, checked_columns, conform_column, extracted_at, fits
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import FileRejected
+from millrace.domain.types import PLAIN_TYPES
 
 UTC_US = pa.timestamp("us", "UTC")
 STRUCT = pa.struct([("a", pa.int64())])

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from contracts.errors import SettingsError
-from settings import Settings, load_settings
-from tests.servers import ROOT
+from millrace.domain.errors import SettingsError
+from millrace.settings import Settings, load_settings
+from tests.support.servers import ROOT
 
 PLACES = ("local", "gcp")
 

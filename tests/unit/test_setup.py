@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 from tests.unit.test_style import python_files
 
 MAKEFILE = (ROOT / "Makefile").read_text()

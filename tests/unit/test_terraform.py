@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from contracts.cloud import exported
-from contracts.source import load_sources
-from settings import Settings
-from tests.servers import ROOT
-from tests.terraform_files import Block, read_module
+from millrace.cloud_names import exported
+from millrace.contracts.source import load_sources
+from millrace.settings import Settings
+from tests.support.servers import ROOT
+from tests.support.terraform_files import Block, read_module
 
 TERRAFORM = ROOT / "terraform"
 MODULES = [TERRAFORM, *sorted(p for p in (TERRAFORM / "modules").iterdir() if p.is_dir())]
@@ -127,7 +127,7 @@ def test_modules_are_given_what_they_ask_for_and_give_what_is_asked_of_them() ->
 def test_names_are_those_of_the_code() -> None:
     names = json.loads((TERRAFORM / "names.auto.tfvars.json").read_text())
     assert names == exported(load_sources(ROOT / "sources").values()), (
-        "python -m contracts.cloud > terraform/names.auto.tfvars.json"
+        "python -m millrace.cloud_names > terraform/names.auto.tfvars.json"
     )
     variables = {b.labels[0] for b in read_module(TERRAFORM).of("variable")}
     assert set(names) <= variables

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts import names
-from contracts.errors import EventRefused
-from gateway.message import Incoming, parse_push
-from gateway.translate import ROUTES, Event, translate
-from tests.pushes import AT, CASES, FORMS, MANIFEST, MERGED, WEBHOOK, expected, landed, message
+from millrace.domain import names
+from millrace.domain.errors import EventRefused
+from millrace.events.message import Incoming
+from millrace.events.translate import ROUTES, Event, translate
+from millrace.gateway.push_request import parse_push
+from tests.support.pushes import AT, CASES, FORMS, MANIFEST, MERGED, WEBHOOK, expected, landed, message
 
 
 @pytest.mark.parametrize("form", FORMS)

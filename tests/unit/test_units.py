@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.units import UNIT_BYTES, UNIT_FILES, units
-from beam_job.work import GROUP_ROWS, Work, table_files
-from contracts.batch import Batch, BatchObject
-from tests.integration.in_process import MemoryLake
-from tests.integration.merging import contract
+from beam_job.steps.units import UNIT_BYTES, UNIT_FILES, units
+from beam_job.steps.work import GROUP_ROWS, Work, table_files
+from millrace.domain.batch import Batch, BatchObject
+from tests.support.in_process import MemoryLake
+from tests.support.merging import contract
 
 
 def batch(sizes: list[int]) -> Batch:

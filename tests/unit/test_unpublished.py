@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.ledger import LedgerEntry
-from contracts.model import ModelWork, Publication, unannounced, unpublished
+from millrace.domain.ledger import LedgerEntry
+from millrace.domain.model import ModelWork, Publication, unannounced, unpublished
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -12,13 +12,13 @@ import pytest
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from contracts import names
-from gateway.message import Incoming
-from gateway.translate import translate
-from tests.pushes import CASES, MANIFEST, MERGED, landed, message, unwrapped
-from tests.servers import ROOT
+from millrace.domain import names
+from millrace.events.message import Incoming
+from millrace.events.translate import translate
+from tests.support.pushes import CASES, MANIFEST, MERGED, landed, message, unwrapped
+from tests.support.servers import ROOT
 
-TEMPLATES = ROOT / "gateway" / "webhooks"
+TEMPLATES = ROOT / "millrace" / "gateway" / "webhooks"
 
 
 def rendered(topic: str, pushed: Incoming) -> dict[str, Any] | None:

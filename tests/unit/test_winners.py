@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.winners import newest
+from beam_job.steps.winners import newest
 
 # Few hashes for more keys, so that some collide; versions that differ in a word, or in length.
 VERSIONS = st.binary(min_size=1, max_size=3).map(lambda end: b"\x07" * 8 + end + b"\x00" * 8)

@@ -1,5 +1,5 @@
 # Log-based metrics, alert policies, objectives per stream, the dashboard and the way to people. What is measured and
-# when it alerts is in observability/alerts.yaml, which tests read as well.
+# when it alerts is in millrace/observability/alerts.yaml, which tests read as well.
 locals {
   told = yamldecode(file(var.alerts_file))
   # Our pods, Cloud Run jobs and Dataflow workers, not others of the project.

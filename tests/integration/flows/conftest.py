@@ -7,7 +7,7 @@ import pytest
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
-from tests.integration.flows_place import SOURCE, FlowsPlace, Ran, flows_place
+from tests.support.flows_place import SOURCE, FlowsPlace, Ran, flows_place
 
 STREAMS = ("flights", "weather", "planes", "airlines", "airports")
 

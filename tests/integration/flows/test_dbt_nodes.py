@@ -7,9 +7,9 @@ import pytest
 from prefect.context import serialize_context
 from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 
-from tasks.dbt import PROJECT
-from tasks.dbt_runner import Runner
-from tests.integration.flows_place import FlowsPlace
+from tasks.model.dbt import PROJECT
+from tasks.model.dbt_runner import Runner
+from tests.support.flows_place import FlowsPlace
 
 
 def test_nodes_do_not_read_prefects_settings_anew(

@@ -15,27 +15,26 @@ from beam_job.batches import Limits, open_batch
 from beam_job.merge import merge_stream
 from blocks import MillraceAirbyte
 from blocks import names as block_names
-from blocks.airbyte_client import TERMINAL
 from blocks.load import registered
-from blocks.register import register_blocks
-from contracts import names
-from contracts.batch import Batch
-from contracts.errors import ReconcileIncomplete, UnknownStream
-from contracts.ledger import published_entry
-from contracts.model import unannounced
+from cli.deploy.blocks import register_blocks
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.reconcile import reconcile
-from settings import load_settings
-from tasks.commit_batch import was_stale
+from millrace.domain import names
+from millrace.domain.batch import Batch
+from millrace.domain.errors import ReconcileIncomplete, UnknownStream
+from millrace.domain.ledger import published_entry
+from millrace.domain.model import unannounced
+from millrace.settings import load_settings
+from tasks.merge.commit_batch import was_stale
 from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import now
-from tests.integration.airbyte_place import query, rows
 from tests.integration.flows.conftest import STREAMS
-from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
-from tests.proxy import Proxy
-from tests.servers import wait_until
+from tests.support.airbyte_place import query, rows
+from tests.support.flows_place import SOURCE, FlowsPlace, Ran
+from tests.support.proxy import Proxy
+from tests.support.servers import wait_until
 
 NOWHERE, DASHBOARDS = "XXX", f"{names.SITE}dashboards/"
 
@@ -179,7 +178,7 @@ def test_a_run_whose_charts_can_not_be_drawn_is_a_good_one(
     assert merge(SOURCE, "airlines") == 1
     batch = place.ledger("merged")[-1]
     assert (batch.merged, batch.stale) == (0, 1)
-    monkeypatch.setattr("dashboards.boards.QUERIES", tmp_path)  # the queries are gone
+    monkeypatch.setattr("millrace.dashboards.draw.BOARDS", tmp_path)  # the queries are gone
     ran = place.run(model)
     assert (ran.state.is_completed(), ran.result) == (True, 1)
     assert batch.batch_id in {entry.batch_id for entry in place.ledger("published")}
@@ -262,7 +261,7 @@ def lacking(place: FlowsPlace, published: Ran) -> list[tuple[str, str, int]]:
     orphan = f"{names.sync_prefix(SOURCE, 'planes', 700)}0.parquet"
     place.lake.write(orphan, b"nobody names me")
     job = place.airbyte.start_job(place.airbyte.connection(SOURCE)["connectionId"])
-    wait_until(lambda: place.airbyte.job(job)["status"] in TERMINAL, f"job {job} ends")
+    wait_until(lambda: place.airbyte.job(job).ended, f"job {job} ends")
     return [
         ("slot that no run holds", slot, 1),
         ("sync without a manifest", f"{SOURCE} job {job}", 1),

@@ -3,17 +3,17 @@
 import duckdb
 import pytest
 
-from contracts import names
-from contracts.errors import EventRefused
 from flows.audit import audit
 from flows.erase import erase
 from flows.merge import merge
 from flows.model import model
-from tests.captured import captured
+from millrace.domain import names
+from millrace.domain.errors import EventRefused
 from tests.e2e.landing import LSN, airline, land, parquet
-from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
 from tests.integration.test_alerts import hits
-from tests.servers import wait_until
+from tests.support.captured import captured
+from tests.support.flows_place import SOURCE, FlowsPlace, Ran
+from tests.support.servers import wait_until
 
 ERASED = {"source": SOURCE, "stream": "airlines", "keys": [{"carrier": "ZE"}], "reason": "request 7"}
 

@@ -9,15 +9,15 @@ from prefect.client.schemas.filters import ArtifactFilter
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed, Running
 
-from contracts import names
 from flows.merge import merge
 from flows.reconcile import reconcile
-from status import prefect_runs
-from status.publish import asked_at
-from status.troubles import newest_troubles
+from millrace.domain import names
+from millrace.status import prefect_runs
+from millrace.status.publish import asked_at
+from millrace.status.troubles import newest_troubles
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.flows.conftest import STREAMS
-from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
+from tests.support.flows_place import SOURCE, FlowsPlace, Ran
 
 
 def told(ran: Ran) -> tuple[str, set[str]]:
@@ -67,7 +67,7 @@ def test_a_failed_run_is_on_the_page_with_the_command_that_mends_it(place: Flows
     assert place.run(merge, source=SOURCE, stream="trains").state.is_failed()
     shown = page(place)
     assert "has no stream &#39;trains&#39;" in shown
-    assert "python -m contracts check" in shown
+    assert "python -m millrace.contracts check" in shown
 
 
 def test_a_success_is_found_though_many_other_runs_came_since(

@@ -18,31 +18,31 @@ from prefect_slack import SlackWebhook
 
 from beam_job.lease import merge_lease
 from blocks import names as block_names
-from blocks.airbyte_client import TERMINAL, AirbyteRefused
 from blocks.load import registered
-from contracts import names
-from contracts.errors import QualityFailed
 from flows.connections import connections
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.rotation import rotation
 from local.stack.place import PROJECT
-from tasks.end_dead_runs import HEARTBEAT, TAG, dead_runs
-from tasks.webhook_error import webhook_error
+from millrace.airbyte.client import AirbyteRefused
+from millrace.domain import names
+from millrace.domain.errors import QualityFailed
+from tasks.ingest.webhook_error import webhook_error
+from tasks.reconcile.end_dead_runs import HEARTBEAT, TAG, dead_runs
 from tests.e2e.landing import airline, land, parquet
-from tests.integration.added_source import follow
-from tests.integration.airbyte_place import secret_manager
 from tests.integration.flows.conftest import STREAMS
-from tests.integration.flows_place import SOURCE, FlowsPlace, Ran
-from tests.servers import server, wait_until
+from tests.support.added_source import follow
+from tests.support.airbyte_place import secret_manager
+from tests.support.flows_place import SOURCE, FlowsPlace, Ran
+from tests.support.servers import server, wait_until
 
 NOWHERE = "XXX"
 
 
 def test_all_jobs_of_a_connection_are_found_page_by_page(place: FlowsPlace, ingested: Ran) -> None:
     connection = place.airbyte.connection(SOURCE)["connectionId"]
-    assert [job["jobId"] for job in place.airbyte.jobs_of(connection, limit=1)] == place.jobs()
+    assert [job.id for job in place.airbyte.jobs_of(connection, limit=1)] == place.jobs()
 
 
 def test_rotation_hands_prefect_the_newest_slack_url_and_tells_of_unusable_secrets(
@@ -103,9 +103,11 @@ def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state
 ) -> None:
     with server("notices", tmp_path / "notices") as port:
         said = {said.command: said.output for said in follow(tmp_path, port, path_environment())}
-        plan = said["python -m blocks.airbyte plan notices"]
+        plan = said["python -m cli.deploy.connections plan notices"]
         assert re.findall(r"^\+ (\w+) notices$", plan, re.MULTILINE) == ["manifest", "source", "connection"]
-        assert "applied: 3 to create, 0 to change, 1 that agree" in said["python -m blocks.airbyte apply notices"]
+        assert (
+            "applied: 3 to create, 0 to change, 1 that agree" in said["python -m cli.deploy.connections apply notices"]
+        )
         assert place.query("SELECT count(*), max(updated_at) FROM raw_notices.notices_live") == [
             (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
         ]
@@ -115,10 +117,10 @@ def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state
         new = {"id": 7, "airport": "JFK", "text": "open again", "updated_at": "2013-02-01T00:00:00Z"}
         httpx.post(f"http://127.0.0.1:{port}/notices", json=new, headers={"Authorization": "Bearer notices"})
         job = place.airbyte.start_job(place.airbyte.connection("notices")["connectionId"])
-        wait_until(lambda: place.airbyte.job(job)["status"] in TERMINAL, "the second sync ends", 60)
+        wait_until(lambda: place.airbyte.job(job).ended, "the second sync ends", 60)
         assert httpx.get(f"http://127.0.0.1:{port}/stats").json()["since"] == "2013-01-05T23:00:00Z"
         ended = place.airbyte.job(job)
-        assert (ended["status"], ended["rowsSynced"]) == ("succeeded", 2), "the newest one again, and the new one"
+        assert (ended.status, ended.rows) == ("succeeded", 2), "the newest one again, and the new one"
 
 
 def path_environment() -> dict[str, str]:

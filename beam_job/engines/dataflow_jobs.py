@@ -1,0 +1,115 @@
+"""Jobs of Dataflow by its own API: find one by name, look at it, cancel it, read what it complains of."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from google.api_core.client_options import ClientOptions
+from google.api_core.exceptions import ClientError, GoogleAPICallError, NotFound, RetryError
+from google.api_core.retry import Retry, if_transient_error
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import dataflow_v1beta3 as api
+
+from millrace.domain.errors import DataflowFailed, ServiceUnavailable
+
+TIMEOUT_S = 60.0
+ENDED = ("DONE", "FAILED", "CANCELLED", "UPDATED", "DRAINED", "STOPPED")
+MOST_ERRORS = 3
+RETRY = Retry(if_transient_error, initial=0.5, maximum=10, timeout=TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it was when asked for; `state` is Dataflow's without `JOB_STATE_`."""
+
+    id: str
+    name: str
+    state: str
+    labels: dict[str, str]
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state will not change any more."""
+        return self.state in ENDED
+
+
+@dataclass(frozen=True)
+class DataflowJobs:
+    """The jobs of one project and region; `endpoint` is a server other than Google's.
+
+    Every method raises ServiceUnavailable when Dataflow does not answer, and DataflowFailed when it says no.
+    """
+
+    project: str
+    region: str
+    endpoint: str = ""
+
+    def find(self, name: str) -> Job | None:
+        """The active job of that name: Dataflow lets there be one."""
+        request = api.ListJobsRequest(
+            project_id=self.project, location=self.region, filter=api.ListJobsRequest.Filter.ACTIVE, name=name
+        )
+        found = self._call(self._jobs.list_jobs, request)
+        return next((_job(job) for job in found if job.name == name and not _job(job).ended), None)
+
+    def get(self, job_id: str) -> Job | None:
+        """A job, or None when Dataflow does not know it (any more)."""
+        request = api.GetJobRequest(project_id=self.project, location=self.region, job_id=job_id)
+        try:
+            return _job(self._jobs.get_job(request, retry=RETRY, timeout=TIMEOUT_S))
+        except NotFound:
+            return None
+        except (GoogleAPICallError, RetryError) as error:
+            raise self._failure(error) from error
+
+    def cancel(self, job_id: str) -> None:
+        """Ask Dataflow to end a job; it takes minutes."""
+        wanted = api.Job(requested_state=api.JobState.JOB_STATE_CANCELLED)
+        request = api.UpdateJobRequest(project_id=self.project, location=self.region, job_id=job_id, job=wanted)
+        self._call(self._jobs.update_job, request)
+
+    def errors(self, job_id: str) -> list[str]:
+        """What a job complained of; those with a traceback tell most, and come first."""
+        request = api.ListJobMessagesRequest(
+            project_id=self.project,
+            location=self.region,
+            job_id=job_id,
+            minimum_importance=api.JobMessageImportance.JOB_MESSAGE_ERROR,
+        )
+        texts = dict.fromkeys(m.message_text.strip() for m in self._call(self._messages.list_job_messages, request))
+        return sorted(texts, key=lambda text: "Traceback" not in text)[:MOST_ERRORS]
+
+    def console(self, job_id: str) -> str:
+        """Where a person looks at a job."""
+        return f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{job_id}?project={self.project}"
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, retry=RETRY, timeout=TIMEOUT_S)
+        except (GoogleAPICallError, RetryError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: GoogleAPICallError | RetryError) -> ServiceUnavailable | DataflowFailed:
+        where = f"Dataflow in {self.region} of {self.project}"
+        if isinstance(error, ClientError) and error.code != 429:
+            return DataflowFailed(f"{where} refused: {error.message}; may the flow's account use Dataflow?")
+        return ServiceUnavailable(f"{where} did not answer: {error.message}")
+
+    @cached_property
+    def _jobs(self) -> Any:
+        return api.JobsV1Beta3Client(**self._client())
+
+    @cached_property
+    def _messages(self) -> Any:
+        return api.MessagesV1Beta3Client(**self._client())
+
+    def _client(self) -> dict[str, Any]:
+        if not self.endpoint:
+            return {}
+        options = ClientOptions(api_endpoint=self.endpoint)
+        return {"credentials": AnonymousCredentials(), "client_options": options, "transport": "rest"}
+
+
+def _job(found: Any) -> Job:
+    state = api.JobState(found.current_state).name.removeprefix("JOB_STATE_")
+    return Job(found.id, found.name, state, dict(found.labels))

@@ -1,0 +1,127 @@
+"""Registers blocks, concurrency limits and the Slack URL with the Prefect server: `python -m cli.deploy.blocks`.
+
+Idempotent: run it after every change of settings or sources, and after a rotation of the Slack URL.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.exceptions import ObjectNotFound
+from prefect_slack import SlackWebhook
+from pydantic import SecretStr
+
+from blocks import (
+    MillraceAirbyte,
+    MillraceCredentials,
+    MillraceEventBus,
+    MillraceLake,
+    MillraceResults,
+    MillraceSecret,
+    MillraceWarehouse,
+    names,
+)
+from millrace.contracts.source import SourceContract, load_sources
+from millrace.domain.errors import MillraceError
+from millrace.domain.names import MODEL_SLOT, merge_slot
+from millrace.settings import Settings, load_settings
+from millrace.settings.tree import ROOT
+
+
+def register_blocks(settings: Settings) -> list[str]:
+    """Save every block under its name; returns what was saved."""
+    lake, warehouse, events, airbyte = settings.lake, settings.warehouse, settings.events, settings.airbyte
+    credentials = MillraceCredentials(project=events.project, endpoint=settings.secrets.endpoint)
+    credentials.save(names.CREDENTIALS, overwrite=True)
+    client_id = _secret(airbyte.client_id_secret, credentials)
+    client_secret = _secret(airbyte.client_secret_secret, credentials)
+    for name, block in (
+        (names.LAKE, MillraceLake(url=lake.url, endpoint=lake.endpoint)),
+        (names.RESULTS, MillraceResults(url=lake.url, endpoint=lake.endpoint)),
+        (
+            names.WAREHOUSE,
+            MillraceWarehouse(
+                url=warehouse.url,
+                marts_url=warehouse.marts_url,
+                endpoint=warehouse.endpoint,
+                max_bytes_billed=warehouse.max_bytes_billed,
+                lock_timeout_s=warehouse.lock_timeout_s,
+                keep_candidates_days=warehouse.keep_candidates_days,
+            ),
+        ),
+        (names.EVENT_BUS, MillraceEventBus(project=events.project, endpoint=events.endpoint)),
+        (
+            names.AIRBYTE,
+            MillraceAirbyte(
+                url=airbyte.url,
+                client_id=client_id,
+                client_secret=client_secret,
+                poll_s=airbyte.poll_s,
+                sync_timeout_s=airbyte.sync_timeout_s,
+                landing_timeout_s=airbyte.landing_timeout_s,
+            ),
+        ),
+        (names.SLACK, slack_block(settings, credentials)),
+    ):
+        block.save(name, overwrite=True)
+    return [names.CREDENTIALS, names.LAKE, names.RESULTS, names.WAREHOUSE, names.EVENT_BUS, names.AIRBYTE, names.SLACK]
+
+
+def _secret(name: str, credentials: MillraceCredentials) -> MillraceSecret:
+    secret = MillraceSecret(secret_name=name, gcp_credentials=credentials)
+    secret.save(name, overwrite=True)
+    return secret
+
+
+def slack_block(settings: Settings, credentials: MillraceCredentials) -> SlackWebhook:
+    """The block through which the Prefect server posts; the server itself must hold the URL."""
+    url = MillraceSecret(secret_name=settings.slack.url_secret, gcp_credentials=credentials).value()
+    return SlackWebhook(url=SecretStr(url))
+
+
+def slots(sources: Iterable[SourceContract]) -> list[str]:
+    """Names of the concurrency limits: one per stream, and one for the model."""
+    return [MODEL_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
+
+
+def missing_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
+    """Slots that have no limit."""
+    return [name for name in slots(sources) if not _has_limit(client, name)]
+
+
+def _has_limit(client: SyncPrefectClient, name: str) -> bool:
+    try:
+        client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+def register_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
+    """Make a concurrency limit of 1 of each slot that has none; returns all slots."""
+    sources = list(sources)
+    for name in missing_limits(client, sources):
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+    return slots(sources)
+
+
+def main() -> int:
+    """Register everything; prints what stands."""
+    parser = argparse.ArgumentParser(prog="python -m cli.deploy.blocks", description=__doc__)
+    parser.parse_args()
+    try:
+        settings, sources = load_settings(), load_sources(ROOT / "sources")
+        blocks = register_blocks(settings)
+        with get_client(sync_client=True) as client:
+            limits = register_limits(client, sources.values())
+    except MillraceError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

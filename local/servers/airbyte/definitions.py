@@ -1,0 +1,64 @@
+"""The API's definitions of sources: an image and its tag, or a manifest that `source-declarative-manifest` reads."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from local.servers.airbyte.answers import Json, Refused, body_of, listing, text_of
+from local.servers.airbyte.store import Store
+
+Handler = Callable[[Request], Awaitable[Response]]
+KINDS = {"sources": "definitions", "declarative_sources": "declaratives"}
+
+
+def definition_handlers(store: Store, workspace: str) -> dict[str, tuple[Handler, Handler]]:
+    """For each kind of definition, by its name in the path, the handlers of all and of one."""
+    return {name: _handlers(store, workspace, kind) for name, kind in KINDS.items()}
+
+
+def _handlers(store: Store, workspace: str, kind: str) -> tuple[Handler, Handler]:
+    async def collection(request: Request) -> Response:
+        _check_workspace(request, workspace)
+        if request.method == "GET":
+            return listing(request, store.items(kind))
+        body = await body_of(request)
+        made = body | (_new_image(body) if kind == "definitions" else _new_manifest(body))
+        return JSONResponse(store.put(kind, made["id"], made))
+
+    async def single(request: Request) -> Response:
+        _check_workspace(request, workspace)
+        there = store.item(kind, request.path_params["id"])
+        if there is None:
+            raise Refused(404, f"no definition {request.path_params['id']}")
+        if request.method == "PUT":
+            body = await body_of(request)
+            there = store.put(kind, there["id"], there | (_image(body) if kind == "definitions" else _manifest(body)))
+        return JSONResponse(there)
+
+    return cast(tuple[Handler, Handler], (collection, single))
+
+
+def _new_image(body: Json) -> Json:
+    return {"id": str(uuid.uuid5(uuid.NAMESPACE_URL, text_of(body, "dockerRepository")))}
+
+
+def _image(body: Json) -> Json:
+    return {field: text_of(body, field) for field in ("name", "dockerImageTag")}
+
+
+def _new_manifest(body: Json) -> Json:
+    return {"id": str(uuid.uuid4()), "name": text_of(body, "name"), "version": 1} | _manifest(body)
+
+
+def _manifest(body: Json) -> Json:
+    if not isinstance(body.get("manifest"), dict) or body["manifest"].get("type") != "DeclarativeSource":
+        raise Refused(422, "manifest is no declarative manifest: its `type` is not DeclarativeSource")
+    return {"manifest": body["manifest"]}
+
+
+def _check_workspace(request: Request, workspace: str) -> None:
+    if request.path_params["workspace"] != workspace:
+        raise Refused(404, f"no workspace {request.path_params['workspace']}")

@@ -1,0 +1,173 @@
+"""Writes records as the GCS destination 1.x does: one folder per sync, Parquet or Avro, Airbyte's columns first."""
+
+import io
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from local.servers.airbyte.columns import META, Changes, arrow_type, column, meta_column, random_ids
+
+Json = dict[str, Any]
+Upload = Callable[[str, bytes, dict[str, str]], None]
+FLUSH_ROWS = 200_000
+FORMATS = ("Parquet", "Avro")
+PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
+OWN = [
+    pa.field("_airbyte_raw_id", pa.string(), nullable=False),
+    pa.field("_airbyte_extracted_at", pa.int64(), nullable=False),
+    pa.field("_airbyte_generation_id", pa.int64()),
+    pa.field("_airbyte_meta", META, nullable=False),
+]
+
+
+class StreamWriter:
+    """Collects one stream's records and uploads them in parts."""
+
+    def __init__(
+        self, stream: Json, namespace: str, job_id: int, config: Json, generation: int, upload: Upload
+    ) -> None:
+        self.name, self.rows, self.bytes = stream["name"], 0, 0
+        self._types = {name: arrow_type(declared) for name, declared in stream["json_schema"]["properties"].items()}
+        self._schema = pa.schema(OWN + [pa.field(name, kind) for name, kind in self._types.items()])
+        self._job_id, self._generation, self._upload = job_id, generation, upload
+        self._format = config.get("format", {"format_type": "Parquet"})
+        self._folder = folder(path_format(config), namespace, self.name, job_id)
+        self._part = 0
+        self._records: list[Json] = []
+        self._emitted: list[int] = []
+
+    def add(self, data: Json, emitted_at: float) -> None:
+        """Take one record.
+
+        Raises:
+            TypeError: it is no object, or has no time.
+        """
+        if not isinstance(data, dict):
+            raise TypeError(f"its data is {type(data).__name__}, no object")
+        self._emitted.append(int(emitted_at))
+        self._records.append(data)
+        if len(self._records) >= FLUSH_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Upload what was collected; nothing is written for no rows."""
+        if not self._records:
+            return
+        table = self._table()
+        avro = self._format["format_type"] == "Avro"
+        data = to_avro(table, self._format) if avro else to_parquet(table, self._format)
+        name = f"{self._folder}{self._part}{'.avro' if avro else '.parquet'}"
+        self._upload(name, data, {"ab-generation-id": str(self._generation)})
+        self.rows += len(self._records)
+        self.bytes += len(data)
+        self._part += 1
+        self._records.clear()
+        self._emitted.clear()
+
+    def _table(self) -> pa.Table:
+        """The records as columns, Airbyte's own first."""
+        changes: Changes = {}
+        rows = len(self._records)
+        columns = [
+            column(name, kind, [record.get(name) for record in self._records], changes)
+            for name, kind in self._types.items()
+        ]
+        generations = pa.repeat(pa.scalar(self._generation, pa.int64()), rows)
+        own = [
+            pa.array(random_ids(rows)),
+            pa.array(self._emitted, pa.int64()),
+            generations,
+            meta_column(self._job_id, rows, changes),
+        ]
+        return pa.Table.from_arrays(own + columns, schema=self._schema)
+
+
+def path_format(config: Json) -> str:
+    """Where the destination's objects go: its bucket path, then its path format."""
+    inside = str(config.get("gcs_bucket_path", "")).strip("/")
+    return f"{inside}/{config['gcs_path_format']}".lstrip("/")
+
+
+def folder(template: str, namespace: str, stream: str, job_id: int) -> str:
+    """The destination's path format, filled."""
+    today = datetime.now(UTC)
+    values = {
+        "NAMESPACE": namespace,
+        "STREAM_NAME": stream,
+        "SYNC_ID": job_id,
+        "YEAR": today.year,
+        "MONTH": today.month,
+        "DAY": today.day,
+        "EPOCH": int(time.time() * 1000),
+    }
+    return _fill(template, values).lstrip("/")
+
+
+def stream_prefix(config: Json, namespace: str, stream: str) -> str:
+    """What all objects of a stream begin with: its path up to what differs between syncs."""
+    return _fill(path_format(config), {"NAMESPACE": namespace, "STREAM_NAME": stream}).split("${")[0]
+
+
+def _fill(template: str, values: Json) -> str:
+    for name, value in values.items():
+        template = template.replace("${" + name + "}", str(value))
+    return template
+
+
+def to_parquet(table: pa.Table, config: Json) -> bytes:
+    """A Parquet file."""
+    codec = config.get("compression_codec", "SNAPPY").lower()
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="none" if codec == "uncompressed" else codec)
+    return buffer.getvalue()
+
+
+AVRO = {pa.int64(): "long", pa.float64(): "double", pa.bool_(): "boolean", pa.string(): "string"}
+
+
+def to_avro(table: pa.Table, config: Json) -> bytes:
+    """An Avro file."""
+    import fastavro
+
+    change = {
+        "type": "record",
+        "name": "change",
+        "fields": [{"name": n, "type": ["null", "string"]} for n in ("field", "change", "reason")],
+    }
+    meta = {
+        "type": "record",
+        "name": "meta",
+        "fields": [
+            {"name": "sync_id", "type": "long"},
+            {"name": "changes", "type": {"type": "array", "items": change}},
+        ],
+    }
+    fields: list[Json] = [
+        {"name": "_airbyte_raw_id", "type": "string"},
+        {"name": "_airbyte_extracted_at", "type": "long"},
+        {"name": "_airbyte_generation_id", "type": ["null", "long"]},
+        {"name": "_airbyte_meta", "type": meta},
+    ]
+    for field in table.schema:
+        if not field.name.startswith("_airbyte_"):
+            fields.append({"name": field.name, "type": ["null", avro_type(field.type)], "default": None})
+    codec = config.get("compression_codec", {"codec": "null"})
+    name = codec["codec"] if isinstance(codec, dict) else str(codec)
+    buffer = io.BytesIO()
+    schema = fastavro.parse_schema({"type": "record", "name": "record", "fields": fields})
+    wanted = {"no compression": "null", "null": "null", "deflate": "deflate", "snappy": "snappy"}[name.lower()]
+    fastavro.writer(buffer, schema, table.to_pylist(), codec=wanted)
+    return buffer.getvalue()
+
+
+def avro_type(kind: pa.DataType) -> Any:
+    """Avro type of a column."""
+    if pa.types.is_date(kind):
+        return {"type": "int", "logicalType": "date"}
+    if pa.types.is_timestamp(kind):
+        return {"type": "long", "logicalType": "timestamp-micros"}
+    return AVRO[kind]

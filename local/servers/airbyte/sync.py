@@ -1,0 +1,176 @@
+"""One sync: resolves secrets, runs the connector, brings what it emits into the lake, keeps its state."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.servers.airbyte.bucket import Bucket
+from local.servers.airbyte.connectors import Command, Connectors, find_command
+from local.servers.airbyte.destination import FORMATS, PATH_FORMAT, Json, StreamWriter, stream_prefix
+from local.servers.airbyte.environment import COMMANDS, DECLARATIVE, NotInstalled
+from local.servers.airbyte.landing import GLOBAL, Landing, SyncFailed, without_streams
+from local.servers.airbyte.process import Cancel, Log, connector
+from local.servers.airbyte.secrets import Secrets
+from local.servers.airbyte.store import Store
+
+CATALOG_S = 3600
+DEFAULT_MODE = "full_refresh_overwrite"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a connection reads, with which connector, and where that goes; configurations have their secrets."""
+
+    connection: Json
+    command: Command
+    config: Json
+    target: Json
+
+    @property
+    def id(self) -> str:
+        """The connection's id."""
+        return str(self.connection["connectionId"])
+
+    def namespace(self, stream: Json) -> str:
+        """Namespace of a stream at the destination."""
+        own = str(stream.get("namespace") or "")
+        wanted = str(self.connection.get("namespaceFormat") or "${SOURCE_NAMESPACE}")
+        return wanted.replace("${SOURCE_NAMESPACE}", own)
+
+
+@dataclass
+class Syncs:
+    """Makes syncs of connections, from what they all share."""
+
+    store: Store
+    secrets: Secrets
+    open_bucket: Callable[[str], Bucket]
+    connectors: Connectors
+    _catalogs: dict[str, tuple[float, Json]] = field(default_factory=dict)
+
+    def sync(self, job: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> None:
+        """Run a job to its end; `writers` is filled and tells what was written, however it ends.
+
+        Raises:
+            SyncFailed: says what Airbyte would show.
+            SecretMissing: a secret of the source or the destination can't be read.
+        """
+        plan = self._plan(job["connectionId"])
+        streams = chosen_streams(plan.connection, self._discovered(plan, log, cancel))
+        bucket = self.open_bucket(plan.target.get("gcs_bucket_name", ""))
+        catalog = {
+            "streams": [self._configured(plan, stream, mode, key, job["jobId"]) for stream, mode, key in streams]
+        }
+        for entry in catalog["streams"]:
+            stream = entry["stream"]
+            writers[stream["name"]] = StreamWriter(
+                stream, plan.namespace(stream), job["jobId"], plan.target, entry["generation_id"], bucket.upload
+            )
+        self._read(plan, catalog, writers, log, cancel)
+        for entry in catalog["streams"]:
+            if generation := entry["minimum_generation_id"]:
+                prefix = stream_prefix(plan.target, plan.namespace(entry["stream"]), entry["stream"]["name"])
+                bucket.delete_older(prefix, generation)
+
+    def _plan(self, connection_id: str) -> Plan:
+        connection = self._item("connections", connection_id)
+        source = self._item("sources", connection["sourceId"])
+        destination = self._item("destinations", connection["destinationId"])
+        config = self.secrets.resolve(source.get("configuration", {}))
+        if declarative := self.store.item("declaratives", source["definitionId"]):
+            image = DECLARATIVE
+            config["__injected_declarative_manifest"] = declarative["manifest"]
+        else:
+            image = self._item("definitions", source["definitionId"])["dockerRepository"]
+        target = self.secrets.resolve(destination.get("configuration", {}))
+        target.setdefault("gcs_path_format", PATH_FORMAT)
+        if (wanted := target.setdefault("format", {"format_type": "Parquet"})["format_type"]) not in FORMATS:
+            raise SyncFailed(f"destination {destination['name']!r}: no format {wanted!r} here; {' or '.join(FORMATS)}")
+        return Plan(connection, self._command(image), config, target)
+
+    def _command(self, image: str) -> Command:
+        try:
+            command = find_command(self.connectors, image)
+        except NotInstalled as error:
+            raise SyncFailed(f"connector {image!r} can't be installed: {error}") from None
+        if command is None:
+            raise SyncFailed(f"no connector {image!r} here; there are {', '.join([*self.connectors, *COMMANDS])}")
+        return command
+
+    def _item(self, kind: str, item_id: str) -> Json:
+        item = self.store.item(kind, item_id)
+        if item is None:
+            raise SyncFailed(f"the connection refers to {kind[:-1]} {item_id}, which is gone")
+        return item
+
+    def _discovered(self, plan: Plan, log: Log, cancel: Cancel) -> Json:
+        """The source's catalog, kept for a while: a connection that changes is discovered anew."""
+        key = json.dumps([plan.connection, plan.command.words, plan.config], sort_keys=True)
+        found = self._catalogs.get(key)
+        if found is None or time.monotonic() - found[0] > CATALOG_S:
+            found = self._catalogs[key] = (time.monotonic(), discover(plan, log, cancel))
+        return found[1]
+
+    def _configured(self, plan: Plan, stream: Json, mode: str, key: list[Any], job_id: int) -> Json:
+        overwrite = mode == "full_refresh_overwrite"
+        generation = self.store.next_generation(plan.id, stream["name"]) if overwrite else 0
+        return {
+            "stream": stream,
+            "sync_mode": "full_refresh" if mode.startswith("full") else "incremental",
+            "destination_sync_mode": "overwrite" if overwrite else "append",
+            "cursor_field": stream.get("default_cursor_field", []),
+            "primary_key": key,
+            "generation_id": generation,
+            "minimum_generation_id": generation,
+            "sync_id": job_id,
+        }
+
+    def _read(self, plan: Plan, catalog: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> None:
+        full = {entry["stream"]["name"] for entry in catalog["streams"] if entry["sync_mode"] == "full_refresh"}
+        for name in full:
+            self.store.drop_state(plan.id, name)
+        kept = self.store.states(plan.id)
+        states = [without_streams(state, full) if name == GLOBAL else state for name, state in kept.items()]
+        landing = Landing(writers, full, lambda name, state: self.store.put_state(plan.id, name, state))
+        inputs = {"config": plan.config, "catalog": catalog, "state": states}
+        with connector(plan.command, "read", inputs, log, cancel) as reading:
+            try:
+                for message in reading.messages():
+                    landing.take(message, log)
+            finally:
+                landing.flush()
+            landing.check_outcome(reading.exit_code())
+
+
+def discover(plan: Plan, log: Log, cancel: Cancel) -> Json:
+    """The streams of a source.
+
+    Raises:
+        SyncFailed: the connector told an error, or gave no catalog.
+    """
+    error, catalog = "", None
+    with connector(plan.command, "discover", {"config": plan.config}, log, cancel) as discovering:
+        for message in discovering.messages():
+            if message["type"] == "CATALOG":
+                catalog = dict(message["catalog"])
+            elif message["type"] == "TRACE" and message["trace"]["type"] == "ERROR":
+                error = str(message["trace"]["error"]["message"])
+        code = discovering.exit_code()
+    if error or code or catalog is None:
+        raise SyncFailed(error or f"discover ended with code {code} and {'a' if catalog else 'no'} catalog")
+    return catalog
+
+
+def chosen_streams(connection: Json, catalog: Json) -> list[tuple[Json, str, list[Any]]]:
+    """Streams of a connection with sync mode and key; all streams when it names none.
+
+    Raises:
+        SyncFailed: the source lacks one of them.
+    """
+    there = {stream["name"]: stream for stream in catalog["streams"]}
+    wanted = connection.get("configurations", {}).get("streams") or [{"name": name} for name in there]
+    if missing := [s["name"] for s in wanted if s["name"] not in there]:
+        raise SyncFailed(f"the source has no stream {', '.join(missing)}; it has {', '.join(there)}")
+    return [(there[s["name"]], s.get("syncMode") or DEFAULT_MODE, s.get("primaryKey") or []) for s in wanted]

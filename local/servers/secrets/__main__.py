@@ -1,0 +1,26 @@
+"""Run the Secret Manager: `python -m local.servers.secrets --port P --state DIR`."""
+
+from local.servers.rpc import start_server
+from local.servers.secrets.service import SecretService
+from local.servers.serving import GRACE_S, common_options, hear_of_end, option_parser, owned, run_until_ended, say_ready
+
+
+def main() -> None:
+    """Serve until told to end."""
+    options = common_options(option_parser("secrets", "Secret Manager for one machine.").parse_args())
+
+    async def serve() -> None:
+        until_told = hear_of_end(options.parent)
+        service = SecretService(options.state / "secrets.json")
+        methods = {"google.cloud.secretmanager.v1.SecretManagerService": service.methods()}
+        server = await start_server(options.port, methods)
+        say_ready("secrets", options.port)
+        await until_told()
+        await server.stop(GRACE_S)
+
+    with owned(options.state):
+        run_until_ended(serve)
+
+
+if __name__ == "__main__":
+    main()

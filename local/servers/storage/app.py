@@ -1,0 +1,300 @@
+"""The JSON and XML API over an index: requests are matched on the raw path, where `%2F` is part of a name."""
+
+import json
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from local.servers.storage.batch import answer_batch
+from local.servers.storage.index import DESCRIBING, Index, pieces
+from local.servers.storage.listing import list_objects
+from local.servers.storage.rules import Json, Preconditions, StorageError
+from local.servers.storage.signed import check_signed
+from local.servers.storage.uploads import continue_upload, start_upload
+
+CHUNK = 1 << 20
+MOST_COMPOSED = 32
+Handler = Callable[..., Awaitable[Response]]
+
+
+def storage_app(index: Index, base_url: str, changed: Callable[[], None], certificate: str | None = None) -> Starlette:
+    """The whole server; `changed` is called after each write, so that announcements go out at once.
+
+    Signed URLs are checked against `certificate`, without one only for their time.
+    """
+    api = Api(index, base_url)
+    routes = [(re.compile(f"^{pattern}$"), methods, handler) for pattern, methods, handler in api.routes()]
+
+    async def answer(request: Request) -> Response:
+        path, query = request.scope["raw_path"].decode().split("?")[0], request.scope["query_string"].decode()
+        try:
+            check_signed(request.method, path, query, request.headers, datetime.now(UTC), certificate)
+            return await dispatch(routes, request)
+        except StorageError as error:
+            return problem(error)
+
+    async def serve(request: Request) -> Response:
+        if request.method == "POST" and request.url.path == "/batch/storage/v1":
+            try:
+                answered = await answer_batch(request, answer)
+            except StorageError as error:
+                answered = problem(error)
+        else:
+            answered = await answer(request)
+        if request.method not in ("GET", "HEAD"):
+            changed()
+        return answered
+
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"]
+    return Starlette(routes=[Route("/{path:path}", serve, methods=methods)])
+
+
+async def dispatch(routes: list[tuple[re.Pattern[str], str, Handler]], request: Request) -> Response:
+    """Answer by the first route that fits."""
+    path = request.scope["raw_path"].decode().split("?")[0]
+    for pattern, methods, handler in routes:
+        match = pattern.match(path)
+        if match and request.method in methods.split():
+            return await handler(request, *(unquote(part) for part in match.groups()))
+    raise StorageError(404, "notFound", f"{request.method} {path} is not served here")
+
+
+def problem(error: StorageError) -> Response:
+    """An error as the JSON API words it."""
+    if error.status == 304:
+        return Response(status_code=304)
+    detail = {"message": str(error), "domain": "global", "reason": error.reason}
+    return JSONResponse({"error": {"code": error.status, "message": str(error), "errors": [detail]}}, error.status)
+
+
+class Api:
+    """Handlers by route."""
+
+    def __init__(self, index: Index, base_url: str) -> None:
+        self._index, self._base = index, base_url
+
+    def routes(self) -> list[tuple[str, str, Handler]]:
+        """Pattern of the raw path, methods, handler; the first that fits is taken."""
+        b, o = r"(?:/storage/v1)?/b/([^/]+)", r"/o/([^/]+)"
+        return [
+            ("/_local/health", "GET", self.health),
+            (r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o", "POST PUT DELETE", self.upload),
+            (f"(?:/download)?{b}{o}", "GET HEAD", self.get),
+            (f"{b}{o}", "PATCH PUT", self.patch),
+            (f"{b}{o}", "DELETE", self.delete),
+            (f"{b}{o}/(?:rewriteTo|copyTo){b.replace('(?:/storage/v1)?', '')}{o}", "POST", self.copy),
+            (f"{b}{o}/compose", "POST", self.compose),
+            (f"{b}/o", "GET", self.list),
+            (f"{b}/notificationConfigs", "GET POST", self.notifications),
+            (f"{b}/notificationConfigs/([^/]+)", "GET DELETE", self.notification),
+            (f"{b}/lockRetentionPolicy", "POST", self.lock),
+            (b, "GET", self.bucket),
+            (b, "PATCH PUT", self.change_bucket),
+            (b, "DELETE", self.delete_bucket),
+            (r"(?:/storage/v1)?/b", "GET POST", self.buckets),
+            ("/([^/]+)/(.+)", "GET HEAD", self.page),
+            ("/([^/]+)/(.+)", "PUT", self.xml_put),
+            ("/([^/]+)/(.+)", "DELETE", self.delete),
+        ]
+
+    async def health(self, _: Request) -> Response:
+        """Whether the server answers."""
+        return JSONResponse({"status": "ok"})
+
+    async def buckets(self, request: Request) -> Response:
+        """List or make buckets."""
+        if request.method == "POST":
+            return JSONResponse(self._index.buckets.add(await json_of(request)))
+        found = self._index.buckets.list(request.query_params.get("prefix", ""))
+        return JSONResponse({"kind": "storage#buckets", "items": found})
+
+    async def bucket(self, request: Request, bucket: str) -> Response:
+        """A bucket."""
+        found = self._index.buckets.get(bucket)
+        Preconditions.of(dict(request.query_params)).check(found, reading=True)
+        return JSONResponse(found)
+
+    async def change_bucket(self, request: Request, bucket: str) -> Response:
+        """Change a bucket's settings."""
+        changes = await json_of(request)
+        return JSONResponse(self._index.buckets.change(bucket, changes, dict(request.query_params)))
+
+    async def lock(self, request: Request, bucket: str) -> Response:
+        """Lock a bucket's retention policy."""
+        return JSONResponse(self._index.buckets.lock(bucket, dict(request.query_params)))
+
+    async def delete_bucket(self, request: Request, bucket: str) -> Response:
+        """Delete an empty bucket."""
+        self._index.buckets.drop(bucket, dict(request.query_params))
+        return Response(status_code=204)
+
+    async def list(self, request: Request, bucket: str) -> Response:
+        """Objects by prefix."""
+        return JSONResponse(list_objects(self._index, bucket, dict(request.query_params)))
+
+    async def upload(self, request: Request, bucket: str) -> Response:
+        """Simple, multipart and resumable uploads."""
+        if "upload_id" in request.query_params:
+            return await continue_upload(self._index, request)
+        return await start_upload(self._index, request, bucket, self._base)
+
+    async def get(self, request: Request, bucket: str, name: str) -> Response:
+        """An object's resource, or with `alt=media` its bytes."""
+        query = dict(request.query_params)
+        there = self._index.get(bucket, name, query)
+        if query.get("alt") == "media" or request.url.path.startswith("/download"):
+            return self._media(request, there)
+        return JSONResponse(there)
+
+    async def page(self, request: Request, bucket: str, name: str) -> Response:
+        """An object's bytes, as the XML API and browsers ask for them; a folder shows its index page."""
+        if name.endswith("/") and self._index.find(bucket, name) is None:
+            name += "index.html"
+        return self._media(request, self._index.get(bucket, name, dict(request.query_params)))
+
+    def _media(self, request: Request, there: Json) -> Response:
+        kind = there.get("contentType") or mimetypes.guess_type(there["name"])[0] or "application/octet-stream"
+        md5 = f",md5={there['md5Hash']}" if "md5Hash" in there else ""
+        headers = {
+            "x-goog-generation": there["generation"],
+            "x-goog-metageneration": there["metageneration"],
+            "x-goog-hash": f"crc32c={there['crc32c']}" + md5,
+            "etag": f'"{there["etag"]}"',
+            "x-goog-stored-content-length": there["size"],
+            "x-goog-stored-content-encoding": "identity",
+        }
+        size, wanted = int(there["size"]), request.headers.get("range", "")
+        ranged = wanted.startswith("bytes=") and "," not in wanted
+        first, last = span(wanted, size) if ranged else (0, size - 1)
+        if ranged:
+            headers["content-range"] = f"bytes {first}-{last}/{size}"
+        headers["content-length"] = str(last - first + 1)
+        if request.method == "HEAD":
+            return Response(b"", 200, headers, kind)
+        file = self._index.path(there).open("rb")  # opened at once: the next write of this name removes it
+        file.seek(first)
+        return StreamingResponse(chunks(file, last - first + 1), 206 if ranged else 200, headers, kind)
+
+    async def patch(self, request: Request, bucket: str, name: str) -> Response:
+        """Change metadata."""
+        changes = await json_of(request)
+        return JSONResponse(self._index.patch(bucket, name, changes, dict(request.query_params)))
+
+    async def delete(self, request: Request, bucket: str, name: str) -> Response:
+        """Delete an object."""
+        self._index.drop(bucket, name, dict(request.query_params))
+        return Response(status_code=204)
+
+    async def xml_put(self, request: Request, bucket: str, name: str) -> Response:
+        """Write an object as the XML API does."""
+        query = dict(request.query_params)
+        if match := request.headers.get("x-goog-if-generation-match"):
+            query["ifGenerationMatch"] = match
+        prefix = "x-goog-meta-"
+        metadata = {k.removeprefix(prefix): v for k, v in request.headers.items() if k.startswith(prefix)}
+        body = {"name": name, "contentType": request.headers.get("content-type"), "metadata": metadata or None}
+        there = self._index.put(bucket, body, await request.body(), query)
+        return Response(b"", 200, {"x-goog-generation": there["generation"], "etag": f'"{there["etag"]}"'})
+
+    async def copy(self, request: Request, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
+        """Copy or rewrite, in one step."""
+        query = dict(request.query_params)
+        which = {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {}
+        source = self._index.get(bucket, name, which)
+        Preconditions.of(query, "ifSource").check(source)
+        kept = {key: source[key] for key in DESCRIBING if key in source}
+        body = kept | {k: v for k, v in (await json_of(request)).items() if v} | {"name": to_name}
+        body |= {"md5Hash": None, "crc32c": None}
+        there = self._index.put(to_bucket, body, self._index.path(source), query)
+        if "/copyTo/" in request.url.path:
+            return JSONResponse(there)
+        size = there["size"]
+        return JSONResponse(
+            {
+                "kind": "storage#rewriteResponse",
+                "totalBytesRewritten": size,
+                "objectSize": size,
+                "done": True,
+                "resource": there,
+            }
+        )
+
+    async def compose(self, request: Request, bucket: str, name: str) -> Response:
+        """Join objects into one."""
+        wanted = await json_of(request)
+        listed = wanted.get("sourceObjects") or []
+        if not 1 <= len(listed) <= MOST_COMPOSED:
+            raise StorageError(400, "invalid", f"from 1 to {MOST_COMPOSED} objects are composed, not {len(listed)}")
+        sources = []
+        for one in listed:
+            which = {"generation": str(one["generation"])} if one.get("generation") else {}
+            sources.append(self._index.get(bucket, one["name"], which))
+            Preconditions.of(one.get("objectPreconditions") or {}).check(sources[-1])
+        count = sum(int(source.get("componentCount", 1)) for source in sources)
+        body = (wanted.get("destination") or {}) | {"name": name, "componentCount": count}
+        body |= {"md5Hash": None, "crc32c": None}  # clients send those of the object that is replaced
+        with self._index.scratch() as joined:
+            with joined.open("wb") as file:
+                for source in sources:
+                    file.writelines(pieces(self._index.path(source)))
+            return JSONResponse(self._index.put(bucket, body, joined, dict(request.query_params)))
+
+    async def notifications(self, request: Request, bucket: str) -> Response:
+        """List or make notification configurations."""
+        self._index.buckets.get(bucket)
+        if request.method == "POST":
+            body = {"payload_format": "JSON_API_V1"} | await json_of(request) | {"kind": "storage#notification"}
+            row = self._index.db.execute(
+                "INSERT INTO notifications (bucket, body) VALUES (?, ?)", (bucket, json.dumps(body))
+            )
+            return JSONResponse(body | {"id": str(row.lastrowid)})
+        rows = self._index.db.execute("SELECT id, body FROM notifications WHERE bucket = ? ORDER BY id", (bucket,))
+        return JSONResponse({"items": [json.loads(text) | {"id": str(number)} for number, text in rows]})
+
+    async def notification(self, request: Request, bucket: str, number: str) -> Response:
+        """One notification configuration."""
+        where = "FROM notifications WHERE bucket = ? AND id = ?"
+        row = self._index.db.execute(f"SELECT body {where}", (bucket, number)).fetchone()
+        if row is None:
+            raise StorageError(404, "notFound", f"no notification {number} on {bucket}")
+        if request.method == "DELETE":
+            self._index.db.execute(f"DELETE {where}", (bucket, number))
+            return Response(status_code=204)
+        return JSONResponse(json.loads(row[0]) | {"id": number})
+
+
+async def json_of(request: Request) -> Json:
+    """The object that a request's body is; without a body an empty one."""
+    try:
+        found = json.loads(await request.body() or b"{}")
+    except ValueError:
+        raise StorageError(400, "parseError", "the body is no JSON") from None
+    if not isinstance(found, dict):
+        raise StorageError(400, "parseError", "the body is no JSON object")
+    return found
+
+
+def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The next bytes of a file, which is closed in the end."""
+    with file:
+        while data := file.read(min(size, CHUNK)):
+            size -= len(data)
+            yield data
+
+
+def span(wanted: str, size: int) -> tuple[int, int]:
+    """First and last byte of a Range header. Raises 416 when it lies outside."""
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    begin = int(first) if first else max(0, size - int(last))
+    end = min(int(last), size - 1) if first and last else size - 1
+    if begin >= size or end < begin:
+        raise StorageError(416, "requestedRangeNotSatisfiable", f"{wanted} of {size} bytes")
+    return begin, end

@@ -1,0 +1,1 @@
+"""Airbyte: contracts in, connections of its API out; imports contracts and the domain."""

@@ -1,0 +1,99 @@
+"""Names of what Terraform makes: `python -m millrace.cloud_names > terraform/names.auto.tfvars.json`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from millrace.contracts.source import SourceContract, load_sources
+from millrace.domain import names
+
+FLOW = "millrace-flow"
+DATAFLOW = "millrace-dataflow"
+DBT = "millrace-dbt"
+WORKER = "millrace-worker"
+AIRBYTE = "millrace-airbyte"
+PUSH = "millrace-push"
+SECRETS = "millrace-secrets"
+GATEWAY = "millrace-gateway"
+CI = "millrace-ci"
+ACCOUNTS = {
+    "flow": FLOW,
+    "dataflow": DATAFLOW,
+    "dbt": DBT,
+    "worker": WORKER,
+    "airbyte": AIRBYTE,
+    "push": PUSH,
+    "secrets": SECRETS,
+    "gateway": GATEWAY,
+    "ci": CI,
+}
+
+PREFECT_SECRETS = ("prefect-database-url", "prefect-api-auth-string")
+FLOW_SECRETS = ("airbyte-client-id", "airbyte-client-secret")
+SLACK_SECRETS = ("slack-webhook-url",)
+GATEWAY_SECRETS = ("airbyte-webhook-token",)
+LAKE_KEY_SECRETS = ("airbyte-hmac-id", "airbyte-hmac-secret")
+
+PLATFORM_DATASETS = ("staging", "marts", "ops", "audit")
+
+
+def account_email(account: str, project: str) -> str:
+    """Address of a service account of the project."""
+    return f"{account}@{project}.iam.gserviceaccount.com"
+
+
+def exported(sources: Iterable[SourceContract]) -> dict[str, Any]:
+    """What Terraform is told, by variable."""
+    sources = sorted(sources, key=lambda source: source.source)
+    subscriptions = {
+        topic: {
+            "dead_letter_topic": names.dead_letter_topic(topic),
+            "dead_letter_subscription": names.dead_letter_subscription(topic),
+            "gateway_subscription": names.gateway_subscription(topic),
+        }
+        for topic in names.TOPICS
+    }
+    return {
+        "service_accounts": ACCOUNTS,
+        "topics": subscriptions,
+        "landed_topic": names.LAKE_LANDED,
+        "rotated_topic": names.SECRET_ROTATED,
+        "ingest_topic": names.INGEST_REQUESTED,
+        "completed_topic": names.AIRBYTE_COMPLETED,
+        "published_topics": [names.WAREHOUSE_MERGED, names.MARTS_PUBLISHED],
+        "manifests_prefix": names.MANIFESTS,
+        "raw_prefix": names.RAW,
+        "site_prefix": names.SITE,
+        "temporary_prefixes": ["_staging/", names.RESULTS],
+        "raw_datasets": [names.raw_schema(source.source) for source in sources],
+        "platform_datasets": list(PLATFORM_DATASETS),
+        "secrets": {
+            "prefect": list(PREFECT_SECRETS),
+            "flow": list(FLOW_SECRETS),
+            "slack": list(SLACK_SECRETS),
+            "gateway": list(GATEWAY_SECRETS),
+            "airbyte": [*LAKE_KEY_SECRETS, *sorted({s for source in sources for s in source.connector.secrets})],
+        },
+        "freshness_s": {
+            f"{source.source}.{name}": stream.freshness_s
+            for source in sources
+            for name, stream in sorted(source.streams.items())
+            if stream.freshness_s
+        },
+    }
+
+
+def main() -> int:
+    """Print the names as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m millrace.cloud_names", description=__doc__)
+    parser.add_argument("--sources", type=Path, default=Path("sources"), help="directory of contracts (sources)")
+    sources = load_sources(parser.parse_args().sources).values()
+    sys.stdout.write(json.dumps(exported(sources), indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

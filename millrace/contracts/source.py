@@ -1,0 +1,173 @@
+"""A source: how Airbyte connects to it and which streams it gives. One YAML file in sources/ each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Discriminator, Field, Tag, ValidationError
+from typing_extensions import TypeAliasType
+
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import ContractError, UnknownStream
+from millrace.domain.types import Frozen, Name
+
+MANUAL = "manual"
+SCHEDULE = r"^(manual|(\S+ ){6,7}[A-Za-z][A-Za-z0-9_+/-]*)$"
+
+
+class SecretReference(Frozen):
+    """The name of a secret in Secret Manager; never its value."""
+
+    secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+
+
+def _kind(value: object) -> str:
+    """What a part of a configuration is; a mapping whose only key is `secret` can't be anything else."""
+    if isinstance(value, SecretReference) or (isinstance(value, dict) and set(value) == {"secret"}):
+        return "reference"
+    return "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else "value"
+
+
+Plain = bool | int | float | str | None
+Config = TypeAliasType(
+    "Config",
+    Annotated[
+        "Annotated[SecretReference, Tag('reference')] | Annotated[dict[str, Config], Tag('mapping')]"
+        " | Annotated[list[Config], Tag('list')] | Annotated[Plain, Tag('value')]",
+        Discriminator(_kind),
+    ],
+)
+
+
+class Connector(Frozen):
+    """The Airbyte connector of a source and its configuration, which may be nested; secrets by reference.
+
+    `manifest`: file in `sources/` that describes a REST API to the image `airbyte/source-declarative-manifest`, as
+    Airbyte's connector builder exports it.
+    """
+
+    image: str
+    version: str
+    manifest: Annotated[str, Field(pattern=r"^(manifests/[a-z][a-z0-9_]*\.yaml)?$")] = ""
+    config: dict[str, Config] = Field(default_factory=dict)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that the configuration refers to."""
+        return tuple(part.secret for part in _parts(self.config) if isinstance(part, SecretReference))
+
+
+def _parts(value: Config | dict[str, Config]) -> Iterator[Config]:
+    """A configuration's values at every depth."""
+    yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _parts(part)
+
+
+class SourceContract(Frozen):
+    """A source and its streams.
+
+    `version` goes up with a change that breaks what readers of its tables rely on; `make check` refuses one without.
+    `epoch` comes before all else in the order of rows: raise it by one after the source was restored from a backup, or
+    its connection made anew, so that its restarted log does not look older than the table. `schedule` is Airbyte's own:
+    `manual` when syncs are asked for by `ingest`, else a Quartz cron expression and its zone, `0 0 * * * ? UTC`.
+    """
+
+    source: Name
+    version: Annotated[int, Field(ge=1)] = 1
+    description: str = ""
+    owner: str = ""
+    epoch: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
+    schedule: Annotated[str, Field(pattern=SCHEDULE)] = MANUAL
+    connector: Connector
+    streams: dict[Name, StreamContract]
+
+    def stream(self, name: str) -> StreamContract:
+        """The contract of one stream.
+
+        Raises:
+            UnknownStream: there is none of that name.
+        """
+        if name not in self.streams:
+            raise UnknownStream(f"source {self.source!r} has no stream {name!r}; it has {', '.join(self.streams)}")
+        return self.streams[name]
+
+
+def parse_source(text: str, file: str) -> SourceContract:
+    """Read a source from YAML; `file` names it in errors.
+
+    Raises:
+        ContractError: names file, stream and field of everything that is wrong.
+    """
+    try:
+        data: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ContractError(f"{file}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ContractError(f"{file}: expected a mapping with `source`, `connector` and `streams`")
+    inherited = {"source": data.get("source"), "owner": data.get("owner", "")}
+    streams = data.get("streams")
+    if isinstance(streams, dict):
+        data = data | {
+            "streams": {
+                name: inherited | {"stream": name} | stream if isinstance(stream, dict) else stream
+                for name, stream in streams.items()
+            }
+        }
+    try:
+        return SourceContract.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc']) or 'file'}: {e['msg']}" for e in error.errors()]
+        raise ContractError(f"{file}: " + "; ".join(lines)) from None
+
+
+def load_sources(directory: Path) -> dict[str, SourceContract]:
+    """All sources of a directory, by name.
+
+    Raises:
+        ContractError: a file is wrong, or its name is not the source's name.
+    """
+    sources = {}
+    for path in sorted(directory.glob("*.yaml")):
+        source = parse_source(_text(path), path.name)
+        if source.source != path.stem:
+            raise ContractError(f"{path.name}: declares source {source.source!r}; name the file {source.source}.yaml")
+        if source.connector.manifest:
+            load_manifest(directory, source)
+        sources[source.source] = source
+    return sources
+
+
+def load_manifest(directory: Path, source: SourceContract) -> dict[str, Any]:
+    """The manifest of a source that is read by `source-declarative-manifest`.
+
+    Raises:
+        ContractError: the file is missing, or no manifest.
+    """
+    name = source.connector.manifest
+    try:
+        manifest = yaml.safe_load((directory / name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ContractError(f"{source.source}.yaml: connector.manifest: {name}: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("type") != "DeclarativeSource":
+        raise ContractError(f"{source.source}.yaml: connector.manifest: {name} has no `type: DeclarativeSource`")
+    return manifest
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{path.name}: not UTF-8: {error}") from None
+
+
+def find_source(sources: dict[str, SourceContract], name: str) -> SourceContract:
+    """One source by name.
+
+    Raises:
+        UnknownStream: there is none of that name.
+    """
+    if name not in sources:
+        raise UnknownStream(f"no source {name!r} in sources/; there are {', '.join(sources) or 'none'}")
+    return sources[name]

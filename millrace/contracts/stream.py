@@ -1,0 +1,163 @@
+"""What a stream promises: its columns, key, order, partition and deletes."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from millrace.contracts.row_rules import RULES, row_rule
+from millrace.domain.quality import QUARANTINE, Expected
+from millrace.domain.types import Column, Frozen, Identifier, Name
+
+DURATION = re.compile(r"^(\d+)([mhd])$")
+SECONDS = {"m": 60, "h": 3600, "d": 86400}
+UNCLUSTERABLE = ("float64", "json", "bytes")
+MOST_CLUSTER_COLUMNS = 4  # https://cloud.google.com/bigquery/docs/clustered-tables#limitations
+CDC_COLUMNS = {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string", "_ab_cdc_deleted_at": "string"}
+
+
+class Evolution(Frozen):
+    """What becomes of columns that the contract lacks, and of types that it has otherwise.
+
+    `widen` goes from int64 to float64 or a decimal, from a decimal to one with more digits, from date to timestamp.
+    """
+
+    new_columns: Literal["add", "ignore", "quarantine"] = "add"
+    type_changes: Literal["widen", "quarantine"] = "quarantine"
+
+
+class Partition(Frozen):
+    """How the warehouse partitions a stream: by a time column, or by a hash bucket of the key."""
+
+    column: Identifier | None = None
+    by: Literal["day", "month", "year"] = "day"
+    hash_buckets: Annotated[int, Field(ge=2, le=4000)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Partition":
+        if (self.column is None) == (self.hash_buckets is None):
+            raise ValueError("give either `column` (and `by`) or `hash_buckets`")
+        return self
+
+
+class StreamContract(Frozen):
+    """One stream of a source; rows are merged by `key` in the order of `order`.
+
+    An empty `key` means `position`: each (object, generation, row) is a row of its own. `max_bytes_billed` is what one
+    merge may read on BigQuery, instead of the setting `warehouse.max_bytes_billed`.
+    """
+
+    source: Name
+    stream: Name
+    description: str = ""
+    owner: str = ""
+    mode: Literal["cdc", "append", "overwrite"] = "append"
+    key: tuple[Identifier, ...] = ()
+    order: tuple[Identifier, ...] = ()
+    partition: Partition | None = None
+    cluster: tuple[Identifier, ...] = ()
+    deletes: Literal["soft", "ignore"] = "soft"
+    evolution: Evolution = Evolution()
+    freshness: str | None = None
+    max_bytes_billed: Annotated[int, Field(ge=1)] | None = None
+    expectations: tuple[Expected, ...] = ()
+    columns: dict[Identifier, Column]
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _position(cls, value: object) -> object:
+        return () if value == "position" else value
+
+    @field_validator("freshness")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None and not DURATION.match(value):
+            raise ValueError(f"{value!r} is no duration; write 90m, 36h or 7d")
+        return value
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "StreamContract":
+        for field in ("key", "cluster"):
+            for name in getattr(self, field):
+                if name not in self.columns:
+                    raise ValueError(f"{field} names {name!r}, which is not among the columns")
+        for name in self.key:
+            if self.columns[name].nullable:
+                raise ValueError(f"key column {name!r} must say `nullable: false`")
+            if self.columns[name].type in ("float64", "json"):
+                raise ValueError(f"key column {name!r} can't be {self.columns[name].type}")
+        for name in self.order:
+            if name not in self.order_types:
+                raise ValueError(f"order names {name!r}, which is neither a column nor a CDC column")
+        if self.mode == "cdc" and not self.order:
+            raise ValueError("a cdc stream needs `order`: the log columns that order its changes")
+        for name, column in self.columns.items():
+            if column.any_type and column.type != "string":
+                raise ValueError(f"column {name!r}: `any_type` is for strings, and it is {column.type}")
+        self._clusters()
+        for expected in self.expectations:
+            self._can_be_asked(expected)
+        if self.partition and self.partition.hash_buckets and not self.key:
+            raise ValueError("partition: `hash_buckets` are of the key, and the stream's key is its position")
+        if self.partition and self.partition.column:
+            self._partition_follows_the_key(self.partition.column)
+        return self
+
+    def _can_be_asked(self, expected: Expected) -> None:
+        for name in expected.columns:
+            if name not in self.columns:
+                raise ValueError(f"expectations: {expected.type} names {name!r}, which is not among the columns")
+        if expected.severity == QUARANTINE and row_rule(expected) is None:
+            raise ValueError(
+                f"expectations: {expected.type} is not of single rows, so none can be quarantined; use one of"
+                f" {', '.join(RULES)}, or the severity stop or warn"
+            )
+
+    def _clusters(self) -> None:
+        if len(self.cluster) > MOST_CLUSTER_COLUMNS:
+            raise ValueError(f"cluster names {len(self.cluster)} columns; {MOST_CLUSTER_COLUMNS} is the most")
+        for name in self.cluster:
+            if self.columns[name].type in UNCLUSTERABLE:
+                raise ValueError(f"cluster column {name!r} can't be {self.columns[name].type}")
+
+    def _partition_follows_the_key(self, column: str) -> None:
+        if column not in self.columns:
+            raise ValueError(f"partition names {column!r}, which is not among the columns")
+        if self.columns[column].type not in ("date", "timestamp"):
+            raise ValueError(f"partition column {column!r} must be a date or a timestamp")
+        if self.deletes == "soft" and self.mode == "cdc" and column not in self.key:
+            raise ValueError(
+                f"partition column {column!r} is not part of the key, but a delete carries only the key;"
+                " partition by `hash_buckets` instead"
+            )
+
+    def with_columns(self, columns: dict[str, Column]) -> "StreamContract":
+        """The same contract with these columns added or in place of its own."""
+        return self.model_copy(update={"columns": self.columns | columns}) if columns else self
+
+    @property
+    def order_types(self) -> dict[str, str]:
+        """Type of every column that may order rows."""
+        return CDC_COLUMNS | {name: column.type for name, column in self.columns.items()}
+
+    @property
+    def reads_deletes(self) -> bool:
+        """Whether the files carry delete rows."""
+        return self.mode == "cdc" and self.deletes == "soft"
+
+    @property
+    def day_column(self) -> str | None:
+        """The partition column, when a key never changes its day; then all rows of a day can be built anew alone."""
+        column = self.partition.column if self.partition else None
+        return column if column in self.key else None
+
+    @property
+    def freshness_s(self) -> int | None:
+        """Seconds within which new data is expected."""
+        match = DURATION.match(self.freshness or "")
+        return int(match[1]) * SECONDS[match[2]] if match else None
+
+    @property
+    def id(self) -> str:
+        """`<source>.<stream>`, as people name it."""
+        return f"{self.source}.{self.stream}"

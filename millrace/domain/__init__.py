@@ -1,0 +1,1 @@
+"""Types, names and errors that all rooms share; imports nothing of ours."""

@@ -1,0 +1,51 @@
+"""What reconcile finds: work that no run does, and things that a person should look at."""
+
+from typing import Literal, get_args
+
+from millrace.domain.landing import Count
+from millrace.domain.types import Frozen
+
+Kind = Literal[
+    "run without a process",
+    "slot that no run holds",
+    "sync without a manifest",
+    "landing not merged",
+    "open batch without a run",
+    "merge not announced",
+    "merge not published",
+    "publication not announced",
+    "alert address out of date",
+    "undelivered message",
+    "object that no manifest names",
+    "dead letter",
+    "could not be done",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+FOR_PEOPLE: tuple[Kind, ...] = ("object that no manifest names", "dead letter")
+
+
+class Found(Frozen):
+    """One thing that is not as it should be; `where` is a stream, a sync, a folder or a topic."""
+
+    kind: Kind
+    where: str
+    count: Count = 1
+    bytes: Count = 0
+    detail: str = ""
+    source: str = ""
+    stream: str = ""
+    job_id: int = 0
+
+
+class UnderWay(Frozen):
+    """What living runs are at: streams being merged, sources being landed, syncs (source, job) being watched."""
+
+    streams: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    jobs: frozenset[tuple[str, int]] = frozenset()
+    model: bool = False
+
+
+def counts(found: list[Found]) -> dict[Kind, int]:
+    """How much there is of every kind, 0 included."""
+    return {kind: sum(f.count for f in found if f.kind == kind) for kind in KINDS}

@@ -1,0 +1,81 @@
+"""The ledger: one append-only row per fact about a batch or a model run."""
+
+from datetime import datetime
+from typing import Literal
+
+from millrace.domain.landing import Count
+from millrace.domain.types import Frozen
+
+Kind = Literal[
+    "landed",
+    "merged",
+    "announced",
+    "published",
+    "modelled",
+    "quarantined",
+    "redriven",
+    "erased",
+    "reverted",
+]
+
+
+class LedgerEntry(Frozen):
+    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
+
+    An `erased` entry names keys that were erased: `rows_in` of them, of which `merged` had rows.
+    A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it.
+    """
+
+    kind: Kind
+    batch_id: str
+    source: str
+    stream: str
+    run_id: str
+    at: datetime
+    rows_in: Count = 0
+    merged: Count = 0
+    superseded: Count = 0
+    stale: Count = 0
+    quarantined: Count = 0
+    tombstoned_by_absence: Count = 0
+    detail: str = ""
+
+
+class Head(Frozen):
+    """The one row that says how far a stream is; a commit advances `epoch` by one."""
+
+    epoch: Count = 0
+    batch_id: str = ""
+    connection_epoch: Count = 0
+    oldest_pending_day: str = ""
+    floor: str = ""
+
+
+def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that a merged batch is in the marts."""
+    return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)
+
+
+def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
+    """The fact that the marts come from this state of the dbt project."""
+    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)
+
+
+SHOWN_FILES = 20
+
+
+class MergedFile(Frozen):
+    """An object that a batch merged; `rows` is None when its footer could not be read."""
+
+    object: str
+    generation: int
+    rows: Count | None
+
+
+class MergedSync(Frozen):
+    """What a batch merged of one sync (`job_id`): how many files and rows, and the first `SHOWN_FILES` by name."""
+
+    job_id: int
+    files: Count
+    rows: Count
+    first: tuple[MergedFile, ...] = ()

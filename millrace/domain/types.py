@@ -1,0 +1,42 @@
+"""The types that all others are made of: names, columns, and the base of every type that crosses a boundary."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+IDENTIFIER = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
+Identifier = Annotated[str, Field(pattern=IDENTIFIER.pattern)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+DECIMAL = re.compile(r"^decimal\((\d{1,2}),(\d{1,2})\)$")
+DECIMAL_DIGITS = 76
+PLAIN_TYPES = ("string", "int64", "float64", "bool", "date", "timestamp", "json", "bytes")
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and strict about fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(Frozen):
+    """One column of a stream; with `any_type`, values of every type become its text."""
+
+    type: str
+    any_type: bool = False
+    nullable: bool = True
+    description: str = ""
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        value = value.replace(" ", "")
+        match = DECIMAL.match(value)
+        if match and not (1 <= int(match[1]) <= DECIMAL_DIGITS and int(match[2]) <= int(match[1])):
+            raise ValueError(
+                f"{value}: a decimal has 1 to {DECIMAL_DIGITS} digits, and no more of them after the point"
+            )
+        if value in PLAIN_TYPES or match:
+            return value
+        raise ValueError(f"unknown type {value!r}; use one of {', '.join(PLAIN_TYPES)} or decimal(p,s)")

@@ -1,0 +1,43 @@
+"""Publishes the platform's messages on Pub/Sub."""
+
+import grpc
+from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
+from google.api_core.retry import Retry, if_transient_error
+from google.pubsub_v1 import PublisherClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.types import PubsubMessage
+
+from millrace.domain.errors import ServiceUnavailable, SettingsError
+from millrace.domain.events import Message, attributes
+
+TIMEOUT_S = 30.0
+
+
+class EventBus:
+    """Topics of one project on Pub/Sub, or on a server at `endpoint` that speaks its protocol."""
+
+    def __init__(self, project: str, endpoint: str = "", timeout_s: float = TIMEOUT_S) -> None:
+        self.project, self.endpoint = project, endpoint
+        self._timeout_s = timeout_s
+        self._retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)  # Google's own: 10 minutes
+        transport = PublisherGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
+        self._client = PublisherClient(transport=transport)
+
+    def publish(self, message: Message) -> str:
+        """Publish one message; returns its id once the server has it for good.
+
+        Raises:
+            SettingsError: the project has no such topic.
+            ServiceUnavailable: Pub/Sub did not take it; publishing again is safe, readers deduplicate by content.
+        """
+        topic = f"projects/{self.project}/topics/{message.topic}"
+        body = PubsubMessage(data=message.model_dump_json(by_alias=True).encode(), attributes=attributes(message))
+        try:
+            answer = self._client.publish(topic=topic, messages=[body], retry=self._retry, timeout=self._timeout_s)
+        except NotFound:
+            raise SettingsError(
+                f"project {self.project!r} has no topic {message.topic!r}; create it, or mend events.project"
+            ) from None
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"{topic}: not published: {error}") from error
+        return str(answer.message_ids[0])

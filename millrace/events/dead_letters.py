@@ -1,0 +1,148 @@
+"""What a topic could not deliver: looked at, published again, or dropped."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import grpc
+from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
+from google.api_core.retry import Retry, if_transient_error
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
+
+from millrace.domain import names
+from millrace.domain.errors import ServiceUnavailable, SettingsError
+
+TIMEOUT_S = 30.0
+HOLD_S = 600  # the longest that Pub/Sub allows
+MOST = 1000
+PREFIX = "CloudPubSubDeadLetterSource"  # https://cloud.google.com/pubsub/docs/handling-failures#dead_letter_topic
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A message that was given up; `attributes` and `data` are as they were published."""
+
+    topic: str
+    id: str
+    published: str
+    attempts: int
+    subscription: str
+    attributes: dict[str, str]
+    data: bytes
+    ordering_key: str = ""
+    ack_id: str = field(default="", repr=False)
+
+    @property
+    def origin(self) -> str:
+        """Id that the message had when it was first given up: the same however often it is published again."""
+        return self.attributes.get(names.ORIGIN_ATTRIBUTE) or self.id
+
+
+class DeadLetters:
+    """Dead letters of a project's topics on Pub/Sub, or on a server at `endpoint` that speaks its protocol."""
+
+    def __init__(self, project: str, endpoint: str = "", timeout_s: float = TIMEOUT_S) -> None:
+        self.project = project
+        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+        self._patience = {"retry": retry, "timeout": timeout_s}
+        channel = grpc.insecure_channel(endpoint) if endpoint else None
+        self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel) if channel else None)
+        self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel) if channel else None)
+
+    @contextmanager
+    def held(self, topic: str, at_most: int = MOST) -> Iterator[list[DeadLetter]]:
+        """The dead letters of a topic, oldest first; kept from other readers, and given back when the block ends.
+
+        Raises:
+            SettingsError: the topic has no dead-letter subscription.
+            ServiceUnavailable: Pub/Sub did not answer.
+        """
+        found: dict[str, ReceivedMessage] = {}
+        try:
+            with self._reaching(topic):
+                while len(found) < at_most and (received := self._pull(topic, at_most - len(found))):
+                    self._hold(topic, [r.ack_id for r in received], HOLD_S)
+                    found |= {r.message.message_id: r for r in received}
+            yield sorted((_letter(topic, r) for r in found.values()), key=lambda letter: letter.published)
+        finally:
+            with self._reaching(topic):
+                self._hold(topic, [r.ack_id for r in found.values()], 0)  # nothing happens to those that are removed
+
+    def redrive(self, letter: DeadLetter) -> str:
+        """Publish a held letter on its topic again, then remove it; returns its new id.
+
+        One that dies in between is published twice: both bear the origin's id, and are one event.
+
+        Raises:
+            SettingsError: the topic is gone.
+            ServiceUnavailable: Pub/Sub did not take it; the letter stays.
+        """
+        message = PubsubMessage(
+            data=letter.data,
+            ordering_key=letter.ordering_key,
+            attributes=letter.attributes | {names.ORIGIN_ATTRIBUTE: letter.origin},
+        )
+        topic = f"projects/{self.project}/topics/{letter.topic}"
+        with self._reaching(letter.topic):
+            answer = self._publisher.publish(topic=topic, messages=[message], **self._patience)
+        self.drop(letter)
+        return str(answer.message_ids[0])
+
+    def drop(self, letter: DeadLetter) -> None:
+        """Remove a held letter for good.
+
+        Raises:
+            ServiceUnavailable: Pub/Sub did not answer; the letter stays.
+        """
+        with self._reaching(letter.topic):
+            self._subscriber.acknowledge(
+                subscription=self._subscription(letter.topic), ack_ids=[letter.ack_id], **self._patience
+            )
+
+    def _pull(self, topic: str, at_most: int) -> list[ReceivedMessage]:
+        request = {"subscription": self._subscription(topic), "max_messages": at_most, "return_immediately": True}
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # else an empty one waits 90 s
+            return list(self._subscriber.pull(request=request, **self._patience).received_messages)
+
+    def _hold(self, topic: str, ack_ids: list[str], seconds: int) -> None:
+        if ack_ids:
+            self._subscriber.modify_ack_deadline(
+                subscription=self._subscription(topic),
+                ack_ids=ack_ids,
+                ack_deadline_seconds=seconds,
+                **self._patience,
+            )
+
+    def _subscription(self, topic: str) -> str:
+        return f"projects/{self.project}/subscriptions/{names.dead_letter_subscription(topic)}"
+
+    @contextmanager
+    def _reaching(self, topic: str) -> Iterator[None]:
+        try:
+            yield
+        except NotFound as error:
+            raise SettingsError(
+                f"project {self.project!r} lacks topic {topic!r} or {names.dead_letter_subscription(topic)!r}: create"
+                f" them, or mend events.project ({error.message})"
+            ) from None
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"Pub/Sub: dead letters of {topic}: {error}") from error
+
+
+def _letter(topic: str, received: ReceivedMessage) -> DeadLetter:
+    message, attributes = received.message, dict(received.message.attributes)
+    return DeadLetter(
+        topic=topic,
+        id=message.message_id,
+        published=attributes.get(f"{PREFIX}TopicPublishTime") or message.publish_time.isoformat(),
+        attempts=int(attributes.get(f"{PREFIX}DeliveryCount") or 0),
+        subscription=attributes.get(f"{PREFIX}Subscription", ""),
+        attributes={k: v for k, v in attributes.items() if not k.startswith(PREFIX)},
+        data=message.data,
+        ordering_key=message.ordering_key,
+        ack_id=received.ack_id,
+    )

@@ -1,0 +1,108 @@
+"""Settings in, a gateway that serves until it is told to end out."""
+
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+
+from millrace.domain import names
+from millrace.domain.airbyte import AirbyteCompleted
+from millrace.domain.errors import SettingsError
+from millrace.gateway.app import Health, Pushes, running, web
+from millrace.gateway.landings import Landings
+from millrace.gateway.outbox import Circuit, Outbox
+from millrace.gateway.prefect_events import PrefectEvents, api_headers
+from millrace.gateway.verify import Certificates, Verifier
+from millrace.gateway.webhook import Token, Webhook
+from millrace.settings import Settings
+
+KEEP_ALIVE_S = 75  # longer than what pushes wait between two messages, so that they meet no closing connection
+
+
+class Server:
+    """One process of the gateway."""
+
+    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+        url = environment.get("PREFECT_API_URL", "")
+        if not url:
+            raise SettingsError("PREFECT_API_URL is not set; it is the address of the Prefect API, …/api")
+        self._settings = settings
+        timeout_s = settings.gateway.prefect_timeout_s
+        self._http = httpx.AsyncClient(timeout=timeout_s)
+        self._prefect = PrefectEvents(url, api_headers(environment), self._http, timeout_s)
+        self._outbox = Outbox(self._prefect, Circuit())
+        self._events = Landings(self._outbox, settings.gateway.landings_apart_s)
+        self._web: uvicorn.Server | None = None
+        self._failed = False
+
+    def push(self, host: str, port: int) -> bool:
+        """Take pushes until told to end, then answer those in flight."""
+        known = self._settings.gateway
+        certificates = Certificates(known.certs_url, self._http)
+        pushes = Pushes(Verifier(certificates, known.audience, known.push_account), self._events)
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            async with self._http, running(self._outbox):
+                yield
+
+        return self._serve(web(Health(self._prefect, certificates), pushes, self._webhook(), lifespan), host, port)
+
+    def pull(self, host: str, port: int) -> bool:
+        """Pull until told to end, then finish the messages in work; False when a subscription can't be pulled."""
+        from millrace.gateway.pull import Puller  # a second of imports that a gateway of pushes does not need
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            async with self._http, running(self._outbox):
+                puller = Puller(self._settings.events.project, self._settings.events.endpoint, self._events, self._fail)
+                puller.start(names.TOPICS)
+                try:
+                    yield
+                finally:
+                    await puller.stop()
+
+        return self._serve(web(Health(self._prefect, None), None, self._webhook(), lifespan), host, port)
+
+    def _webhook(self) -> Webhook | None:
+        """The address for Airbyte, when a secret is named; Google's clients are imported with the first caller."""
+        if not self._settings.gateway.airbyte_token_secret:
+            return None
+        return Webhook(Token(self._read_token), self._publish)
+
+    def _read_token(self) -> str:
+        from millrace.gateway.google_clients import newest_secret
+
+        settings = self._settings
+        return newest_secret(settings.events.project, settings.gateway.airbyte_token_secret, settings.secrets.endpoint)
+
+    def _publish(self, completed: AirbyteCompleted) -> str:
+        from millrace.gateway.google_clients import event_bus
+
+        return event_bus(self._settings.events.project, self._settings.events.endpoint).publish(completed)
+
+    def _fail(self) -> None:
+        self._failed = True
+        if self._web:
+            self._web.should_exit = True
+
+    def _serve(self, app: Starlette, host: str, port: int) -> bool:
+        # uvicorn ends gracefully at a signal, and raises it anew afterwards: all is done then, and that is no failure.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=self._settings.gateway.grace_s,
+        )
+        self._web = uvicorn.Server(config)
+        self._web.run()
+        return self._web.started and not self._failed

@@ -1,0 +1,139 @@
+"""Secrets in Secret Manager: a client and a name in; the value, its age, or why it can't be used out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import grpc
+from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound, RetryError
+from google.api_core.retry import Retry, if_transient_error
+from google.cloud.secretmanager import SecretManagerServiceClient
+from google.cloud.secretmanager_v1 import SecretVersion
+from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
+
+from millrace.domain.errors import SecretError, ServiceUnavailable
+
+TIMEOUT_S = 30.0
+EXPIRY_NOTICE = timedelta(days=14)
+
+
+class SecretAccess(Protocol):
+    """The Secret Manager of a project, as somebody who may ask it."""
+
+    @property
+    def project(self) -> Any:
+        """Return the project's id."""
+        ...
+
+    def get_secret_manager_client(self) -> Any:
+        """Return Google's client."""
+        ...
+
+
+@dataclass(frozen=True)
+class SecretManager:
+    """The Secret Manager of a project by the environment's own identity, or a server at `endpoint` by none."""
+
+    project: str
+    endpoint: str = ""
+
+    def get_secret_manager_client(self) -> SecretManagerServiceClient:
+        """Return Google's client."""
+        return local_client(self.endpoint) if self.endpoint else SecretManagerServiceClient()
+
+
+def local_client(endpoint: str) -> SecretManagerServiceClient:
+    """Return a client of the server at an address, without credentials."""
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint))
+    )
+
+
+def read_secret(credentials: SecretAccess, name: str, version: str = "latest", *, timeout_s: float = TIMEOUT_S) -> str:
+    """Value of a secret, by name.
+
+    Raises:
+        SecretError: it is missing, disabled or empty.
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    path = f"projects/{credentials.project}/secrets/{name}/versions/{version}"
+    hint = f"add one with `gcloud secrets versions add {name} --data-file=-`"
+    try:
+        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+        client = credentials.get_secret_manager_client()
+        answer = client.access_secret_version(name=path, retry=retry, timeout=timeout_s)
+    except NotFound:
+        raise SecretError(f"secret {name!r} does not exist or has no version ({path}); {hint}") from None
+    except FailedPrecondition:
+        raise SecretError(f"secret {name!r}: version {version} is disabled or destroyed ({path}); {hint}") from None
+    except (GoogleAPICallError, RetryError) as error:
+        raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+    try:
+        value: str = answer.payload.data.decode()
+    except UnicodeDecodeError:
+        raise SecretError(f"secret {name!r} is not text ({path}); {hint}") from None
+    if not value:
+        raise SecretError(f"secret {name!r} is empty ({path}); {hint}")
+    return value
+
+
+@dataclass(frozen=True)
+class SecretAge:
+    """How old a secret's newest version is, and when Secret Manager deletes the secret, if ever."""
+
+    secret: str
+    created_at: datetime
+    expires_at: datetime | None
+
+    def why_due(self, now: datetime, max_age: timedelta) -> str:
+        """Why it wants a new value: older than `max_age`, or about to expire; '' when it does not."""
+        if self.expires_at is not None and self.expires_at - now < EXPIRY_NOTICE:
+            return f"expires at {self.expires_at:%Y-%m-%d %H:%M} UTC"
+        age = now - self.created_at
+        return f"is {age.days} days old, {max_age.days} are allowed" if max_age and age > max_age else ""
+
+
+def secret_ages(credentials: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[SecretAge]:
+    """Ages of those secrets that exist; looks at no value.
+
+    Raises:
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    client, ages = credentials.get_secret_manager_client(), []
+    for name in names:
+        path = f"projects/{credentials.project}/secrets/{name}"
+        retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+        try:
+            secret = client.get_secret(name=path, retry=retry, timeout=timeout_s)
+            newest = client.get_secret_version(name=f"{path}/versions/latest", retry=retry, timeout=timeout_s)
+        except NotFound:
+            continue
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+        ages.append(SecretAge(name, newest.create_time, secret.expire_time or None))
+    return ages
+
+
+def unusable_secrets(
+    credentials: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
+) -> dict[str, str]:
+    """Secrets whose newest version can't be read, with the reason; looks at no value.
+
+    Raises:
+        ServiceUnavailable: Secret Manager did not answer.
+    """
+    client, unusable = credentials.get_secret_manager_client(), {}
+    for name in names:
+        path = f"projects/{credentials.project}/secrets/{name}/versions/latest"
+        try:
+            retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
+            version = client.get_secret_version(name=path, retry=retry, timeout=timeout_s)
+        except NotFound:
+            unusable[name] = "does not exist or has no version"
+        except (GoogleAPICallError, RetryError) as error:
+            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+        else:
+            if version.state != SecretVersion.State.ENABLED:
+                unusable[name] = f"has its newest version {SecretVersion.State(version.state).name.lower()}"
+    return unusable

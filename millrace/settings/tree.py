@@ -1,0 +1,251 @@
+"""The settings of a place: `config/<place>.toml`, overridden by `MILLRACE_<SECTION>__<KEY>`.
+
+A place differs from another in values only; both files have the same keys.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import (
+    SettingsError as UnreadableVariable,
+)
+
+from millrace.domain.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[2]
+PREFIX = "MILLRACE_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+
+Seconds = Annotated[float, Field(ge=0)]
+Bytes = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the tree; unknown keys are errors, so that a typo can't hide."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LakeSettings(Section):
+    """Where the lake is."""
+
+    url: Annotated[str, Field(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")]
+    endpoint: str = ""
+
+
+class WarehouseSettings(Section):
+    """Where tables and marts are; `max_bytes_billed` bounds one commit or query on BigQuery (0: no bound).
+
+    `endpoint` is the address of a BigQuery other than Google's. Candidates that were not published are kept for
+    `keep_candidates_days`, to be looked at.
+    """
+
+    url: str
+    marts_url: str
+    endpoint: str = ""
+    lock_timeout_s: Seconds = 120
+    max_bytes_billed: Annotated[int, Field(ge=0)] = 0
+    keep_candidates_days: Annotated[float, Field(gt=0)] = 3
+
+
+class EventSettings(Section):
+    """Project of the topics, and the address of a Pub/Sub server other than Google's."""
+
+    project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    endpoint: str = ""
+
+
+class SecretSettings(Section):
+    """Address of a Secret Manager other than Google's; age from which an alert asks for a new value (0: never)."""
+
+    endpoint: str = ""
+    max_age_days: Annotated[int, Field(ge=0)] = 90
+
+
+class AirbyteSettings(Section):
+    """Airbyte's public API; the credentials are names of secrets.
+
+    `send_secret_values`: `blocks.airbyte apply` sends the values of secrets in place of references to them, for an
+    Airbyte that does not resolve references.
+    """
+
+    url: str
+    client_id_secret: str = "airbyte-client-id"
+    client_secret_secret: str = "airbyte-client-secret"
+    send_secret_values: bool = False
+    poll_s: Seconds = 10
+    sync_timeout_s: Seconds = 6 * 3600
+    landing_timeout_s: Seconds = 600
+
+
+class SlackSettings(Section):
+    """Secret of the webhook's URL, address of the runbook, seconds in which publications are told once (0: each)."""
+
+    url_secret: str = "slack-webhook-url"
+    runbook: str = "docs/operations.md"
+    published_every_s: Annotated[int, Field(ge=0)] = 86400
+
+
+class DataflowSettings(Section):
+    """How large batches run on Dataflow; `endpoint` is a server other than Google's."""
+
+    endpoint: str = ""
+    region: str = ""
+    temp_location: str = ""
+    sdk_container_image: str = ""
+    service_account_email: str = ""
+    subnetwork: str = ""
+    max_num_workers: Annotated[int, Field(ge=1)] = 10
+    poll_s: Annotated[float, Field(gt=0)] = 15
+
+
+class BeamSettings(Section):
+    """Caps of one batch, and up to which size it is merged without Beam (0: never), and by Beam in process."""
+
+    plain_max_bytes: Annotated[int, Field(ge=0)] = 1 << 30
+    in_process_max_bytes: Bytes = 1 << 30
+    batch_max_bytes: Bytes = 4 << 30
+    batch_max_files: Annotated[int, Field(ge=1)] = 10_000
+    dataflow: DataflowSettings = DataflowSettings()
+
+
+class TriggerSettings(Section):
+    """Windows in which events of one kind become one run."""
+
+    landed_window_s: Annotated[int, Field(ge=1)] = 60
+    merged_window_s: Annotated[int, Field(ge=1)] = 60
+
+
+class ReconcileSettings(Section):
+    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited.
+
+    A run that has been about to begin for longer than `pending_s` holds nothing back any more: its worker died.
+    """
+
+    orphan_after_h: Annotated[float, Field(ge=0)] = 24
+    pending_s: Seconds = 600
+    audit_every_h: Annotated[float, Field(gt=0)] = 168
+    wait_s: Seconds = 600
+
+
+class GatewaySettings(Section):
+    """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take.
+
+    Of the landings of a stream one in `landings_apart_s` seconds becomes an event, for all of them (0: each does).
+    `airbyte_token_secret`: secret in the address of Airbyte's webhook, `/airbyte/<its value>`; '' for no such address.
+    """
+
+    audience: str
+    push_account: str
+    certs_url: str = "https://www.googleapis.com/oauth2/v1/certs"
+    airbyte_token_secret: str = "airbyte-webhook-token"
+    prefect_timeout_s: Annotated[float, Field(gt=0)] = 10
+    landings_apart_s: Annotated[float, Field(ge=0, le=60)] = 1
+    grace_s: Annotated[int, Field(ge=1)] = 25
+
+
+class PoolSettings(Section):
+    """Work pools of the deployments; image, and for Cloud Run region and VPC network, that a pool's runs have."""
+
+    default: str
+    dbt: str
+    image: str = ""
+    region: str = ""
+    network: str = ""
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    lake: LakeSettings
+    warehouse: WarehouseSettings
+    events: EventSettings
+    secrets: SecretSettings = SecretSettings()
+    airbyte: AirbyteSettings
+    slack: SlackSettings = SlackSettings()
+    beam: BeamSettings = BeamSettings()
+    triggers: TriggerSettings = TriggerSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    gateway: GatewaySettings
+    pools: PoolSettings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file; nothing else counts."""
+        return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+
+def config_file() -> Path:
+    """The file that `MILLRACE_CONFIG` names: a path, or a place such as `local` or `gcp`."""
+    name = os.environ.get(CONFIG_VARIABLE, "local")
+    return Path(name) if name.endswith(".toml") else ROOT / "config" / f"{name}.toml"
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: names every key that is missing, misspelt or malformed, and the file.
+    """
+    file = config_file()
+    if not file.exists():
+        raise SettingsError(f"no settings file {file}; set {CONFIG_VARIABLE} to a .toml file, or to `local` or `gcp`")
+    if unknown := _unknown_variables():
+        raise SettingsError(
+            f"no such setting: {', '.join(unknown)}; the sections are {', '.join(Settings.model_fields)}"
+        )
+    try:
+        return Settings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not TOML: {error}") from None
+    except UnreadableVariable as error:
+        raise SettingsError(f"a {PREFIX} variable: {error}; name one key: {PREFIX}<SECTION>__<KEY>") from None
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"{file} (or a MILLRACE_ variable): {wrong}") from None
+
+
+def _unknown_variables() -> list[str]:
+    """Variables that name a section that does not exist; a key that does not exist is refused with the tree."""
+    named = [name for name in os.environ if name.upper().startswith(PREFIX) and "__" in name]
+    return [name for name in named if name[len(PREFIX) :].split("__")[0].lower() not in Settings.model_fields]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as variables, for a process that has no file of its own: they give the same tree there."""
+    found = {CONFIG_VARIABLE: config_file().stem}
+
+    def walk(section: BaseModel, prefix: str) -> None:
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if isinstance(value, BaseModel):
+                walk(value, f"{prefix}{name.upper()}__")
+            else:
+                found[prefix + name.upper()] = str(value)
+
+    walk(settings, PREFIX)
+    return found

@@ -1,0 +1,151 @@
+"""Streams as the ledger, the lake, the quarantine and the runs have them; pure but for the lake's listing."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.batch import Balance, RefusedObject
+from millrace.domain.ledger import LedgerEntry, MergedSync
+from millrace.lake.manifests import read_manifest
+from millrace.lake.store import Lake
+from millrace.status.lineage import MartLineage
+from millrace.status.troubles import of_quarantine
+from millrace.status.types import BatchStatus, Freshness, Health, Pending, RunLink, StreamStatus, Trouble
+
+TERMS = tuple(Balance.model_fields)
+MOST_READ = 50  # manifests that wait, of which rows are counted
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known for all streams; None where it could not be asked. `published`: by batch, when and as what."""
+
+    now: datetime
+    since: datetime
+    merged: Mapping[str, Sequence[LedgerEntry]] | None
+    published: Mapping[str, LedgerEntry] = field(default_factory=dict)
+    syncs: Mapping[str, Sequence[MergedSync]] | None = None
+    quarantine: Mapping[str, Sequence[RefusedObject]] | None = None
+    pending: Mapping[str, Pending | None] = field(default_factory=dict)
+    billed: Mapping[str, int] | None = None
+    troubles: Mapping[str, Trouble] = field(default_factory=dict)
+    working: frozenset[str] = frozenset()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    marts: Mapping[str, MartLineage] = field(default_factory=dict)
+    run: Callable[[str], RunLink] = lambda run_id: RunLink(id=run_id)
+
+
+def by_stream(ledger: Iterable[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
+    """Merged batches of each stream, newest first."""
+    found: dict[str, list[LedgerEntry]] = {}
+    for entry in ledger:
+        if entry.kind == "merged":
+            found.setdefault(f"{entry.source}.{entry.stream}", []).append(entry)
+    return {stream: sorted(entries, key=lambda e: e.at)[::-1] for stream, entries in found.items()}
+
+
+def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:
+    """One stream of all that is known."""
+    merged = None if facts.merged is None else list(facts.merged.get(contract.id, ()))
+    batches = tuple(_batch(entry, facts) for entry in merged or ())
+    refused = None if facts.quarantine is None else tuple(facts.quarantine.get(contract.id, ()))
+    fresh = freshness(contract, merged, facts.now)
+    trouble = _trouble(contract, facts, refused)
+    pending = facts.pending.get(contract.id)
+    return StreamStatus(
+        source=contract.source,
+        stream=contract.stream,
+        description=contract.description,
+        owner=contract.owner,
+        mode=contract.mode,
+        key=contract.key,
+        table=f"{names.raw_schema(contract.source)}.{names.live_view(contract.stream)}",
+        health=_health(contract.id, facts, fresh, refused, trouble, pending),
+        freshness=fresh,
+        balance=total(b.balance for b in batches),
+        batches=batches,
+        pending=pending,
+        quarantine=refused,
+        trouble=trouble,
+        marts=tuple(name for name, mart in facts.marts.items() if contract.id in mart.streams),
+        billed_bytes=None if facts.billed is None else facts.billed.get(contract.id, 0),
+    )
+
+
+def _batch(entry: LedgerEntry, facts: Facts) -> BatchStatus:
+    published = facts.published.get(entry.batch_id)
+    return BatchStatus(
+        id=entry.batch_id,
+        at=entry.at,
+        balance=Balance(**{term: getattr(entry, term) for term in TERMS}),
+        run=facts.run(entry.run_id),
+        seconds=facts.seconds.get(entry.run_id),
+        published_at=published.at if published else None,
+        candidate=published.detail if published else "",
+        syncs=None if facts.syncs is None else tuple(facts.syncs.get(entry.batch_id, ())),
+    )
+
+
+def total(balances: Iterable[Balance]) -> Balance:
+    """The sum of balances, term by term."""
+    sums = dict.fromkeys(TERMS, 0)
+    for one in balances:
+        sums = {term: sums[term] + getattr(one, term) for term in TERMS}
+    return Balance(**sums)
+
+
+def freshness(contract: StreamContract, merged: Sequence[LedgerEntry] | None, now: datetime) -> Freshness:
+    """Age of the newest of merged batches, and whether the contract's promise is kept; one never merged is late."""
+    age = max(0, round((now - merged[0].at).total_seconds())) if merged else None
+    limit = contract.freshness_s
+    kept = None if limit is None or merged is None else age is not None and age <= limit
+    return Freshness(age_s=age, limit_s=limit, kept=kept)
+
+
+def _trouble(contract: StreamContract, facts: Facts, refused: tuple[RefusedObject, ...] | None) -> Trouble | None:
+    """A merge that fails, else what is in quarantine, else the last failure that is over."""
+    failed = facts.troubles.get(names.merge_work(contract.source, contract.stream))
+    if refused and (failed is None or failed.over):
+        sentence, command = of_quarantine(contract.source, contract.stream, refused)
+        entry = next((e for e in (facts.merged or {}).get(contract.id, ()) if e.quarantined), None)
+        return Trouble(
+            at=entry.at if entry else facts.now,
+            sentence=sentence,
+            kind="Quarantine",
+            command=command,
+            run=facts.run(entry.run_id) if entry else None,
+            runbook="millrace-rows-were-quarantined",
+        )
+    return failed
+
+
+def _health(
+    stream: str,
+    facts: Facts,
+    fresh: Freshness,
+    refused: tuple[RefusedObject, ...] | None,
+    trouble: Trouble | None,
+    pending: Pending | None,
+) -> Health:
+    if facts.merged is None:
+        return "unknown"
+    if trouble and not trouble.over and trouble.kind != "Quarantine":
+        return "bad"
+    if refused or fresh.kept is False:
+        return "look"
+    return "working" if stream in facts.working or (pending and pending.landings) else "good"
+
+
+def waiting(lake: Lake, contract: StreamContract, merged_jobs: set[int], since: datetime) -> Pending:
+    """Landings of syncs from `since` on of which the ledger has nothing; rows of the oldest `MOST_READ` are counted."""
+    prefix = names.manifests_prefix(contract.source, contract.stream)
+    paths = [
+        o.name for o in lake.list(prefix, start=f"{prefix}{since:%Y%m%d}") if names.MANIFEST_PATH.fullmatch(o.name)
+    ]
+    left = [path for path in paths if names.parse_manifest_path(path)[2] not in merged_jobs]
+    manifests = [read_manifest(lake, path) for path in left[:MOST_READ]]
+    return Pending(
+        landings=len(left), files=sum(len(m.objects) for m in manifests), rows=sum(m.rows for m in manifests)
+    )

@@ -1,0 +1,1 @@
+"""The warehouse in BigQuery; imports the port beside it, never another engine."""

@@ -1,0 +1,265 @@
+"""One transaction of the BigQuery warehouse: staging files are loaded, then head, merge and ledger change together.
+
+Whatever a job reports, head and ledger decide whether a batch was committed: they are read again after every failure.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.cloud import bigquery
+
+from millrace.contracts.stream import StreamContract
+from millrace.domain import names
+from millrace.domain.batch import Balance, Batch, Staged
+from millrace.domain.errors import (
+    BalanceError,
+    BudgetExceeded,
+    MillraceError,
+    SettingsError,
+    WarehouseBusy,
+    WarehouseRefused,
+)
+from millrace.domain.ledger import Head
+from millrace.lake.store import Lake
+from millrace.warehouse import columns, heads
+from millrace.warehouse.bigquery import merge_sql as merging
+from millrace.warehouse.bigquery import sql as sql
+from millrace.warehouse.bigquery.jobs import Jobs
+from millrace.warehouse.bigquery.ledger import Ledger
+from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables
+from millrace.warehouse.bigquery.quota import DAY, admit
+
+TRIES = 5
+MOST_URIS = 10_000  # of one load job: https://cloud.google.com/bigquery/quotas#load_jobs
+CONCURRENT = re.compile(r"aborted due to concurrent update|Could not serialize access", re.I)
+TERMS = re.compile(rf"{merging.UNBALANCED} merged=(\d+) stale=(\d+) absent=(\d+)")
+QUARANTINED = {
+    "reason": "string",
+    "object": "string",
+    "generation": "int64",
+    "row": "int64",
+    "rows": "int64",
+    "detail": "string",
+    "attempts": "int64",
+}
+REFUSED_FILE = "refused.parquet"
+ARROW = {"string": pa.string(), "int64": pa.int64()}
+
+
+class Commit:
+    """The commit of one staged batch."""
+
+    def __init__(
+        self, jobs: Jobs, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, run_id: str, at: datetime
+    ) -> None:
+        if not lake.url.startswith("gs://"):
+            raise SettingsError(f"BigQuery loads from gs://, and the lake is {lake.url}")
+        self._jobs, self._ledger, self._place = jobs, Ledger(jobs), jobs.place
+        self._contract, self._batch, self._staged, self._lake = contract, batch, staged, lake
+        self._run_id, self._at = run_id, at
+        self._digest = ""
+
+    def run(self) -> Balance:
+        """Commit, or give the balance the batch was committed with; raises HeadMoved, BalanceError, BudgetExceeded."""
+        for _ in range(TRIES):
+            seen, commits, newest = self._ledger.head_and_commits(self._contract, self._at - DAY)
+            if seen.epoch != self._batch.head_epoch:
+                if done := self._ledger.balance(self._batch.id):
+                    return done
+                raise heads.moved(self._batch, seen)
+            admit(self._contract.id, commits, newest, self._at)
+            try:
+                self._commit(self._plan(seen), seen)
+            except WarehouseRefused as error:
+                self._explain(error)
+            if done := self._ledger.balance(self._batch.id):
+                return done
+        raise WarehouseBusy(
+            f"batch {self._batch.id} of {self._contract.id}: {TRIES} transactions were aborted by others; two commits"
+            " of one stream should not run at a time, look for the second one"
+        )
+
+    def _plan(self, seen: Head) -> Merge:
+        """What is to be merged, staged and bounded."""
+        batch, staged = self._batch, self._staged
+        merges = self._ledger.merges(self._contract, [(o.name, o.generation) for o in batch.objects])
+        if again := {pair for pair, (merged, redriven) in merges.items() if merged > redriven}:
+            raise heads.merged_already(batch, again)
+        floor = heads.advanced(seen, batch, staged).floor
+        tables = self._load(merges)
+        merge = Merge(
+            self._place,
+            self._contract,
+            tables,
+            floor,
+            replaces=bool(staged.floor and staged.floor == floor),
+            again=bool(merges),
+        )
+        return Merge(**{**vars(merge), "where": self._bounds(merge)})
+
+    def _load(self, merges: dict[tuple[str, int], tuple[int, int]]) -> StagedTables:
+        """Each kind of staging files in a table of its own, named for what is in them."""
+        contract, staged = self._contract, self._staged
+        attempts = {pair: merged for pair, (merged, _) in merges.items()}
+        refused = write_quarantined(self._lake, self._batch, staged, attempts)
+        kinds: tuple[tuple[str, Sequence[str], dict[str, str]], ...] = (
+            ("upserts", staged.upserts, columns.staged_upserts(contract)),
+            ("deletes", staged.deletes, columns.staged_deletes(contract)),
+            ("kept", staged.kept, columns.keys(contract)),
+            ("refused", refused, QUARANTINED),
+        )
+        self._digest = self._identity()
+        tables = {kind: self._load_kind(kind, files, schema) for kind, files, schema in kinds if files and schema}
+        loaded = sum(rows for kind, (_, rows) in tables.items() if kind in ("upserts", "deletes"))
+        expected = staged.rows_in - staged.superseded - sum(q.rows for q in staged.quarantined)
+        if loaded != expected:
+            raise BalanceError(
+                f"batch {self._batch.id}: {loaded} rows were loaded of {expected} staged ones; nothing was committed"
+            )
+        return StagedTables(**{kind: table for kind, (table, _) in tables.items()})
+
+    def _load_kind(self, kind: str, files: Sequence[str], schema: dict[str, str]) -> tuple[str, int]:
+        if len(files) > MOST_URIS:
+            raise BudgetExceeded(f"batch {self._batch.id}: {len(files)} staging files; lower beam.batch_max_files")
+        name = f"{self._batch.id}-{self._digest}-{kind}"
+        table = self._place.id("staging", name.replace("-", "_"))
+        uris = [f"{self._lake.url}/{file}" for file in files]
+        job = self._jobs.load(name, uris, table, [field(n, t) for n, t in schema.items()], contract=self._contract)
+        return sql.quote(table), int(job.output_rows)
+
+    def _identity(self) -> str:
+        """Digest of the staging files and the table's columns: other files are another load, and another merge."""
+        prefix = names.staging_prefix(self._batch.id, self._staged.attempt)
+        files = [(o.name, o.generation) for o in self._lake.list(prefix) if not o.name.endswith(REFUSED_FILE)]
+        refused = [q.model_dump() for q in self._staged.quarantined]
+        shape = [self._place.prefix, columns.all_columns(self._contract), files, refused]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
+
+    def _bounds(self, merge: Merge) -> str:
+        """Condition on the target's rows, TRUE where the contract's partitions do not bound a merge."""
+        if not (columns.prunes(self._contract) or sql.buckets(self._contract)):
+            return "TRUE"
+        found = [row[0] for row in self._jobs.rows(merging.touched(merge), step="touched", contract=self._contract)]
+        if len(found) > merging.MOST_PARTITIONS:
+            raise BudgetExceeded(
+                f"batch {self._batch.id} touches more than {merging.MOST_PARTITIONS} partitions of {self._contract.id},"
+                " which BigQuery does not change in one job; partition by month or year, or lower beam.batch_max_bytes"
+            )
+        return merging.within(self._contract, found) if found else "TRUE"
+
+    def _commit(self, merge: Merge, seen: Head) -> None:
+        given = self._parameters(seen)
+        self._stay_within(merge, given)
+        self._jobs.query(
+            f"{self._batch.id}-commit-{self._digest}",
+            merging.script(merge),
+            given,
+            step="commit",
+            contract=self._contract,
+            holds=lambda _: self._ledger.balance(self._batch.id) is not None,
+            most=self._contract.max_bytes_billed,
+        )
+
+    def _parameters(self, seen: Head) -> dict[str, Any]:
+        batch, staged, new = self._batch, self._staged, heads.advanced(seen, self._batch, self._staged)
+        return {
+            "batch_id": batch.id,
+            "source": batch.source,
+            "stream": batch.stream,
+            "run_id": self._run_id,
+            "at": self._at,
+            "seen": batch.head_epoch,
+            "connection_epoch": new.connection_epoch,
+            "floor": new.floor,
+            "oldest_pending_day": new.oldest_pending_day,
+            "rows_in": staged.rows_in,
+            "superseded": staged.superseded,
+            "quarantined": sum(q.rows for q in staged.quarantined),
+            "objects": [
+                {"object": o.name, "generation": o.generation, "job_id": o.job_id, "rows": o.rows}
+                for o in batch.objects
+            ],
+        }
+
+    def _stay_within(self, merge: Merge, given: dict[str, Any]) -> None:
+        """Refuse what would read more bytes than one batch may; a dry run tells, and costs nothing."""
+        most = self._contract.max_bytes_billed or self._jobs.max_bytes_billed
+        if not most:
+            return
+        statements = [*merging.count_stale(merge), merging.count_merged(merge)]
+        statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
+        statements += [merging.bury_absent(merge)] if merge.replaces else []
+        found = sum(self._jobs.estimate(statement, given, "commit") for statement in statements)
+        if found > most:
+            raise BudgetExceeded(
+                f"batch {self._batch.id} of {self._contract.id} would read {found:,} bytes, more than"
+                f" max_bytes_billed = {most:,} of {self._bounded_by()}; it stays pending. Raise that, or partition the"
+                " stream by its key so that a merge reads less"
+            )
+
+    def _bounded_by(self) -> str:
+        return (
+            f"sources/{self._contract.source}.yaml" if self._contract.max_bytes_billed else "the warehouse's settings"
+        )
+
+    def _explain(self, error: WarehouseRefused) -> None:
+        """Raise what a refused transaction means; return when it may be tried again, or was committed after all."""
+        said = str(error)
+        if terms := TERMS.search(said):
+            merged, stale, absent = (int(term) for term in terms.groups())
+            self._balance(merged, stale, absent).check(self._batch.id)
+        if merging.MOVED in said or CONCURRENT.search(said) or self._ledger.balance(self._batch.id):
+            return
+        raise error
+
+    def _balance(self, merged: int, stale: int, absent: int) -> Balance:
+        staged = self._staged
+        return Balance(
+            rows_in=staged.rows_in,
+            merged=merged,
+            superseded=staged.superseded,
+            stale=stale,
+            quarantined=sum(q.rows for q in staged.quarantined),
+            tombstoned_by_absence=absent,
+        )
+
+    def drop_staging(self) -> None:
+        """Delete the staging tables; what stays after a crash expires by itself."""
+        for kind in ("upserts", "deletes", "kept", "refused"):
+            name = f"{self._batch.id}-{self._digest}-{kind}".replace("-", "_")
+            try:
+                with self._jobs.answering("drop staging"):
+                    self._jobs.client.delete_table(
+                        self._place.id("staging", name), not_found_ok=True, retry=self._jobs.retry
+                    )
+            except MillraceError:
+                return
+
+
+def field(name: str, declared: str) -> Any:
+    """A column of a load job's schema."""
+    kind, _, digits = sql.staged_type(declared).partition("(")
+    precision, _, scale = digits.rstrip(")").partition(", ")
+    if not precision:
+        return bigquery.SchemaField(name, kind)
+    return bigquery.SchemaField(name, kind, precision=int(precision), scale=int(scale))
+
+
+def write_quarantined(lake: Lake, batch: Batch, staged: Staged, attempts: dict[tuple[str, int], int]) -> list[str]:
+    """Refused rows as a staging file, each with how often its object was merged, this time included."""
+    if not staged.quarantined:
+        return []
+    rows = [q.model_dump() | {"attempts": attempts.get((q.object, q.generation), 0) + 1} for q in staged.quarantined]
+    schema = pa.schema([(name, ARROW[kind]) for name, kind in QUARANTINED.items()])
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
+    name = f"{names.staging_prefix(batch.id, staged.attempt)}{REFUSED_FILE}"
+    lake.write(name, buffer.getvalue())
+    return [name]

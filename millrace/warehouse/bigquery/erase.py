@@ -1,0 +1,114 @@
+"""Erases keys from a stream's table in BigQuery: their rows are empty, and above every version that can come."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from millrace.contracts.erasure import LAST_VERSION, Erasure, erased_entry
+from millrace.contracts.stream import StreamContract
+from millrace.domain.errors import WarehouseBusy, WarehouseRefused
+from millrace.warehouse import columns
+from millrace.warehouse.bigquery import merge_sql as merging
+from millrace.warehouse.bigquery import sql as sql
+from millrace.warehouse.bigquery.commit import CONCURRENT, TRIES
+from millrace.warehouse.bigquery.jobs import Jobs
+from millrace.warehouse.bigquery.ledger import Ledger
+from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables, keys_equal
+from millrace.warehouse.bigquery.sql import Place, quote
+
+
+def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) -> int:
+    """Empty the rows of keys, in one transaction with the ledger; returns how many keys had a row. Again: 0.
+
+    Raises:
+        WarehouseBusy: merges of the stream aborted it several times.
+    """
+    ledger, entry = Ledger(jobs), erased_entry(erasure, 0, at)
+    if ledger.has(entry):
+        return 0
+    keys = [dict(zip(contract.key, key, strict=True)) for key in erasure.keys]
+    given = {
+        "keys": keys,
+        "id": erasure.id,
+        "at": at,
+        "last": LAST_VERSION,
+        "reason": erasure.reason,
+        "source": contract.source,
+        "stream": contract.stream,
+    }
+    statements = script(jobs.place, contract, _bounds(jobs, contract, given))
+    for _ in range(TRIES):
+        try:
+            jobs.query(
+                f"{erasure.id}-{jobs.place.prefix}erase",
+                statements,
+                given,
+                step="erase",
+                contract=contract,
+                holds=lambda _: ledger.has(entry),
+            )
+        except WarehouseRefused as error:
+            if not CONCURRENT.search(str(error)):
+                raise
+        if found := ledger.erased(erasure.id):
+            return found[0]
+    raise WarehouseBusy(f"{erasure.id}: {TRIES} transactions were aborted by merges of {contract.id}; try again")
+
+
+def _bounds(jobs: Jobs, contract: StreamContract, given: Mapping[str, Any]) -> str:
+    """Condition on the partitions that the keys can be in; TRUE where these do not tell."""
+    if not (columns.prunes(contract) or sql.buckets(contract)):
+        return "TRUE"
+    merge = Merge(jobs.place, contract, StagedTables(upserts=f"({key_rows(contract)})"))
+    found = [
+        row[0] for row in jobs.rows(merging.touched(merge), {"keys": given["keys"]}, step="erase", contract=contract)
+    ]
+    return merging.within(contract, found)
+
+
+def key_rows(contract: StreamContract) -> str:
+    """The keys of the parameter `keys`, of which each value comes as text."""
+    shown = [f"{_value(contract.columns[n].type, f'k.{quote(n)}')} AS {quote(n)}" for n in contract.key]
+    return f"SELECT {', '.join(shown)} FROM UNNEST(@keys) k"  # noqa: S608
+
+
+def _value(declared: str, text: str) -> str:
+    return f"FROM_HEX({text})" if declared == "bytes" else f"CAST({text} AS {sql.bare(sql.column_type(declared))})"
+
+
+def script(place: Place, contract: StreamContract, where: str) -> str:
+    """The transaction: rows of the keys are emptied or made, and the ledger has the fact once."""
+    on = f"{keys_equal(contract, 't', 's')} AND {where}"
+    raw, ledger = place.raw(contract), place.ops("ledger")
+    return f"""DECLARE found INT64 DEFAULT 0;
+BEGIN TRANSACTION;
+SET found = (SELECT COUNT(*) FROM {raw} t JOIN ({key_rows(contract)}) s ON {on});
+{empty_rows(place, contract, where)};
+INSERT INTO {ledger} ({sql.LEDGER_COLUMNS}, written_at, place)
+VALUES ('erased', @id, @source, @stream, @id, @at, ARRAY_LENGTH(@keys), found, 0, ARRAY_LENGTH(@keys) - found, 0, 0,
+  @reason, CURRENT_TIMESTAMP(), 0);
+COMMIT TRANSACTION;
+"""  # noqa: S608
+
+
+def empty_rows(place: Place, contract: StreamContract, where: str) -> str:
+    """Rows of the keys with nothing but the key, and both registers above all that can come."""
+    last, own = "FROM_HEX(@last)", "@id"
+    registers = {
+        "_version": last,
+        "_delete_version": last,
+        "_deleted_at": "@at",
+        "_batch_id": own,
+        "_delete_batch_id": own,
+    }
+    kinds = columns.bodies(contract) | columns.BODY
+    emptied = [f"{quote(n)} = CAST(NULL AS {sql.bare(sql.column_type(kind))})" for n, kind in kinds.items()]
+    updated = ", ".join([*emptied, *(f"{n} = {value}" for n, value in registers.items())])
+    keyed = [quote(n) for n in contract.key]
+    bucket = {sql.BUCKET: sql.bucket_of(contract, "s")} if sql.buckets(contract) else {}
+    listed = ", ".join([*keyed, *bucket, *registers])
+    values = ", ".join([*(f"s.{n}" for n in keyed), *bucket.values(), *registers.values()])
+    return f"""MERGE {place.raw(contract)} t USING ({key_rows(contract)}) s
+ON {keys_equal(contract, "t", "s")} AND {where}
+WHEN MATCHED THEN UPDATE SET {updated}
+WHEN NOT MATCHED THEN INSERT ({listed}) VALUES ({values})"""  # noqa: S608

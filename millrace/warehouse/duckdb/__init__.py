@@ -1,0 +1,1 @@
+"""The warehouse in DuckDB files; imports the port beside it, never another engine."""

@@ -1,0 +1,83 @@
+"""Quarantined objects in DuckDB: which there are, and letting them be merged once more."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import duckdb
+
+from millrace.contracts.stream import StreamContract
+from millrace.domain.batch import RefusedObject
+from millrace.domain.ledger import LedgerEntry
+from millrace.warehouse.duckdb.commit import append, merged_objects
+
+REFUSED = """
+WITH merges AS (
+  SELECT o.source, o.stream, o.object, o.generation, count(*) AS attempts, arg_max(o.batch_id, l.seq) AS batch_id
+  FROM ops.ledger_objects o JOIN ops.ledger l ON l.batch_id = o.batch_id AND l.kind = 'merged'
+  WHERE o.object IN (SELECT object FROM ops.quarantine) AND ($1 IS NULL OR (o.source = $1 AND o.stream = $2))
+  GROUP BY ALL),
+again AS (SELECT source, stream, object, generation, count(*) AS n FROM ops.redrives GROUP BY ALL)
+SELECT source, stream, object, generation, sum(q.rows) AS rows, any_value(m.attempts) AS attempts,
+  string_agg(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons
+FROM ops.quarantine q JOIN merges m USING (source, stream, object, generation, batch_id)
+LEFT JOIN again a USING (source, stream, object, generation)
+WHERE m.attempts > coalesce(a.n, 0) AND NOT EXISTS (
+  FROM merges n WHERE n.source = q.source AND n.stream = q.stream AND n.object = q.object
+  AND n.generation > q.generation)
+GROUP BY source, stream, object, generation ORDER BY source, stream, object, generation
+"""
+REDRIVEN = """
+SELECT DISTINCT manifest FROM ops.redrives r WHERE source = $1 AND stream = $2 AND attempt >= (
+  SELECT count(*) FROM ops.ledger_objects o
+  WHERE o.source = $1 AND o.stream = $2 AND o.object = r.object AND o.generation = r.generation)
+"""
+ADMIT = """
+INSERT INTO ops.redrives (source, stream, object, generation, attempt, manifest, run_id, "at") SELECT $1, $2, $3, $4,
+  (SELECT count(*) FROM ops.ledger_objects WHERE source = $1 AND stream = $2 AND object = $3 AND generation = $4),
+  $5, $6, $7
+"""
+
+
+def refused(db: duckdb.DuckDBPyConnection, contract: StreamContract | None = None) -> dict[str, list[RefusedObject]]:
+    """Objects in quarantine that neither wait to be merged again nor were mended since, by stream."""
+    given = (contract.source, contract.stream) if contract else (None, None)
+    rows = db.execute(REFUSED, given).fetchall()
+    found: dict[str, list[RefusedObject]] = {}
+    for source, stream, *row in rows:
+        one = RefusedObject.model_validate(dict(zip(RefusedObject.model_fields, row, strict=True)))
+        found.setdefault(f"{source}.{stream}", []).append(one)
+    return found
+
+
+def redriven(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> set[str]:
+    """Manifests of objects that wait to be merged once more."""
+    return {str(row[0]) for row in db.execute(REDRIVEN, [contract.source, contract.stream]).fetchall()}
+
+
+def redrive(
+    db: duckdb.DuckDBPyConnection,
+    contract: StreamContract,
+    objects: Sequence[tuple[str, str, int]],
+    run_id: str,
+    at: datetime,
+) -> int:
+    """Let (manifest, object, generation) be merged once more, in one transaction; returns how many did not wait."""
+    db.execute("BEGIN")
+    done = merged_objects(db, contract, [o[1:] for o in objects])
+    admitted = [o for o in objects if o[1:] in done]
+    for manifest, name, generation in admitted:
+        db.execute(ADMIT, [contract.source, contract.stream, name, generation, manifest, run_id, at])
+        append(
+            db,
+            LedgerEntry(
+                kind="redriven",
+                batch_id=f"{name}#{generation}",
+                source=contract.source,
+                stream=contract.stream,
+                run_id=run_id,
+                at=at,
+                detail=manifest,
+            ),
+        )
+    db.execute("COMMIT")
+    return len(admitted)

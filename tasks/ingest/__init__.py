@@ -1,0 +1,1 @@
+"""Tasks of `ingest` and `land`: a source in, a manifest of each stream in the lake out; they import no other stage."""

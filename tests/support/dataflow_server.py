@@ -1,0 +1,116 @@
+"""Dataflow's REST API on a port: keeps jobs, refuses a second of a name, and runs them or ends them as a test says.
+
+A job that runs is the pipeline that the client staged: read from the storage server and executed by Beam in process.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.support.google_api import Json, listening
+
+CANCELLED = 5  # clients send enums by number
+ENDED = ("JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+
+
+@dataclass
+class DataflowServer:
+    """Jobs by id; `refuses` is a status that every call is answered with."""
+
+    port: int
+    jobs: dict[str, Json] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=dict)
+    refuses: int = 0
+    conflict_status: int = 200
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def url(self) -> str:
+        """Beam speaks REST to an endpoint that has this word in it."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def states(self) -> list[str]:
+        return [job["currentState"].removeprefix("JOB_STATE_") for job in self.jobs.values()]
+
+    def active(self, name: str) -> Json | None:
+        return next((j for j in self.jobs.values() if j["name"] == name and j["currentState"] not in ENDED), None)
+
+    def create(self, job: Json) -> tuple[int, Json]:
+        """Take a job; one of its name that is active is answered in its stead, as Dataflow does, or with 409."""
+        with self.lock:
+            if there := self.active(job["name"]):
+                return (self.conflict_status, _error(409, "exists")) if self.conflict_status >= 400 else (200, there)
+            made = job | {"id": f"2026-01-01_{len(self.jobs) + 1:02}", "currentState": "JOB_STATE_RUNNING"}
+            self.jobs[made["id"]] = made
+            return 200, made
+
+    def end(self, job_id: str, state: str, *messages: str) -> None:
+        with self.lock:
+            self.said[job_id] = list(messages)
+            self.jobs[job_id]["currentState"] = f"JOB_STATE_{state}"
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json) -> tuple[int, Json]:
+        """What the service answers."""
+        if self.refuses:
+            return self.refuses, _error(self.refuses, "the test says so")
+        *_, last = parts = path.strip("/").split("/")
+        if last == "jobs" and method == "POST":
+            return self.create(body)
+        if last == "jobs":
+            name = query.get("name", [""])[0]
+            return 200, {
+                "jobs": [j for j in self.jobs.values() if j["name"] == name and j["currentState"] not in ENDED]
+            }
+        job = self.jobs.get(parts[parts.index("jobs") + 1])
+        if job is None:
+            return 404, _error(404, "no such job")
+        if last == "messages":
+            texts = self.said.get(job["id"], [])
+            return 200, {
+                "jobMessages": [
+                    {
+                        "id": str(n),
+                        "time": "2026-01-01T00:00:00Z",
+                        "messageText": text,
+                        "messageImportance": "JOB_MESSAGE_ERROR",
+                    }
+                    for n, text in enumerate(texts)
+                ]
+            }
+        if method == "PUT" and body.get("requestedState") in (CANCELLED, "JOB_STATE_CANCELLED"):
+            self.end(job["id"], "CANCELLED")
+        return 200, job
+
+
+def _error(code: int, message: str) -> Json:
+    return {
+        "error": {"code": code, "message": message, "status": {404: "NOT_FOUND", 409: "ALREADY_EXISTS"}.get(code, "")}
+    }
+
+
+@contextmanager
+def dataflow_server(port: int) -> Iterator[DataflowServer]:
+    """A server that is gone at the end."""
+    server = DataflowServer(port)
+    with listening(port, lambda call: server.answer(call.method, call.path, call.query, call.body)):
+        yield server
+
+
+def execute(job: Json) -> None:
+    """Run the pipeline that a job's client staged, in this process."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.portability.api import beam_runner_api_pb2
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    options = job["environment"]["sdkPipelineOptions"]["options"]
+    bucket, _, name = options["pipelineUrl"].removeprefix("gs://").partition("/")
+    staged = storage.Client("test", credentials=AnonymousCredentials()).bucket(bucket).blob(name).download_as_bytes()
+    pipeline = beam_runner_api_pb2.Pipeline.FromString(staged)
+    for environment in pipeline.components.environments.values():
+        environment.urn = "beam:env:embedded_python:v1"
+        environment.ClearField("payload")
+    FnApiRunner().run_via_runner_api(pipeline, PipelineOptions([])).wait_until_finish()

@@ -1,0 +1,117 @@
+"""The merge with one of its protections broken: each must be caught by the oracle."""
+
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pyarrow as pa
+
+from beam_job.steps.keys import Origin
+from millrace.warehouse.duckdb import merge_sql as merging
+from millrace.warehouse.duckdb import sql as sql
+
+
+def _text(function: str, *swaps: tuple[str, str]) -> Any:
+    """A function of SQL with parts of its text exchanged."""
+    module = sql if hasattr(sql, function) else merging
+    original: Callable[..., str] = getattr(module, function)
+
+    @wraps(original)
+    def mutated(*given: Any) -> str:
+        text = original(*given)
+        for old, new in swaps:
+            assert old in text, f"{function} has no {old!r}"
+            text = text.replace(old, new)
+        return text
+
+    return mock.patch.object(module, function, mutated)
+
+
+def guard() -> list[Any]:
+    """The last to come wins, whatever its version."""
+    return [mock.patch.object(merging, "is_newer", return_value="true")]
+
+
+def newest() -> list[Any]:
+    """The newest version of the table is not kept: every batch is taken for newer."""
+    return [_text("set_newest", ("SET newest = ?", "SET newest = coalesce(''::BLOB, ?)"))]
+
+
+def joined() -> list[Any]:
+    """Bodies take the place of what the table has of their keys, whatever that is."""
+    return [mock.patch.object(merging, "count_joined", return_value="SELECT 0")]
+
+
+def tie_break() -> list[Any]:
+    """Rows of equal cursors have no order across files."""
+    return [mock.patch.object(Origin, "tail", property(lambda origin: bytes(24)))]
+
+
+def delete_register() -> list[Any]:
+    """A delete is an upsert of an empty row: one register."""
+    kinds = mock.patch("beam_job.steps.read.row_kinds", lambda table, contract: np.zeros(table.num_rows, np.int8))
+    return [kinds]
+
+
+def head_check() -> list[Any]:
+    """The head moves from wherever it is."""
+    return [_text("advance_head", ("WHERE epoch = ?", "WHERE epoch = ? OR true"))]
+
+
+def ledger_check() -> list[Any]:
+    """A commit does not ask whether its objects are merged already."""
+    return [mock.patch("millrace.warehouse.duckdb.commit._refuse_merged", return_value=None)]
+
+
+def pending_check() -> list[Any]:
+    """What is pending is asked of the lake alone."""
+    return [mock.patch("millrace.warehouse.duckdb.commit.merged_objects", return_value=set())]
+
+
+def absence() -> list[Any]:
+    """Keys that a snapshot leaves out stay alive."""
+    return [_text("bury_absent", ("WHERE", "WHERE false AND"))]
+
+
+def floor() -> list[Any]:
+    """Rows of a generation that was replaced are merged when they come late."""
+    return [mock.patch.object(merging, "not_replaced", return_value="true")]
+
+
+def null_order() -> list[Any]:
+    """A NULL cursor is a zero."""
+    from beam_job.steps import keys
+
+    original = keys._fixed
+
+    def mutated(column: pa.Array) -> Any:
+        return original(column.fill_null(pa.scalar(0).cast(pa.int64()).cast(column.type)))
+
+    return [mock.patch.object(keys, "_fixed", mutated)]
+
+
+MUTANTS: dict[str, tuple[Callable[[], list[Any]], str]] = {
+    "guard": (guard, "changes by id"),
+    "newest version": (newest, "changes by id"),
+    "join with the table": (joined, "changes by id"),
+    "tie-break": (tie_break, "cursor that may be null"),
+    "delete register": (delete_register, "changes by id"),
+    "head check": (head_check, "changes by id"),
+    "ledger check": (ledger_check, "no key"),
+    "pending check": (pending_check, "changes by id"),
+    "absence in a snapshot": (absence, "snapshots"),
+    "floor of a snapshot": (floor, "snapshots"),
+    "order of NULL": (null_order, "decimal key, float cursor"),
+}
+
+
+@contextmanager
+def mutated(name: str) -> Any:
+    """The merge with that protection broken."""
+    with ExitStack() as stack:
+        for patch in MUTANTS[name][0]():
+            stack.enter_context(patch)
+        yield

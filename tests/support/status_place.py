@@ -1,0 +1,80 @@
+"""A warehouse and a lake of `shop.orders` that a status is collected of, and what Prefect and Airbyte say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pyarrow as pa
+
+from millrace.contracts.source import SourceContract
+from millrace.lake.store import Lake
+from millrace.status.collect import Places, collect
+from millrace.status.prefect_runs import PrefectFacts, Run, TaskTook
+from millrace.status.types import Links, Status
+from tests.support.merging import NOON, PARQUET, Merging, parquet, upsert
+
+NOW = NOON + timedelta(hours=1)
+UI = "http://127.0.0.1:1"
+HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
+
+
+def away(*_: Any) -> NoReturn:
+    raise ConnectionError("nobody answers")
+
+
+def run(name: str = "merge shop.orders", state: str = "COMPLETED", number: int = 1, **more: Any) -> Run:
+    """A run that ended `number` minutes after noon."""
+    given: dict[str, Any] = {
+        "id": f"00000000-0000-0000-0000-{number:012d}",
+        "flow": name.split()[0],
+        "name": name,
+        "state": state,
+        "message": "",
+        "started": NOON,
+        "ended": NOON + timedelta(minutes=number),
+        "seconds": 2.5,
+        "parameters": {"source": "shop", "stream": "orders"},
+    }
+    return Run(**given | more)
+
+
+def merge_some(merging: Merging) -> None:
+    """Two batches: one of two syncs with rows of every kind, and a later one; a third sync waits."""
+    merging.land(rows=[upsert(1, 10), upsert(1, 12), upsert(2, 11)])
+    merging.land(merging.put(parquet([upsert(3, 1), upsert(4, 1) | {"amount": 0.5}], HALF)))
+    merging.merge()
+    merging.land(rows=[upsert(1, 11), upsert(5, 20)])
+    merging.merge()
+    merging.land(rows=[upsert(6, 30), upsert(7, 30)])
+
+
+@dataclass
+class StatusPlace:
+    """Merges, and the status of them; `runs` and `tasks` are what Prefect says, newest first."""
+
+    merging: Merging
+    runs: list[Run] = field(default_factory=list)
+    tasks: list[TaskTook] = field(default_factory=list)
+    prefect: Callable[..., PrefectFacts] | None = None
+    dbt_project: Path = Path("nowhere")
+    lake: Lake | None = None
+
+    def places(self) -> Places:
+        contract = self.merging.contract
+        source = SourceContract.model_validate(
+            {"source": "shop", "connector": {"image": "i", "version": "1"}, "streams": {"orders": contract}}
+        )
+        return Places(
+            warehouse=self.merging.warehouse,
+            lake=self.lake or self.merging.lake,
+            sources={"shop": source},
+            airbyte=away,
+            prefect=self.prefect or (lambda *_: PrefectFacts(runs=tuple(self.runs), tasks=tuple(self.tasks))),
+            dbt_project=self.dbt_project,
+            links=Links(prefect=UI),
+        )
+
+    def status(self, now: datetime = NOW) -> Status:
+        return collect(self.places(), now.astimezone(UTC))
