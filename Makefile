@@ -32,19 +32,19 @@ $(VENV)/ready: requirements.txt requirements-dev.txt pyproject.toml
 	@$(UV_ENV) $(BIN)/uv pip install --quiet --no-deps --editable .
 	@touch $@
 
-run: $(VENV)/ready ## take real data through all steps and check every figure; ARGS="--days 3 --exit"
+run: $(VENV)/ready ## process real data through all steps and check every figure; ARGS="--days 3 --exit"
 	@$(BIN)/millrace --state $(CURDIR)/.millrace run $(ARGS)
 
 up: $(VENV)/ready ## start the stack and leave it running
 	@$(BIN)/millrace --state $(CURDIR)/.millrace up
 
-down: $(VENV)/ready ## end the stack; its data stays
+down: $(VENV)/ready ## stop the stack; its data is kept
 	@$(BIN)/millrace --state $(CURDIR)/.millrace down
 
-status: $(VENV)/ready ## what runs, and how each stream is; ARGS=--json
+status: $(VENV)/ready ## servers, streams and problems; ARGS=--json
 	@$(BIN)/millrace --state $(CURDIR)/.millrace status $(ARGS)
 
-doctor: $(VENV)/ready ## what is wrong with the set-up, and the command that mends it
+doctor: $(VENV)/ready ## check the set-up, and print the command that repairs each problem
 	@$(BIN)/millrace --state $(CURDIR)/.millrace doctor $(ARGS)
 
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
@@ -63,11 +63,8 @@ test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and image
 		tests/integration/test_cloud_run.py tests/integration/test_image.py tests/integration/test_kubernetes_worker.py $(ARGS)
 
 deploy: ENV ?= gcp
-deploy: $(VENV)/ready ## tell a Prefect server about pools, blocks, deployments, automations; ENV=gcp DRY=--dry-run
-	@export MILLRACE_CONFIG=$(ENV) && $(BIN)/python -m cli.deploy.pools $(DRY) \
-		&& if [ -z "$(DRY)" ]; then $(BIN)/python -m cli.deploy.blocks; fi \
-		&& $(BIN)/python -m cli.deploy.automations_main check \
-		&& $(BIN)/python -m cli.deploy.deployments $(DRY) && $(BIN)/python -m cli.deploy.automations_main apply $(DRY)
+deploy: $(VENV)/ready ## deploy pools, blocks, flows and automations to a Prefect server; ENV=gcp DRY=--dry-run
+	@$(BIN)/millrace --environment $(ENV) deploy $(DRY)
 
 deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
 	@$(BIN)/python -m tests.deploy_check
@@ -85,12 +82,13 @@ chaos: $(VENV)/ready ## random merges with crashes, forged pushes, lost events, 
 		tests/integration/test_gateway_load.py -k strangers
 	@MILLRACE_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -rP --timeout 3600 tests/chaos
 
-check: $(VENV)/ready ## lint, types, import rules, what follows from the contracts
+check: $(VENV)/ready ## lint, types, import rules, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m millrace.contracts check
+	@$(BIN)/millrace contracts check
+	@$(BIN)/python scripts/words.py
 
 format: $(VENV)/ready ## format the code
 	@$(BIN)/ruff check --fix .
@@ -106,8 +104,8 @@ bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and eleme
 bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run; ARGS="--flights 100000"
 	@$(BIN)/python -m bench.model $(ARGS)
 
-contracts: $(VENV)/ready ## write what follows from sources/*.yaml: dbt sources, suites, schema, docs
-	@$(BIN)/python -m millrace.contracts write
+contracts: $(VENV)/ready ## write the files that follow from sources/*.yaml: dbt sources, suites, schema, docs
+	@$(BIN)/millrace contracts write
 
 bench-connector: $(VENV)/ready ## measure connector to lake beside the bare connector; ARGS=--record
 	@$(BIN)/python -m bench.connector $(ARGS)
@@ -124,6 +122,6 @@ lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 local/servers/bigquery/requirements.in -o $(BIGQUERY_LOCK)
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 local/servers/airbyte/connectors.in -o local/servers/airbyte/connectors.txt
 
-clean: ## end the stack and delete all of its data; the next run starts over
-	@if [ -x $(BIN)/python ] && [ -d .millrace ]; then $(BIN)/python -m local down; fi
+clean: ## stop the stack and delete all of its data
+	@if [ -x $(BIN)/python ] && [ -d .millrace ]; then $(BIN)/millrace --state $(CURDIR)/.millrace down; fi
 	@rm -rf .millrace

@@ -1,1 +1,1 @@
-"""The command line `millrace`: what a person does with the platform, on one machine or on Google Cloud."""
+"""The command line `millrace`: operates the platform, on one machine or on Google Cloud."""

@@ -1,4 +1,4 @@
-"""`python -m cli`, the same as `millrace`."""
+"""`python -m cli`, the same as `millrace`, for processes that start it without its script."""
 
 from cli.main import main
 

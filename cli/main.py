@@ -1,4 +1,4 @@
-"""The commands of `millrace` and the options that all of them have; each imports what it needs when it runs."""
+"""The commands of `millrace` and their common options; each command imports its libraries when it runs."""
 
 import os
 from pathlib import Path
@@ -8,9 +8,24 @@ import typer
 from typer.core import TyperGroup
 
 from cli import codes
-from cli.commands import connections, doctor, flows, letters, pages, secrets, stack, status
+from cli.commands import (
+    connections,
+    contracts,
+    data,
+    dead_letters,
+    deploy,
+    doctor,
+    explain,
+    flows,
+    pages,
+    quality,
+    secrets,
+    stack,
+    status,
+    streams,
+)
+from cli.environment import Environment
 from cli.errors import sentence
-from cli.place import Where
 from cli.show import error
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,12 +35,12 @@ class Commands(TyperGroup):
     """The group that turns an exception into one sentence and an exit code."""
 
     def invoke(self, ctx: Any) -> object:
-        """Run a command; an exception is told in one sentence, with its traceback only after `--debug`."""
+        """Run a command; an exception becomes one sentence, with its traceback only after `--debug`."""
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, typer.TyperException):
             raise
-        except Exception as problem:  # whatever it is, people read a sentence, and scripts a code
+        except Exception as problem:  # people read a sentence, and scripts a code
             if ctx.params.get("debug"):
                 raise
             text, code = sentence(problem)
@@ -42,12 +57,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=codes.TEXT,
 )
-for module in (stack, status, flows, letters, connections, secrets, doctor, pages):
+for module in (
+    stack,
+    status,
+    doctor,
+    explain,
+    pages,
+    data,
+    flows,
+    dead_letters,
+    quality,
+    streams,
+    deploy,
+    contracts,
+    connections,
+    secrets,
+):
     module.add_to(app)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"millrace {version('millrace')}")
@@ -57,31 +87,34 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def millrace(
     context: typer.Context,
-    place: Annotated[
+    environment: Annotated[
         str | None,
         typer.Option(
+            "--environment",
+            "--env",
             envvar="MILLRACE_CONFIG",
-            help="settings of the platform: a name in config/ such as gcp, or a .toml file; left out, it is the stack"
-            " on this machine",
+            help="settings of the platform: a name in config/ such as gcp, or a .toml file (default: the stack on this"
+            " machine)",
         ),
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(envvar="MILLRACE_STATE", help="state of the stack on this machine (.millrace)")
+        Path | None, typer.Option(envvar="MILLRACE_STATE", help="folder of the stack on this machine (.millrace)")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version, and end")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
     ] = False,
 ) -> None:
-    """From any source into the lake, exactly once into the warehouse, as marts to people: a data platform.
+    """Operate the data platform: exactly-once ingestion of any source, and validated marts.
 
-    Start with [bold]millrace up[/bold], then [bold]millrace status[/bold]. When something is wrong:
+    Start with [bold]millrace up[/bold], then [bold]millrace status[/bold]. On problems run
     [bold]millrace doctor[/bold]. Tab completion: [bold]millrace --install-completion[/bold].
     """
-    source = context.get_parameter_source("place")
-    elsewhere = place is not None and (state is None or (source is not None and source.name == "COMMANDLINE"))
+    source = context.get_parameter_source("environment")
+    on_command_line = source is not None and source.name == "COMMANDLINE"
+    elsewhere = environment is not None and (state is None or on_command_line)
     folder = None if elsewhere else (state or ROOT / ".millrace").resolve()
-    context.obj = Where(root=ROOT, state=folder, place=place, inherited=dict(os.environ))
+    context.obj = Environment(root=ROOT, state=folder, name=environment, inherited=dict(os.environ))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Parameters of a flow as they are written on a command line."""
+"""`NAME=VALUE` arguments of a command line in, parameters of a flow out."""
 
 import json
 from collections.abc import Iterable
@@ -7,19 +7,19 @@ from typing import Any
 from millrace.domain.errors import EventRefused
 
 
-def parameters(given: Iterable[str]) -> dict[str, Any]:
-    """Parameters of `name=value`; a value that is JSON is what it says, any other is text.
+def parameters(arguments: Iterable[str]) -> dict[str, Any]:
+    """Parse `name=value` arguments; a value that is valid JSON is decoded, any other is text.
 
     Raises:
-        EventRefused: one has no `=`.
+        EventRefused: an argument has no name or no `=`.
     """
-    found: dict[str, Any] = {}
-    for text in given:
+    values: dict[str, Any] = {}
+    for text in arguments:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise EventRefused(f"{text!r} is no parameter; write NAME=VALUE, as in source=airport_ops")
+            raise EventRefused(f"{text!r} is not a parameter; write NAME=VALUE, as in source=shop")
         try:
-            found[name] = json.loads(value)
+            values[name] = json.loads(value)
         except json.JSONDecodeError:
-            found[name] = value
-    return found
+            values[name] = value
+    return values

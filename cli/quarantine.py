@@ -1,19 +1,18 @@
-"""What is in quarantine of some streams, and what a redrive would do with it."""
+"""Streams in; their quarantined objects, and whether a redrive would merge them again, out."""
 
 from collections.abc import Collection, Iterable
 
 from beam_job.redrive import MAX_ATTEMPTS
-from millrace.contracts.source import find_source, load_sources
+from cli.platform import platform_warehouse
+from cli.streams import sources
+from millrace.contracts.source import find_source
 from millrace.domain.errors import FileRejected
 from millrace.domain.landing import Count
 from millrace.domain.types import Frozen
-from millrace.settings import load_settings
-from millrace.settings.tree import ROOT
-from millrace.warehouse.port import open_warehouse
 
 
-class Refused(Frozen):
-    """An object in quarantine; an exhausted one was merged so often that a redrive leaves it alone."""
+class QuarantinedObject(Frozen):
+    """A quarantined object; an exhausted one was merged so often that a redrive leaves it alone."""
 
     source: str
     stream: str
@@ -24,25 +23,17 @@ class Refused(Frozen):
     exhausted: bool
 
 
-def refused_objects(streams: Iterable[tuple[str, str]], objects: Collection[str] = ()) -> list[Refused]:
-    """Objects in quarantine of streams, or those named.
+def quarantined_objects(streams: Iterable[tuple[str, str]], objects: Collection[str] = ()) -> list[QuarantinedObject]:
+    """Return all quarantined objects of streams, or those named.
 
     Raises:
-        FileRejected: a named object is not in quarantine.
+        FileRejected: a named object is not quarantined.
         WarehouseBusy: another process holds the warehouse.
     """
-    given, sources = load_settings().warehouse, load_sources(ROOT / "sources")
-    warehouse = open_warehouse(
-        given.url,
-        given.marts_url,
-        given.lock_timeout_s,
-        given.keep_candidates_days,
-        endpoint=given.endpoint,
-        max_bytes_billed=given.max_bytes_billed,
-    )
-    try:
-        found = [
-            Refused(
+    contracts = sources()
+    with platform_warehouse() as warehouse:
+        quarantined = [
+            QuarantinedObject(
                 source=source,
                 stream=stream,
                 object=o.object,
@@ -52,10 +43,8 @@ def refused_objects(streams: Iterable[tuple[str, str]], objects: Collection[str]
                 exhausted=o.attempts >= MAX_ATTEMPTS,
             )
             for source, stream in streams
-            for o in warehouse.refused(find_source(sources, source).stream(stream))
+            for o in warehouse.quarantined_objects(find_source(contracts, source).stream(stream))
         ]
-    finally:
-        warehouse.close()
-    if unknown := set(objects) - {one.object for one in found}:
-        raise FileRejected(f"not in quarantine: {', '.join(sorted(unknown))}; see `millrace redrive --dry-run`")
-    return [one for one in found if one.object in objects or not objects]
+    if unknown := set(objects) - {o.object for o in quarantined}:
+        raise FileRejected(f"not quarantined: {', '.join(sorted(unknown))}; see `millrace redrive --dry-run`")
+    return [o for o in quarantined if o.object in objects or not objects]

@@ -1,4 +1,4 @@
-"""Starts a flow by its deployment and tells how it ended."""
+"""Starts a flow by its deployment, and shows its result."""
 
 import json
 import os
@@ -13,19 +13,19 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from cli import codes, show
 from millrace.domain.errors import EventRefused, SettingsError
 
-REFUSED = (409, 422)
+REJECTED = (409, 422)
 POLL_S = 1.0
 
 
-def run_flow(flow: str, given: dict[str, Any], *, wait: bool) -> None:
-    """Start a flow and show its address; with `wait` also how it ended, and exit with 1 when it did not complete.
+def run_flow(flow: str, values: dict[str, Any], *, wait: bool) -> None:
+    """Start a flow and show its address; with `wait` also its result, with exit code 1 unless it completed.
 
     Raises:
-        SettingsError: no such flow is deployed.
-        EventRefused: it does not take these parameters.
+        SettingsError: the flow is not deployed.
+        EventRefused: it does not accept these parameters.
     """
     ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
-    run = _start(flow, given)
+    run = _start(flow, values)
     show.line(f"{run.name}: {ui}/runs/flow-run/{run.id}", "soft")
     if not wait:
         return
@@ -39,34 +39,34 @@ def run_flow(flow: str, given: dict[str, Any], *, wait: bool) -> None:
     message = f": {' '.join(state.message.split())}" if state and state.message else ""
     show.line(f"{run.name} {name.lower()}{message}", "good" if completed else "bad")
     if not completed:
-        show.error("the run did not complete; its page, above, has the log")
+        show.error("the run did not complete; its log is on the page above")
         raise typer.Exit(codes.WRONG)
 
 
 def _tables(run_id: Any) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Tables that a run made: their descriptions and rows, oldest first."""
-    wanted = {"flow_run_id": {"any_": [str(run_id)]}, "type": {"any_": ["table"]}}
+    """Return description and rows of each table of a run, oldest first."""
+    artifacts = {"flow_run_id": {"any_": [str(run_id)]}, "type": {"any_": ["table"]}}
     with get_client(sync_client=True) as client:
-        body = {"artifacts": wanted, "sort": "UPDATED_DESC"}
-        found = client.request("POST", "/artifacts/filter", json=body).json()
+        body = {"artifacts": artifacts, "sort": "UPDATED_DESC"}
+        tables = client.request("POST", "/artifacts/filter", json=body).json()
     return [
-        (str(one["description"] or one["key"]).replace("**", ""), json.loads(one["data"])) for one in reversed(found)
+        (str(table["description"] or table["key"]).replace("**", ""), json.loads(table["data"]))
+        for table in reversed(tables)
     ]
 
 
-def _start(flow: str, given: dict[str, Any]) -> Any:
+def _start(flow: str, values: dict[str, Any]) -> Any:
     try:
-        return run_deployment(f"{flow}/{flow}", parameters=given, timeout=0, as_subflow=False)
+        return run_deployment(f"{flow}/{flow}", parameters=values, timeout=0, as_subflow=False)
     except ObjectNotFound:
-        raise SettingsError(f"no flow {flow!r} is deployed; there are {', '.join(_deployed())}") from None
+        raise SettingsError(f"no flow named {flow!r} is deployed; expected one of {', '.join(_deployed())}") from None
     except PrefectHTTPStatusError as error:
-        if error.response.status_code in REFUSED:
-            why = _why(error)
-            raise EventRefused(f"{flow} does not take {json.dumps(given)}: {why}") from None
+        if error.response.status_code in REJECTED:
+            raise EventRefused(f"{flow} does not accept {json.dumps(values)}: {_reason(error)}") from None
         raise
 
 
-def _why(error: PrefectHTTPStatusError) -> str:
+def _reason(error: PrefectHTTPStatusError) -> str:
     try:
         return str(error.response.json().get("detail") or error.response.text)
     except ValueError:
@@ -75,11 +75,11 @@ def _why(error: PrefectHTTPStatusError) -> str:
 
 def _deployed() -> list[str]:
     with get_client(sync_client=True) as client:
-        return sorted(d.name for d in client.read_deployments()) or ["none: `millrace mend deployments`"]
+        return sorted(d.name for d in client.read_deployments()) or ["none: run `millrace deploy`"]
 
 
 def _ended(run_id: Any) -> Any:
-    """The state in which a run ended; waits for it."""
+    """Wait for a run's end; return its state."""
     with get_client(sync_client=True) as client:
         while (state := client.read_flow_run(run_id).state) is None or not state.is_final():
             sleep(POLL_S)

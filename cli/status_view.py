@@ -1,20 +1,20 @@
-"""The status of the platform in, lines and tables for a terminal out; figures are those of the status page."""
+"""The status of the platform in, lines and tables for a terminal out; figures equal those of the status page."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from cli import show
-from millrace.status import words
+from millrace.status import formats
 from millrace.status.types import Figure, Health, Station, Status, StreamStatus, Trouble
 
-MARKS: dict[Health, str] = {health: mark for health, (mark, _) in words.HEALTH.items()}
+MARKS: dict[Health, str] = {health: mark for health, (mark, _) in formats.HEALTH.items()}
 KINDS: dict[Health, str] = {"good": "good", "working": "", "look": "warn", "bad": "bad", "unknown": "soft"}
 TROUBLES = 8
 COLUMNS = ("", "stream", "newest", "merged", "superseded", "stale", "quarantined", "waits")
 
 
 def view(status: Status, servers: list[dict[str, Any]]) -> None:
-    """Print all of it."""
+    """Print the whole status."""
     show.line(f"{MARKS[status.health]} {status.headline}", KINDS[status.health])
     show.line("")
     for station in status.stations:
@@ -27,35 +27,37 @@ def view(status: Status, servers: list[dict[str, Any]]) -> None:
         show.line(f"{marts}; published {newest.at:%Y-%m-%d %H:%M} UTC from {newest.batches} batches", "soft")
     _troubles(status)
     for missing in status.unknown:
-        show.line(f"? {missing.what} could not be asked: {missing.why}", "warn")
+        show.line(f"? {missing.what} did not answer: {missing.why}", "warn")
     show.line("")
-    for one in servers:
-        answering = "" if one["answers"] else "does not answer; see `millrace doctor`"
-        show.line(f"{one['server']:<10} {one['address']:<16} {answering}".rstrip(), "bad" if answering else "soft")
+    for server in servers:
+        answering = "" if server["answers"] else "does not answer; see `millrace doctor`"
+        show.line(
+            f"{server['server']:<10} {server['address']:<16} {answering}".rstrip(), "bad" if answering else "soft"
+        )
     if status.links.page:
-        show.line(f"{'the page':<10} {status.links.page}", "soft")
+        show.line(f"{'page':<10} {status.links.page}", "soft")
 
 
 def _station(station: Station) -> str:
-    figures = ", ".join(figure(one) for one in station.figures)
+    figures = ", ".join(figure(item) for item in station.figures)
     return f"{MARKS[station.health]} {station.title:<18} {figures}{f' – {station.note}' if station.note else ''}"
 
 
-def figure(one: Figure) -> str:
-    """A figure with its label: `6,645 rows landed`, `–` when it could not be asked for."""
-    counted = one.unit if one.value is not None and one.unit not in ("seconds", "bytes") else ""
-    return " ".join(filter(None, (words.figure(one), counted, one.label)))
+def figure(item: Figure) -> str:
+    """Return a figure with its label: `6,645 rows landed`, `–` when it is unknown."""
+    counted = item.unit if item.value is not None and item.unit not in ("seconds", "bytes") else ""
+    return " ".join(filter(None, (formats.figure(item), counted, item.label)))
 
 
 def _stream(stream: StreamStatus) -> Iterator[Any]:
     age, limit, rows = stream.freshness.age_s, stream.freshness.limit_s, stream.balance
     yield MARKS[stream.health]
     yield stream.id
-    told = "never" if age is None else f"{words.span(age)} ago"
-    yield told if limit is None else f"{told}, {words.span(limit)} promised"
+    newest = "never" if age is None else f"{formats.span(age)} ago"
+    yield newest if limit is None else f"{newest}, {formats.span(limit)} promised"
     for count in (rows.merged, rows.superseded, rows.stale, rows.quarantined):
         yield f"{count:,}"
-    yield words.count(stream.pending.rows if stream.pending else None)
+    yield formats.count(stream.pending.rows if stream.pending else None)
 
 
 def _colours(status: Status) -> dict[str, str]:
@@ -63,14 +65,14 @@ def _colours(status: Status) -> dict[str, str]:
 
 
 def _troubles(status: Status) -> None:
-    living = [trouble for trouble in status.troubles if not trouble.over]
-    for trouble in living[:TROUBLES]:
+    open_troubles = [trouble for trouble in status.troubles if not trouble.over]
+    for trouble in open_troubles[:TROUBLES]:
         show.line("")
         show.line(f"✗ {trouble.at:%Y-%m-%d %H:%M} {trouble.sentence}", "bad")
         for text in _ways_out(trouble):
             show.line(f"  {text}")
-    if len(living) > TROUBLES:
-        show.line(f"and {len(living) - TROUBLES} more; `millrace status --json` has all", "soft")
+    if len(open_troubles) > TROUBLES:
+        show.line(f"and {len(open_troubles) - TROUBLES} more; `millrace status --json` has all", "soft")
 
 
 def _ways_out(trouble: Trouble) -> Iterator[str]:

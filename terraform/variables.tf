@@ -86,7 +86,7 @@ variable "operators" {
   default     = {}
 }
 
-# Below: names that the code has, written by `python -m millrace.cloud_names` into names.auto.tfvars.json.
+# Below: names that the code has, written by `millrace contracts terraform-names` into names.auto.tfvars.json.
 
 variable "service_accounts" {
   description = "Ids of the service accounts, by role."

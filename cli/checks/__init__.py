@@ -1,1 +1,1 @@
-"""What the doctor looks at, a file for each part of the platform."""
+"""Checks of the doctor, a module for each part of the platform."""

@@ -1,4 +1,4 @@
-"""What carries events: topics, subscriptions, and the notification of the lake's bucket."""
+"""Checks of topics, subscriptions and the notification of the lake's bucket."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,34 +9,34 @@ from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from cli.checks.finding import Finding, Patient, good, wrong
+from cli.checks.finding import Finding, Target, bad, good
 from millrace.domain import names
 from millrace.settings import Settings
 
 TIMEOUT_S = 10.0
 
 
-def topics(patient: Patient) -> Iterator[Finding]:
-    """Every topic with its dead-letter topic."""
-    settings, mend = patient.settings, patient.mend("resources")
+def topics(target: Target) -> Iterator[Finding]:
+    """Check that every topic and its dead-letter topic exist."""
+    settings, repair = target.settings, target.repair("resources")
     client = PublisherClient(transport=_publishing(settings))
-    wanted = [name for topic in names.TOPICS for name in (topic, names.dead_letter_topic(topic))]
-    missing = [name for name in wanted if not _has(client.get_topic, topic=_path(settings, "topics", name))]
+    expected = [name for topic in names.TOPICS for name in (topic, names.dead_letter_topic(topic))]
+    missing = [name for name in expected if not _has(client.get_topic, topic=_path(settings, "topics", name))]
     for name in missing:
-        yield wrong("topics", f"project {settings.events.project} has no topic {name}", mend)
+        yield bad("topics", f"project {settings.events.project} has no topic {name}", repair)
     if not missing:
-        yield good("topics", f"{len(wanted)} topics are there")
+        yield good("topics", f"{len(expected)} topics exist")
 
 
-def subscriptions(patient: Patient) -> Iterator[Finding]:
-    """Of every topic: the subscription through which the gateway hears of it, and the one that keeps dead letters."""
-    settings, mend = patient.settings, patient.mend("resources")
+def subscriptions(target: Target) -> Iterator[Finding]:
+    """Check for every topic the subscription that leads to the gateway and the one that keeps dead letters."""
+    settings, repair = target.settings, target.repair("resources")
     client = SubscriberClient(transport=_subscribing(settings))
-    problems = [why for topic in names.TOPICS for why in _of_topic(client, settings, topic)]
-    for why in problems:
-        yield wrong("subscriptions", why, mend)
+    problems = [problem for topic in names.TOPICS for problem in _of_topic(client, settings, topic)]
+    for problem in problems:
+        yield bad("subscriptions", problem, repair)
     if not problems:
-        yield good("subscriptions", f"{2 * len(names.TOPICS)} subscriptions are there and lead to the gateway")
+        yield good("subscriptions", f"{2 * len(names.TOPICS)} subscriptions exist and lead to the gateway")
 
 
 def _of_topic(client: Any, settings: Settings, topic: str) -> Iterator[str]:
@@ -52,31 +52,31 @@ def _of_topic(client: Any, settings: Settings, topic: str) -> Iterator[str]:
             yield f"no subscription {pushes}: no message on {topic} starts anything"
         return
     if push.detached or push.topic != _path(settings, "topics", topic):
-        yield f"subscription {pushes} hears of nothing: it was detached, or {topic} was made anew"
-    address, there = f"{settings.gateway.audience}/{topic}", push.push_config.push_endpoint or "nowhere"
-    if there != address:
-        yield f"subscription {pushes} pushes to {there}, and the gateway is at {address}"
+        yield f"subscription {pushes} is detached: topic {topic} was recreated"
+    address, endpoint = f"{settings.gateway.audience}/{topic}", push.push_config.push_endpoint or "no endpoint"
+    if endpoint != address:
+        yield f"subscription {pushes} pushes to {endpoint}, and the gateway is at {address}"
 
 
-def notification(patient: Patient) -> Iterator[Finding]:
-    """The bucket is there, and announces each manifest on its topic."""
+def notification(target: Target) -> Iterator[Finding]:
+    """Check that the bucket exists and announces each manifest on its topic."""
     from millrace.lake.gcs import GcsLake
 
-    lake, mend = patient.settings.lake, patient.mend("resources")
+    lake, repair = target.settings.lake, target.repair("resources")
     try:
-        announced = GcsLake(lake.url, lake.endpoint).announced()
+        announced = GcsLake(lake.url, lake.endpoint).notifications()
     except NotFound:
-        yield wrong("notifications", f"there is no bucket {lake.url}", mend)
+        yield bad("notifications", f"bucket {lake.url} does not exist", repair)
         return
     if (names.LAKE_LANDED, names.MANIFESTS) in announced:
         yield good("notifications", f"{lake.url} announces {names.MANIFESTS} on {names.LAKE_LANDED}")
     else:
-        told = f"{lake.url} does not announce {names.MANIFESTS} on {names.LAKE_LANDED}: landings start no merge"
-        yield wrong("notifications", told, mend)
+        message = f"{lake.url} does not announce {names.MANIFESTS} on {names.LAKE_LANDED}: landings start no merge"
+        yield bad("notifications", message, repair)
 
 
 def _has(get: Any, **request: str) -> Any:
-    """What is there under a name; None when nothing is."""
+    """Return the resource of a name, None when it does not exist."""
     try:
         return get(request=request, timeout=TIMEOUT_S)
     except NotFound:

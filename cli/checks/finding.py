@@ -1,52 +1,52 @@
-"""What a check found, and the command that mends it."""
+"""The result of a check, with the command that repairs what it found."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from cli.place import Where
+from cli.environment import Environment
 from millrace.domain.types import Frozen
 from millrace.settings import Settings
 
-Level = Literal["good", "look", "wrong"]
+Level = Literal["good", "look", "bad"]
 
 
 class Finding(Frozen):
-    """One thing that was looked at; `look` is worth a look and breaks nothing, `mend` is a command or ''."""
+    """One result of a check; `look` needs attention but breaks nothing, `repair` is a command or ''."""
 
     check: str
     level: Level
-    what: str
-    mend: str = ""
+    message: str
+    repair: str = ""
 
 
 @dataclass(frozen=True)
-class Patient:
-    """The platform that is looked at: where it is, and its settings."""
+class Target:
+    """The platform that is checked: its environment and settings."""
 
-    where: Where
+    environment: Environment
     settings: Settings
 
-    def mend(self, step: str) -> str:
-        """The command that does one step of the set-up again."""
-        if step == "resources" and self.where.state is None:
+    def repair(self, step: str) -> str:
+        """Return the command that runs one step of the set-up again."""
+        if step == "resources" and self.environment.state is None:
             return "terraform -chdir=terraform apply"
-        return f"{self.where.command} mend {step}"
+        return f"{self.environment.command} repair {step}"
 
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[Target], Iterator[Finding]]
 
 
-def good(check: str, what: str) -> Finding:
-    """All is as it should be."""
-    return Finding(check=check, level="good", what=what)
+def good(check: str, message: str) -> Finding:
+    """Return the finding that a check passed."""
+    return Finding(check=check, level="good", message=message)
 
 
-def wrong(check: str, what: str, mend: str) -> Finding:
-    """Something is not as it should be."""
-    return Finding(check=check, level="wrong", what=what, mend=mend)
+def bad(check: str, message: str, repair: str) -> Finding:
+    """Return the finding that a check failed."""
+    return Finding(check=check, level="bad", message=message, repair=repair)
 
 
-def look(check: str, what: str, mend: str = "") -> Finding:
-    """Something is worth a look."""
-    return Finding(check=check, level="look", what=what, mend=mend)
+def look(check: str, message: str, repair: str = "") -> Finding:
+    """Return the finding that something needs attention."""
+    return Finding(check=check, level="look", message=message, repair=repair)

@@ -1,74 +1,79 @@
-"""`millrace doctor | mend`: what is wrong with the set-up, and the command that mends it."""
+"""`millrace doctor | repair`: problems of the set-up, and the steps that repair them."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import codes, show
+from cli.environment import Environment, environment_of
 from cli.errors import StackDown
-from cli.place import here
 
-MARKS = {"good": "✓", "look": "!", "wrong": "✗"}
-KINDS = {"good": "good", "look": "warn", "wrong": "bad"}
+if TYPE_CHECKING:
+    from cli.checks.finding import Finding
+
+MARKS = {"good": "✓", "look": "!", "bad": "✗"}
+KINDS = {"good": "good", "look": "warn", "bad": "bad"}
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command(rich_help_panel="Look", epilog="Examples: millrace doctor · millrace doctor --json")(doctor)
-    app.command(rich_help_panel="Set-up", epilog="Examples: millrace mend blocks · millrace mend all")(mend)
+    app.command(rich_help_panel="Set-up", epilog="Examples: millrace repair blocks · millrace repair all")(repair)
 
 
 def doctor(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False
 ) -> None:
-    """Look at versions, ports, credentials, topics, subscriptions, notifications, pools, blocks, deployments,
-    automations and connections; say how to mend what is wrong (then exit code 1)."""
-    from cli.checks.finding import Finding, Patient
-    from cli.checks.machine import versions
-    from cli.examine import examine
-    from millrace.settings import load_settings
+    """Check the set-up, and print the command that repairs each problem; exit code 1 when there is one.
 
-    where = here(context)
-    found: list[Finding] = []
-    try:
-        where.enter()
-    except StackDown as down:
-        found = [Finding(check="ports", level="wrong", what=str(down), mend=f"{where.command} up")]
-        found += versions(Patient(where, load_settings()))
+    It checks versions, ports, credentials, topics, subscriptions, notifications, pools, blocks, deployments,
+    automations and connections.
+    """
+    findings: list[Finding] = []
+    for finding in _findings(environment_of(context)):
+        findings.append(finding)
         if not as_json:
-            for finding in found:
-                _tell(finding.level, finding.check, finding.what, finding.mend)
-    else:
-        for finding in examine(Patient(where, load_settings())):
-            found.append(finding)
-            if not as_json:
-                _tell(finding.level, finding.check, finding.what, finding.mend)
+            show.line(f"{MARKS[finding.level]} {finding.check:<14} {finding.message}", KINDS[finding.level])
+            if finding.repair:
+                show.line(f"  {'':<14} {finding.repair}")
     if as_json:
-        show.as_json([finding.model_dump() for finding in found])
-    problems = [finding for finding in found if finding.level == "wrong"]
+        show.as_json([finding.model_dump() for finding in findings])
+    problems = sum(finding.level == "bad" for finding in findings)
     if not as_json:
-        show.line(f"{len(problems)} things are wrong" if problems else "all is well", "bad" if problems else "good")
+        counted = "1 problem" if problems == 1 else f"{problems} problems"
+        show.line(counted if problems else "no problems", "bad" if problems else "good")
     if problems:
         raise typer.Exit(codes.WRONG)
 
 
-def _tell(level: str, check: str, what: str, mend: str) -> None:
-    show.line(f"{MARKS[level]} {check:<14} {what}", KINDS[level])
-    if mend:
-        show.line(f"  {'':<14} {mend}")
+def _findings(environment: Environment) -> "Iterator[Finding]":
+    from cli.checks.finding import Target, bad
+    from cli.checks.machine import versions
+    from millrace.settings import load_settings
+
+    try:
+        environment.enter()
+    except StackDown as down:
+        yield bad("ports", str(down), f"{environment.command} up")
+        yield from versions(Target(environment, load_settings()))
+        return
+    from cli.run_checks import run_checks  # imports Prefect, which reads the environment that was entered
+
+    yield from run_checks(Target(environment, load_settings()))
 
 
-def mend(
+def repair(
     context: typer.Context,
     step: Annotated[str, typer.Argument(help="resources, pools, blocks, connections, deployments, automations or all")],
 ) -> None:
-    """Do a step of the set-up again; what is as it should be stays so."""
-    from cli.mends import STEPS, mend_step
+    """Run a step of the set-up again; idempotent."""
+    from cli.repair import STEPS
     from millrace.domain.errors import SettingsError
 
-    where = here(context)
+    environment = environment_of(context)
     if step != "all" and step not in STEPS:
-        raise SettingsError(f"no step {step!r}; there are {', '.join(STEPS)} and all")
-    where.enter()
+        raise SettingsError(f"no step is named {step!r}; expected one of {', '.join(STEPS)}, all")
+    environment.enter()
     for name in STEPS if step == "all" else (step,):
-        mend_step(where, name)
+        STEPS[name](environment)

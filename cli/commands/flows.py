@@ -1,18 +1,18 @@
 """`millrace start | backfill | redrive`: flows, started by their deployments and watched to their end."""
 
-import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import show
+from cli.environment import enter
 from cli.parameters import parameters
-from cli.place import entered
-from millrace.domain.errors import EventRefused
 
-STREAM = re.compile(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)")
+if TYPE_CHECKING:
+    from cli.quarantine import QuarantinedObject
+
 Detached = Annotated[bool, typer.Option("--detach", help="do not wait for the end of the run")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, and do nothing")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="print the actions, and take none")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,18 +20,18 @@ def add_to(app: typer.Typer) -> None:
     panel = "Work"
     app.command(
         rich_help_panel=panel,
-        epilog="Examples: millrace start ingest -p source=airport_ops · millrace start model -p full=true · "
+        epilog="Examples: millrace start ingest -p source=shop · millrace start model -p full=true · "
         "millrace start reconcile -p dry_run=true",
     )(start)
     app.command(
         rich_help_panel=panel,
-        epilog="Examples: millrace backfill · millrace backfill airport_ops.flights · millrace backfill --marts · "
+        epilog="Examples: millrace backfill · millrace backfill shop.orders · millrace backfill --marts · "
         "millrace backfill --dry-run",
     )(backfill)
     app.command(
         rich_help_panel=panel,
-        epilog="Examples: millrace redrive --dry-run · millrace redrive airport_ops.flights · "
-        "millrace redrive airport_ops.flights --object raw/airport_ops/flights/sync_id=7/a.parquet",
+        epilog="Examples: millrace redrive --dry-run · millrace redrive shop.orders · "
+        "millrace redrive shop.orders --object raw/shop/orders/sync_id=7/a.parquet",
     )(redrive)
 
 
@@ -41,12 +41,13 @@ def _flows(incomplete: str) -> list[str]:
     from millrace.settings.tree import ROOT
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    return [one["name"] for one in deployments if one["name"].startswith(incomplete)]
+    return [flow["name"] for flow in deployments if flow["name"].startswith(incomplete)]
 
 
 def _streams(incomplete: str) -> list[str]:
-    found = [".".join(stream) for stream in _all_streams()]
-    return [name for name in (*_sources(), *found) if name.startswith(incomplete)]
+    from cli.streams import complete_streams
+
+    return complete_streams(incomplete)
 
 
 def start(
@@ -58,77 +59,83 @@ def start(
     detach: Detached = False,
 ) -> None:
     """Start a flow by its deployment, and wait for its end."""
-    given = parameters(parameter or [])
-    entered(context)
+    values = parameters(parameter or [])
+    enter(context)
     from cli.runs import run_flow
 
-    run_flow(flow, given, wait=not detach)
+    run_flow(flow, values, wait=not detach)
 
 
 def backfill(
     context: typer.Context,
-    what: Annotated[
-        str | None, typer.Argument(metavar="SOURCE[.STREAM]", help="left out: all", autocompletion=_streams)
+    target: Annotated[
+        str | None, typer.Argument(metavar="SOURCE[.STREAM]", help="default: all", autocompletion=_streams)
     ] = None,
-    marts: Annotated[bool, typer.Option("--marts", help="build every mart anew, from all that was merged")] = False,
+    marts: Annotated[bool, typer.Option("--marts", help="rebuild every mart from all merged rows")] = False,
     dry_run: DryRun = False,
     detach: Detached = False,
 ) -> None:
-    """Take in whatever was left out, however old: syncs, landings, merges; or build all marts anew."""
-    if marts and (what or dry_run):
-        raise typer.BadParameter("--marts builds all of them from all that was merged: leave the rest out")
-    if dry_run and what and "." in what:
-        raise typer.BadParameter("--dry-run looks at sources: name a source, or nothing")
-    entered(context)
+    """Process all that was missed, however old: syncs, landings, merges; or rebuild all marts."""
+    if marts and (target or dry_run):
+        raise typer.BadParameter("--marts rebuilds all marts from all merged rows: omit the other arguments")
+    if dry_run and target and "." in target:
+        raise typer.BadParameter("--dry-run covers whole sources: name a source, or nothing")
+    enter(context)
     from cli.runs import run_flow
+    from cli.streams import find_source_name, find_stream
 
     if marts:
         run_flow("model", {"full": True}, wait=not detach)
-    elif what and "." in what:
-        source, stream = _known(what)
-        run_flow("merge", {"source": source, "stream": stream, "audit": True}, wait=not detach)
+    elif target and "." in target:
+        contract = find_stream(target)
+        values = {"source": contract.source, "stream": contract.stream, "full_scan": True}
+        run_flow("merge", values, wait=not detach)
     else:
-        named: dict[str, Any] = {"source": _known_source(what)} if what else {}
-        run_flow("reconcile", named | {"audit": True, "dry_run": dry_run}, wait=not detach)
+        named: dict[str, Any] = {"source": find_source_name(target)} if target else {}
+        run_flow("reconcile", named | {"full_scan": True, "dry_run": dry_run}, wait=not detach)
 
 
 def redrive(
     context: typer.Context,
     stream: Annotated[
-        str | None, typer.Argument(metavar="SOURCE.STREAM", help="left out: all", autocompletion=_streams)
+        str | None, typer.Argument(metavar="SOURCE.STREAM", help="default: all", autocompletion=_streams)
     ] = None,
     objects: Annotated[
-        list[str] | None, typer.Option("--object", help="this object of the lake only; may be repeated")
+        list[str] | None, typer.Option("--object", help="only this object of the lake; may be repeated")
     ] = None,
     dry_run: DryRun = False,
     detach: Detached = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --dry-run: one JSON document")] = False,
 ) -> None:
-    """Let quarantined objects be merged once more, after a fix of the contract or of the object."""
+    """Merge quarantined objects again, after a fix of the contract or of the object."""
     if objects and not stream:
         raise typer.BadParameter("name the stream of the objects: SOURCE.STREAM")
-    entered(context)
-    from cli.quarantine import refused_objects
+    enter(context)
+    from cli.quarantine import quarantined_objects
+    from cli.streams import all_streams, find_stream
 
-    found = refused_objects([_known(stream)] if stream else _all_streams(), objects or [])
+    contract = find_stream(stream) if stream else None
+    streams = [(contract.source, contract.stream)] if contract else all_streams()
+    quarantined = quarantined_objects(streams, objects or [])
     if dry_run:
         if as_json:
-            return show.as_json([one.model_dump() for one in found])
-        return show_refused(found)
+            return show.as_json([o.model_dump() for o in quarantined])
+        return show_quarantined(quarantined)
     from cli.runs import run_flow
 
-    for source, name in dict.fromkeys((one.source, one.stream) for one in found if not one.exhausted):
-        given = {"source": source, "stream": name} | ({"objects": objects} if objects else {})
-        run_flow("redrive", given, wait=not detach)
-    if not any(not one.exhausted for one in found):
-        show_refused(found)
+    for source, name in dict.fromkeys((o.source, o.stream) for o in quarantined if not o.exhausted):
+        values = {"source": source, "stream": name} | ({"objects": objects} if objects else {})
+        run_flow("redrive", values, wait=not detach)
+    if all(o.exhausted for o in quarantined):
+        show_quarantined(quarantined)
 
 
-def show_refused(found: list[Any]) -> None:
-    """What is in quarantine, for people."""
-    if not found:
-        return show.line("nothing is in quarantine", "good")
-    columns = ("stream", "object", "rows", "reasons", "tried", "")
+def show_quarantined(quarantined: "list[QuarantinedObject]") -> None:
+    """Print a table of quarantined objects."""
+    if not quarantined:
+        return show.line("nothing is quarantined", "good")
+    again, exhausted = "would be merged again", "too many attempts: fix it first"
+    columns = ("stream", "object", "rows", "reasons", "attempts", "")
     rows = [
         (
             f"{o.source}.{o.stream}",
@@ -136,36 +143,8 @@ def show_refused(found: list[Any]) -> None:
             f"{o.rows:,}",
             o.reasons,
             o.attempts,
-            "tried too often: mend it first" if o.exhausted else "would be let in again",
+            exhausted if o.exhausted else again,
         )
-        for o in found
+        for o in quarantined
     ]
-    show.table(columns, rows, {"would be let in again": "good", "tried too often: mend it first": "warn"})
-
-
-def _sources() -> dict[str, Any]:
-    from millrace.contracts.source import load_sources
-    from millrace.settings.tree import ROOT
-
-    return dict(load_sources(ROOT / "sources"))
-
-
-def _all_streams() -> list[tuple[str, str]]:
-    return [(name, stream) for name, source in _sources().items() for stream in source.streams]
-
-
-def _known(stream: str) -> tuple[str, str]:
-    """Source and stream of `<source>.<stream>`; raises UnknownStream, EventRefused."""
-    from millrace.contracts.source import find_source
-
-    match = STREAM.fullmatch(stream)
-    if not match:
-        raise EventRefused(f"{stream!r} is no stream; write SOURCE.STREAM, as in airport_ops.flights")
-    find_source(_sources(), match[1]).stream(match[2])
-    return match[1], match[2]
-
-
-def _known_source(name: str) -> str:
-    from millrace.contracts.source import find_source
-
-    return str(find_source(_sources(), name).source)
+    show.table(columns, rows, {again: "good", exhausted: "warn"})

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import show
-from cli.place import entered
+from cli.environment import enter
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,25 +27,25 @@ def _complete(incomplete: str) -> list[str]:
 def open_page(
     context: typer.Context,
     page: Annotated[str, typer.Argument(help="`--print` alone lists them", autocompletion=_complete)] = "",
-    only_print: Annotated[bool, typer.Option("--print", help="print the address, and open nothing")] = False,
+    only_print: Annotated[bool, typer.Option("--print", help="only print the address")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="all addresses as one JSON document")] = False,
 ) -> None:
-    """Open a page in the browser: the status page, when none is named."""
+    """Open a page in the browser (default: the status page)."""
     from cli.addresses import addresses
     from millrace.domain.errors import SettingsError
     from millrace.settings import load_settings
 
-    where = entered(context)
-    said = where.ask_local("status", "--json") if where.state else None
-    ports = {one["server"]: one["address"] for one in json.loads(said.stdout)} if said and not said.returncode else {}
-    found = addresses(load_settings(), ports)
-    if page and page not in found:
-        raise SettingsError(f"no page {page!r}; there are {', '.join(found)}")
+    environment = enter(context)
+    process = environment.read_local("status", "--json") if environment.state else None
+    servers = json.loads(process.stdout) if process and not process.returncode else []
+    pages = addresses(load_settings(), {server["server"]: server["address"] for server in servers})
+    if page and page not in pages:
+        raise SettingsError(f"no page is named {page!r}; expected one of {', '.join(pages)}")
     if as_json:
-        return show.as_json(found if not page else {page: found[page]})
+        return show.as_json(pages if not page else {page: pages[page]})
     if only_print and not page:
-        return show.table(("page", "address"), found.items())
-    address = found[page or "status"]
+        return show.table(("page", "address"), pages.items())
+    address = pages[page or "status"]
     show.line(address)
     if not only_print:
         typer.launch(address)

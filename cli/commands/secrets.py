@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli import codes, show
-from cli.place import entered
+from cli.environment import enter
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,18 +20,20 @@ def add_to(app: typer.Typer) -> None:
 def list_secrets(
     context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="one JSON document")] = False
 ) -> None:
-    """List every secret that is used: by whom, how old, whether it wants a new value (then exit code 1)."""
-    entered(context)
+    """List every secret with its user and age; exit code 1 when one should be rotated."""
+    enter(context)
     from millrace.settings import load_settings
     from tasks.upkeep.secret_states import secret_states
 
-    found = secret_states(load_settings())
+    states = secret_states(load_settings())
     if as_json:
-        show.as_json([{"secret": s.secret, "used_by": s.used_by, "newest": s.newest, "due": s.due} for s in found])
+        show.as_json([{"secret": s.secret, "used_by": s.used_by, "newest": s.newest, "due": s.due} for s in states])
     else:
-        rows = [(s.secret, s.used_by, f"{s.newest:%Y-%m-%d %H:%M}" if s.newest else "", s.due or "good") for s in found]
-        show.table(("secret", "used by", "newest version", "wants a new value"), rows, {"good": "good"})
-    if any(s.due for s in found):
+        rows = [
+            (s.secret, s.used_by, f"{s.newest:%Y-%m-%d %H:%M}" if s.newest else "", s.due or "good") for s in states
+        ]
+        show.table(("secret", "used by", "newest version", "state"), rows, {"good": "good"})
+    if any(s.due for s in states):
         raise typer.Exit(codes.WRONG)
 
 
@@ -40,12 +42,12 @@ def add(
     name: Annotated[str, typer.Argument(help="the secret's name")],
     disable_old: Annotated[bool, typer.Option("--disable-old", help="disable the versions before it")] = False,
 ) -> None:
-    """Add a version; its value comes from standard input or is asked for, and is not shown. Then `secrets rotate`."""
+    """Add a version with the value on standard input, or from a hidden prompt. Then run `millrace secrets rotate`."""
     import sys
 
     typed = sys.stdin.isatty()
     value = str(typer.prompt("value", hide_input=True)).encode() if typed else sys.stdin.buffer.read()
-    entered(context)
+    enter(context)
     from blocks.secrets import MillraceCredentials
     from cli.deploy.add_secret import add_version
     from millrace.settings import load_settings
@@ -56,8 +58,8 @@ def add(
 
 
 def rotate(context: typer.Context) -> None:
-    """Take up rotated secrets now, and tell of those that are old: the flow `rotation`."""
-    entered(context)
+    """Load rotated secrets now, and alert on old ones: starts the flow `rotation`."""
+    enter(context)
     from cli.runs import run_flow
 
     run_flow("rotation", {}, wait=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.place import here
+from cli.environment import environment_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,19 +16,21 @@ def add_to(app: typer.Typer) -> None:
 
 
 def up(context: typer.Context) -> None:
-    """Start the stack and leave it running; one that is up stays as it is."""
-    here(context).local("up")
+    """Start the stack in the background; a running stack is left as it is."""
+    environment_of(context).local("up")
 
 
 def down(context: typer.Context) -> None:
-    """End the stack; its data stays."""
-    here(context).local("down")
+    """Stop the stack; its data is kept."""
+    environment_of(context).local("down")
 
 
 def run(
     context: typer.Context,
-    days: Annotated[int, typer.Option(min=1, max=365, help="days of 2013 to take in, from where it stands")] = 7,
-    leave: Annotated[bool, typer.Option("--exit", help="end the stack when done, instead of staying up")] = False,
+    days: Annotated[int, typer.Option(min=1, max=365, help="days of 2013 to ingest, from the last one on")] = 7,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="stop the stack at the end (default: leave it running)")
+    ] = False,
 ) -> None:
-    """Take days of real data through all steps, and check every figure of the marts; starts the stack if need be."""
-    here(context).local("run", "--days", str(days), *(["--exit"] if leave else []))
+    """Process days of real data through all steps, and check every figure of the marts; starts a stopped stack."""
+    environment_of(context).local("run", "--days", str(days), *(["--exit"] if leave else []))

@@ -1,1 +1,1 @@
-"""What Prefect does by itself: one YAML file per automation, applied by name."""
+"""Deploys the platform to a Prefect server: pools, blocks, deployments and automations."""

@@ -1,4 +1,4 @@
-"""Applies the automations by name: creates those that are missing, updates those that differ, leaves the rest alone."""
+"""Applies automations by name: creates missing ones, updates those that differ, leaves the rest unchanged."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,21 +23,21 @@ Change = Literal["created", "updated", "unchanged", "deleted"]
 
 
 def load(directory: Path, values: dict[str, str]) -> list[Automation]:
-    """All automations of a directory, `${…}` filled.
+    """Load all automations of a directory, `${…}` filled.
 
     Raises:
-        SettingsError: a file is wrong; the message names it.
+        SettingsError: a file is invalid; the message names it.
     """
     return [_load(path, values) for path in sorted(directory.glob("*.yaml"))]
 
 
 def load_streams(directory: Path, values: dict[str, str], streams: Iterable[StreamContract]) -> list[Automation]:
-    """The automations of a directory once for each stream whose contract says how fresh its data is.
+    """Load the automations of a directory once for each stream whose contract declares freshness.
 
     Raises:
-        SettingsError: a file is wrong; the message names it.
+        SettingsError: a file is invalid; the message names it.
     """
-    made = []
+    automations = []
     for stream in streams:
         if stream.freshness_s:
             own = {
@@ -47,21 +47,21 @@ def load_streams(directory: Path, values: dict[str, str], streams: Iterable[Stre
                 "freshness_s": str(stream.freshness_s),
                 "owner": stream.owner or "unknown",
             }
-            made += load(directory, values | own)
-    return made
+            automations += load(directory, values | own)
+    return automations
 
 
 def _load(path: Path, values: dict[str, str]) -> Automation:
     try:
         return Automation.model_validate(yaml.safe_load(Template(path.read_text()).substitute(values)))
     except KeyError as error:
-        raise SettingsError(f"{path}: no value for ${{{error.args[0]}}}; there are {', '.join(values)}") from None
+        raise SettingsError(f"{path}: no value for ${{{error.args[0]}}}; expected one of {', '.join(values)}") from None
     except (ValidationError, ValueError, yaml.YAMLError) as error:
         raise SettingsError(f"{path}: {error}") from None
 
 
 def slack_document(client: SyncPrefectClient, name: str) -> str:
-    """Id of the block through which Slack is told.
+    """Return the id of the block that posts to Slack.
 
     Raises:
         SettingsError: it is not registered.
@@ -69,45 +69,48 @@ def slack_document(client: SyncPrefectClient, name: str) -> str:
     try:
         return str(client.read_block_document_by_name(name, SLACK_TYPE).id)
     except ObjectNotFound:
-        raise SettingsError(f"no block {SLACK_TYPE}/{name}; run `python -m cli.deploy.blocks` first") from None
+        raise SettingsError(f"no block {SLACK_TYPE}/{name}; run `millrace deploy blocks` first") from None
 
 
 def apply(
     automations: Iterable[Automation], *, dry_run: bool = False, client: SyncPrefectClient | None = None
 ) -> dict[str, Change]:
-    """Bring the server to what the files say; returns what became of each, by name. Again: nothing changes.
+    """Create or update automations on the server; return the change of each, by name. Idempotent.
 
-    With a client, automations with our names that no file has any more are deleted.
+    With a client, automations with our names and no file are deleted.
     """
-    done: dict[str, Change] = {}
-    wanted_ones = list(automations)
-    for automation in _ours(client) if client else ():
-        if automation["name"] not in {wanted.name for wanted in wanted_ones}:
-            done[automation["name"]] = "deleted"
+    changes: dict[str, Change] = {}
+    declared = list(automations)
+    names = {automation.name for automation in declared}
+    for leftover in _ours(client) if client else ():
+        if leftover["name"] not in names:
+            changes[leftover["name"]] = "deleted"
             if client and not dry_run:
-                client.request("DELETE", "/automations/{id}", path_params={"id": automation["id"]})
-    for wanted in wanted_ones:
-        there = _find(wanted.name)
-        if there is None:
-            done[wanted.name] = "created"
+                client.request("DELETE", "/automations/{id}", path_params={"id": leftover["id"]})
+    for automation in declared:
+        existing = _find(automation.name)
+        if existing is None:
+            changes[automation.name] = "created"
             if not dry_run:
-                wanted.create()
-        elif _content(there) == _content(wanted):
-            done[wanted.name] = "unchanged"
+                automation.create()
+        elif _content(existing) == _content(automation):
+            changes[automation.name] = "unchanged"
         else:
-            done[wanted.name] = "updated"
+            changes[automation.name] = "updated"
             if not dry_run:
-                wanted.id = there.id
-                wanted.update()
-    return done
+                automation.id = existing.id
+                automation.update()
+    return changes
 
 
 def _ours(client: SyncPrefectClient) -> list[dict[str, Any]]:
-    """Automations whose names say that they are ours."""
-    found: list[dict[str, Any]] = []
-    while page := client.request("POST", "/automations/filter", json={"limit": PAGE, "offset": len(found)}).json():
-        found += page
-    return [automation for automation in found if automation["name"].startswith(OURS)]
+    """Return the server's automations whose names begin as ours do."""
+    automations: list[dict[str, Any]] = []
+    while page := client.request(
+        "POST", "/automations/filter", json={"limit": PAGE, "offset": len(automations)}
+    ).json():
+        automations += page
+    return [automation for automation in automations if automation["name"].startswith(OURS)]
 
 
 def _find(name: str) -> Automation | None:
@@ -118,7 +121,7 @@ def _find(name: str) -> Automation | None:
 
 
 def _content(automation: Automation) -> dict[str, Any]:
-    """What a file decides of an automation; ids that the server gives are left out."""
+    """Return the fields that a file sets, without the ids that the server assigns."""
     data = automation.model_dump(mode="json", include=set(FIELDS))
     data["trigger"].pop("id", None)
     data["trigger"] = in_order(data["trigger"])
@@ -126,7 +129,7 @@ def _content(automation: Automation) -> dict[str, Any]:
 
 
 def in_order(value: Any) -> Any:
-    """A trigger with its sets (of event names, of labels) in order: each process writes them in another one."""
+    """Sort the sets (of event names, of labels) of a trigger: each process writes them in another order."""
     if isinstance(value, dict):
         return {key: in_order(part) for key, part in value.items()}
     if isinstance(value, list):

@@ -1,11 +1,9 @@
-"""Registers blocks, concurrency limits and the Slack URL with the Prefect server: `python -m cli.deploy.blocks`.
+"""Registers blocks, concurrency limits and the Slack URL with the Prefect server.
 
 Idempotent: run it after every change of settings or sources, and after a rotation of the Slack URL.
 """
 
-import argparse
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
@@ -24,14 +22,13 @@ from blocks import (
     names,
 )
 from millrace.contracts.source import SourceContract, load_sources
-from millrace.domain.errors import MillraceError
 from millrace.domain.names import MODEL_SLOT, merge_slot
 from millrace.settings import Settings, load_settings
 from millrace.settings.tree import ROOT
 
 
 def register_blocks(settings: Settings) -> list[str]:
-    """Save every block under its name; returns what was saved."""
+    """Save every block under its name; return their names."""
     lake, warehouse, events, airbyte = settings.lake, settings.warehouse, settings.events, settings.airbyte
     credentials = MillraceCredentials(project=events.project, endpoint=settings.secrets.endpoint)
     credentials.save(names.CREDENTIALS, overwrite=True)
@@ -76,18 +73,18 @@ def _secret(name: str, credentials: MillraceCredentials) -> MillraceSecret:
 
 
 def slack_block(settings: Settings, credentials: MillraceCredentials) -> SlackWebhook:
-    """The block through which the Prefect server posts; the server itself must hold the URL."""
+    """Return the block through which the Prefect server posts; the server itself must hold the URL."""
     url = MillraceSecret(secret_name=settings.slack.url_secret, gcp_credentials=credentials).value()
     return SlackWebhook(url=SecretStr(url))
 
 
 def slots(sources: Iterable[SourceContract]) -> list[str]:
-    """Names of the concurrency limits: one per stream, and one for the model."""
+    """Return the names of the concurrency limits: one per stream, and one for the model."""
     return [MODEL_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
 
 
 def missing_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
-    """Slots that have no limit."""
+    """Return the slots that have no limit."""
     return [name for name in slots(sources) if not _has_limit(client, name)]
 
 
@@ -100,28 +97,17 @@ def _has_limit(client: SyncPrefectClient, name: str) -> bool:
 
 
 def register_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:
-    """Make a concurrency limit of 1 of each slot that has none; returns all slots."""
+    """Create a concurrency limit of 1 for each slot that has none; return all slots."""
     sources = list(sources)
     for name in missing_limits(client, sources):
         client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
     return slots(sources)
 
 
-def main() -> int:
-    """Register everything; prints what stands."""
-    parser = argparse.ArgumentParser(prog="python -m cli.deploy.blocks", description=__doc__)
-    parser.parse_args()
-    try:
-        settings, sources = load_settings(), load_sources(ROOT / "sources")
-        blocks = register_blocks(settings)
-        with get_client(sync_client=True) as client:
-            limits = register_limits(client, sources.values())
-    except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    print(f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def deploy_blocks() -> Iterator[str]:
+    """Register all blocks and limits; yield a line that names them."""
+    settings, sources = load_settings(), load_sources(ROOT / "sources")
+    blocks = register_blocks(settings)
+    with get_client(sync_client=True) as client:
+        limits = register_limits(client, sources.values())
+    yield f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits"

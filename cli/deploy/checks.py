@@ -1,4 +1,4 @@
-"""What must hold before anything is deployed, and what of a deployment differs from the server's.
+"""Checks before a deployment, and the differences between a deployment and the server's.
 
 Prefect itself deploys to a missing pool with a warning, and with an unset variable without any.
 """
@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 
 def load_deployments(file: Path, variables: Mapping[str, str]) -> list[Json]:
-    """The deployments of `prefect.yaml`, variables filled in.
+    """Load the deployments of `prefect.yaml`, variables filled in.
 
     Raises:
         SettingsError: the file names a variable that has no value.
@@ -40,12 +40,12 @@ def load_deployments(file: Path, variables: Mapping[str, str]) -> list[Json]:
     text = file.read_text()
     if missing := sorted({name for name in VARIABLE.findall(text) if not variables.get(name)}):
         raise SettingsError(f"{file.name} reads {', '.join(missing)}, which have no value")
-    found: list[Json] = yaml.safe_load(VARIABLE.sub(lambda match: variables[match[1]], text))["deployments"]
-    return found
+    deployments: list[Json] = yaml.safe_load(VARIABLE.sub(lambda match: variables[match[1]], text))["deployments"]
+    return deployments
 
 
 def check_pools(client: SyncPrefectClient, settings: Settings) -> None:
-    """Refuse a work pool that does not exist, or is not what its file in `k8s/pools/` says.
+    """Raise when a work pool does not exist, or differs from its file in `k8s/pools/`.
 
     Raises:
         SettingsError: names the pool and says how to make it.
@@ -55,42 +55,40 @@ def check_pools(client: SyncPrefectClient, settings: Settings) -> None:
         pool = find_pool(client, name)
         if pool is None:
             raise SettingsError(
-                f"pools.{key} is {name!r}, but Prefect has no such work pool; make it with"
-                f" `python -m cli.deploy.pools` or `prefect work-pool create {name} --type process|kubernetes|cloud-run-v2`"
+                f"pools.{key} is {name!r}, but Prefect has no such work pool; create it with"
+                f" `millrace deploy pools` or `prefect work-pool create {name} --type process|kubernetes|cloud-run-v2`"
             )
         if name in files and not agrees(pool, files[name]):
-            raise SettingsError(
-                f"work pool {name!r} is not what k8s/pools/{name}.yaml says; run `python -m cli.deploy.pools`"
-            )
+            raise SettingsError(f"work pool {name!r} differs from k8s/pools/{name}.yaml; run `millrace deploy pools`")
 
 
 def check_blocks(client: SyncPrefectClient) -> None:
-    """Refuse to deploy flows whose blocks are not registered.
+    """Raise when a block that flows load is not registered.
 
     Raises:
-        SettingsError: names those that lack.
+        SettingsError: names the missing ones.
     """
     missing = [f"{kind}/{name}" for kind, name in BLOCKS if not _has_block(client, kind, name)]
     if missing:
-        raise SettingsError(f"Prefect has no block {', '.join(missing)}; run `python -m cli.deploy.blocks`")
+        raise SettingsError(f"Prefect has no block {', '.join(missing)}; run `millrace deploy blocks`")
 
 
 def outdated_blocks(client: SyncPrefectClient, settings: Settings) -> list[str]:
-    """What blocks say otherwise than the settings do: addresses that moved since they were registered."""
+    """Describe the fields of blocks that differ from the settings: addresses changed since the registration."""
     lake, warehouse, events = settings.lake, settings.warehouse, settings.events
-    wanted = {
+    expected = {
         ("millrace-lake", names.LAKE): {"url": lake.url, "endpoint": lake.endpoint},
         ("millrace-results", names.RESULTS): {"url": lake.url, "endpoint": lake.endpoint},
         ("millrace-warehouse", names.WAREHOUSE): {"url": warehouse.url, "marts_url": warehouse.marts_url},
         ("millrace-event-bus", names.EVENT_BUS): {"project": events.project, "endpoint": events.endpoint},
         ("millrace-airbyte", names.AIRBYTE): {"url": settings.airbyte.url},
     }
-    found = {key: client.read_block_document_by_name(key[1], key[0]).data for key in wanted}
+    actual = {key: client.read_block_document_by_name(key[1], key[0]).data for key in expected}
     return [
-        f"block {kind}/{name}: {field} is {found[kind, name].get(field)!r}, and the settings say {value!r}"
-        for (kind, name), fields in wanted.items()
+        f"block {kind}/{name}: {field} is {actual[kind, name].get(field)!r}, and the settings say {value!r}"
+        for (kind, name), fields in expected.items()
         for field, value in fields.items()
-        if found[kind, name].get(field) != value
+        if actual[kind, name].get(field) != value
     ]
 
 
@@ -103,48 +101,48 @@ def _has_block(client: SyncPrefectClient, kind: str, name: str) -> bool:
 
 
 def check_job_variables(client: SyncPrefectClient, deployments: list[Json]) -> None:
-    """Refuse variables that a pool of ours does not know: Prefect would leave them out without a word.
+    """Raise on job variables that a pool of ours does not have: Prefect would drop them silently.
 
     Raises:
         SettingsError: names deployment and variables.
     """
     for deployment in deployments:
         pool = deployment["work_pool"]
-        there = find_pool(client, pool["name"])
-        unknown = set(pool.get("job_variables", {})) - _known(there)
-        if there and there.type != "process" and unknown:
+        actual = find_pool(client, pool["name"])
+        unknown = set(pool.get("job_variables", {})) - _variables(actual)
+        if actual and actual.type != "process" and unknown:
             raise SettingsError(
-                f"deployment {deployment['name']}: work pool {pool['name']!r} knows no {', '.join(sorted(unknown))};"
-                f" it knows {', '.join(sorted(_known(there)))}"
+                f"deployment {deployment['name']}: work pool {pool['name']!r} has no variable"
+                f" {', '.join(sorted(unknown))}; it has {', '.join(sorted(_variables(actual)))}"
             )
 
 
-def _known(pool: WorkPool | None) -> set[str]:
+def _variables(pool: WorkPool | None) -> set[str]:
     template = pool.base_job_template if pool else {}
     return set(template.get("variables", {}).get("properties", {}))
 
 
-def full_name(wanted: Json) -> str:
-    """`<flow>/<deployment>`, as Prefect names it: a flow is named for its function, with hyphens."""
-    return f"{wanted['entrypoint'].rsplit(':', 1)[1].replace('_', '-')}/{wanted['name']}"
+def full_name(deployment: Json) -> str:
+    """Return `<flow>/<deployment>`, as Prefect names it: a flow is named for its function, with hyphens."""
+    return f"{deployment['entrypoint'].rsplit(':', 1)[1].replace('_', '-')}/{deployment['name']}"
 
 
-def difference(client: SyncPrefectClient, wanted: Json) -> str:
-    """`created`, `unchanged`, or `updated (<what>)`: what deploying would do."""
+def difference(client: SyncPrefectClient, declared: Json) -> str:
+    """Return the change that deploying would make: `created`, `unchanged`, or `updated (<fields>)`."""
     try:
-        there = client.read_deployment_by_name(full_name(wanted))
+        actual = client.read_deployment_by_name(full_name(declared))
     except ObjectNotFound:
         return "created"
-    pool = wanted["work_pool"]
+    pool = declared["work_pool"]
     pairs = {
-        "work_pool": (there.work_pool_name, pool["name"]),
-        "job_variables": (there.job_variables, pool.get("job_variables", {})),
-        "version": (there.version, wanted.get("version")),
-        "tags": (sorted(there.tags), sorted(wanted.get("tags", []))),
-        "parameters": (there.parameters, wanted.get("parameters", {})),
-        "description": (there.description, wanted.get("description")),
-        "entrypoint": (there.entrypoint, wanted["entrypoint"]),
-        "schedules": (len(there.schedules), len(wanted.get("schedules", []))),
+        "work_pool": (actual.work_pool_name, pool["name"]),
+        "job_variables": (actual.job_variables, pool.get("job_variables", {})),
+        "version": (actual.version, declared.get("version")),
+        "tags": (sorted(actual.tags), sorted(declared.get("tags", []))),
+        "parameters": (actual.parameters, declared.get("parameters", {})),
+        "description": (actual.description, declared.get("description")),
+        "entrypoint": (actual.entrypoint, declared["entrypoint"]),
+        "schedules": (len(actual.schedules), len(declared.get("schedules", []))),
     }
     changed = [name for name, (now, then) in pairs.items() if now != then]
     return f"updated ({', '.join(changed)})" if changed else "unchanged"

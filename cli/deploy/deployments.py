@@ -1,19 +1,19 @@
-"""Deploys the flows with the settings' pools and windows: `python -m cli.deploy.deployments [--dry-run]`.
+"""Deploys the flows with the settings' pools and windows.
 
-First checks that pools, blocks and variables are there and agree; then calls `prefect deploy --all`. Idempotent.
+First checks that pools, blocks and variables exist and agree; then calls `prefect deploy --all`. Idempotent.
 """
 
-import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 from prefect.client.orchestration import get_client
 
 from cli.deploy.checks import check_blocks, check_job_variables, check_pools, difference, load_deployments
-from millrace.domain.errors import MillraceError
+from millrace.domain.errors import SettingsError
 from millrace.settings import Settings, load_settings
 from millrace.settings.tree import ROOT
 
@@ -21,7 +21,7 @@ FILE = ROOT / "prefect.yaml"
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """What `prefect.yaml` reads from the environment."""
+    """Return the variables that `prefect.yaml` reads from the environment."""
     return {
         "MILLRACE_WORK_POOL": settings.pools.default,
         "MILLRACE_DBT_WORK_POOL": settings.pools.dbt,
@@ -33,11 +33,11 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def code_version() -> str:
-    """The commit that is deployed, `-dirty` when files differ from it; the package's version where there is no git."""
+    """Return the deployed commit, `-dirty` when files differ from it; without git the version of the package."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  our own
-        return said.stdout.strip()
+        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  our own
+        return process.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         try:
             return installed_version("millrace")
@@ -45,37 +45,29 @@ def code_version() -> str:
             return "unknown"
 
 
-def deploy(settings: Settings, *, dry_run: bool) -> int:
-    """Check, say what each deployment becomes, and deploy; returns the exit code.
+def deploy_flows(*, dry_run: bool) -> Iterator[str]:
+    """Check, and deploy all flows; yield the change of each.
 
     Raises:
-        SettingsError: something that a deployment needs is not there.
+        SettingsError: something that a deployment needs is missing, or Prefect's own command failed.
     """
-    given = variables(settings)
-    deployments = load_deployments(FILE, given)
+    settings = load_settings()
+    values = variables(settings)
+    deployments = load_deployments(FILE, values)
     with get_client(sync_client=True) as client:
         check_pools(client, settings)
         check_blocks(client)
         check_job_variables(client, deployments)
         for deployment in deployments:
             change = difference(client, deployment)
-            print(f"{'would be ' if dry_run and change != 'unchanged' else ''}{change}: {deployment['name']}")
-    if dry_run:
-        return 0
+            yield f"{'would be ' if dry_run and change != 'unchanged' else ''}{change}: {deployment['name']}"
+    if not dry_run:
+        _run_prefect_deploy(values)
+
+
+def _run_prefect_deploy(values: dict[str, str]) -> None:
+    sys.stdout.flush()
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | given, check=False).returncode  # noqa: S603  our own
-
-
-def main() -> int:
-    """Deploy everything."""
-    parser = argparse.ArgumentParser(prog="python -m cli.deploy.deployments", description=__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
-    try:
-        return deploy(load_settings(), dry_run=parser.parse_args().dry_run)
-    except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    process = subprocess.run(command, cwd=ROOT, env=os.environ | values, check=False)  # noqa: S603  our own
+    if process.returncode:
+        raise SettingsError(f"`prefect deploy --all` failed with exit code {process.returncode}; see its output above")

@@ -1,11 +1,7 @@
-"""Makes the work pools of `k8s/pools/` that the settings name: `python -m cli.deploy.pools [--dry-run]`.
+"""Creates and updates the work pools of `k8s/pools/` that the settings name; idempotent. Other pools stay unchanged."""
 
-Idempotent: a pool that differs from its file is brought to it; pools without a file are left alone.
-"""
-
-import argparse
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 from typing import Any, Literal
@@ -17,7 +13,7 @@ from prefect.client.schemas.objects import WorkPool
 from prefect.exceptions import ObjectNotFound
 
 from millrace.cloud_names import DBT, account_email
-from millrace.domain.errors import MillraceError, SettingsError
+from millrace.domain.errors import SettingsError
 from millrace.settings import Settings, load_settings
 from millrace.settings.tree import ROOT, environment
 
@@ -28,7 +24,7 @@ Json = dict[str, Any]
 
 
 def values(settings: Settings) -> dict[str, str]:
-    """What the files' `${…}` stand for."""
+    """Return the values of the files' `${…}`."""
     return {
         "image": settings.pools.image,
         "region": settings.pools.region,
@@ -39,17 +35,17 @@ def values(settings: Settings) -> dict[str, str]:
 
 
 def load_pools(settings: Settings, folder: Path = POOLS) -> dict[str, Json]:
-    """The pools that the settings name and a file describes.
+    """Load the pools that the settings name and a file describes.
 
     Raises:
         SettingsError: a file needs a setting that is empty; names both.
     """
-    found = {}
+    pools = {}
     for name in dict.fromkeys((settings.pools.default, settings.pools.dbt)):
         file = folder / f"{name}.yaml"
         if file.exists():
-            found[name] = yaml.safe_load(_fill(file, values(settings)))
-    return found
+            pools[name] = yaml.safe_load(_fill(file, values(settings)))
+    return pools
 
 
 def _fill(file: Path, filled: dict[str, str]) -> str:
@@ -61,60 +57,48 @@ def _fill(file: Path, filled: dict[str, str]) -> str:
 
 
 def apply_pools(client: SyncPrefectClient, pools: dict[str, Json], *, dry_run: bool = False) -> dict[str, Change]:
-    """Bring the server to what the files say; returns what became of each pool.
+    """Create or update the pools on the server as in their files; return the change of each.
 
     Raises:
-        SettingsError: a pool of that name is of another type, which can't be changed.
+        SettingsError: a pool of that name has another type, which can't be changed.
     """
-    done: dict[str, Change] = {}
-    for name, wanted in pools.items():
-        there = find_pool(client, name)
-        if there is None:
-            done[name] = "created"
+    changes: dict[str, Change] = {}
+    for name, declared in pools.items():
+        pool = find_pool(client, name)
+        if pool is None:
+            changes[name] = "created"
             if not dry_run:
-                client.create_work_pool(WorkPoolCreate(name=name, **wanted))
+                client.create_work_pool(WorkPoolCreate(name=name, **declared))
             continue
-        if there.type != wanted["type"]:
+        if pool.type != declared["type"]:
             raise SettingsError(
-                f"work pool {name!r} is of type {there.type}, and its file says {wanted['type']}; delete it with"
+                f"work pool {name!r} is of type {pool.type}, and its file says {declared['type']}; delete it with"
                 f" `prefect work-pool delete {name}`, then run this again"
             )
-        done[name] = "unchanged" if agrees(there, wanted) else "updated"
-        if done[name] == "updated" and not dry_run:
-            update = {key: wanted[key] for key in CHANGEABLE}
+        changes[name] = "unchanged" if agrees(pool, declared) else "updated"
+        if changes[name] == "updated" and not dry_run:
+            update = {key: declared[key] for key in CHANGEABLE}
             client.update_work_pool(name, WorkPoolUpdate(**update))
-    return done
+    return changes
 
 
 def find_pool(client: SyncPrefectClient, name: str) -> WorkPool | None:
-    """The pool of that name."""
+    """Return the pool of that name, None when there is none."""
     try:
         return client.read_work_pool(name)
     except ObjectNotFound:
         return None
 
 
-def agrees(there: WorkPool, wanted: Json) -> bool:
-    """Whether a pool is what its file says."""
-    return all(getattr(there, key) == wanted[key] for key in ("type", *CHANGEABLE))
+def agrees(pool: WorkPool, declared: Json) -> bool:
+    """Return true when a pool equals its file."""
+    return all(getattr(pool, key) == declared[key] for key in ("type", *CHANGEABLE))
 
 
-def main() -> int:
-    """Make the pools; prints a line for each."""
-    parser = argparse.ArgumentParser(prog="python -m cli.deploy.pools", description=__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
-    dry_run = parser.parse_args().dry_run
-    try:
-        pools = load_pools(load_settings())
-        with get_client(sync_client=True) as client:
-            done = apply_pools(client, pools, dry_run=dry_run)
-    except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    for name, change in done.items():
-        print(f"{'would be ' if dry_run and change != 'unchanged' else ''}{change}: work pool {name}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def deploy_pools(*, dry_run: bool) -> Iterator[str]:
+    """Create and update the pools; yield a line for each. Raises SettingsError as `apply_pools` does."""
+    pools = load_pools(load_settings())
+    with get_client(sync_client=True) as client:
+        changes = apply_pools(client, pools, dry_run=dry_run)
+    for name, change in changes.items():
+        yield f"{'would be ' if dry_run and change != 'unchanged' else ''}{change}: work pool {name}"

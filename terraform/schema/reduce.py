@@ -30,21 +30,21 @@ def reduce(types: Json, kind: str, name: str) -> Json:
 
 def arguments(types: Json, interface: Json) -> Json:
     """Arguments of an interface, blocks opened."""
-    found: Json = {}
+    schema: Json = {}
     for field in interface.get("properties", []):
         docs = field.get("docs", {})
         named = DOCS.findall(docs.get("summary", "") + docs.get("remarks", ""))
         name = named[-1] if named else re.sub(r"(?<!^)([A-Z])", r"_\1", field["name"]).lower()
         block = block_of(types, field["type"])
-        found[name] = {"required": not field.get("optional", False)} | ({"block": block} if block else {})
-    return found
+        schema[name] = {"required": not field.get("optional", False)} | ({"block": block} if block else {})
+    return schema
 
 
 def block_of(types: Json, kind: Json) -> Json | None:
     """Arguments of the block that a type stands for, None for plain values."""
-    for one in [kind, *kind.get("union", {}).get("types", [])]:
-        one = one.get("collection", {}).get("elementtype", one)
-        if (name := one.get("fqn", "")).startswith(PREFIX):
+    for part in [kind, *kind.get("union", {}).get("types", [])]:
+        part = part.get("collection", {}).get("elementtype", part)
+        if (name := part.get("fqn", "")).startswith(PREFIX):
             return arguments(types, types[name])
     return None
 

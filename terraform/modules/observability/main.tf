@@ -81,7 +81,7 @@ resource "google_monitoring_alert_policy" "ours" {
   }
 
   documentation {
-    content   = "${local.told.metrics[each.value.metric].description} What to do: docs/operations.md#${each.value.runbook}"
+    content   = "${local.told.metrics[each.value.metric].description} What to do: docs/operations/alerts.md#${each.value.runbook}"
     mime_type = "text/markdown"
   }
 
@@ -116,7 +116,7 @@ resource "google_monitoring_alert_policy" "googles" {
   }
 
   documentation {
-    content   = "What to do: docs/operations.md#${each.value.runbook}"
+    content   = "What to do: docs/operations/alerts.md#${each.value.runbook}"
     mime_type = "text/markdown"
   }
 
@@ -148,7 +148,7 @@ resource "google_monitoring_alert_policy" "absences" {
   }
 
   documentation {
-    content   = "Nothing tells that the platform still looks for what it missed. What to do: docs/operations.md#${each.value.runbook}"
+    content   = "Nothing tells that the platform still looks for what it missed. What to do: docs/operations/alerts.md#${each.value.runbook}"
     mime_type = "text/markdown"
   }
 }
@@ -194,7 +194,7 @@ resource "google_monitoring_alert_policy" "burns" {
   }
 
   documentation {
-    content   = "What to do: docs/operations.md#${each.value.runbook}"
+    content   = "What to do: docs/operations/alerts.md#${each.value.runbook}"
     mime_type = "text/markdown"
   }
 }
@@ -247,7 +247,7 @@ resource "google_monitoring_alert_policy" "gateway_down" {
   }
 
   documentation {
-    content   = "What to do: docs/operations.md#cloud-the-gateway-cant-be-reached"
+    content   = "What to do: docs/operations/alerts.md#cloud-the-gateway-cant-be-reached"
     mime_type = "text/markdown"
   }
 }

@@ -1,0 +1,87 @@
+"""`millrace quality validate`, `millrace freshness`, `millrace dashboards draw`: one step of a model run by itself."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import codes, show
+from cli.environment import enter
+from millrace.domain.errors import MillraceError
+
+Json = Annotated[bool, typer.Option("--json", help="one JSON document")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    quality = typer.Typer(no_args_is_help=True, help="Expectations of the marts: validate a candidate.")
+    quality.command(epilog="Example: millrace quality validate --candidate duckdb:///candidate.duckdb")(validate)
+    quality.callback()(lambda: None)
+    app.add_typer(quality, name="quality", rich_help_panel="Work")
+    app.command(rich_help_panel="Look", epilog="Example: millrace freshness --json")(freshness)
+    dashboards = typer.Typer(no_args_is_help=True, help="Dashboards from the published marts: draw them.")
+    dashboards.command("draw", epilog="Example: millrace dashboards draw /tmp/dashboards")(draw_dashboards)
+    dashboards.callback()(lambda: None)
+    app.add_typer(dashboards, name="dashboards", rich_help_panel="Work")
+
+
+def validate(
+    candidate: Annotated[str, typer.Option(help="duckdb:///FILE or bigquery://PROJECT/DATASET")],
+    suites: Annotated[Path, typer.Option(help="folder of suites")] = Path("expectations"),
+    docs: Annotated[Path | None, typer.Option(help="folder for Data Docs")] = None,
+    as_json: Json = False,
+) -> None:
+    """Validate a candidate; exit code 1 when it must not be published, 2 when it can't be validated."""
+    from millrace.quality.gate import validate
+    from millrace.quality.suites import load_suites
+
+    try:
+        report = validate(candidate, load_suites(suites), docs)
+    except MillraceError as error:
+        show.error(f"{type(error).__name__}: {error}")
+        raise typer.Exit(codes.USAGE) from None
+    if as_json:
+        show.as_json([result.model_dump(mode="json") for result in report.results])
+    else:
+        for result in report.results:
+            mark = "ok  " if result.success else result.severity
+            show.line(f"{mark} {result}", "good" if result.success else "bad")
+        show.line(f"{sum(r.success for r in report.results)} of {len(report.results)} expectations hold")
+    if not report.passed:
+        raise typer.Exit(codes.WRONG)
+
+
+def freshness(context: typer.Context, as_json: Json = False) -> None:
+    """Compare the age of each stream's newest row with its contract by dbt; exit code 1 when one is too old."""
+    enter(context, prefect=False)
+    from cli.platform import platform_warehouse
+    from tasks.model.source_freshness import source_freshness
+
+    with platform_warehouse() as warehouse:
+        ages = source_freshness(warehouse)
+    if as_json:
+        show.as_json([age.model_dump() for age in ages])
+    else:
+        for age in ages:
+            state = "fresh" if age.kept else "too old"
+            text = f"{age.stream}: newest row {age.age_s:,} s old, {age.limit_s:,} s allowed: {state}"
+            show.line(text, "good" if age.kept else "bad")
+    if not all(age.kept for age in ages):
+        raise typer.Exit(codes.WRONG)
+
+
+def draw_dashboards(
+    context: typer.Context, folder: Annotated[Path, typer.Argument(help="receives index.html and its files")]
+) -> None:
+    """Draw the dashboards from the published marts into a folder; print the sentence of each chart."""
+    enter(context, prefect=False)
+    from millrace.dashboards.draw import draw
+    from millrace.settings import load_settings
+    from millrace.warehouse.engines import open_marts
+
+    read = open_marts(load_settings().warehouse)
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart in draw(read, folder, datetime.now(UTC)):
+        show.line(f"{chart.title}: {chart.sentence or 'no data yet'}")
+    show.line(str(folder / "index.html"))
