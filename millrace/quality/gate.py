@@ -1,6 +1,6 @@
-"""Validates tables with Great Expectations: SQL runs in the warehouse, no row is fetched but failing samples.
+"""The quality gate: a URL and suites in, a report out; SQL runs in the warehouse, only samples of failures are read.
 
-Great Expectations takes 14 s of CPU to import, so it is imported on use.
+Great Expectations is imported on use, as its import takes 14 s of CPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,12 @@ MARTS_SCHEMA = "marts"
 
 
 def validate(url: str, suites: Sequence[Suite], docs: Path | None = None) -> QualityReport:
-    """Check marts of a candidate; builds Data Docs into `docs`.
+    """Validate marts of a candidate, and build Data Docs into `docs`.
 
     Raises:
         ContractError: a suite is wrong, or names a mart or an expectation that does not exist.
-        Fatal: there is no such candidate, or it can't be opened.
+        CandidateMissing: the candidate's file does not exist.
+        DatabaseUnreadable: the candidate can't be opened.
     """
     if not suites:
         return QualityReport(())
@@ -38,15 +39,15 @@ def validate(url: str, suites: Sequence[Suite], docs: Path | None = None) -> Qua
 
 
 def validate_rows(url: str, suites: Sequence[Suite], queries: Mapping[str, str]) -> QualityReport:
-    """Check the rows that a query gives for each stream, and no others. Raises as `validate` does."""
-    asked = [suite for suite in suites if suite.stream in queries]
-    if not asked:
+    """Validate only the rows of one query per stream. Raises the errors of `validate`."""
+    selected = [suite for suite in suites if suite.stream in queries]
+    if not selected:
         return QualityReport(())
     from millrace.quality.engine import open_context
 
     results: list[QualityResult] = []
     with open_context(url, None, "") as (context, datasource):
-        for suite in asked:
+        for suite in selected:
             asset = datasource.add_query_asset(suite.name, query=queries[suite.stream])
             results += _run(context, asset, suite)
     return QualityReport(tuple(results))
@@ -55,7 +56,7 @@ def validate_rows(url: str, suites: Sequence[Suite], queries: Mapping[str, str])
 def _validate_mart(context: Any, datasource: Any, suite: Suite) -> list[QualityResult]:
     try:
         asset = datasource.add_table_asset(suite.name, table_name=suite.mart)
-    except Exception as error:  # Great Expectations wraps whatever the dialect raises
+    except Exception as error:  # Great Expectations wraps all errors of the dialect
         raise ContractError(f"expectations/{suite.name}.yaml: the candidate has no such mart: {error}") from error
     return _run(context, asset, suite)
 
@@ -63,11 +64,13 @@ def _validate_mart(context: Any, datasource: Any, suite: Suite) -> list[QualityR
 def _run(context: Any, asset: Any, suite: Suite) -> list[QualityResult]:
     import great_expectations as gx
 
-    made = context.suites.add(gx.ExpectationSuite(name=suite.name))
+    gx_suite = context.suites.add(gx.ExpectationSuite(name=suite.name))
     for expected in suite.expectations:
-        made.add_expectation(_expectation(suite, expected.type, expected.args, expected.severity))
+        gx_suite.add_expectation(_expectation(suite, expected.type, expected.args, expected.severity))
     batch = asset.add_batch_definition_whole_table("whole")
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=suite.name, data=batch, suite=made))
+    definition = context.validation_definitions.add(
+        gx.ValidationDefinition(name=suite.name, data=batch, suite=gx_suite)
+    )
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(
             name=suite.name,
@@ -76,45 +79,46 @@ def _run(context: Any, asset: Any, suite: Suite) -> list[QualityResult]:
         )
     )
     (outcome,) = checkpoint.run().run_results.values()
-    return [_result(suite, one) for one in outcome.results]
+    return [_result(suite, result) for result in outcome.results]
 
 
 def _expectation(suite: Suite, kind: str, args: dict[str, Any], severity: str) -> Any:
     import great_expectations.expectations as gxe
 
     name = "".join(part.capitalize() for part in kind.split("_"))
-    found = getattr(gxe, name, None)
-    if found is None:
+    expectation = getattr(gxe, name, None)
+    if expectation is None:
         raise ContractError(f"expectations/{suite.name}.yaml: Great Expectations has no {kind}")
     try:
-        return found(**args, meta={"severity": severity})
+        return expectation(**args, meta={"severity": severity})
     except (ValueError, TypeError) as error:
         raise ContractError(f"expectations/{suite.name}.yaml: {kind}: {error}") from None
 
 
-def _result(suite: Suite, one: Any) -> QualityResult:
-    config, found = one.expectation_config, one.result or {}
-    observed = found.get("observed_value")
-    if observed is None and found.get("unexpected_count") is not None:
-        observed = f"{found['unexpected_count']} of {found['element_count']} rows"
-    trouble = _trouble(one.exception_info or {})
+def _result(suite: Suite, validation: Any) -> QualityResult:
+    config, details = validation.expectation_config, validation.result or {}
+    observed = details.get("observed_value")
+    if observed is None and details.get("unexpected_count") is not None:
+        observed = f"{details['unexpected_count']} of {details['element_count']} rows"
+    failure = _evaluation_error(validation.exception_info or {})
     return QualityResult(
         suite=suite.name,
         expectation=config.type,
         column=_columns(config.kwargs),
-        severity=STOP if trouble else (config.meta or {}).get("severity", STOP),  # unknown is no warning
-        success=bool(one.success),
-        observed=str(trouble or ("" if observed is None else observed)),
-        sample=tuple(str(v) for v in (found.get("partial_unexpected_list") or [])[:SAMPLE]),
+        severity=STOP if failure else (config.meta or {}).get("severity", STOP),  # an unknown result must stop
+        success=bool(validation.success),
+        observed=str(failure or ("" if observed is None else observed)),
+        sample=tuple(str(v) for v in (details.get("partial_unexpected_list") or [])[:SAMPLE]),
     )
 
 
-def _columns(given: dict[str, Any]) -> str:
-    named = [given.get(key) for key in ("column", "column_A", "column_B")] + list(given.get("column_list") or [])
-    return ", ".join(str(name) for name in named if name)
+def _columns(arguments: dict[str, Any]) -> str:
+    columns = [arguments.get(key) for key in ("column", "column_A", "column_B")]
+    columns += arguments.get("column_list") or []
+    return ", ".join(str(name) for name in columns if name)
 
 
-def _trouble(info: dict[str, Any]) -> str:
-    """Why an expectation could not be evaluated; Great Expectations tells it once, or once per metric."""
+def _evaluation_error(info: dict[str, Any]) -> str:
+    """Return the error of an expectation's evaluation; Great Expectations has it once, or once per metric."""
     entries = info.values() if info and all(isinstance(v, dict) for v in info.values()) else [info]
     return "; ".join(str(e["exception_message"]) for e in entries if e.get("exception_message"))

@@ -1,4 +1,4 @@
-"""What the gate found."""
+"""The report of the quality gate: results in, failures by severity and changes since an earlier run out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from millrace.domain.quality import STOP, QualityResult
 
 @dataclass(frozen=True)
 class QualityReport:
-    """Every expectation's result."""
+    """The results of all expectations."""
 
     results: tuple[QualityResult, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed that stops a publication."""
+        """Return True if no failure stops the publication."""
         return not self.failed(STOP)
 
     def failed(self, severity: str) -> tuple[QualityResult, ...]:
-        """Expectations of a severity that did not hold."""
+        """Return failed expectations of a severity."""
         return tuple(r for r in self.results if not r.success and r.severity == severity)
 
-    def broken_since(self, before: Iterable[QualityResult]) -> tuple[QualityResult, ...]:
-        """What stops a publication now and did not before: what people have not been told yet."""
-        known = {r.key for r in before if not r.success}
-        return tuple(r for r in self.failed(STOP) if r.key not in known)
+    def newly_failed(self, before: Iterable[QualityResult]) -> tuple[QualityResult, ...]:
+        """Return failures that stop the publication, without those before, for which an alert was sent already."""
+        reported = {r.key for r in before if not r.success}
+        return tuple(r for r in self.failed(STOP) if r.key not in reported)
 
-    def mended_since(self, before: Iterable[QualityResult]) -> tuple[QualityResult, ...]:
-        """What stopped a publication before and holds now."""
-        broken = {r.key for r in before if not r.success and r.severity == STOP}
-        return tuple(r for r in self.results if r.success and r.key in broken)
+    def recovered(self, before: Iterable[QualityResult]) -> tuple[QualityResult, ...]:
+        """Return expectations that stopped the publication before and hold now."""
+        stopped = {r.key for r in before if not r.success and r.severity == STOP}
+        return tuple(r for r in self.results if r.success and r.key in stopped)

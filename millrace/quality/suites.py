@@ -1,4 +1,4 @@
-"""Suites of expectations as plain data: one YAML file per mart, and one per stream, which contracts make."""
+"""Suites of expectations: a directory with one YAML file per mart or stream in, validated suites out."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,20 +23,20 @@ class Suite(Frozen):
         if bool(self.mart) == bool(self.stream):
             raise ValueError("give either `mart` or `stream`")
         if self.mart and any(e.severity == QUARANTINE for e in self.expectations):
-            raise ValueError("severity quarantine is for streams: a mart without some of its rows would be wrong")
+            raise ValueError("severity quarantine is for streams: a mart would be wrong without some of its rows")
         return self
 
     @property
     def name(self) -> str:
-        """The table, as people name it."""
+        """Return the name of the mart, or of the stream."""
         return self.mart or self.stream
 
 
 def load_suites(directory: Path) -> list[Suite]:
-    """All suites of a directory.
+    """Return all suites of a directory.
 
     Raises:
-        ContractError: a file is wrong, or there is none; the message names it.
+        ContractError: a file is invalid, which the message names, or the directory has none.
     """
     suites = []
     for path in sorted(directory.glob("*.yaml")):
@@ -45,8 +45,8 @@ def load_suites(directory: Path) -> list[Suite]:
         except (ValidationError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ContractError(f"{path}: {error}") from None
         if suite.name != path.stem:
-            raise ContractError(f"{path.name}: is for {suite.name!r}; name the file {suite.name}.yaml")
+            raise ContractError(f"{path.name} has the suite of {suite.name!r}; name the file {suite.name}.yaml")
         suites.append(suite)
     if not suites:
-        raise ContractError(f"no suites in {directory}; a gate without expectations would let everything pass")
+        raise ContractError(f"no suites in {directory}; a gate without expectations would pass everything")
     return suites

@@ -1,1 +1,1 @@
-"""The warehouse: a port, and its adapters for DuckDB and BigQuery. Free of Prefect."""
+"""The warehouse: a port, and its adapters for DuckDB and BigQuery; without Prefect."""

@@ -1,4 +1,4 @@
-"""How a stream's head moves with a commit; pure."""
+"""The head of a stream: a head and a batch in, the next head or the error of a lost race out; pure."""
 
 from datetime import datetime, timedelta
 
@@ -11,43 +11,43 @@ from millrace.domain.ledger import Head
 LOOK_BACK = timedelta(days=7)
 
 
-def advanced(seen: Head, batch: Batch, staged: Staged) -> Head:
-    """The head after a batch that was opened at this one."""
+def next_head(head: Head, batch: Batch, staged: Staged) -> Head:
+    """Return the head after the commit of a batch that was opened at `head`."""
     newest = max((path.split("/")[3] for path in batch.manifests if names.parse_manifest_path(path)), default="")
     return Head(
         epoch=batch.head_epoch + 1,
         batch_id=batch.id,
-        connection_epoch=max([seen.connection_epoch, *(o.epoch for o in batch.objects)]),
-        oldest_pending_day=max(seen.oldest_pending_day, _days_before(newest)) if newest else seen.oldest_pending_day,
-        floor=max(seen.floor, staged.floor),
+        connection_epoch=max([head.connection_epoch, *(o.epoch for o in batch.objects)]),
+        oldest_pending_day=max(head.oldest_pending_day, _look_back(newest)) if newest else head.oldest_pending_day,
+        floor=max(head.floor, staged.floor),
     )
 
 
-def moved(batch: Batch, seen: Head) -> HeadMoved:
-    """The error of a batch that another one overtook."""
+def overtaken(batch: Batch, head: Head) -> HeadMoved:
+    """Return the error of a batch that was opened before another one was committed."""
     return HeadMoved(
         f"batch {batch.id} was opened at epoch {batch.head_epoch} of {batch.source}.{batch.stream}, but the head is at"
-        f" {seen.epoch}; another committer won, what is still pending is merged by the next run"
+        f" {head.epoch}; another batch was committed first, the next run merges the pending rest"
     )
 
 
-def refuse_moved(contract: StreamContract, seen: Head, now: Head) -> None:
-    """Refuse to go on with what was made of a table that a merge has changed since. Raises HeadMoved."""
-    if now.epoch != seen.epoch:
+def check_unmoved(contract: StreamContract, before: Head, now: Head) -> None:
+    """Raise HeadMoved when a merge was committed between two reads of the head."""
+    if now.epoch != before.epoch:
         raise HeadMoved(
-            f"{contract.id}: a merge was committed meanwhile, the head went from {seen.epoch} to {now.epoch}; nothing"
+            f"{contract.id}: a merge was committed meanwhile, the head went from {before.epoch} to {now.epoch}; nothing"
             " was changed, start it again"
         )
 
 
-def merged_already(batch: Batch, again: set[tuple[str, int]]) -> HeadMoved:
-    """The error of a batch of which some objects are merged."""
+def already_merged(batch: Batch, objects: set[tuple[str, int]]) -> HeadMoved:
+    """Return the error of a batch that names objects which are merged already."""
     return HeadMoved(
-        f"batch {batch.id} of {batch.source}.{batch.stream}: {len(again)} of its objects are merged already,"
-        f" {min(again)[0]} first; what is still pending is merged by the next run"
+        f"batch {batch.id} of {batch.source}.{batch.stream}: {len(objects)} of its objects are merged already,"
+        f" {min(objects)[0]} first; the next run merges the pending rest"
     )
 
 
-def _days_before(day: str) -> str:
-    """A manifest may come some days after its sync was started: look back that far for pending ones."""
+def _look_back(day: str) -> str:
+    """Return the first day to list for pending manifests: one may arrive some days after its sync was started."""
     return (datetime.strptime(day, "%Y%m%d") - LOOK_BACK).strftime("%Y%m%d")

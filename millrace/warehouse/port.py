@@ -1,83 +1,86 @@
-"""The port: what the platform asks of a warehouse, and the function that opens one by URL."""
+"""The port: one protocol for each use of a warehouse, and `Warehouse`, which is all of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
+
+import pyarrow as pa
 
 from millrace.contracts.erasure import Erasure
 from millrace.contracts.stream import StreamContract
-from millrace.domain.batch import Balance, Batch, RefusedObject, Staged, StagingFormat
-from millrace.domain.errors import SettingsError
+from millrace.domain.batch import Balance, Batch, QuarantinedObject, Staged, StagingFormat
 from millrace.domain.ledger import Head, LedgerEntry, MergedSync
 from millrace.domain.quality import QualityFact, QualityRun
 from millrace.domain.types import Column
 from millrace.lake.store import Lake
+from millrace.settings.tree import WarehouseSettings
+from millrace.warehouse.reader import Read
 
 
-class Warehouse(Protocol):
-    """Merged tables with their ledger; each method leaves the warehouse whole, whenever it is killed."""
+class Connection(Protocol):
+    """Addresses of a warehouse, and the life of its connections."""
 
     url: str
     marts_url: str
-    staging: StagingFormat
 
     def session(self, purpose: str, contract: StreamContract | None = None) -> AbstractContextManager[None]:
-        """Make a block's reads cheaper where opening a connection costs; nothing may be written in it.
+        """Share one connection between the reads of a block, which must not write.
 
-        Where a contract is given, what its stream needs is there, as `ensure` makes it.
+        With a contract, prepare the tables of its stream first, as `ensure` does.
         """
         ...
 
+    def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:
+        """Let other programs (dbt, Great Expectations) read a consistent state of the tables.
+
+        Yields the instant as of which to read, or None when writers are locked out instead. Raises WarehouseBusy.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections and locks."""
+        ...
+
+
+class MergeStore(Protocol):
+    """The tables that a merge writes: one per stream, each with a head that serialises its commits."""
+
+    staging: StagingFormat
+
     def ensure(self, contract: StreamContract) -> None:
-        """Create what a stream needs (table, live view, head) and the ledger; add columns the contract gained."""
+        """Create the table, live view and head of a stream, and the ledger; add columns that the contract gained."""
         ...
 
     def migrate(self, contract: StreamContract) -> dict[str, str]:
-        """Give a stream's columns the types of its contract that `ensure` can't, while no merge of it runs.
+        """Change columns to types of the contract that `ensure` can't reach, while no merge of the stream runs.
 
-        A date becomes a timestamp, anything becomes text. Returns the changed columns with their types; again: none.
+        A date becomes a timestamp, any type becomes text. Returns the changed columns with their types; a second call
+        returns none.
 
         Raises:
-            ContractError: a column can't become what the contract says.
+            ContractError: a column can't have the contract's type.
             HeadMoved: a merge was committed meanwhile; nothing was changed.
         """
         ...
 
     def head(self, contract: StreamContract) -> Head:
-        """How far a stream is; a fresh Head when nothing was merged."""
+        """Return the head of a stream; a fresh Head when nothing was merged."""
         ...
 
-    def learned(self, contract: StreamContract) -> dict[str, Column]:
-        """Columns that the table has and the contract lacks, or has with a narrower type: files brought them."""
+    def evolved_columns(self, contract: StreamContract) -> dict[str, Column]:
+        """Return columns from files that the contract lacks, or declares with a narrower type than the table has."""
         ...
 
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Those of the (object, generation) pairs that the ledger has."""
-        ...
-
-    def refused(self, contract: StreamContract) -> list[RefusedObject]:
-        """Objects in quarantine that neither wait to be merged again nor were mended since."""
-        ...
-
-    def quarantine(self) -> dict[str, list[RefusedObject]]:
-        """What `refused` gives for each stream that has any, by `<source>.<stream>`."""
-        ...
-
-    def redrive(
-        self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
-    ) -> int:
-        """Let (manifest, object, generation) be merged once more; returns how many did not wait yet."""
-        ...
-
-    def redriven(self, contract: StreamContract) -> set[str]:
-        """Manifests of objects that wait to be merged once more, however old they are."""
+        """Return the (object, generation) pairs that are merged already."""
         ...
 
     def commit(
         self, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, *, run_id: str, at: datetime
     ) -> Balance:
-        """Merge a staged batch with head and ledger in one transaction; the same batch again gives the same balance.
+        """Merge a staged batch with head and ledger in one transaction; the same batch again returns its balance.
 
         Raises:
             HeadMoved: another batch was committed since this one was opened.
@@ -85,136 +88,169 @@ class Warehouse(Protocol):
         """
         ...
 
-    def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
-        """Empty the rows of keys for ever, in one transaction with the ledger; returns how many keys had a row.
+    def balance(self, batch_id: str) -> Balance | None:
+        """Return the balance of a committed batch, None when it was not committed."""
+        ...
 
-        Whatever comes of these keys later is stale. Again, or another process at the same time: no change, and 0.
+    def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
+        """Empty the rows of keys permanently, in one transaction with the ledger; return how many keys had a row.
+
+        Later rows of these keys are stale. The same erasure again, or by another process at the same time, changes
+        nothing and returns 0.
         """
         ...
 
-    def balance(self, batch_id: str) -> Balance | None:
-        """The balance of a committed batch, None when it was not committed."""
+    def count_doubled_keys(self, contract: StreamContract) -> int:
+        """Return how many keys have two rows: any is an incident, as a merge updates only one of them."""
         ...
 
+
+class Quarantine(Protocol):
+    """Quarantined objects, and the second chance that a redrive gives them."""
+
+    def quarantined_objects(self, contract: StreamContract) -> list[QuarantinedObject]:
+        """Return the quarantined objects of a stream that neither wait for a redrive nor were fixed since."""
+        ...
+
+    def quarantine(self) -> dict[str, list[QuarantinedObject]]:
+        """Return the `quarantined_objects` of each stream that has any, by `<source>.<stream>`."""
+        ...
+
+    def redrive(
+        self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
+    ) -> int:
+        """Let (manifest, object, generation) be merged once more; return how many did not wait for it already."""
+        ...
+
+    def redriven_manifests(self, contract: StreamContract) -> set[str]:
+        """Return manifests of objects that wait to be merged once more, however old they are."""
+        ...
+
+
+class Ledger(Protocol):
+    """The append-only history of merges, models and erasures."""
+
     def append(self, *entries: LedgerEntry) -> None:
-        """Add facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
+        """Append facts, all or none; the same kind, batch and run again changes nothing."""
         ...
 
     def ledger(
         self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
     ) -> list[LedgerEntry]:
-        """Facts in the order they were written, from `since` on; `as_of` an instant that `reader` gave, if any."""
+        """Return facts in the order of their writing, from `since` on; `as_of` is an instant that `reader` yielded."""
         ...
 
     def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
-        """By batch that was merged from `since` on: of which syncs its files are."""
+        """Return the syncs of each batch that was merged from `since` on."""
         ...
 
-    def billed_bytes(self, since: datetime) -> dict[str, int] | None:
-        """Bytes that the engine bills for each stream (`<source>.<stream>`) from `since` on; None: it does not tell."""
-        ...
+    def query(self, sql: str) -> pa.Table:
+        """Run one SELECT on `ops.<table>` and `raw_<source>.<stream>`, while no writer changes the tables.
 
-    def reader(self, purpose: str) -> AbstractContextManager[datetime | None]:
-        """Let other programs (dbt, Great Expectations) read the tables as they are at one moment.
-
-        Gives the instant as of which to read them, or None when writers are held off instead. Raises WarehouseBusy.
+        Raises:
+            SettingsError: the warehouse does not exist yet.
+            WarehouseBusy: a writer holds the warehouse.
+            WarehouseRefused: it is not one SELECT, or the engine rejected it.
         """
         ...
 
-    def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
-        """Days of the partition column in which batches changed rows; None when no list of days tells it."""
+    def billed_bytes(self, since: datetime) -> dict[str, int] | None:
+        """Return billed bytes by `<source>.<stream>` from `since` on; None when the engine has no such figures."""
         ...
 
-    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
-        """SQL of the live rows that batches wrote and that are still the newest of their keys."""
-        ...
 
-    def raw_url(self) -> str:
-        """Where Great Expectations finds the merged tables, as an SQLAlchemy URL."""
-        ...
+class Marts(Protocol):
+    """The published marts, and candidates that may replace them."""
 
-    def record_quality(self, facts: Sequence[QualityFact]) -> None:
-        """Keep results of the gate, all or none."""
-        ...
-
-    def newest_quality(self) -> list[QualityFact]:
-        """The newest results of every suite."""
-        ...
-
-    def quality_runs(self, since: datetime) -> list[QualityRun]:
-        """What each run of the gate found from `since` on, newest first."""
-        ...
-
-    def begin(self, candidate: str, *, empty: bool) -> None:
-        """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
-        ...
-
-    def audit(self, contract: StreamContract) -> int:
-        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
+    def begin_candidate(self, candidate: str, *, empty: bool) -> None:
+        """Create a candidate as a copy of the published marts, or empty; its former content is deleted."""
         ...
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
-        """Variables that make dbt read this warehouse and build into a candidate."""
+        """Return variables that make dbt read this warehouse and build into a candidate."""
         ...
 
     def candidate_url(self, candidate: str) -> str:
-        """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
+        """Return the URL under which the quality gate opens a candidate."""
+        ...
+
+    def raw_url(self) -> str:
+        """Return the URL under which the quality gate opens the merged tables."""
+        ...
+
+    def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
+        """Return days of the partition column in which batches changed rows; None when a list can't express them."""
+        ...
+
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
+        """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
         ...
 
     def marts(self) -> dict[str, int]:
-        """Rows per mart, as readers see them now."""
+        """Return rows per mart, as readers see them now."""
         ...
 
     def publish(self, candidate: str) -> dict[str, int]:
-        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change.
+        """Replace the marts by a candidate and return rows per mart; readers see old or new. Again: no change.
 
         Raises:
+            CandidateMissing: the candidate does not exist, and is not the published one.
+            MartsMissing: the candidate has no marts.
             MartsMoved: other marts were published since the candidate was begun.
         """
         ...
 
-    def close(self) -> None:
-        """Give back connections and locks."""
+
+class QualityStore(Protocol):
+    """Results of the quality gate."""
+
+    def record_quality(self, facts: Sequence[QualityFact]) -> None:
+        """Store results of the gate, all or none."""
+        ...
+
+    def newest_quality(self) -> list[QualityFact]:
+        """Return the newest results of every suite."""
+        ...
+
+    def quality_runs(self, since: datetime) -> list[QualityRun]:
+        """Return a summary of each run of the gate from `since` on, newest first."""
         ...
 
 
-def open_warehouse(
-    url: str,
-    marts_url: str,
-    lock_timeout_s: float = 120.0,
-    keep_candidates_days: float = 3.0,
-    *,
-    endpoint: str = "",
-    max_bytes_billed: int = 0,
-    retry_s: float = 600.0,
-) -> Warehouse:
-    """Open the warehouse at `duckdb:///<file>` or `bigquery://<project>/<location>[/<prefix of its datasets>]`.
+class Warehouse(Connection, MergeStore, Quarantine, Ledger, Marts, QualityStore, Protocol):
+    """Merged tables, ledger and marts; every method leaves the warehouse consistent, whenever the process is killed."""
 
-    Args:
-        url: where merged tables and ledger are.
-        marts_url: where the published marts are, `duckdb:///<file>` or `bigquery://<project>/<dataset>`.
-        lock_timeout_s: how long to wait for another process that holds a DuckDB file.
-        keep_candidates_days: how long candidates that did not pass are kept.
-        endpoint: address of a server other than Google's that speaks BigQuery's protocol.
-        max_bytes_billed: most bytes that one commit or query may read on BigQuery; 0: no bound.
-        retry_s: how long BigQuery is asked again while it does not answer.
 
-    Raises:
-        SettingsError: the URL's scheme is not known.
-    """
-    if url.startswith("duckdb:///"):
-        from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
+@dataclass(frozen=True)
+class GateConnection:
+    """A connection for Great Expectations: SQLAlchemy's URL and arguments, and SQL to run on each connection."""
 
-        return DuckDBWarehouse(url, marts_url, lock_timeout_s, keep_candidates_days=keep_candidates_days)
-    if url.startswith("bigquery://"):
-        from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
+    url: str
+    connect_args: Mapping[str, Any] = field(default_factory=dict)
+    on_connect: str = ""
 
-        return BigQueryWarehouse(
-            url,
-            marts_url,
-            endpoint=endpoint,
-            max_bytes_billed=max_bytes_billed,
-            keep_candidates_days=keep_candidates_days,
-            retry_s=retry_s,
-        )
-    raise SettingsError(f"warehouse.url is {url!r}; expected duckdb:///<file> or bigquery://<project>/<location>")
+
+class Engine(Protocol):
+    """The answers of a database engine for URLs of its scheme; client libraries are imported on use."""
+
+    scheme: str
+
+    def open_warehouse(self, settings: WarehouseSettings, retry_s: float) -> Warehouse:
+        """Open the warehouse at `settings.url`; cloud calls are retried for `retry_s`. Raises SettingsError."""
+        ...
+
+    def open_marts(self, settings: WarehouseSettings) -> Read:
+        """Return the function that queries the marts at `settings.marts_url`. Raises SettingsError."""
+        ...
+
+    def gate_connection(self, url: str, schema: str) -> GateConnection:
+        """Return the connection to a URL that `candidate_url` or `raw_url` returned; unqualified names use `schema`.
+
+        Raises:
+            CandidateMissing: the URL names a file that does not exist.
+        """
+        ...
+
+    def looker_dataset(self, marts_url: str) -> tuple[str, str] | None:
+        """Return project and dataset of the marts for Looker Studio, None when it can't read them."""
+        ...

@@ -1,1 +1,1 @@
-"""The warehouse in BigQuery; imports the port beside it, never another engine."""
+"""The warehouse in BigQuery; it imports the port, never another engine."""

@@ -1,6 +1,6 @@
-"""One transaction of the BigQuery warehouse: staging files are loaded, then head, merge and ledger change together.
+"""The commit in BigQuery: a staged batch in, its balance out; head, table and ledger change in one transaction.
 
-Whatever a job reports, head and ledger decide whether a batch was committed: they are read again after every failure.
+Head and ledger, not the result of a job, decide if a batch was committed: they are read again after every failure.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ QUARANTINED = {
     "detail": "string",
     "attempts": "int64",
 }
-REFUSED_FILE = "refused.parquet"
+QUARANTINED_FILE = "refused.parquet"
 ARROW = {"string": pa.string(), "int64": pa.int64()}
 
 
@@ -61,41 +61,41 @@ class Commit:
     ) -> None:
         if not lake.url.startswith("gs://"):
             raise SettingsError(f"BigQuery loads from gs://, and the lake is {lake.url}")
-        self._jobs, self._ledger, self._place = jobs, Ledger(jobs), jobs.place
+        self._jobs, self._ledger, self._namespace = jobs, Ledger(jobs), jobs.namespace
         self._contract, self._batch, self._staged, self._lake = contract, batch, staged, lake
         self._run_id, self._at = run_id, at
         self._digest = ""
 
     def run(self) -> Balance:
-        """Commit, or give the balance the batch was committed with; raises HeadMoved, BalanceError, BudgetExceeded."""
+        """Commit, or return the balance of an earlier commit. Raises HeadMoved, BalanceError and BudgetExceeded."""
         for _ in range(TRIES):
-            seen, commits, newest = self._ledger.head_and_commits(self._contract, self._at - DAY)
-            if seen.epoch != self._batch.head_epoch:
-                if done := self._ledger.balance(self._batch.id):
-                    return done
-                raise heads.moved(self._batch, seen)
+            head, commits, newest = self._ledger.head_and_commits(self._contract, self._at - DAY)
+            if head.epoch != self._batch.head_epoch:
+                if balance := self._ledger.balance(self._batch.id):
+                    return balance
+                raise heads.overtaken(self._batch, head)
             admit(self._contract.id, commits, newest, self._at)
             try:
-                self._commit(self._plan(seen), seen)
+                self._commit(self._plan(head), head)
             except WarehouseRefused as error:
                 self._explain(error)
-            if done := self._ledger.balance(self._batch.id):
-                return done
+            if balance := self._ledger.balance(self._batch.id):
+                return balance
         raise WarehouseBusy(
-            f"batch {self._batch.id} of {self._contract.id}: {TRIES} transactions were aborted by others; two commits"
-            " of one stream should not run at a time, look for the second one"
+            f"batch {self._batch.id} of {self._contract.id}: {TRIES} transactions were aborted by others; find the"
+            " process that commits to the same stream: only one should run at a time"
         )
 
-    def _plan(self, seen: Head) -> Merge:
-        """What is to be merged, staged and bounded."""
+    def _plan(self, head: Head) -> Merge:
+        """Return the merge of the loaded staging tables, with its bounds on the target."""
         batch, staged = self._batch, self._staged
         merges = self._ledger.merges(self._contract, [(o.name, o.generation) for o in batch.objects])
-        if again := {pair for pair, (merged, redriven) in merges.items() if merged > redriven}:
-            raise heads.merged_already(batch, again)
-        floor = heads.advanced(seen, batch, staged).floor
+        if merged := {pair for pair, (count, redrives) in merges.items() if count > redrives}:
+            raise heads.already_merged(batch, merged)
+        floor = heads.next_head(head, batch, staged).floor
         tables = self._load(merges)
         merge = Merge(
-            self._place,
+            self._namespace,
             self._contract,
             tables,
             floor,
@@ -105,15 +105,15 @@ class Commit:
         return Merge(**{**vars(merge), "where": self._bounds(merge)})
 
     def _load(self, merges: dict[tuple[str, int], tuple[int, int]]) -> StagedTables:
-        """Each kind of staging files in a table of its own, named for what is in them."""
+        """Load each kind of staging files into its own table, whose name identifies its content."""
         contract, staged = self._contract, self._staged
         attempts = {pair: merged for pair, (merged, _) in merges.items()}
-        refused = write_quarantined(self._lake, self._batch, staged, attempts)
+        quarantined = write_quarantined(self._lake, self._batch, staged, attempts)
         kinds: tuple[tuple[str, Sequence[str], dict[str, str]], ...] = (
             ("upserts", staged.upserts, columns.staged_upserts(contract)),
             ("deletes", staged.deletes, columns.staged_deletes(contract)),
-            ("kept", staged.kept, columns.keys(contract)),
-            ("refused", refused, QUARANTINED),
+            ("kept_keys", staged.kept, columns.keys(contract)),
+            ("quarantined", quarantined, QUARANTINED),
         )
         self._digest = self._identity()
         tables = {kind: self._load_kind(kind, files, schema) for kind, files, schema in kinds if files and schema}
@@ -121,54 +121,57 @@ class Commit:
         expected = staged.rows_in - staged.superseded - sum(q.rows for q in staged.quarantined)
         if loaded != expected:
             raise BalanceError(
-                f"batch {self._batch.id}: {loaded} rows were loaded of {expected} staged ones; nothing was committed"
+                f"batch {self._batch.id}: {loaded} of {expected} staged rows were loaded; nothing was committed"
             )
         return StagedTables(**{kind: table for kind, (table, _) in tables.items()})
 
     def _load_kind(self, kind: str, files: Sequence[str], schema: dict[str, str]) -> tuple[str, int]:
         if len(files) > MOST_URIS:
-            raise BudgetExceeded(f"batch {self._batch.id}: {len(files)} staging files; lower beam.batch_max_files")
+            raise BudgetExceeded(
+                f"batch {self._batch.id}: {len(files)} staging files are too many; lower beam.batch_max_files"
+            )
         name = f"{self._batch.id}-{self._digest}-{kind}"
-        table = self._place.id("staging", name.replace("-", "_"))
+        table = self._namespace.id("staging", name.replace("-", "_"))
         uris = [f"{self._lake.url}/{file}" for file in files]
         job = self._jobs.load(name, uris, table, [field(n, t) for n, t in schema.items()], contract=self._contract)
         return sql.quote(table), int(job.output_rows)
 
     def _identity(self) -> str:
-        """Digest of the staging files and the table's columns: other files are another load, and another merge."""
+        """Return the digest of staging files and columns: other files make another load, and another merge."""
         prefix = names.staging_prefix(self._batch.id, self._staged.attempt)
-        files = [(o.name, o.generation) for o in self._lake.list(prefix) if not o.name.endswith(REFUSED_FILE)]
-        refused = [q.model_dump() for q in self._staged.quarantined]
-        shape = [self._place.prefix, columns.all_columns(self._contract), files, refused]
+        files = [(o.name, o.generation) for o in self._lake.list(prefix) if not o.name.endswith(QUARANTINED_FILE)]
+        quarantined = [q.model_dump() for q in self._staged.quarantined]
+        shape = [self._namespace.prefix, columns.all_columns(self._contract), files, quarantined]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 
     def _bounds(self, merge: Merge) -> str:
-        """Condition on the target's rows, TRUE where the contract's partitions do not bound a merge."""
+        """Return a condition on the target's rows; TRUE where partitions do not bound a merge."""
         if not (columns.prunes(self._contract) or sql.buckets(self._contract)):
             return "TRUE"
-        found = [row[0] for row in self._jobs.rows(merging.touched(merge), step="touched", contract=self._contract)]
-        if len(found) > merging.MOST_PARTITIONS:
+        rows = self._jobs.rows(merging.touched(merge), step="touched", contract=self._contract)
+        partitions = [row[0] for row in rows]
+        if len(partitions) > merging.MOST_PARTITIONS:
             raise BudgetExceeded(
                 f"batch {self._batch.id} touches more than {merging.MOST_PARTITIONS} partitions of {self._contract.id},"
-                " which BigQuery does not change in one job; partition by month or year, or lower beam.batch_max_bytes"
+                " which BigQuery can't change in one job; partition by month or year, or lower beam.batch_max_bytes"
             )
-        return merging.within(self._contract, found) if found else "TRUE"
+        return merging.within(self._contract, partitions) if partitions else "TRUE"
 
-    def _commit(self, merge: Merge, seen: Head) -> None:
-        given = self._parameters(seen)
-        self._stay_within(merge, given)
+    def _commit(self, merge: Merge, head: Head) -> None:
+        parameters = self._parameters(head)
+        self._check_budget(merge, parameters)
         self._jobs.query(
             f"{self._batch.id}-commit-{self._digest}",
             merging.script(merge),
-            given,
+            parameters,
             step="commit",
             contract=self._contract,
             holds=lambda _: self._ledger.balance(self._batch.id) is not None,
             most=self._contract.max_bytes_billed,
         )
 
-    def _parameters(self, seen: Head) -> dict[str, Any]:
-        batch, staged, new = self._batch, self._staged, heads.advanced(seen, self._batch, self._staged)
+    def _parameters(self, head: Head) -> dict[str, Any]:
+        batch, staged, new = self._batch, self._staged, heads.next_head(head, self._batch, self._staged)
         return {
             "batch_id": batch.id,
             "source": batch.source,
@@ -188,20 +191,20 @@ class Commit:
             ],
         }
 
-    def _stay_within(self, merge: Merge, given: dict[str, Any]) -> None:
-        """Refuse what would read more bytes than one batch may; a dry run tells, and costs nothing."""
+    def _check_budget(self, merge: Merge, parameters: dict[str, Any]) -> None:
+        """Raise BudgetExceeded when a dry run, which is free, estimates more bytes than one batch may read."""
         most = self._contract.max_bytes_billed or self._jobs.max_bytes_billed
         if not most:
             return
         statements = [*merging.count_stale(merge), merging.count_merged(merge)]
         statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
-        statements += [merging.bury_absent(merge)] if merge.replaces else []
-        found = sum(self._jobs.estimate(statement, given, "commit") for statement in statements)
-        if found > most:
+        statements += [merging.delete_absent(merge)] if merge.replaces else []
+        estimate = sum(self._jobs.estimate(statement, parameters, "commit") for statement in statements)
+        if estimate > most:
             raise BudgetExceeded(
-                f"batch {self._batch.id} of {self._contract.id} would read {found:,} bytes, more than"
-                f" max_bytes_billed = {most:,} of {self._bounded_by()}; it stays pending. Raise that, or partition the"
-                " stream by its key so that a merge reads less"
+                f"batch {self._batch.id} of {self._contract.id} would read {estimate:,} bytes, more than"
+                f" max_bytes_billed = {most:,} of {self._bounded_by()}; it stays pending. Raise the limit, or partition"
+                " the stream by its key so that a merge reads less"
             )
 
     def _bounded_by(self) -> str:
@@ -210,12 +213,12 @@ class Commit:
         )
 
     def _explain(self, error: WarehouseRefused) -> None:
-        """Raise what a refused transaction means; return when it may be tried again, or was committed after all."""
-        said = str(error)
-        if terms := TERMS.search(said):
+        """Raise the cause of a failed transaction; return when it can be retried, or was committed after all."""
+        message = str(error)
+        if terms := TERMS.search(message):
             merged, stale, absent = (int(term) for term in terms.groups())
             self._balance(merged, stale, absent).check(self._batch.id)
-        if merging.MOVED in said or CONCURRENT.search(said) or self._ledger.balance(self._batch.id):
+        if merging.MOVED in message or CONCURRENT.search(message) or self._ledger.balance(self._batch.id):
             return
         raise error
 
@@ -231,20 +234,20 @@ class Commit:
         )
 
     def drop_staging(self) -> None:
-        """Delete the staging tables; what stays after a crash expires by itself."""
-        for kind in ("upserts", "deletes", "kept", "refused"):
+        """Delete the staging tables; after a crash they expire."""
+        for kind in ("upserts", "deletes", "kept_keys", "quarantined"):
             name = f"{self._batch.id}-{self._digest}-{kind}".replace("-", "_")
             try:
-                with self._jobs.answering("drop staging"):
+                with self._jobs.translate_errors("drop staging"):
                     self._jobs.client.delete_table(
-                        self._place.id("staging", name), not_found_ok=True, retry=self._jobs.retry
+                        self._namespace.id("staging", name), not_found_ok=True, retry=self._jobs.retry
                     )
             except MillraceError:
                 return
 
 
 def field(name: str, declared: str) -> Any:
-    """A column of a load job's schema."""
+    """Return a column of a load job's schema."""
     kind, _, digits = sql.staged_type(declared).partition("(")
     precision, _, scale = digits.rstrip(")").partition(", ")
     if not precision:
@@ -253,13 +256,13 @@ def field(name: str, declared: str) -> Any:
 
 
 def write_quarantined(lake: Lake, batch: Batch, staged: Staged, attempts: dict[tuple[str, int], int]) -> list[str]:
-    """Refused rows as a staging file, each with how often its object was merged, this time included."""
+    """Write quarantined rows to a staging file, each with the attempts to merge its object, including this one."""
     if not staged.quarantined:
         return []
     rows = [q.model_dump() | {"attempts": attempts.get((q.object, q.generation), 0) + 1} for q in staged.quarantined]
     schema = pa.schema([(name, ARROW[kind]) for name, kind in QUARANTINED.items()])
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema), buffer)
-    name = f"{names.staging_prefix(batch.id, staged.attempt)}{REFUSED_FILE}"
+    name = f"{names.staging_prefix(batch.id, staged.attempt)}{QUARANTINED_FILE}"
     lake.write(name, buffer.getvalue())
     return [name]

@@ -1,4 +1,4 @@
-"""Erases keys from a stream's table in BigQuery: their rows are empty, and above every version that can come."""
+"""Erasure in BigQuery: keys in, their number of rows out; the rows are emptied and get the highest version."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,20 +14,20 @@ from millrace.warehouse.bigquery.commit import CONCURRENT, TRIES
 from millrace.warehouse.bigquery.jobs import Jobs
 from millrace.warehouse.bigquery.ledger import Ledger
 from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables, keys_equal
-from millrace.warehouse.bigquery.sql import Place, quote
+from millrace.warehouse.bigquery.sql import Namespace, quote
 
 
 def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) -> int:
-    """Empty the rows of keys, in one transaction with the ledger; returns how many keys had a row. Again: 0.
+    """Empty the rows of keys, in one transaction with the ledger; return how many keys had a row. Again: 0.
 
     Raises:
-        WarehouseBusy: merges of the stream aborted it several times.
+        WarehouseBusy: merges of the stream aborted the transaction several times.
     """
     ledger, entry = Ledger(jobs), erased_entry(erasure, 0, at)
     if ledger.has(entry):
         return 0
     keys = [dict(zip(contract.key, key, strict=True)) for key in erasure.keys]
-    given = {
+    parameters = {
         "keys": keys,
         "id": erasure.id,
         "at": at,
@@ -36,13 +36,13 @@ def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) 
         "source": contract.source,
         "stream": contract.stream,
     }
-    statements = script(jobs.place, contract, _bounds(jobs, contract, given))
+    statements = script(jobs.namespace, contract, _bounds(jobs, contract, parameters))
     for _ in range(TRIES):
         try:
             jobs.query(
-                f"{erasure.id}-{jobs.place.prefix}erase",
+                f"{erasure.id}-{jobs.namespace.prefix}erase",
                 statements,
-                given,
+                parameters,
                 step="erase",
                 contract=contract,
                 holds=lambda _: ledger.has(entry),
@@ -50,24 +50,23 @@ def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) 
         except WarehouseRefused as error:
             if not CONCURRENT.search(str(error)):
                 raise
-        if found := ledger.erased(erasure.id):
-            return found[0]
+        if counts := ledger.erased(erasure.id):
+            return counts[0]
     raise WarehouseBusy(f"{erasure.id}: {TRIES} transactions were aborted by merges of {contract.id}; try again")
 
 
-def _bounds(jobs: Jobs, contract: StreamContract, given: Mapping[str, Any]) -> str:
-    """Condition on the partitions that the keys can be in; TRUE where these do not tell."""
+def _bounds(jobs: Jobs, contract: StreamContract, parameters: Mapping[str, Any]) -> str:
+    """Return the condition for partitions that can hold the keys; TRUE where partitions do not bound them."""
     if not (columns.prunes(contract) or sql.buckets(contract)):
         return "TRUE"
-    merge = Merge(jobs.place, contract, StagedTables(upserts=f"({key_rows(contract)})"))
-    found = [
-        row[0] for row in jobs.rows(merging.touched(merge), {"keys": given["keys"]}, step="erase", contract=contract)
-    ]
-    return merging.within(contract, found)
+    merge = Merge(jobs.namespace, contract, StagedTables(upserts=f"({key_rows(contract)})"))
+    keys = {"keys": parameters["keys"]}
+    partitions = [row[0] for row in jobs.rows(merging.touched(merge), keys, step="erase", contract=contract)]
+    return merging.within(contract, partitions)
 
 
 def key_rows(contract: StreamContract) -> str:
-    """The keys of the parameter `keys`, of which each value comes as text."""
+    """Return the SELECT of keys from the parameter `keys`, whose values are passed as text."""
     shown = [f"{_value(contract.columns[n].type, f'k.{quote(n)}')} AS {quote(n)}" for n in contract.key]
     return f"SELECT {', '.join(shown)} FROM UNNEST(@keys) k"  # noqa: S608
 
@@ -76,14 +75,14 @@ def _value(declared: str, text: str) -> str:
     return f"FROM_HEX({text})" if declared == "bytes" else f"CAST({text} AS {sql.bare(sql.column_type(declared))})"
 
 
-def script(place: Place, contract: StreamContract, where: str) -> str:
-    """The transaction: rows of the keys are emptied or made, and the ledger has the fact once."""
+def script(namespace: Namespace, contract: StreamContract, where: str) -> str:
+    """Return the transaction that empties or inserts rows of the keys and appends the fact to the ledger."""
     on = f"{keys_equal(contract, 't', 's')} AND {where}"
-    raw, ledger = place.raw(contract), place.ops("ledger")
+    raw, ledger = namespace.raw(contract), namespace.ops("ledger")
     return f"""DECLARE found INT64 DEFAULT 0;
 BEGIN TRANSACTION;
 SET found = (SELECT COUNT(*) FROM {raw} t JOIN ({key_rows(contract)}) s ON {on});
-{empty_rows(place, contract, where)};
+{empty_rows(namespace, contract, where)};
 INSERT INTO {ledger} ({sql.LEDGER_COLUMNS}, written_at, place)
 VALUES ('erased', @id, @source, @stream, @id, @at, ARRAY_LENGTH(@keys), found, 0, ARRAY_LENGTH(@keys) - found, 0, 0,
   @reason, CURRENT_TIMESTAMP(), 0);
@@ -91,8 +90,8 @@ COMMIT TRANSACTION;
 """  # noqa: S608
 
 
-def empty_rows(place: Place, contract: StreamContract, where: str) -> str:
-    """Rows of the keys with nothing but the key, and both registers above all that can come."""
+def empty_rows(namespace: Namespace, contract: StreamContract, where: str) -> str:
+    """Return the MERGE that leaves only the key in rows, with the highest version in both registers."""
     last, own = "FROM_HEX(@last)", "@id"
     registers = {
         "_version": last,
@@ -101,14 +100,14 @@ def empty_rows(place: Place, contract: StreamContract, where: str) -> str:
         "_batch_id": own,
         "_delete_batch_id": own,
     }
-    kinds = columns.bodies(contract) | columns.BODY
+    kinds = columns.payload(contract) | columns.PROVENANCE
     emptied = [f"{quote(n)} = CAST(NULL AS {sql.bare(sql.column_type(kind))})" for n, kind in kinds.items()]
     updated = ", ".join([*emptied, *(f"{n} = {value}" for n, value in registers.items())])
     keyed = [quote(n) for n in contract.key]
     bucket = {sql.BUCKET: sql.bucket_of(contract, "s")} if sql.buckets(contract) else {}
     listed = ", ".join([*keyed, *bucket, *registers])
     values = ", ".join([*(f"s.{n}" for n in keyed), *bucket.values(), *registers.values()])
-    return f"""MERGE {place.raw(contract)} t USING ({key_rows(contract)}) s
+    return f"""MERGE {namespace.raw(contract)} t USING ({key_rows(contract)}) s
 ON {keys_equal(contract, "t", "s")} AND {where}
 WHEN MATCHED THEN UPDATE SET {updated}
 WHEN NOT MATCHED THEN INSERT ({listed}) VALUES ({values})"""  # noqa: S608

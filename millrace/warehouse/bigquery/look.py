@@ -1,4 +1,4 @@
-"""What people ask of the BigQuery warehouse's past: where batches came from, what the gate found, what was billed."""
+"""The history of the BigQuery warehouse: an instant in; syncs, results of the gate and bills since then out."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from millrace.domain.ledger import SHOWN_FILES, MergedSync
 from millrace.domain.quality import QualityRun
 from millrace.warehouse.bigquery.jobs import Jobs
 
-MOST_JOBS = 5_000  # of which bills are added up; beyond that no sum is better than a wrong one
+MOST_JOBS = 5_000  # the bills of more jobs are not added up: no sum is better than a wrong one
 MERGED_SYNCS = """
 SELECT o.batch_id, o.job_id, COUNT(*), COALESCE(SUM(o.`rows`), 0),
   ARRAY_AGG(STRUCT(o.object AS object, o.generation AS generation, o.`rows` AS `rows`)
@@ -27,51 +27,51 @@ FROM {quality} WHERE `at` >= @since GROUP BY `at`, run_id, candidate ORDER BY `a
 """
 
 
-class Look:
-    """Questions about the past of one place."""
+class History:
+    """Queries about the past of one warehouse."""
 
     def __init__(self, jobs: Jobs) -> None:
-        self._jobs, self._place = jobs, jobs.place
+        self._jobs, self._namespace = jobs, jobs.namespace
 
     def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
-        """By batch that was merged from `since` on: of which syncs its files are."""
-        tables = {name: self._place.ops(name) for name in ("ledger", "ledger_objects")}
-        found: dict[str, list[MergedSync]] = {}
+        """Return the syncs of each batch that was merged from `since` on."""
+        tables = {name: self._namespace.ops(name) for name in ("ledger", "ledger_objects")}
+        syncs: dict[str, list[MergedSync]] = {}
         for batch, job, files, rows, first in self._rows(MERGED_SYNCS.format(shown=SHOWN_FILES, **tables), since):
-            one = {"job_id": job, "files": files, "rows": rows, "first": tuple(dict(file) for file in first)}
-            found.setdefault(batch, []).append(MergedSync.model_validate(one))
-        return found
+            sync = {"job_id": job, "files": files, "rows": rows, "first": tuple(dict(file) for file in first)}
+            syncs.setdefault(batch, []).append(MergedSync.model_validate(sync))
+        return syncs
 
     def quality_runs(self, since: datetime) -> list[QualityRun]:
-        """What each run of the gate found from `since` on, newest first."""
-        with self._jobs.answering("look for results of the gate"):
+        """Return a summary of each run of the gate from `since` on, newest first."""
+        with self._jobs.translate_errors("read results of the gate"):
             try:
-                self._jobs.client.get_table(self._place.id("ops", "quality"))
+                self._jobs.client.get_table(self._namespace.id("ops", "quality"))
             except exceptions.NotFound:
                 return []
-        rows = self._rows(QUALITY_RUNS.format(quality=self._place.ops("quality")), since)
+        rows = self._rows(QUALITY_RUNS.format(quality=self._namespace.ops("quality")), since)
         return [QualityRun.model_validate(dict(zip(QualityRun.model_fields, row, strict=True))) for row in rows]
 
     def billed_bytes(self, since: datetime) -> dict[str, int] | None:
-        """Bytes billed by stream, by the labels of the project's jobs; None when there are too many to add up.
+        """Return billed bytes by stream, from the labels of the project's jobs; None when there are too many jobs.
 
         Raises:
-            WarehouseRefused: who asks may not list the jobs of others (`bigquery.jobs.listAll`).
+            WarehouseRefused: the account may not list jobs of others (`bigquery.jobs.listAll`).
         """
-        with self._jobs.answering("add up what was billed"):
+        with self._jobs.translate_errors("list billed jobs"):
             jobs = list(islice(self._jobs.client.list_jobs(all_users=True, min_creation_time=since), MOST_JOBS + 1))
-        return None if len(jobs) > MOST_JOBS else billed(jobs)
+        return None if len(jobs) > MOST_JOBS else sum_billed_bytes(jobs)
 
     def _rows(self, sql: str, since: datetime) -> list[tuple[Any, ...]]:
         return self._jobs.rows(sql, {"since": since}, step="look")
 
 
-def billed(jobs: Iterable[Any]) -> dict[str, int]:
-    """Bytes by stream: jobs without a stream's labels are those of no single stream."""
-    found: Counter[str] = Counter()
+def sum_billed_bytes(jobs: Iterable[Any]) -> dict[str, int]:
+    """Return billed bytes by stream, without jobs that have no labels of a stream."""
+    billed: Counter[str] = Counter()
     for job in jobs:
         labels = job.labels or {}
         if "millrace_source" in labels and "millrace_stream" in labels:
             stream = f"{labels['millrace_source']}.{labels['millrace_stream']}"
-            found[stream] += int(getattr(job, "total_bytes_billed", None) or 0)
-    return dict(found)
+            billed[stream] += int(getattr(job, "total_bytes_billed", None) or 0)
+    return dict(billed)

@@ -1,6 +1,6 @@
-"""SQL of the merge in BigQuery: staged tables into a stream's table, in one transaction; pure text.
+"""SQL of the merge in BigQuery: a contract and staged tables in, one transaction on the stream's table out; pure text.
 
-Bodies and deletes of a key are joined first, so that one MERGE moves both registers and the table is read once.
+Upserts and deletes of a key are joined first, so that one MERGE moves both registers and the table is read once.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from millrace.warehouse import columns
 from millrace.warehouse.bigquery.sql import (
     BUCKET,
     LEDGER_COLUMNS,
-    Place,
+    Namespace,
     bare,
     bucket_of,
     buckets,
@@ -28,19 +28,19 @@ CARRIED = ("_delete_version", "_deleted_at")
 
 @dataclass(frozen=True)
 class StagedTables:
-    """A batch's staging tables, as SQL names; empty where there is no file."""
+    """The staging tables of a batch, as SQL names; empty names where there is no file."""
 
     upserts: str = ""
     deletes: str = ""
-    kept: str = ""
-    refused: str = ""
+    kept_keys: str = ""
+    quarantined: str = ""
 
 
 @dataclass(frozen=True)
 class Merge:
-    """One merge: of which tables, above which floor, within which part of the target; `again` when redriven."""
+    """One merge of staged tables above a floor into a part of the target; `again` when objects are redriven."""
 
-    place: Place
+    namespace: Namespace
     contract: StreamContract
     staged: StagedTables
     floor: str = ""
@@ -50,7 +50,7 @@ class Merge:
 
 
 def rows(table: str, kinds: dict[str, str]) -> str:
-    """A staging table, or no rows of its columns."""
+    """Return a staging table, or a SELECT of its columns without rows."""
     if table:
         return table
     return (
@@ -61,28 +61,28 @@ def rows(table: str, kinds: dict[str, str]) -> str:
 
 
 def keys_equal(contract: StreamContract, left: str, right: str) -> str:
-    """Join condition: keys are NOT NULL, so they are compared bare."""
+    """Return the join condition of two tables by key; keys are NOT NULL, so `=` is enough."""
     return " AND ".join(f"{left}.{quote(n)} = {right}.{quote(n)}" for n in contract.key)
 
 
 def floor_bytes(floor: str) -> str:
-    """A floor as a literal."""
+    """Return a floor as a literal."""
     return f"FROM_HEX({text(floor)})"
 
 
 def upserts(merge: Merge) -> str:
-    """Staged bodies of no generation that a snapshot replaced."""
+    """Return staged upserts, without generations that a snapshot replaced."""
     table = rows(merge.staged.upserts, columns.staged_upserts(merge.contract))
     return f"(SELECT * FROM {table} WHERE _version >= {floor_bytes(merge.floor)})" if merge.floor else table
 
 
 def deletes(merge: Merge) -> str:
-    """Staged deletes."""
+    """Return staged deletes."""
     return rows(merge.staged.deletes, columns.staged_deletes(merge.contract))
 
 
 def touched(merge: Merge) -> str:
-    """The partitions of the target that the batch's rows are in, once each; NULL among them."""
+    """Return the query for distinct partitions of the batch's rows, which may include NULL."""
     contract = merge.contract
     partition = contract.partition
     if buckets(contract):
@@ -92,18 +92,18 @@ def touched(merge: Merge) -> str:
         function = "DATE_TRUNC" if contract.columns[name].type == "date" else "TIMESTAMP_TRUNC"
         value = f"{function}(s.{quote(name)}, {str(partition and partition.by).upper()})"
     sources = [upserts(merge)] + ([deletes(merge)] if merge.staged.deletes else [])
-    found = " UNION DISTINCT ".join(f"SELECT {value} AS p FROM {source} s" for source in sources)
-    return f"SELECT p FROM ({found}) ORDER BY p LIMIT {MOST_PARTITIONS + 1}"
+    partitions = " UNION DISTINCT ".join(f"SELECT {value} AS p FROM {source} s" for source in sources)
+    return f"SELECT p FROM ({partitions}) ORDER BY p LIMIT {MOST_PARTITIONS + 1}"
 
 
-def within(contract: StreamContract, found: list[int] | list[date] | list[datetime]) -> str:
-    """Condition on the target's rows, in literals, so that BigQuery reads and bills these partitions only."""
+def within(contract: StreamContract, partitions: list[int] | list[date] | list[datetime]) -> str:
+    """Return a condition of literals on the target's rows, so that BigQuery reads and bills only these partitions."""
     if buckets(contract):
-        return f"t.{BUCKET} IN ({', '.join(str(value) for value in found)})"
+        return f"t.{BUCKET} IN ({', '.join(str(value) for value in partitions)})"
     name = str(contract.partition and contract.partition.column)
     by = str(contract.partition and contract.partition.by)
     kind, column = contract.columns[name].type.upper(), f"t.{quote(name)}"
-    starts = [value for value in found if isinstance(value, date)]
+    starts = [value for value in partitions if isinstance(value, date)]
     if kind == "DATE" and by == "day":
         return f"{column} IN ({', '.join(_literal(kind, value) for value in starts)})"
     ranges = _ranges(starts, by)
@@ -112,7 +112,7 @@ def within(contract: StreamContract, found: list[int] | list[date] | list[dateti
 
 
 def _ranges(starts: list[date], by: str) -> list[tuple[date, date]]:
-    """From each partition's beginning to its end; neighbours as one, and all as one when there are too many."""
+    """Return ranges of partitions, merging neighbours; one range over all of them when there are too many."""
     ranges: list[tuple[date, date]] = []
     for start in starts:
         end = _next(start, by)
@@ -136,11 +136,11 @@ def _literal(kind: str, value: date) -> str:
 
 
 def source(merge: Merge) -> str:
-    """One row per staged key: its body and its delete, where there are such; provenance is the body's, if any."""
+    """Return the SELECT of one row per staged key with its upsert and delete; provenance is the upsert's, if any."""
     contract = merge.contract
     keys = [f"COALESCE(u.{quote(n)}, d.{quote(n)}) AS {quote(n)}" for n in contract.key]
-    shown = [_converted(n, kind) for n, kind in columns.bodies(contract).items()]
-    origin = [f"IF(u._version IS NULL, d.{quote(n)}, u.{quote(n)}) AS {quote(n)}" for n in columns.BODY]
+    shown = [_convert(n, kind) for n, kind in columns.payload(contract).items()]
+    origin = [f"IF(u._version IS NULL, d.{quote(n)}, u.{quote(n)}) AS {quote(n)}" for n in columns.PROVENANCE]
     own = ["u._version AS _version", *(f"d.{n} AS {n}" for n in CARRIED)]
     joined = (
         f"SELECT {', '.join([*keys, *shown, *own, *origin])}"
@@ -149,7 +149,7 @@ def source(merge: Merge) -> str:
     return f"SELECT k.*, {bucket_of(contract, 'k')} AS {BUCKET} FROM ({joined}) k" if buckets(contract) else joined
 
 
-def _converted(name: str, kind: str) -> str:
+def _convert(name: str, kind: str) -> str:
     value = f"u.{quote(name)}"
     return (
         f"PARSE_JSON({value}, wide_number_mode => 'round') AS {quote(name)}"
@@ -158,101 +158,103 @@ def _converted(name: str, kind: str) -> str:
     )
 
 
-NEWER_BODY = "s._version IS NOT NULL AND (t._version IS NULL OR t._version < s._version)"
+NEWER_UPSERT = "s._version IS NOT NULL AND (t._version IS NULL OR t._version < s._version)"
 NEWER_DELETE = "s._delete_version IS NOT NULL AND (t._delete_version IS NULL OR t._delete_version < s._delete_version)"
 
 
 def merge_rows(merge: Merge) -> str:
-    """The MERGE: each register only moves up; a key without a body bears its delete's origin."""
+    """Return the MERGE: versions of registers only rise; a key without an upsert gets its delete's provenance."""
     contract = merge.contract
-    body = [*columns.bodies(contract), "_version", *columns.BODY]
-    set_body = [*(f"{quote(n)} = s.{quote(n)}" for n in body), "_batch_id = @batch_id"]
+    upserted = [*columns.payload(contract), "_version", *columns.PROVENANCE]
+    set_upsert = [*(f"{quote(n)} = s.{quote(n)}" for n in upserted), "_batch_id = @batch_id"]
     set_delete = [*(f"{n} = s.{n}" for n in CARRIED), "_delete_batch_id = @batch_id"]
-    set_origin = [f"{quote(n)} = s.{quote(n)}" for n in columns.BODY]
-    inserted = [*contract.key, *([BUCKET] if buckets(contract) else []), *body, *CARRIED]
+    set_origin = [f"{quote(n)} = s.{quote(n)}" for n in columns.PROVENANCE]
+    inserted = [*contract.key, *([BUCKET] if buckets(contract) else []), *upserted, *CARRIED]
     values = [
         *(f"s.{quote(n)}" for n in inserted),
         "IF(s._version IS NULL, NULL, @batch_id)",
         "IF(s._delete_version IS NULL, NULL, @batch_id)",
     ]
     listed = ", ".join(quote(n) for n in [*inserted, "_batch_id", "_delete_batch_id"])
-    return f"""MERGE {merge.place.raw(contract)} t
+    return f"""MERGE {merge.namespace.raw(contract)} t
 USING ({source(merge)}) s
 ON {keys_equal(contract, "t", "s")} AND {merge.where}
-WHEN MATCHED AND {NEWER_BODY} AND {NEWER_DELETE} THEN UPDATE SET {", ".join([*set_body, *set_delete])}
-WHEN MATCHED AND {NEWER_BODY} THEN UPDATE SET {", ".join(set_body)}
+WHEN MATCHED AND {NEWER_UPSERT} AND {NEWER_DELETE} THEN UPDATE SET {", ".join([*set_upsert, *set_delete])}
+WHEN MATCHED AND {NEWER_UPSERT} THEN UPDATE SET {", ".join(set_upsert)}
 WHEN MATCHED AND {NEWER_DELETE} AND t._version IS NULL THEN UPDATE SET {", ".join([*set_origin, *set_delete])}
 WHEN MATCHED AND {NEWER_DELETE} THEN UPDATE SET {", ".join(set_delete)}
 WHEN NOT MATCHED THEN INSERT ({listed}) VALUES ({", ".join(values)})"""
 
 
 def append(merge: Merge) -> str:
-    """Rows without a key: each is inserted once, as the ledger knows each object, and the version each row of it."""
+    """Return the INSERT of rows without a key, each once: the ledger lists objects, and versions identify rows."""
     contract = merge.contract
-    names = [*columns.bodies(contract), "_version", *columns.BODY]
-    kinds = columns.bodies(contract)
-    shown = [_converted(n, kinds.get(n, "")) if n in kinds else f"u.{quote(n)}" for n in names]
-    known = f"SELECT 1 FROM {merge.place.raw(contract)} t WHERE t._version = u._version"
-    new = f" WHERE NOT EXISTS ({known})" if merge.again else ""
+    names = [*columns.payload(contract), "_version", *columns.PROVENANCE]
+    kinds = columns.payload(contract)
+    shown = [_convert(n, kinds.get(n, "")) if n in kinds else f"u.{quote(n)}" for n in names]
+    same = f"SELECT 1 FROM {merge.namespace.raw(contract)} t WHERE t._version = u._version"
+    new = f" WHERE NOT EXISTS ({same})" if merge.again else ""
     return (
-        f"INSERT INTO {merge.place.raw(contract)} ({', '.join(quote(n) for n in [*names, '_batch_id'])})\n"
+        f"INSERT INTO {merge.namespace.raw(contract)} ({', '.join(quote(n) for n in [*names, '_batch_id'])})\n"
         f"SELECT {', '.join(shown)}, @batch_id FROM {upserts(merge)} u{new}"
     )
 
 
 def count_stale(merge: Merge) -> list[str]:
-    """Staged registers that are not newer than the table's, or that a snapshot has replaced; one number each."""
-    contract, raw = merge.contract, merge.place.raw(merge.contract)
-    found = []
+    """Return queries that count staged registers which are not newer than the table's, or which a snapshot replaced."""
+    contract, raw = merge.contract, merge.namespace.raw(merge.contract)
+    counts = []
     if merge.floor and merge.staged.upserts:
-        found.append(f"SELECT COUNT(*) FROM {merge.staged.upserts} WHERE NOT _version >= {floor_bytes(merge.floor)}")
+        counts.append(f"SELECT COUNT(*) FROM {merge.staged.upserts} WHERE NOT _version >= {floor_bytes(merge.floor)}")
     if contract.key:
         for own, table in (("_version", upserts(merge)), ("_delete_version", deletes(merge))):
-            found.append(
+            counts.append(
                 f"SELECT COUNT(*) FROM {table} s JOIN {raw} t ON {keys_equal(contract, 't', 's')} AND {merge.where}"
                 f" WHERE NOT COALESCE(t.{own} < s.{own}, TRUE)"
             )
     elif merge.again:
-        known = f"SELECT 1 FROM {raw} t WHERE t._version = u._version"
-        found.append(f"SELECT COUNT(*) FROM {upserts(merge)} u WHERE EXISTS ({known})")
-    return found
+        same = f"SELECT 1 FROM {raw} t WHERE t._version = u._version"
+        counts.append(f"SELECT COUNT(*) FROM {upserts(merge)} u WHERE EXISTS ({same})")
+    return counts
 
 
 def count_merged(merge: Merge) -> str:
-    """Registers of the table that bear the batch."""
+    """Return the query that counts registers which the batch wrote."""
     return (
         "SELECT COUNTIF(_batch_id = @batch_id) + COUNTIF(_delete_batch_id = @batch_id)"
-        f" FROM {merge.place.raw(merge.contract)} t WHERE {merge.where}"
+        f" FROM {merge.namespace.raw(merge.contract)} t WHERE {merge.where}"
     )
 
 
-def bury_absent(merge: Merge) -> str:
-    """Deletes that the snapshot tells by leaving keys out: live rows of older generations, in no refused row."""
+def delete_absent(merge: Merge) -> str:
+    """Return the UPDATE that deletes live rows of older generations which a snapshot neither has nor quarantined."""
     contract, floor = merge.contract, floor_bytes(merge.floor)
-    kept = rows(merge.staged.kept, columns.keys(contract))
-    refused = f" AND NOT EXISTS (SELECT 1 FROM {kept} k WHERE {keys_equal(contract, 'k', 't')})" if contract.key else ""
+    kept_keys = rows(merge.staged.kept_keys, columns.keys(contract))
+    unkept = (
+        f" AND NOT EXISTS (SELECT 1 FROM {kept_keys} k WHERE {keys_equal(contract, 'k', 't')})" if contract.key else ""
+    )
     return (
-        f"UPDATE {merge.place.raw(contract)} t SET _delete_version = {floor}, _deleted_at = @at,"
+        f"UPDATE {merge.namespace.raw(contract)} t SET _delete_version = {floor}, _deleted_at = @at,"
         f" _delete_batch_id = @batch_id WHERE _version < {floor}"
-        f" AND (_delete_version IS NULL OR _delete_version < _version){refused}"
+        f" AND (_delete_version IS NULL OR _delete_version < _version){unkept}"
     )
 
 
 def advance_head(merge: Merge) -> str:
-    """Moves the head from the epoch that a batch was opened at; no row changes when it has moved."""
+    """Return the UPDATE that moves the head from the epoch of a batch's opening; it changes no row of a moved head."""
     return (
-        f"UPDATE {merge.place.head(merge.contract)} SET epoch = epoch + 1, batch_id = @batch_id,"
+        f"UPDATE {merge.namespace.head(merge.contract)} SET epoch = epoch + 1, batch_id = @batch_id,"
         " connection_epoch = @connection_epoch, oldest_pending_day = @oldest_pending_day, `floor` = @floor"
         " WHERE epoch = @seen"
     )
 
 
 def script(merge: Merge) -> str:
-    """The transaction: head, merge, balance, ledger, quarantine; an error in it rolls all of it back."""
-    place, contract = merge.place, merge.contract
+    """Return the transaction of head, merge, balance, ledger and quarantine; an error rolls it back."""
+    namespace, contract = merge.namespace, merge.contract
     stale = " + ".join(f"({query})" for query in count_stale(merge)) or "0"
-    buried = f"{bury_absent(merge)};\nSET absent = @@row_count;\n" if merge.replaces else ""
-    refused = f"{insert_quarantine(merge)};\n" if merge.staged.refused else ""
+    deletion = f"{delete_absent(merge)};\nSET absent = @@row_count;\n" if merge.replaces else ""
+    quarantine = f"{insert_quarantine(merge)};\n" if merge.staged.quarantined else ""
     return f"""DECLARE stale, merged, absent INT64 DEFAULT 0;
 BEGIN TRANSACTION;
 {advance_head(merge)};
@@ -260,28 +262,28 @@ IF @@row_count != 1 THEN RAISE USING MESSAGE = '{MOVED}'; END IF;
 SET stale = {stale};
 {merge_rows(merge) if contract.key else append(merge)};
 SET merged = ({count_merged(merge)});
-{buried}IF @rows_in != merged + @superseded + stale + @quarantined THEN
+{deletion}IF @rows_in != merged + @superseded + stale + @quarantined THEN
   RAISE USING MESSAGE = FORMAT('{UNBALANCED} merged=%d stale=%d absent=%d', merged, stale, absent);
 END IF;
-INSERT INTO {place.ops("ledger")} ({LEDGER_COLUMNS}, written_at, place)
+INSERT INTO {namespace.ops("ledger")} ({LEDGER_COLUMNS}, written_at, place)
 VALUES ('merged', @batch_id, @source, @stream, @run_id, @at, @rows_in, merged, @superseded, stale, @quarantined,
   absent, '', CURRENT_TIMESTAMP(), 0);
-INSERT INTO {place.ops("ledger_objects")} (batch_id, source, stream, object, generation, job_id, `rows`)
+INSERT INTO {namespace.ops("ledger_objects")} (batch_id, source, stream, object, generation, job_id, `rows`)
 SELECT @batch_id, @source, @stream, o.object, o.generation, o.job_id, o.`rows` FROM UNNEST(@objects) o;
-{refused}COMMIT TRANSACTION;
+{quarantine}COMMIT TRANSACTION;
 """
 
 
 def insert_quarantine(merge: Merge) -> str:
-    """The batch's refused rows and files."""
+    """Return the INSERT of the batch's quarantined rows and files."""
     fields = "reason, object, generation, `row`, `rows`, detail, attempts"
     return (
-        f"INSERT INTO {merge.place.ops('quarantine')} (batch_id, source, stream, {fields}, `at`)\n"
-        f"SELECT @batch_id, @source, @stream, {fields}, @at FROM {merge.staged.refused}"
+        f"INSERT INTO {merge.namespace.ops('quarantine')} (batch_id, source, stream, {fields}, `at`)\n"
+        f"SELECT @batch_id, @source, @stream, {fields}, @at FROM {merge.staged.quarantined}"
     )
 
 
-def audit(place: Place, contract: StreamContract) -> str:
-    """How many keys stand in two places of the table; with its partitions right there is none."""
+def count_doubled_keys(namespace: Namespace, contract: StreamContract) -> str:
+    """Return the query that counts keys with more than one row; correct partitions prevent any."""
     keys = ", ".join(quote(n) for n in contract.key)
-    return f"SELECT COUNT(*) FROM (SELECT 1 FROM {place.raw(contract)} GROUP BY {keys} HAVING COUNT(*) > 1)"
+    return f"SELECT COUNT(*) FROM (SELECT 1 FROM {namespace.raw(contract)} GROUP BY {keys} HAVING COUNT(*) > 1)"

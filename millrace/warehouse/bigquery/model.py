@@ -1,4 +1,4 @@
-"""What a model run asks of the BigQuery warehouse: one moment to read, what merges touched, results of the gate."""
+"""Queries of model runs in BigQuery: batches in, changed days and rows out; results of the gate in and out."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,58 +25,58 @@ SELECT q.`at`, q.`by`, q.run_id, q.candidate, q.suite, q.expectation, q.`column`
 """
 
 
-class Modelling:
-    """Queries of model runs at one place."""
+class ModelQueries:
+    """Queries of model runs on one warehouse."""
 
     def __init__(self, jobs: Jobs) -> None:
-        self._jobs, self._place = jobs, jobs.place
+        self._jobs, self._namespace = jobs, jobs.namespace
 
     def instant(self) -> datetime:
-        """Now, as BigQuery has it."""
+        """Return the current time of BigQuery."""
         ((now,),) = self._jobs.rows("SELECT CURRENT_TIMESTAMP()", step="model")
         return datetime.fromisoformat(str(now))
 
     def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
-        """Days of the partition column in which batches changed or deleted rows; None when no list tells it."""
+        """Return days of the partition column in which batches changed rows; None when a list can't express them."""
         column = contract.day_column
         if column is None:
             return None
         query = (
-            f"SELECT DISTINCT CAST(DATE({sql.quote(column)}) AS STRING) AS day FROM {self._place.raw(contract)}"  # noqa: S608
+            f"SELECT DISTINCT CAST(DATE({sql.quote(column)}) AS STRING) AS day FROM {self._namespace.raw(contract)}"  # noqa: S608
             f" WHERE _batch_id IN UNNEST(@batches) OR _delete_batch_id IN UNNEST(@batches)"
             f" ORDER BY day LIMIT {MOST_DAYS + 1}"
         )
-        found = self._jobs.rows(query, {"batches": list(batches)}, step="model", contract=contract)
-        return [str(day) for (day,) in found] if len(found) <= MOST_DAYS else None
+        days = self._jobs.rows(query, {"batches": list(batches)}, step="model", contract=contract)
+        return [str(day) for (day,) in days] if len(days) <= MOST_DAYS else None
 
     def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
-        """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+        """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
         named = ", ".join(sql.text(batch) for batch in batches) or "NULL"
         past = f" FOR SYSTEM_TIME AS OF TIMESTAMP '{as_of.isoformat()}'" if as_of else ""
         return (
-            f"SELECT * FROM {self._place.raw(contract)}{past} WHERE _batch_id IN ({named}) AND _version IS NOT NULL"  # noqa: S608
+            f"SELECT * FROM {self._namespace.raw(contract)}{past} WHERE _batch_id IN ({named}) AND _version IS NOT NULL"  # noqa: S608
             " AND (_delete_version IS NULL OR _delete_version < _version)"
         )
 
     def record(self, facts: Sequence[QualityFact]) -> None:
-        """Keep results, all or none."""
+        """Store results, all or none."""
         if not facts:
             return
-        Schema(self._jobs).make_ops()
-        given = [
-            one.model_dump(exclude={"result"}) | result_values(one) | {"place": place}
-            for place, one in enumerate(facts)
+        Schema(self._jobs).create_ops()
+        records = [
+            quality.model_dump(exclude={"result"}) | result_values(quality) | {"place": ordinal}
+            for ordinal, quality in enumerate(facts)
         ]
-        self._jobs.rows(self._sql(RECORD), {"facts": given}, step="quality")
+        self._jobs.rows(self._sql(RECORD), {"facts": records}, step="quality")
 
     def newest(self) -> list[QualityFact]:
-        """The newest results of every suite."""
-        with self._jobs.answering("look for results of the gate"):
+        """Return the newest results of every suite."""
+        with self._jobs.translate_errors("read results of the gate"):
             try:
-                self._jobs.client.get_table(self._place.id("ops", "quality"))
+                self._jobs.client.get_table(self._namespace.id("ops", "quality"))
             except exceptions.NotFound:
                 return []
         return [fact(row) for row in self._jobs.rows(self._sql(NEWEST), step="quality")]
 
     def _sql(self, template: str) -> str:
-        return template.format(quality=self._place.ops("quality"))
+        return template.format(quality=self._namespace.ops("quality"))

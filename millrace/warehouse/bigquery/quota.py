@@ -1,7 +1,7 @@
-"""How often a table may be changed: BigQuery counts 1,500 modifications a day, and a stream spreads the last of them.
+"""BigQuery's quota of 1,500 modifications of a table a day: a count in, an error out when the next one must wait.
 
-https://cloud.google.com/bigquery/quotas#standard_tables; of statements that change rows 2 of a table run at a time and
-20 wait: a stream has one merge at a time, by its slot, and a full queue is waited for (`bigquery_jobs.is_transient`).
+https://cloud.google.com/bigquery/quotas#standard_tables. Two statements that change a table run at a time and 20 wait:
+a stream has one merge at a time, by its slot, and a full queue is retried (`jobs.is_transient`).
 """
 
 from datetime import datetime, timedelta
@@ -11,24 +11,24 @@ from millrace.domain.errors import BudgetExceeded, WarehouseBusy
 DAY = timedelta(days=1)
 MOST_MODIFICATIONS = 1_500
 SPREAD = 300
-"""The last modifications of a day, which keep so much distance that the day's quota outlasts it."""
+"""The last modifications of a day, which are spread evenly so that the quota lasts the whole day."""
 
 
-def admit(what: str, done: int, newest: datetime | None, now: datetime) -> None:
-    """Let a table be changed once more that was changed `done` times within a day, `newest` the last time.
+def admit(stream: str, changes: int, newest: datetime | None, now: datetime) -> None:
+    """Raise an error when a table must not be changed now, after `changes` within a day, the last one at `newest`.
 
     Raises:
         WarehouseBusy: most of the day's quota is used up; the rest is spread over the day.
-        BudgetExceeded: all of it is.
+        BudgetExceeded: the whole quota is used up.
     """
-    if done >= MOST_MODIFICATIONS:
+    if changes >= MOST_MODIFICATIONS:
         raise BudgetExceeded(
-            f"{what} was changed {done} times within a day, and a table may be changed {MOST_MODIFICATIONS} times; its"
-            " batch stays pending. Widen triggers.landed_window_s"
+            f"{stream} was changed {changes} times within a day, and a table may be changed {MOST_MODIFICATIONS} times;"
+            " its batch stays pending. Widen triggers.landed_window_s"
         )
-    apart = DAY / SPREAD
-    if newest and done >= MOST_MODIFICATIONS - SPREAD and now < newest + apart:
+    interval = DAY / SPREAD
+    if newest and changes >= MOST_MODIFICATIONS - SPREAD and now < newest + interval:
         raise WarehouseBusy(
-            f"{what} was changed {done} times within a day, of {MOST_MODIFICATIONS}: it may be changed again at"
-            f" {newest + apart:%H:%M:%S}, so that the quota outlasts the day. Widen triggers.landed_window_s"
+            f"{stream} was changed {changes} times within a day, of {MOST_MODIFICATIONS}: it may be changed again at"
+            f" {newest + interval:%H:%M:%S}, so that the quota lasts the whole day. Widen triggers.landed_window_s"
         )

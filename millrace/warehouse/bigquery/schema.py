@@ -1,4 +1,4 @@
-"""The datasets and tables of a stream in BigQuery: made, and widened when contract or files bring more."""
+"""The datasets and tables of a stream in BigQuery: a contract in, created and widened tables out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,70 +21,70 @@ ALTERABLE = ("int64", "decimal")  # https://cloud.google.com/bigquery/docs/manag
 
 
 class Schema:
-    """Tables at one place."""
+    """The tables of one warehouse."""
 
     def __init__(self, jobs: Jobs) -> None:
-        self._jobs, self._place = jobs, jobs.place
-        self._followed = False
+        self._jobs, self._namespace = jobs, jobs.namespace
+        self._is_upgraded = False
 
     def ensure(self, contract: StreamContract) -> None:
-        """Make what is missing and widen what is too narrow. Raises ContractError."""
-        self._follow(contract)
-        there = self.stored(contract)
-        missing = {n: t for n, t in sql.table_columns(contract).items() if n not in there}
-        to_widen = columns.to_widen(contract, there)
-        if not there:
-            self._make(contract)
+        """Create missing tables and columns, and widen columns. Raises ContractError."""
+        self._upgrade(contract)
+        stored = self.stored(contract)
+        missing = {n: t for n, t in sql.table_columns(contract).items() if n not in stored}
+        to_widen = columns.to_widen(contract, stored)
+        if not stored:
+            self._create(contract)
         elif missing:
-            self._run(sql.add_columns(self._place, contract, missing), contract)
+            self._run(sql.add_columns(self._namespace, contract, missing), contract)
         for name, kind in to_widen.items():
-            self._widen(contract, name, there[name], kind)
-        if not there or missing or to_widen:
-            self._show(contract)
+            self._widen(contract, name, stored[name], kind)
+        if not stored or missing or to_widen:
+            self._create_view(contract)
 
-    def migrate(self, contract: StreamContract, still: Callable[[], None]) -> dict[str, str]:
-        """Change types, by a copy where `ALTER` can't; `still` raises when the table has changed meanwhile."""
-        there = self.stored(contract)
-        to_change = columns.to_widen(contract, there, migrating=True)
-        copied = {n: kind for n, kind in to_change.items() if not _is_alterable(there[n], kind)}
+    def migrate(self, contract: StreamContract, check: Callable[[], None]) -> dict[str, str]:
+        """Change types, by a copy where `ALTER` can't; `check` raises when the table has changed meanwhile."""
+        stored = self.stored(contract)
+        to_change = columns.to_widen(contract, stored, migrating=True)
+        copied = {n: kind for n, kind in to_change.items() if not _is_alterable(stored[n], kind)}
         for name, kind in to_change.items():
             if name not in copied:
-                self._widen(contract, name, there[name], kind)
+                self._widen(contract, name, stored[name], kind)
         if copied:
-            self._copy(contract, there, copied, still)
+            self._copy(contract, stored, copied, check)
         if to_change:
-            self._show(contract)
+            self._create_view(contract)
         return to_change
 
     def _copy(
-        self, contract: StreamContract, there: dict[str, str], copied: dict[str, str], still: Callable[[], None]
+        self, contract: StreamContract, stored: dict[str, str], copied: dict[str, str], check: Callable[[], None]
     ) -> None:
-        """Put a converted copy in the table's place; one that can't be put there is dropped."""
-        aside = self._place.table(names.raw_schema(contract.source), f"{contract.stream}__migrating")
-        self._run(sql.copy_converted(self._place, contract, aside, there, copied), contract)
+        """Replace the table by a converted copy; drop the copy in the end."""
+        copy = self._namespace.table(names.raw_schema(contract.source), f"{contract.stream}__migrating")
+        self._run(sql.copy_converted(self._namespace, contract, copy, stored, copied), contract)
         try:
-            still()
-            self._run(f"CREATE OR REPLACE TABLE {self._place.raw(contract)} COPY {aside}", contract)
+            check()
+            self._run(f"CREATE OR REPLACE TABLE {self._namespace.raw(contract)} COPY {copy}", contract)
         finally:
-            self._run(f"DROP TABLE {aside}", contract)
+            self._run(f"DROP TABLE {copy}", contract)
 
-    def _follow(self, contract: StreamContract) -> None:
-        """Add what head and ledger lack, made by an older version; the latter is looked at once a process."""
+    def _upgrade(self, contract: StreamContract) -> None:
+        """Add columns that an older version of the platform did not create; check its own tables once per process."""
         head = {field.name for field in self.fields("ops", names.head_table(contract.source, contract.stream))}
         if head and (lacking := [name for name in Head.model_fields if name not in head]):
-            self._run(sql.add_to_head(self._place, contract, lacking), contract)
-        if self._followed:
+            self._run(sql.add_to_head(self._namespace, contract, lacking), contract)
+        if self._is_upgraded:
             return
-        found = {table: {field.name for field in self.fields("ops", table)} for table in sql.OPS_TABLES}
-        if found["ledger"] and not all(found.values()):
-            self.make_ops()
-        for table, wanted in sql.own_columns().items():
-            if found[table] and (missing := {n: kind for n, kind in wanted.items() if n not in found[table]}):
-                self._run(sql.add_own_columns(self._place, table, missing), None)
-        self._followed = True
+        existing = {table: {field.name for field in self.fields("ops", table)} for table in sql.OPS_TABLES}
+        if existing["ledger"] and not all(existing.values()):
+            self.create_ops()
+        for table, kinds in sql.own_columns().items():
+            if existing[table] and (missing := {n: kind for n, kind in kinds.items() if n not in existing[table]}):
+                self._run(sql.add_own_columns(self._namespace, table, missing), None)
+        self._is_upgraded = True
 
     def stored(self, contract: StreamContract) -> dict[str, str]:
-        """Columns of the raw table with their contract types; none when the stream was never prepared."""
+        """Return the columns of the raw table with their contract types; none when the stream has no tables yet."""
         raw = self.fields(names.raw_schema(contract.source), contract.stream)
         view = raw and self.fields(names.raw_schema(contract.source), names.live_view(contract.stream))
         head = raw and self.fields("ops", names.head_table(contract.source, contract.stream))
@@ -92,54 +92,55 @@ class Schema:
             return {}
         return {f.name: sql.contract_type(f.field_type, f.precision, f.scale) for f in raw}
 
-    def learned(self, contract: StreamContract) -> dict[str, Column]:
-        """Columns that the table has and the contract lacks, or has with a narrower type."""
-        there = self.stored(contract)
-        return columns.learned(contract, {name: kind for name, kind in there.items() if name != sql.BUCKET})
+    def evolved_columns(self, contract: StreamContract) -> dict[str, Column]:
+        """Return columns of the table that the contract lacks, or declares with a narrower type."""
+        stored = self.stored(contract)
+        return columns.evolved_columns(contract, {name: kind for name, kind in stored.items() if name != sql.BUCKET})
 
     def fields(self, schema: str, table: str) -> list[Any]:
-        """Columns of a table, as the API describes them; none when there is no table."""
+        """Return the columns of a table, as the API describes them; none when the table does not exist."""
         try:
-            return list(self._jobs.client.get_table(self._place.id(schema, table), retry=self._jobs.retry).schema)
+            return list(self._jobs.client.get_table(self._namespace.id(schema, table), retry=self._jobs.retry).schema)
         except exceptions.NotFound:
             return []
 
-    def make_dataset(self, schema: str, expiration_ms: int | None = None) -> None:
-        """A dataset at the place, unless it is there; its tables expire after `expiration_ms`."""
-        dataset = bigquery.Dataset(f"{self._place.project}.{self._place.dataset(schema)}")
-        dataset.location = self._place.location
+    def create_dataset(self, schema: str, expiration_ms: int | None = None) -> None:
+        """Create a dataset, unless it exists; its tables expire after `expiration_ms`."""
+        dataset = bigquery.Dataset(f"{self._namespace.project}.{self._namespace.dataset(schema)}")
+        dataset.location = self._namespace.location
         dataset.default_table_expiration_ms = expiration_ms
-        with self._jobs.answering(f"make dataset {dataset.dataset_id}"):
+        with self._jobs.translate_errors(f"create dataset {dataset.dataset_id}"):
             self._jobs.client.create_dataset(dataset, exists_ok=True, retry=self._jobs.retry)
 
-    def _make(self, contract: StreamContract) -> None:
-        self.make_dataset(names.raw_schema(contract.source))
-        self.make_dataset("staging", STAGING_MS)
-        self.make_ops()
-        self._run(sql.create_table(self._place, contract), contract)
+    def _create(self, contract: StreamContract) -> None:
+        self.create_dataset(names.raw_schema(contract.source))
+        self.create_dataset("staging", STAGING_MS)
+        self.create_ops()
+        self._run(sql.create_table(self._namespace, contract), contract)
 
-    def make_ops(self) -> None:
-        """The ledger and its like."""
-        self.make_dataset("ops")
-        self._run(sql.create_ops(self._place), None)
+    def create_ops(self) -> None:
+        """Create the platform's own tables: ledger, quarantine, publications and results of the gate."""
+        self.create_dataset("ops")
+        self._run(sql.create_ops(self._namespace), None)
 
     def _widen(self, contract: StreamContract, name: str, stored: str, kind: str) -> None:
         if not _is_alterable(stored, kind):
             raise ContractError(
-                f"{contract.id}: column {name} is {stored} in the table and should become {kind}, which BigQuery does"
-                " not do in place; write the new type into the contract and run migrate, or set"
+                f"{contract.id}: column {name} is {stored} in the table and should become {kind}, which BigQuery"
+                " can't change in place; write the new type into the contract and run migrate, or set"
                 " `type_changes: quarantine`"
             )
         if kind == "float64":
-            bent = f"SELECT COUNT(*) FROM {self._place.raw(contract)} WHERE ABS({sql.quote(name)}) > {EXACT_INT}"  # noqa: S608
-            columns.refuse_inexact(contract, name, int(self._jobs.rows(bent, step="widen", contract=contract)[0][0]))
-        self._run(sql.set_type(self._place, contract, name, kind), contract)
+            query = f"SELECT COUNT(*) FROM {self._namespace.raw(contract)} WHERE ABS({sql.quote(name)}) > {EXACT_INT}"  # noqa: S608
+            ((inexact,),) = self._jobs.rows(query, step="widen", contract=contract)
+            columns.check_exact(contract, name, int(inexact))
+        self._run(sql.set_type(self._namespace, contract, name, kind), contract)
 
-    def _show(self, contract: StreamContract) -> None:
-        """Make the view of live rows, with all columns that the table has."""
-        known = sql.table_columns(contract)
-        there = [f.name for f in self.fields(names.raw_schema(contract.source), contract.stream)]
-        self._run(sql.create_view(self._place, contract, [n for n in there if n not in known]), contract)
+    def _create_view(self, contract: StreamContract) -> None:
+        """Create the view of live rows, with all columns of the table."""
+        declared = sql.table_columns(contract)
+        stored = [f.name for f in self.fields(names.raw_schema(contract.source), contract.stream)]
+        self._run(sql.create_view(self._namespace, contract, [n for n in stored if n not in declared]), contract)
 
     def _run(self, statements: str, contract: StreamContract | None) -> None:
         self._jobs.rows(statements, step="prepare", contract=contract)

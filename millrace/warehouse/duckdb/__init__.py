@@ -1,1 +1,1 @@
-"""The warehouse in DuckDB files; imports the port beside it, never another engine."""
+"""The warehouse in DuckDB files; it imports the port, never another engine."""

@@ -1,4 +1,4 @@
-"""One transaction of the DuckDB warehouse: head, merge, balance, ledger and quarantine; and what reads them."""
+"""The commit in DuckDB: a staged batch in, its balance out; head, table and ledger change in one transaction."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,21 +28,21 @@ def commit(
     run_id: str,
     at: datetime,
 ) -> Balance:
-    """Commit a staged batch, or give the balance it was committed with; raises HeadMoved and BalanceError.
+    """Commit a staged batch, or return the balance of its earlier commit. Raises HeadMoved and BalanceError.
 
-    `files`: the staged ones on this machine, by kind.
+    `files` are local copies of the staging files, by kind.
     """
     db.execute("BEGIN")
     try:
-        if done := balance(db, batch.id):
+        if earlier := balance(db, batch.id):
             db.execute("ROLLBACK")
-            return done
+            return earlier
         floor = _advance_head(db, contract, batch, staged)
-        _refuse_merged(db, contract, batch)
-        bodies, gone, refused = (relation(db, f"{kind}_files", files[kind]) for kind in KINDS)
-        db.execute(merging.stage(contract, bodies, gone, floor) + merging.keep(contract, refused))
-        layout.suit(db, contract)
-        made = _merge(db, contract, batch, staged, floor, at)
+        _check_unmerged(db, contract, batch)
+        upserts, deletes, kept_keys = (relation(db, f"{kind}_files", files[kind]) for kind in KINDS)
+        db.execute(merging.stage(contract, upserts, deletes, floor) + merging.keep(contract, kept_keys))
+        layout.choose_compression(db, contract)
+        merged = _merge(db, contract, batch, staged, floor, at)
         append(
             db,
             LedgerEntry(
@@ -52,7 +52,7 @@ def commit(
                 stream=batch.stream,
                 run_id=run_id,
                 at=at,
-                **made.model_dump(),
+                **merged.model_dump(),
             ),
         )
         _append_objects(db, batch)
@@ -61,21 +61,22 @@ def commit(
     except BaseException:
         _rollback(db)
         raise
-    return made
+    return merged
 
 
 def _merge(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, floor: str, at: datetime
 ) -> Balance:
-    again = any(merges for merges, _ in _merges(db, contract, [(o.name, o.generation) for o in batch.objects]).values())
+    counts = _count_merges(db, contract, [(o.name, o.generation) for o in batch.objects])
+    again = any(merges for merges, _ in counts.values())
     stale = number(db, merging.count_replaced(floor))
-    where = _touched(db, contract)
+    where = _bounds(db, contract)
     if contract.key:
-        db.execute(merging.match_bodies(contract, where, _rises(db, contract)))
+        db.execute(merging.match_upserts(contract, where, _is_newer_than_table(db, contract)))
     stale += number(db, merging.count_stale(contract, again))
     if contract.key:
         joined = number(db, merging.count_joined()) > 0
-        db.execute(merging.merge_bodies(contract, batch.id, where, joined))
+        db.execute(merging.merge_upserts(contract, batch.id, where, joined))
     else:
         db.execute(merging.append(contract, batch.id, again))
     if staged.deletes:
@@ -84,8 +85,8 @@ def _merge(
         db.execute(merging.merge_deletes(contract, batch.id, where))
     merged = number(db, merging.count_merged(contract, batch.id, where))
     replaces = staged.floor and staged.floor == floor
-    absent = db.execute(merging.bury_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
-    made = Balance(
+    absent = db.execute(merging.delete_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
+    result = Balance(
         rows_in=staged.rows_in,
         merged=merged,
         superseded=staged.superseded,
@@ -93,25 +94,25 @@ def _merge(
         quarantined=sum(q.rows for q in staged.quarantined),
         tombstoned_by_absence=absent[0] if absent else 0,
     )
-    made.check(batch.id)
-    return made
+    result.check(batch.id)
+    return result
 
 
-def _rises(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool:
-    """Whether each staged body is newer than every one of the table; keeps the newest of all for the next batch."""
+def _is_newer_than_table(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> bool:
+    """Return True if every staged upsert is newer than the whole table; store the newest version for the next batch."""
     low, high = db.execute(merging.versions()).fetchone() or (None, None)
     if low is None:
         return True
-    (known,) = db.execute(sql.newest(contract)).fetchone() or (None,)
-    if known is None:
-        (known,) = db.execute(merging.table_version(contract)).fetchone() or (None,)
-    newest = known or b""
+    (stored,) = db.execute(sql.newest(contract)).fetchone() or (None,)
+    if stored is None:
+        (stored,) = db.execute(merging.table_version(contract)).fetchone() or (None,)
+    newest = stored or b""
     db.execute(sql.set_newest(contract), [max(high, newest)])
     return bool(low > newest)
 
 
-def _touched(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> str:
-    """Condition on the table's rows that a batch can touch."""
+def _bounds(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> str:
+    """Return a condition that holds for all rows of the table that a batch can change."""
     if not prunes(contract):
         return "true"
     count, values, low, high = db.execute(merging.touched(contract)).fetchone() or (0, [], "", "")
@@ -122,29 +123,29 @@ def _rollback(db: duckdb.DuckDBPyConnection) -> None:
     try:
         db.execute("ROLLBACK")
     except duckdb.Error:
-        return  # the transaction had ended; what is in the file decides
+        return  # the transaction had ended: the file decides
 
 
 def _advance_head(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged) -> str:
-    """Move the head from the epoch that the batch was opened at; no two batches can. Returns its floor."""
-    seen = head(db, contract)
-    new = heads.advanced(seen, batch, staged)
-    given = [batch.id, new.connection_epoch, new.oldest_pending_day, new.floor, batch.head_epoch]
-    changed = db.execute(sql.advance_head(contract), given).fetchone()
+    """Move the head from the epoch at which the batch was opened, which only one batch can; return its floor."""
+    before = head(db, contract)
+    new = heads.next_head(before, batch, staged)
+    values = [batch.id, new.connection_epoch, new.oldest_pending_day, new.floor, batch.head_epoch]
+    changed = db.execute(sql.advance_head(contract), values).fetchone()
     if not changed or changed[0] != 1:
-        raise heads.moved(batch, seen)
+        raise heads.overtaken(batch, before)
     return new.floor
 
 
-def _refuse_merged(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
-    """No object is merged twice, whatever the head says."""
-    again = merged_objects(db, contract, [(o.name, o.generation) for o in batch.objects])
-    if again:
-        raise heads.merged_already(batch, again)
+def _check_unmerged(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:
+    """Raise HeadMoved when an object of the batch is merged already, whatever the head says."""
+    merged = merged_objects(db, contract, [(o.name, o.generation) for o in batch.objects])
+    if merged:
+        raise heads.already_merged(batch, merged)
 
 
 def append(db: duckdb.DuckDBPyConnection, entry: LedgerEntry) -> None:
-    """Add one fact to the ledger, unless it is there."""
+    """Append one fact to the ledger, unless the ledger has it."""
     marks = ", ".join("?" for _ in sql.LEDGER_FIELDS)
     db.execute(
         f"INSERT INTO ops.ledger ({sql.LEDGER_COLUMNS}) SELECT {marks} WHERE NOT EXISTS"  # noqa: S608
@@ -174,10 +175,10 @@ def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
 def _append_quarantine(
     db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, at: datetime
 ) -> None:
-    refused = staged.quarantined
-    if not refused:
+    rows = staged.quarantined
+    if not rows:
         return
-    attempts = _merges(db, contract, [(q.object, q.generation) for q in refused])
+    attempts = _count_merges(db, contract, [(q.object, q.generation) for q in rows])
     db.execute(
         """INSERT INTO ops.quarantine (batch_id, source, stream, reason, object, generation, "row", "rows", detail,
         attempts, "at") SELECT $1, $2, $3, unnest($4::VARCHAR[]), unnest($5::VARCHAR[]),
@@ -187,51 +188,51 @@ def _append_quarantine(
             batch.id,
             batch.source,
             batch.stream,
-            [q.reason for q in refused],
-            [q.object for q in refused],
-            [q.generation for q in refused],
-            [q.row for q in refused],
-            [q.rows for q in refused],
-            [q.detail for q in refused],
-            [attempts[q.object, q.generation][0] for q in refused],
+            [q.reason for q in rows],
+            [q.object for q in rows],
+            [q.generation for q in rows],
+            [q.row for q in rows],
+            [q.rows for q in rows],
+            [q.detail for q in rows],
+            [attempts[q.object, q.generation][0] for q in rows],
             at,
         ],
     )
 
 
 def head(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> Head:
-    """How far a stream is."""
+    """Return the head of a stream."""
     fields = tuple(Head.model_fields)
     row = db.execute(f"SELECT {', '.join(fields)} FROM {sql.head_table(contract)}").fetchone()  # noqa: S608
     return Head.model_validate(dict(zip(fields, row, strict=True))) if row else Head()
 
 
 def merged_objects(
-    db: duckdb.DuckDBPyConnection, contract: StreamContract, asked: list[tuple[str, int]]
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, objects: list[tuple[str, int]]
 ) -> set[tuple[str, int]]:
-    """Those of the (object, generation) pairs that the ledger has more often than they were let in again."""
-    return {pair for pair, (merges, redrives) in _merges(db, contract, asked).items() if merges > redrives}
+    """Return the (object, generation) pairs that were merged more often than they were redriven."""
+    return {pair for pair, (merges, redrives) in _count_merges(db, contract, objects).items() if merges > redrives}
 
 
-def _merges(
-    db: duckdb.DuckDBPyConnection, contract: StreamContract, asked: list[tuple[str, int]]
+def _count_merges(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, objects: list[tuple[str, int]]
 ) -> dict[tuple[str, int], tuple[int, int]]:
-    """How often each (object, generation) was merged, and how often it was let in again; only those ever merged."""
+    """Return how often each (object, generation) was merged and redriven, of those that were ever merged."""
     rows = db.execute(
-        """WITH asked AS (SELECT DISTINCT unnest($1::VARCHAR[]) AS object, unnest($2::BIGINT[]) AS generation),
-        merges AS (SELECT object, generation, count(*) AS n FROM ops.ledger_objects SEMI JOIN asked
+        """WITH requested AS (SELECT DISTINCT unnest($1::VARCHAR[]) AS object, unnest($2::BIGINT[]) AS generation),
+        merges AS (SELECT object, generation, count(*) AS n FROM ops.ledger_objects SEMI JOIN requested
           USING (object, generation) WHERE source = $3 AND stream = $4 GROUP BY ALL),
         again AS (SELECT object, generation, count(*) AS n FROM ops.redrives
           WHERE source = $3 AND stream = $4 GROUP BY ALL)
         SELECT m.object, m.generation, m.n, coalesce(a.n, 0) FROM merges m LEFT JOIN again a
           USING (object, generation)""",
-        [[a[0] for a in asked], [a[1] for a in asked], contract.source, contract.stream],
+        [[name for name, _ in objects], [generation for _, generation in objects], contract.source, contract.stream],
     ).fetchall()
     return {(str(name), int(generation)): (int(merges), int(again)) for name, generation, merges, again in rows}
 
 
 def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
-    """The balance of a committed batch, None when it was not committed."""
+    """Return the balance of a committed batch, None when it was not committed."""
     row = db.execute(
         f"SELECT {', '.join(BALANCE)} FROM ops.ledger WHERE kind = 'merged' AND batch_id = ?",  # noqa: S608
         [batch_id],
@@ -240,20 +241,20 @@ def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
 
 
 def columns(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
-    """Columns of a table with their types; none when there is no table."""
+    """Return the columns of a table with their types; none when the table does not exist."""
     qualified = f"{sql.quote(schema)}.{sql.quote(table)}"
     try:
         return dict(db.execute("SELECT name, type FROM pragma_table_info(?)", [qualified]).fetchall())
-    except duckdb.CatalogException:  # a third of what a look into DuckDB's catalog tables costs
+    except duckdb.CatalogException:  # this costs a third of a query of DuckDB's catalog tables
         return {}
 
 
 def exists(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
-    """Whether there is such a table."""
+    """Return True if the table exists."""
     return bool(columns(db, schema, table))
 
 
 def number(db: duckdb.DuckDBPyConnection, query: str) -> int:
-    """The one number that a query gives."""
+    """Return the only number of a query's result."""
     row = db.execute(query).fetchone()
     return int(row[0]) if row else 0

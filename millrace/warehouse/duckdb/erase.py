@@ -1,4 +1,4 @@
-"""Erases keys from a stream's table in DuckDB: their rows are empty, and above every version that can come."""
+"""Erasure in DuckDB: keys in, their number of rows out; the rows are emptied and get the highest version."""
 
 from datetime import datetime
 
@@ -10,23 +10,23 @@ from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb.commit import append, number
 from millrace.warehouse.duckdb.merge_sql import keys_equal
 
-KNOWN = "SELECT count(*) FROM ops.ledger WHERE kind = 'erased' AND batch_id = ?"
+IS_DONE = "SELECT count(*) FROM ops.ledger WHERE kind = 'erased' AND batch_id = ?"
 
 
 def erase(db: duckdb.DuckDBPyConnection, contract: StreamContract, erasure: Erasure, at: datetime) -> int:
-    """Empty the rows of keys, in one transaction with the ledger; returns how many keys had a row. Again: 0."""
+    """Empty the rows of keys, in one transaction with the ledger; return how many keys had a row. Again: 0."""
     db.execute("BEGIN")
-    if (db.execute(KNOWN, [erasure.id]).fetchone() or (0,))[0]:
+    if (db.execute(IS_DONE, [erasure.id]).fetchone() or (0,))[0]:
         db.execute("ROLLBACK")
         return 0
     db.execute(_keys(contract), [[list(key) for key in erasure.keys]])
-    found = number(db, f"SELECT count(*) FROM {sql.table(contract)} t SEMI JOIN erased e ON {_same(contract)}")  # noqa: S608
+    rows = number(db, f"SELECT count(*) FROM {sql.table(contract)} t SEMI JOIN erased e ON {_same(contract)}")  # noqa: S608
     db.execute(f"DELETE FROM {sql.table(contract)} t USING erased e WHERE {_same(contract)}")  # noqa: S608
     db.execute(_empty_rows(contract), {"id": erasure.id, "at": at, "last": LAST_VERSION})
     db.execute(sql.set_newest(contract), [bytes.fromhex(LAST_VERSION)])
-    append(db, erased_entry(erasure, found, at))
+    append(db, erased_entry(erasure, rows, at))
     db.execute("COMMIT")
-    return found
+    return rows
 
 
 def _same(contract: StreamContract) -> str:
@@ -34,10 +34,10 @@ def _same(contract: StreamContract) -> str:
 
 
 def _keys(contract: StreamContract) -> str:
-    """Temporary table `erased` of the keys, of which each value comes as text."""
+    """Return SQL of the temporary table `erased` of the keys, whose values are passed as text."""
     shown = ", ".join(
-        f"{_value(contract.columns[name].type, f'k[{place}]')} AS {sql.quote(name)}"
-        for place, name in enumerate(contract.key, 1)
+        f"{_value(contract.columns[name].type, f'k[{index}]')} AS {sql.quote(name)}"
+        for index, name in enumerate(contract.key, 1)
     )
     return f"CREATE OR REPLACE TEMP TABLE erased AS SELECT {shown} FROM (SELECT unnest($1::VARCHAR[][]) AS k)"  # noqa: S608
 

@@ -1,4 +1,4 @@
-"""How DuckDB stores a stream's text, chosen by the first rows that come: half the cost of an insert is compression."""
+"""The compression of text columns in DuckDB, chosen from the first rows: it is half the cost of an insert."""
 
 import duckdb
 
@@ -8,23 +8,23 @@ from millrace.warehouse.duckdb import sql as sql
 SAMPLE_ROWS, LEAST_ROWS, SELDOM_REPEATS = 20_000, 1_000, 0.5
 
 
-def suit(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> None:
-    """Make an empty table anew for the rows in the view `up`, whose text columns may have no use of a dictionary."""
+def choose_compression(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> None:
+    """Recreate an empty table for the rows in the view `up`: text whose values seldom repeat needs no dictionary."""
     (empty,) = db.execute(f"SELECT NOT EXISTS (FROM {sql.table(contract)})").fetchone() or (False,)
     if not empty:
         return
-    if packed := _seldom_repeat(db, contract):
+    if packed := _find_distinct_texts(db, contract):
         db.execute(f"DROP TABLE {sql.table(contract)}; {sql.create_table(contract, packed)}")
 
 
-def _seldom_repeat(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> list[str]:
-    """Text columns of `up` of which at least half of the values are different ones."""
+def _find_distinct_texts(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> list[str]:
+    """Return text columns of `up` in which at least half of the values are distinct."""
     texts = [name for name, column in contract.columns.items() if sql.column_type(column.type) == "VARCHAR"]
     if not texts:
         return []
-    shares = ", ".join(f"approx_count_distinct({sql.quote(n)}) / nullif(count({sql.quote(n)}), 0)" for n in texts)
-    query = f"SELECT count(*), {shares} FROM (FROM up LIMIT {SAMPLE_ROWS})"  # noqa: S608
-    rows, *found = db.execute(query).fetchone() or (0,)
+    counts = ", ".join(f"approx_count_distinct({sql.quote(n)}) / nullif(count({sql.quote(n)}), 0)" for n in texts)
+    query = f"SELECT count(*), {counts} FROM (FROM up LIMIT {SAMPLE_ROWS})"  # noqa: S608
+    rows, *shares = db.execute(query).fetchone() or (0,)
     if rows < LEAST_ROWS:
         return []
-    return [name for name, share in zip(texts, found, strict=True) if share is not None and share >= SELDOM_REPEATS]
+    return [name for name, share in zip(texts, shares, strict=True) if share is not None and share >= SELDOM_REPEATS]

@@ -1,4 +1,4 @@
-"""A lock between processes on one file: one writer, or many readers, and the name of who holds it."""
+"""A lock between processes on one file: one writer or many readers; it names its holder."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ POLL_S = 0.05
 
 
 @contextmanager
-def held(file: Path, purpose: str, timeout_s: float, *, shared: bool = False) -> Iterator[None]:
+def hold(file: Path, purpose: str, timeout_s: float, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock; the kernel releases it when the process dies, however it dies.
 
     Raises:
@@ -29,7 +29,7 @@ def held(file: Path, purpose: str, timeout_s: float, *, shared: bool = False) ->
             if time.monotonic() > deadline:
                 raise WarehouseBusy(
                     f"{purpose}: waited {timeout_s:.0f} s for {file.name.removesuffix('.lock')}; held by"
-                    f" {_holder(descriptor)}. Wait for it to end, or end it; nothing is lost when it is killed"
+                    f" {_holder(descriptor)}. Wait for that process, or stop it; killing it loses no data"
                 )
             time.sleep(POLL_S)
         _name_holder(descriptor, purpose)

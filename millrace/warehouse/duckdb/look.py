@@ -1,4 +1,4 @@
-"""What people ask of the DuckDB warehouse's past: where batches came from, and what the gate found."""
+"""The history of the DuckDB warehouse: an instant in, syncs of batches and results of the gate since then out."""
 
 from datetime import datetime
 
@@ -21,15 +21,15 @@ FROM ops.quality WHERE "at" >= $1 GROUP BY ALL ORDER BY "at" DESC
 
 
 def merged_syncs(db: duckdb.DuckDBPyConnection, since: datetime) -> dict[str, list[MergedSync]]:
-    """By batch that was merged from `since` on: of which syncs its files are."""
-    found: dict[str, list[MergedSync]] = {}
+    """Return the syncs of each batch that was merged from `since` on."""
+    syncs: dict[str, list[MergedSync]] = {}
     for batch, job, files, rows, first in db.execute(MERGED_SYNCS, [since, SHOWN_FILES]).fetchall():
-        one = MergedSync.model_validate({"job_id": job, "files": files, "rows": rows, "first": tuple(first)})
-        found.setdefault(batch, []).append(one)
-    return found
+        sync = MergedSync.model_validate({"job_id": job, "files": files, "rows": rows, "first": tuple(first)})
+        syncs.setdefault(batch, []).append(sync)
+    return syncs
 
 
 def quality_runs(db: duckdb.DuckDBPyConnection, since: datetime) -> list[QualityRun]:
-    """What each run of the gate found from `since` on, newest first."""
+    """Return a summary of each run of the gate from `since` on, newest first."""
     rows = db.execute(QUALITY_RUNS, [since]).fetchall()
     return [QualityRun.model_validate(dict(zip(QualityRun.model_fields, row, strict=True))) for row in rows]

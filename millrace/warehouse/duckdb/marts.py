@@ -1,4 +1,4 @@
-"""The published marts in a DuckDB file that readers open, and the candidates that may replace it."""
+"""The marts in DuckDB: a candidate's file in, which replaces the file that readers open."""
 
 import os
 import shutil
@@ -6,11 +6,19 @@ import time
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from millrace.domain.errors import Fatal, MartsMoved, SettingsError
+from millrace.domain.errors import (
+    CandidateMissing,
+    DatabaseUnreadable,
+    MartsMissing,
+    MartsMoved,
+    SettingsError,
+    WarehouseRefused,
+)
 from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb.commit import number
-from millrace.warehouse.duckdb.lock import held
+from millrace.warehouse.duckdb.lock import hold
 
 MARK = "ops.millrace_candidate"
 SCHEMAS = ("marts", "ops")
@@ -18,20 +26,20 @@ DAY_S = 24 * 3600
 
 
 class Marts:
-    """Candidates beside the warehouse's file; publishing replaces the marts' file whole."""
+    """Candidates next to the warehouse's file; a publication replaces the whole file of the marts."""
 
     def __init__(self, warehouse: Path, marts: Path, keep_days: float, lock_timeout_s: float) -> None:
         if marts.stem in SCHEMAS:
             raise SettingsError(
                 f"warehouse.marts_url: DuckDB can't tell the schema {marts.stem} from a file {marts.name};"
-                " name the file otherwise, published.duckdb say"
+                " give the file another name, for example published.duckdb"
             )
         self._file, self._marts = warehouse, marts
         self._keep_s, self._timeout_s = keep_days * DAY_S, lock_timeout_s
         self._lock = marts.with_name(marts.name + ".lock")
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
-        """Variables that make dbt read this warehouse and build into a candidate."""
+        """Return variables that make dbt read this warehouse and build into a candidate."""
         return {
             "MILLRACE_DBT_TARGET": "duckdb",
             "MILLRACE_CANDIDATE_PATH": str(self.candidate(candidate)),
@@ -39,18 +47,18 @@ class Marts:
         }
 
     def rows(self) -> dict[str, int]:
-        """Rows per mart, as readers see them now."""
+        """Return rows per mart, as readers see them now."""
         return _mart_rows(self._marts) if self._marts.exists() else {}
 
-    def begin(self, candidate: str, *, empty: bool) -> None:
-        """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
+    def begin_candidate(self, candidate: str, *, empty: bool) -> None:
+        """Create a candidate as a copy of the published marts, or empty; its former content is deleted."""
         self._prune()
         path = self.candidate(candidate)
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f"{path.name}*"):
             leftover.unlink()
         if self._marts.exists() and not empty:
-            shutil.copyfile(self._marts, path)  # an open file stays what it is when another replaces it
+            shutil.copyfile(self._marts, path)  # an open file keeps its content when another one replaces it
             base = _mark(path)[0]
         else:
             base = self._published()
@@ -59,26 +67,28 @@ class Marts:
             db.execute(f"CREATE OR REPLACE TABLE {MARK} AS SELECT $1 AS candidate, $2 AS base", [candidate, base])
 
     def publish(self, candidate: str) -> dict[str, int]:
-        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change.
+        """Replace the marts by a candidate and return rows per mart; readers see old or new. Again: no change.
 
         Raises:
+            CandidateMissing: the candidate does not exist, and is not the published one.
+            MartsMissing: the candidate has no marts.
             MartsMoved: other marts were published since the candidate was begun.
         """
         path = self.candidate(candidate)
-        with held(self._lock, f"publish {candidate}", self._timeout_s):
+        with hold(self._lock, f"publish {candidate}", self._timeout_s):
             published = self._published()
             if not path.exists():
                 if published != candidate:
-                    raise Fatal(f"{candidate} is neither a candidate nor what is published; run model again")
+                    raise CandidateMissing(f"{candidate} is neither a candidate nor what is published; run model again")
                 return _mart_rows(self._marts)
             rows = _mart_rows(path)
             if not rows:
-                raise Fatal(f"{path} has nothing in the schema marts; did dbt build it?")
+                raise MartsMissing(f"{path} has nothing in the schema marts; check that dbt built it")
             base = _mark(path)[1]
             if base != published:
                 raise MartsMoved(
                     f"{candidate} was begun from {base or 'no marts'}, but {published or 'nothing'} is published now:"
-                    " it would take back what is in there; run model again"
+                    " it would revert that publication; run model again"
                 )
             _sync(path)
             os.replace(path, self._marts)
@@ -87,33 +97,49 @@ class Marts:
         return rows
 
     def candidate(self, candidate: str) -> Path:
-        """File of a candidate."""
+        """Return the file of a candidate."""
         return self._file.parent / "candidates" / f"{candidate}.duckdb"
 
     def _published(self) -> str:
         return _mark(self._marts)[0] if self._marts.exists() else ""
 
     def _prune(self) -> None:
-        """Delete candidates that were never published and that no one wants to look at any more."""
+        """Delete unpublished candidates that are older than the time for which they are kept."""
         for path in (self._file.parent / "candidates").glob("*.duckdb*"):
             if path.stat().st_mtime < time.time() - self._keep_s:
                 path.unlink(missing_ok=True)
 
 
+def read(file: Path, query: str) -> pa.Table:
+    """Return the rows of a query over the published marts.
+
+    Raises:
+        SettingsError: nothing is published, or the file can't be read.
+        WarehouseRefused: DuckDB rejected the query.
+    """
+    try:
+        with duckdb.connect(str(file), read_only=True) as db:
+            return db.sql(query).to_arrow_table()
+    except duckdb.IOException as error:
+        raise SettingsError(f"nothing is published at {file}, or it can't be read: {error}") from None
+    except duckdb.Error as error:
+        raise WarehouseRefused(f"DuckDB rejected a query of the marts: {error}") from None
+
+
 def _mark(path: Path) -> tuple[str, str]:
-    """Name of the candidate that a file is or was, and of the one that was published when it was begun."""
+    """Return the name of a file's candidate, and of the candidate that was published when it was begun."""
     with duckdb.connect(str(path), read_only=True) as db:
-        found = db.execute(f"SELECT * FROM {MARK}").fetchone()  # noqa: S608
-    if found is None:
-        raise Fatal(f"{path} does not say which candidate it is; run model with full=true")
-    return str(found[0]), str(found[1]) if len(found) > 1 else ""
+        mark = db.execute(f"SELECT * FROM {MARK}").fetchone()  # noqa: S608
+    if mark is None:
+        raise DatabaseUnreadable(f"{path} has no mark of its candidate; run model with full=true")
+    return str(mark[0]), str(mark[1]) if len(mark) > 1 else ""
 
 
 def _mart_rows(path: Path) -> dict[str, int]:
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts' ORDER BY 1"
     with duckdb.connect(str(path), read_only=True) as db:
-        found = db.execute(query).fetchall()
-        return {name: number(db, f"SELECT count(*) FROM marts.{sql.quote(name)}") for (name,) in found}  # noqa: S608
+        tables = db.execute(query).fetchall()
+        return {name: number(db, f"SELECT count(*) FROM marts.{sql.quote(name)}") for (name,) in tables}  # noqa: S608
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a model run asks of the DuckDB warehouse: what merges touched, and the results of the quality gate."""
+"""Queries of model runs in DuckDB: batches in, changed days and rows out; results of the gate in and out."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ FIELDS = '"at", "by", run_id, candidate, suite, expectation, "column", severity,
 
 
 def touched_days(db: duckdb.DuckDBPyConnection, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
-    """Days of the partition column in which batches changed or deleted rows; None when no list of days tells it."""
+    """Return days of the partition column in which batches changed rows; None when a list can't express them."""
     column = contract.day_column
     if column is None:
         return None
@@ -26,7 +26,7 @@ def touched_days(db: duckdb.DuckDBPyConnection, contract: StreamContract, batche
 
 
 def merged_rows(contract: StreamContract, batches: Sequence[str]) -> str:
-    """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+    """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
     named = ", ".join(sql.text(batch) for batch in batches) or "NULL"
     return (
         f"SELECT * FROM {sql.table(contract)} WHERE _batch_id IN ({named}) AND _version IS NOT NULL"  # noqa: S608
@@ -35,18 +35,18 @@ def merged_rows(contract: StreamContract, batches: Sequence[str]) -> str:
 
 
 def record(db: duckdb.DuckDBPyConnection, facts: Sequence[QualityFact]) -> None:
-    """Keep results, all or none."""
+    """Store results, all or none."""
     rows = [[f.at, f.by, f.run_id, f.candidate, *result_values(f).values()] for f in facts]
     db.execute("BEGIN")
     db.execute(sql.OPS)
     if rows:
-        places = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
-        db.executemany(f"INSERT INTO ops.quality ({FIELDS}) VALUES ({places})", rows)  # noqa: S608
+        values = "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
+        db.executemany(f"INSERT INTO ops.quality ({FIELDS}) VALUES ({values})", rows)  # noqa: S608
     db.execute("COMMIT")
 
 
 def newest(db: duckdb.DuckDBPyConnection) -> list[QualityFact]:
-    """The newest results of every suite."""
+    """Return the newest results of every suite."""
     rows = db.execute(
         f"SELECT {FIELDS}"  # noqa: S608
         ' FROM ops.quality QUALIFY "at" = max("at") OVER (PARTITION BY suite) ORDER BY suite, rowid'

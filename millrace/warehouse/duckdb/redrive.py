@@ -1,4 +1,4 @@
-"""Quarantined objects in DuckDB: which there are, and letting them be merged once more."""
+"""Quarantined objects in DuckDB: a stream in, its quarantined objects out; and redrives of them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,11 +6,11 @@ from datetime import datetime
 import duckdb
 
 from millrace.contracts.stream import StreamContract
-from millrace.domain.batch import RefusedObject
+from millrace.domain.batch import QuarantinedObject
 from millrace.domain.ledger import LedgerEntry
 from millrace.warehouse.duckdb.commit import append, merged_objects
 
-REFUSED = """
+QUARANTINED = """
 WITH merges AS (
   SELECT o.source, o.stream, o.object, o.generation, count(*) AS attempts, arg_max(o.batch_id, l.seq) AS batch_id
   FROM ops.ledger_objects o JOIN ops.ledger l ON l.batch_id = o.batch_id AND l.kind = 'merged'
@@ -38,19 +38,21 @@ INSERT INTO ops.redrives (source, stream, object, generation, attempt, manifest,
 """
 
 
-def refused(db: duckdb.DuckDBPyConnection, contract: StreamContract | None = None) -> dict[str, list[RefusedObject]]:
-    """Objects in quarantine that neither wait to be merged again nor were mended since, by stream."""
-    given = (contract.source, contract.stream) if contract else (None, None)
-    rows = db.execute(REFUSED, given).fetchall()
-    found: dict[str, list[RefusedObject]] = {}
+def quarantined_objects(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract | None = None
+) -> dict[str, list[QuarantinedObject]]:
+    """Return quarantined objects that neither wait for a redrive nor were fixed since, by stream."""
+    stream_of = (contract.source, contract.stream) if contract else (None, None)
+    rows = db.execute(QUARANTINED, stream_of).fetchall()
+    objects: dict[str, list[QuarantinedObject]] = {}
     for source, stream, *row in rows:
-        one = RefusedObject.model_validate(dict(zip(RefusedObject.model_fields, row, strict=True)))
-        found.setdefault(f"{source}.{stream}", []).append(one)
-    return found
+        quarantined = QuarantinedObject.model_validate(dict(zip(QuarantinedObject.model_fields, row, strict=True)))
+        objects.setdefault(f"{source}.{stream}", []).append(quarantined)
+    return objects
 
 
-def redriven(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> set[str]:
-    """Manifests of objects that wait to be merged once more."""
+def redriven_manifests(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> set[str]:
+    """Return manifests of objects that wait to be merged once more."""
     return {str(row[0]) for row in db.execute(REDRIVEN, [contract.source, contract.stream]).fetchall()}
 
 
@@ -61,10 +63,10 @@ def redrive(
     run_id: str,
     at: datetime,
 ) -> int:
-    """Let (manifest, object, generation) be merged once more, in one transaction; returns how many did not wait."""
+    """Let (manifest, object, generation) be merged once more, in one transaction; return how many did not wait."""
     db.execute("BEGIN")
-    done = merged_objects(db, contract, [o[1:] for o in objects])
-    admitted = [o for o in objects if o[1:] in done]
+    merged = merged_objects(db, contract, [o[1:] for o in objects])
+    admitted = [o for o in objects if o[1:] in merged]
     for manifest, name, generation in admitted:
         db.execute(ADMIT, [contract.source, contract.stream, name, generation, manifest, run_id, at])
         append(

@@ -1,4 +1,4 @@
-"""SQL of the DuckDB warehouse, built from contracts; pure text."""
+"""SQL of the DuckDB warehouse outside the merge: contracts in, names, types and statements out; pure text."""
 
 from collections.abc import Iterable
 
@@ -21,7 +21,7 @@ TYPES = {
     "bytes": "BLOB",
 }
 CONTRACT_TYPES = {"TIMESTAMP WITH TIME ZONE": "timestamp"}
-BODY = {name: TYPES[kind] for name, kind in shared.BODY.items()}
+PROVENANCE = {name: TYPES[kind] for name, kind in shared.PROVENANCE.items()}
 REGISTERS = {name: TYPES[kind] for name, kind in shared.REGISTERS.items()}
 LEDGER_FIELDS = tuple(LedgerEntry.model_fields)
 LEDGER_COLUMNS = ", ".join(f'"{name}"' for name in LEDGER_FIELDS)
@@ -51,20 +51,20 @@ CREATE TABLE IF NOT EXISTS ops.quality (
 
 
 def quote(name: str) -> str:
-    """An identifier."""
+    """Return a quoted identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def text(value: str) -> str:
-    """A literal."""
+    """Return a text literal."""
     return "'" + value.replace("'", "''") + "'"
 
 
 def column_type(declared: str) -> str:
-    """DuckDB type of a contract type.
+    """Return the DuckDB type of a contract type.
 
     Raises:
-        ContractError: DuckDB has no decimals of that many digits; BigQuery has.
+        ContractError: DuckDB has no decimals of that many digits, unlike BigQuery.
     """
     decimal = DECIMAL.match(declared)
     if decimal and int(decimal[1]) > DECIMAL_DIGITS:
@@ -73,33 +73,33 @@ def column_type(declared: str) -> str:
 
 
 def contract_type(stored: str) -> str:
-    """Contract type of a DuckDB type."""
+    """Return the contract type of a DuckDB type."""
     return {v: k for k, v in TYPES.items()}.get(stored) or CONTRACT_TYPES.get(stored) or stored.lower()
 
 
 def table(contract: StreamContract) -> str:
-    """The raw table, qualified."""
+    """Return the qualified name of the raw table."""
     return f"{quote(names.raw_schema(contract.source))}.{quote(contract.stream)}"
 
 
 def head_table(contract: StreamContract) -> str:
-    """The one-row table that serialises commits, qualified."""
+    """Return the qualified name of the one-row table that serialises commits."""
     return f"ops.{quote(names.head_table(contract.source, contract.stream))}"
 
 
-def bodies(contract: StreamContract) -> dict[str, str]:
-    """Columns that an upsert replaces together, with their types; the key is not among them."""
-    return {name: column_type(kind) for name, kind in shared.bodies(contract).items()}
+def payload(contract: StreamContract) -> dict[str, str]:
+    """Return the columns that an upsert replaces together, with their types; the key is not among them."""
+    return {name: column_type(kind) for name, kind in shared.payload(contract).items()}
 
 
 def all_columns(contract: StreamContract) -> dict[str, str]:
-    """Columns of the raw table, with their types."""
+    """Return the columns of the raw table, with their types."""
     return {name: column_type(kind) for name, kind in shared.all_columns(contract).items()}
 
 
 def create_table(contract: StreamContract, packed: Iterable[str] = ()) -> str:
-    """Schema, raw table and head of a stream; values of `packed` columns seldom repeat, as versions never do."""
-    zstd = {"_version", *packed}
+    """Return SQL of schema, raw table and head of a stream; values of `packed` columns seldom repeat."""
+    zstd = {"_version", *packed}  # versions never repeat
     columns = ", ".join(
         f"{quote(n)} {t}{' USING COMPRESSION zstd' if n in zstd else ''}{' NOT NULL' if n in contract.key else ''}"
         for n, t in all_columns(contract).items()
@@ -119,7 +119,7 @@ SELECT 0, '', 0, '', '' WHERE NOT EXISTS (FROM {head});
 
 
 def advance_head(contract: StreamContract) -> str:
-    """Moves the head from the epoch that a batch was opened at; no row changes when it has moved."""
+    """Return the UPDATE that moves the head from the epoch of a batch's opening; it changes no row of a moved head."""
     return (
         f"UPDATE {head_table(contract)} SET epoch = epoch + 1, batch_id = ?, connection_epoch = ?,"
         " oldest_pending_day = ?, floor = ? WHERE epoch = ?"
@@ -127,25 +127,25 @@ def advance_head(contract: StreamContract) -> str:
 
 
 def newest(contract: StreamContract) -> str:
-    """A version that none of the table's is above; NULL when an older version of the platform made the head."""
+    """Return the query for an upper bound of the table's versions; NULL when an older platform created the head."""
     return f"SELECT newest FROM {head_table(contract)}"
 
 
 def set_newest(contract: StreamContract) -> str:
-    """Keeps a version that none of the table's is above."""
+    """Return the UPDATE that stores an upper bound of the table's versions."""
     return f"UPDATE {head_table(contract)} SET newest = ?"
 
 
-def audit(contract: StreamContract) -> str:
-    """How many keys stand in two rows of the table."""
+def count_doubled_keys(contract: StreamContract) -> str:
+    """Return the query that counts keys with more than one row."""
     keys = ", ".join(quote(n) for n in contract.key)
     return f"SELECT count(*) FROM (SELECT 1 FROM {table(contract)} GROUP BY {keys} HAVING count(*) > 1)"
 
 
-def create_view(contract: StreamContract, learned: Iterable[str] = ()) -> str:
-    """The view of live rows; `learned` are columns beyond the contract."""
+def create_view(contract: StreamContract, evolved: Iterable[str] = ()) -> str:
+    """Return SQL of the view of live rows; `evolved` are columns beyond the contract."""
     view = f"{quote(names.raw_schema(contract.source))}.{quote(names.live_view(contract.stream))}"
-    shown = ", ".join(quote(n) for n in [*contract.columns, *learned, "_extracted_at", "_batch_id", "_object"])
+    shown = ", ".join(quote(n) for n in [*contract.columns, *evolved, "_extracted_at", "_batch_id", "_object"])
     return (
         f"CREATE OR REPLACE VIEW {view} AS SELECT {shown} FROM {table(contract)}"
         " WHERE _version IS NOT NULL AND (_delete_version IS NULL OR _delete_version < _version)"

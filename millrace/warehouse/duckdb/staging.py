@@ -1,4 +1,4 @@
-"""Staging files as DuckDB reads them: Arrow, of which only what is wanted is read and nothing decoded, or Parquet."""
+"""Staging files in DuckDB: objects of the lake in, a relation to select from out; Arrow is read without decoding."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from millrace.warehouse.duckdb import sql as sql
 
 
 def download(lake: Lake, files: Sequence[str], folder: Path) -> list[str]:
-    """Staging files as local ones."""
+    """Download staging files into a folder and return their paths."""
     paths = []
     for name in files:
         paths.append(str(folder / name.rsplit("/", 1)[1]))
@@ -20,12 +20,12 @@ def download(lake: Lake, files: Sequence[str], folder: Path) -> list[str]:
 
 
 def relation(db: duckdb.DuckDBPyConnection, name: str, files: Sequence[str]) -> str:
-    """What to select the rows of local files from, all of one format; empty when there are no files.
+    """Return the relation of the rows of local files of one format; empty when there are no files.
 
     Args:
-        db: a connection, which knows Arrow files by `name` from now on.
-        name: of no table or view.
-        files: with names that end in `.arrow` or `.parquet`.
+        db: a connection, in which Arrow files are registered as `name`.
+        name: a name that no table or view has.
+        files: paths that end in `.arrow` or `.parquet`.
     """
     if not files:
         return ""
@@ -36,9 +36,9 @@ def relation(db: duckdb.DuckDBPyConnection, name: str, files: Sequence[str]) -> 
 
 
 class ArrowFiles:
-    """Rows of Arrow files of one schema, for as many scans as are wanted (Arrow's PyCapsule interface).
+    """Rows of Arrow files of one schema, for any number of scans (Arrow's PyCapsule interface).
 
-    A batch of rows is mapped into memory while it is read, and no longer, so that a large file takes no more of it.
+    A batch of rows is mapped into memory only while it is read, so that a large file takes no more memory.
     """
 
     def __init__(self, files: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ class ArrowFiles:
     def _batches(self) -> Iterator[pa.RecordBatch]:
         for file in self._files:
             for number in range(_open(file).num_record_batches):
-                yield _open(file).get_batch(number)  # of a mapping of its own, which ends with it
+                yield _open(file).get_batch(number)  # each batch has its own mapping, which ends with it
 
 
 def _open(file: str) -> pa.ipc.RecordBatchFileReader:

@@ -1,7 +1,7 @@
 """The warehouse in DuckDB files: one that the merge writes, one candidate per model run, one that readers open.
 
-While a process writes a DuckDB file no other can open it: files are opened late and closed early, under a lock that
-names its holder, and readers of the marts have a file of their own, replaced whole.
+While a process writes a DuckDB file, no other process can open it. So files are opened late and closed early, under a
+lock that names its holder, and readers of the marts have a separate file, which a publication replaces as a whole.
 """
 
 import tempfile
@@ -12,42 +12,33 @@ from datetime import datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from millrace.contracts.erasure import Erasure
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import Balance, Batch, RefusedObject, Staged, StagingFormat
-from millrace.domain.errors import SettingsError, WarehouseBusy
+from millrace.domain.batch import Balance, Batch, QuarantinedObject, Staged, StagingFormat
+from millrace.domain.errors import ObjectMissing, WarehouseBusy
 from millrace.domain.ledger import Head, LedgerEntry, MergedSync
 from millrace.domain.quality import QualityFact, QualityRun
 from millrace.domain.types import Column
-from millrace.lake.store import Lake, ObjectMissing
+from millrace.lake.store import Lake
 from millrace.warehouse.duckdb import commit as transaction
 from millrace.warehouse.duckdb import erase as erasing
-from millrace.warehouse.duckdb import look as looks
+from millrace.warehouse.duckdb import look as history
 from millrace.warehouse.duckdb import model as model
 from millrace.warehouse.duckdb import redrive as redrives
 from millrace.warehouse.duckdb import schema as schema
 from millrace.warehouse.duckdb import sql as sql
-from millrace.warehouse.duckdb.lock import POLL_S, held
+from millrace.warehouse.duckdb.engine import SCHEME, file_of
+from millrace.warehouse.duckdb.lock import POLL_S, hold
 from millrace.warehouse.duckdb.marts import Marts
+from millrace.warehouse.duckdb.query import query
 from millrace.warehouse.duckdb.staging import download
 
-SCHEME = "duckdb:///"
 MEMORY_BYTES = 1 << 30
 KEEP_CANDIDATES_DAYS = 3.0
-VACUUM_TASKS = 1  # of three row groups each; DuckDB's 100 write a table of ten million rows anew with every commit
-
-
-def file_of(url: str) -> Path:
-    """File of a `duckdb:///<file>` URL.
-
-    Raises:
-        SettingsError: it is no such URL.
-    """
-    if not url.startswith(SCHEME) or len(url) == len(SCHEME):
-        raise SettingsError(f"{url!r} is no DuckDB file; write {SCHEME}<file>")
-    return Path(url.removeprefix(SCHEME)).resolve()
+VACUUM_TASKS = 1  # of three row groups each; DuckDB's 100 would rewrite a table of ten million rows with every commit
 
 
 class DuckDBWarehouse:
@@ -72,20 +63,20 @@ class DuckDBWarehouse:
 
     @contextmanager
     def session(self, purpose: str, contract: StreamContract | None = None) -> Iterator[None]:
-        """Let a block's reads share one connection; nothing may be written in it, and no other process writes.
+        """Share one connection between the reads of a block, which must not write; no other process can write either.
 
-        What a stream needs is there, as `ensure` makes it, where its contract is given.
+        With a contract, prepare the tables of its stream first, as `ensure` does.
 
         Raises:
-            ContractError: the table has a column of a type that the contract's can't hold.
+            ContractError: a column of the table has values that the contract's type can't hold.
             WarehouseBusy: another process writes.
         """
-        with ExitStack() as opened:
-            db = opened.enter_context(self._reading(purpose))
+        with ExitStack() as stack:
+            db = stack.enter_context(self._reading(purpose))
             if contract and not (db and schema.is_prepared(db, contract)):
-                opened.close()
+                stack.close()
                 self.ensure(contract)
-                db = opened.enter_context(self._reading(purpose))
+                db = stack.enter_context(self._reading(purpose))
             self._shared = db
             try:
                 yield
@@ -93,81 +84,84 @@ class DuckDBWarehouse:
                 self._shared = None
 
     def ensure(self, contract: StreamContract) -> None:
-        """Create what a stream needs (table, live view, head) and the ledger; add what the contract gained.
+        """Create the table, live view and head of a stream, and the ledger; add columns that the contract gained.
 
         Raises:
-            ContractError: the table has a column of a type that the contract's can't hold.
+            ContractError: a column of the table has values that the contract's type can't hold.
         """
-        with self._reading(f"look at {contract.id}") as db:
+        with self._reading(f"read the schema of {contract.id}") as db:
             if db and schema.is_prepared(db, contract):
                 return
         with self._writing(f"prepare {contract.id}") as db:
             schema.prepare(db, contract)
 
     def migrate(self, contract: StreamContract) -> dict[str, str]:
-        """Give a stream's columns the types of its contract that `ensure` does not; returns those that changed."""
+        """Change columns to types of the contract that `ensure` can't reach; return the changed ones."""
         with self._writing(f"migrate {contract.id}") as db:
             return schema.prepare(db, contract, migrating=True)
 
     def head(self, contract: StreamContract) -> Head:
-        """How far a stream is; a fresh Head when nothing was merged."""
+        """Return the head of a stream; a fresh Head when nothing was merged."""
         with self._reading(f"read the head of {contract.id}") as db:
             if db is None or not transaction.exists(db, "ops", names.head_table(contract.source, contract.stream)):
                 return Head()
             return transaction.head(db, contract)
 
-    def learned(self, contract: StreamContract) -> dict[str, Column]:
-        """Columns that the table has and the contract lacks, or has with a narrower type: files brought them."""
-        with self._reading(f"look at {contract.id}") as db:
-            return schema.learned(db, contract) if db else {}
+    def evolved_columns(self, contract: StreamContract) -> dict[str, Column]:
+        """Return columns from files that the contract lacks, or declares with a narrower type than the table has."""
+        with self._reading(f"read the schema of {contract.id}") as db:
+            return schema.evolved_columns(db, contract) if db else {}
 
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
-        """Those of the (object, generation) pairs that the ledger has."""
-        asked = list(objects)
+        """Return the (object, generation) pairs that are merged already."""
+        pairs = list(objects)
         with self._reading(f"read the ledger of {contract.id}") as db:
-            if db is None or not asked or not transaction.exists(db, "ops", "redrives"):
+            if db is None or not pairs or not transaction.exists(db, "ops", "redrives"):
                 return set()
-            return transaction.merged_objects(db, contract, asked)
+            return transaction.merged_objects(db, contract, pairs)
 
-    def refused(self, contract: StreamContract) -> list[RefusedObject]:
-        """Objects in quarantine that neither wait to be merged again nor were mended since."""
+    def quarantined_objects(self, contract: StreamContract) -> list[QuarantinedObject]:
+        """Return the quarantined objects of a stream that neither wait for a redrive nor were fixed since."""
         with self._reading(f"read the quarantine of {contract.id}") as db:
-            there = db and transaction.exists(db, "ops", "redrives")
-            return redrives.refused(db, contract).get(contract.id, []) if db and there else []
+            if db is None or not transaction.exists(db, "ops", "redrives"):
+                return []
+            return redrives.quarantined_objects(db, contract).get(contract.id, [])
 
-    def quarantine(self) -> dict[str, list[RefusedObject]]:
-        """What `refused` gives for each stream that has any, by `<source>.<stream>`."""
+    def quarantine(self) -> dict[str, list[QuarantinedObject]]:
+        """Return the `quarantined_objects` of each stream that has any, by `<source>.<stream>`."""
         with self._reading("read the quarantine") as db:
-            return redrives.refused(db) if db and transaction.exists(db, "ops", "redrives") else {}
+            return redrives.quarantined_objects(db) if db and transaction.exists(db, "ops", "redrives") else {}
 
     def redrive(
         self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
     ) -> int:
-        """Let (manifest, object, generation) be merged once more; returns how many did not wait yet."""
+        """Let (manifest, object, generation) be merged once more; return how many did not wait for it already."""
         self.ensure(contract)
         with self._writing(f"redrive {contract.id}") as db:
             return redrives.redrive(db, contract, objects, run_id, at)
 
-    def redriven(self, contract: StreamContract) -> set[str]:
-        """Manifests of objects that wait to be merged once more, however old they are."""
+    def redriven_manifests(self, contract: StreamContract) -> set[str]:
+        """Return manifests of objects that wait to be merged once more, however old they are."""
         with self._reading(f"read the redrives of {contract.id}") as db:
-            return redrives.redriven(db, contract) if db and transaction.exists(db, "ops", "redrives") else set()
+            return (
+                redrives.redriven_manifests(db, contract) if db and transaction.exists(db, "ops", "redrives") else set()
+            )
 
     def commit(
         self, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, *, run_id: str, at: datetime
     ) -> Balance:
-        """Merge a staged batch with head and ledger in one transaction; the same batch again gives the same balance.
+        """Merge a staged batch with head and ledger in one transaction; the same batch again returns its balance.
 
         Raises:
-            HeadMoved: another batch was committed since this one was opened.
+            HeadMoved: another batch was committed since this one was stack.
             BalanceError: the rows do not add up; nothing was committed.
         """
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
             try:
                 files = {kind: download(lake, getattr(staged, kind), Path(folder)) for kind in transaction.KINDS}
             except ObjectMissing:
-                if done := self.balance(batch.id):
-                    return done  # and closed, so that nothing of it is staged any more
+                if earlier := self.balance(batch.id):
+                    return earlier  # the batch was closed, and its staging files were deleted
                 raise
             with self._writing(f"commit {batch.id}") as db:
                 if not schema.is_prepared(db, contract):
@@ -175,18 +169,18 @@ class DuckDBWarehouse:
                 return transaction.commit(db, contract, batch, staged, files, run_id, at)
 
     def erase(self, contract: StreamContract, erasure: Erasure, *, at: datetime) -> int:
-        """Empty the rows of keys for ever; returns how many keys had a row. Again: no change, and 0."""
+        """Empty the rows of keys permanently; return how many keys had a row. Again: no change, and 0."""
         self.ensure(contract)
         with self._writing(f"erase keys of {contract.id}") as db:
             return erasing.erase(db, contract, erasure, at)
 
     def balance(self, batch_id: str) -> Balance | None:
-        """The balance of a committed batch, None when it was not committed."""
+        """Return the balance of a committed batch, None when it was not committed."""
         with self._reading(f"read the balance of {batch_id}") as db:
             return transaction.balance(db, batch_id) if db and transaction.exists(db, "ops", "ledger") else None
 
     def append(self, *entries: LedgerEntry) -> None:
-        """Add facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
+        """Append facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
         with self._writing("append to the ledger") as db:
             db.execute("BEGIN")
             db.execute(sql.OPS)
@@ -197,7 +191,7 @@ class DuckDBWarehouse:
     def ledger(
         self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
     ) -> list[LedgerEntry]:
-        """Facts in the order they were written, from `since` on; who wants them `as_of` an instant is a `reader`."""
+        """Return facts in the order of their writing, from `since` on; `as_of` is unused: `reader` locks."""
         with self._reading("read the ledger") as db:
             if db is None or not transaction.exists(db, "ops", "ledger"):
                 return []
@@ -207,87 +201,96 @@ class DuckDBWarehouse:
         return [LedgerEntry.model_validate(dict(zip(sql.LEDGER_FIELDS, row, strict=True))) for row in rows]
 
     def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
-        """By batch that was merged from `since` on: of which syncs its files are."""
+        """Return the syncs of each batch that was merged from `since` on."""
         with self._reading("read the ledger's objects") as db:
-            return looks.merged_syncs(db, since) if db and transaction.exists(db, "ops", "ledger_objects") else {}
+            return history.merged_syncs(db, since) if db and transaction.exists(db, "ops", "ledger_objects") else {}
+
+    def query(self, sql: str) -> pa.Table:
+        """Run one SELECT on `ops.<table>` and `raw_<source>.<stream>`, while no writer changes the tables."""
+        with self.reader("a query of the ledger"):
+            return query(self._file, sql)
 
     def billed_bytes(self, since: datetime) -> dict[str, int] | None:
-        """None: DuckDB bills nothing."""
+        """Return None: DuckDB bills nothing."""
         return None
 
-    def audit(self, contract: StreamContract) -> int:
-        """How many keys have two rows: any is an incident, as a merge finds only one of them."""
-        with self._reading(f"audit {contract.id}") as db:
-            there = db and contract.key and transaction.exists(db, names.raw_schema(contract.source), contract.stream)
-            return transaction.number(db, sql.audit(contract)) if db and there else 0
+    def count_doubled_keys(self, contract: StreamContract) -> int:
+        """Return how many keys have two rows: any is an incident, as a merge updates only one of them."""
+        schema_name = names.raw_schema(contract.source)
+        with self._reading(f"count doubled keys of {contract.id}") as db:
+            if db is None or not contract.key or not transaction.exists(db, schema_name, contract.stream):
+                return 0
+            return transaction.number(db, sql.count_doubled_keys(contract))
 
     @contextmanager
     def reader(self, purpose: str) -> Iterator[None]:
-        """Hold off writers while other programs (dbt, Great Expectations) read the tables. Raises WarehouseBusy."""
-        with held(self._lock, purpose, self._timeout_s, shared=True):
+        """Lock out writers while other programs (dbt, Great Expectations) read the tables. Raises WarehouseBusy."""
+        with hold(self._lock, purpose, self._timeout_s, shared=True):
             try:
                 yield None
             finally:
                 _release_dbt()
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
-        """Variables that make dbt read this warehouse and build into a candidate."""
+        """Return variables that make dbt read this warehouse and build into a candidate."""
         return self._published.dbt_environment(candidate)
 
-    def begin(self, candidate: str, *, empty: bool) -> None:
-        """Make a candidate that holds what is published now, or nothing; what it held before is gone."""
-        self._published.begin(candidate, empty=empty)
+    def begin_candidate(self, candidate: str, *, empty: bool) -> None:
+        """Create a candidate as a copy of the published marts, or empty; its former content is deleted."""
+        self._published.begin_candidate(candidate, empty=empty)
 
     def touched_days(self, contract: StreamContract, batches: Sequence[str]) -> list[str] | None:
-        """Days of the partition column in which batches changed rows; None when no list of days tells it."""
-        with self._reading(f"look at what was merged of {contract.id}") as db:
+        """Return days of the partition column in which batches changed rows; None when a list can't express them."""
+        with self._reading(f"read changed days of {contract.id}") as db:
             return model.touched_days(db, contract, batches) if db else None
 
     def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
-        """SQL of the live rows that batches wrote and that are still the newest of their keys."""
+        """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
         return model.merged_rows(contract, batches)
 
     def raw_url(self) -> str:
-        """Where Great Expectations finds the merged tables, as an SQLAlchemy URL."""
+        """Return the URL under which the quality gate opens the merged tables."""
         return f"{SCHEME}{self._file}"
 
     def record_quality(self, facts: Sequence[QualityFact]) -> None:
-        """Keep results of the gate, all or none."""
-        with self._writing("keep what the gate found") as db:
+        """Store results of the gate, all or none."""
+        with self._writing("store results of the gate") as db:
             model.record(db, facts)
 
     def newest_quality(self) -> list[QualityFact]:
-        """The newest results of every suite."""
-        with self._reading("read what the gate found") as db:
+        """Return the newest results of every suite."""
+        with self._reading("read results of the gate") as db:
             return model.newest(db) if db and transaction.exists(db, "ops", "quality") else []
 
     def quality_runs(self, since: datetime) -> list[QualityRun]:
-        """What each run of the gate found from `since` on, newest first."""
+        """Return a summary of each run of the gate from `since` on, newest first."""
         with self._reading("read the history of the gate") as db:
-            return looks.quality_runs(db, since) if db and transaction.exists(db, "ops", "quality") else []
+            return history.quality_runs(db, since) if db and transaction.exists(db, "ops", "quality") else []
 
     def candidate_url(self, candidate: str) -> str:
-        """Where Great Expectations finds a candidate, as an SQLAlchemy URL."""
+        """Return the URL under which the quality gate opens a candidate."""
         return f"{SCHEME}{self._published.candidate(candidate)}"
 
     def marts(self) -> dict[str, int]:
-        """Rows per mart, as readers see them now."""
+        """Return rows per mart, as readers see them now."""
         return self._published.rows()
 
     def publish(self, candidate: str) -> dict[str, int]:
-        """Replace the marts by a candidate, readers seeing old or new; returns rows per mart. Again: no change.
+        """Replace the marts by a candidate and return rows per mart; readers see old or new. Again: no change.
 
         Raises:
+            CandidateMissing: the candidate does not exist, and is not the published one.
+            MartsMissing: the candidate has no marts.
             MartsMoved: other marts were published since the candidate was begun.
         """
         return self._published.publish(candidate)
 
     def close(self) -> None:
-        """Give back connections and locks: none is kept between calls."""
+        """Do nothing: no connection or lock is held between calls."""
 
     @contextmanager
     def _writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with held(self._lock, purpose, self._timeout_s), self._connection(purpose, read_only=False) as db:
+        with hold(self._lock, purpose, self._timeout_s), self._connection(purpose, read_only=False) as db:
             yield db
 
     @contextmanager
@@ -295,7 +298,7 @@ class DuckDBWarehouse:
         if self._shared is not None:
             yield self._shared
             return
-        with held(self._lock, purpose, self._timeout_s, shared=True):
+        with hold(self._lock, purpose, self._timeout_s, shared=True):
             if not self._file.exists():
                 yield None
                 return
@@ -317,7 +320,7 @@ class DuckDBWarehouse:
 
 
 def _connect(file: Path, purpose: str, timeout_s: float, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open a file, which a program that does not ask for our lock may have open: a shell, a notebook, dbt by hand."""
+    """Open a file; wait for programs that have it open without our lock, such as a shell, a notebook or dbt."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
@@ -328,13 +331,13 @@ def _connect(file: Path, purpose: str, timeout_s: float, *, read_only: bool) -> 
             if time.monotonic() > deadline:
                 raise WarehouseBusy(
                     f"{purpose}: waited {timeout_s:.0f} s for {file.name}, which another program has open: {error}."
-                    " Close it there; read the marts in the file of the marts"
+                    " Close it in that program; to read marts, open the file of the marts instead"
                 ) from error
         time.sleep(POLL_S)
 
 
 def _release_dbt() -> None:
-    """Close what an in-process dbt leaves open: it would keep the file locked. Does nothing when dbt did not run."""
+    """Close connections that an in-process dbt left open, which would keep the file locked."""
     import sys
 
     module = sys.modules.get("dbt.adapters.duckdb.connections")
