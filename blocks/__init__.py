@@ -1,4 +1,4 @@
-"""Prefect blocks over lake, warehouse, event bus, Airbyte, secrets and alerts; each is imported on use.
+"""Prefect blocks for lake, results, warehouse, event bus, Airbyte and secrets; each is imported on first use.
 
 Google's integration alone takes four seconds of CPU to import, and most flow runs need no secret.
 """

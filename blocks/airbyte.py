@@ -1,4 +1,4 @@
-"""Airbyte as a block: its address, and references to its credentials."""
+"""A block with Airbyte's address and references to its credentials; opened, a client of Airbyte's API."""
 
 from prefect.blocks.core import Block
 from pydantic import Field
@@ -8,7 +8,7 @@ from millrace.airbyte.client import AirbyteClient
 
 
 class MillraceAirbyte(Block):
-    """Airbyte's public API."""
+    """The public API of an Airbyte."""
 
     _block_type_name = "Millrace Airbyte"
     _block_type_slug = "millrace-airbyte"
@@ -16,10 +16,10 @@ class MillraceAirbyte(Block):
     url: str = Field(description="https://<host>/api/public/v1")
     client_id: MillraceSecret
     client_secret: MillraceSecret
-    poll_s: float = Field(default=10, description="Seconds between two looks at a running job.")
+    poll_s: float = Field(default=10, description="Seconds between two requests for a running job.")
     sync_timeout_s: float = Field(default=21600, description="Seconds after which a job is cancelled.")
     landing_timeout_s: float = Field(default=600, description="Seconds to wait for all rows in the lake.")
 
     def open(self) -> AirbyteClient:
-        """A client; the credentials are read from Secret Manager now."""
+        """Return a client; its credentials are read from Secret Manager now."""
         return AirbyteClient(self.url, self.client_id.value(), self.client_secret.value())

@@ -1,4 +1,4 @@
-"""All blocks, for Prefect's entry point `prefect.collections`: whoever meets a block document finds its class."""
+"""All block classes, for Prefect's entry point `prefect.collections`, which finds the class of a block document."""
 
 from blocks.airbyte import MillraceAirbyte
 from blocks.event_bus import MillraceEventBus

@@ -1,4 +1,4 @@
-"""The event bus as a block."""
+"""A block with the project of the topics; opened, a publisher or the dead letters."""
 
 from prefect.blocks.core import Block
 from pydantic import Field
@@ -8,7 +8,7 @@ from millrace.events.dead_letters import DeadLetters
 
 
 class MillraceEventBus(Block):
-    """Topics of one project on Pub/Sub."""
+    """The topics of one project on Pub/Sub."""
 
     _block_type_name = "Millrace Event Bus"
     _block_type_slug = "millrace-event-bus"
@@ -17,9 +17,9 @@ class MillraceEventBus(Block):
     endpoint: str = Field(default="", description="Address of a server other than Google's.")
 
     def open(self) -> EventBus:
-        """A publisher."""
+        """Return a publisher."""
         return EventBus(self.project, self.endpoint)
 
     def open_dead_letters(self) -> DeadLetters:
-        """What could not be delivered."""
+        """Return a client of the dead letters."""
         return DeadLetters(self.project, self.endpoint)

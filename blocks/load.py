@@ -1,4 +1,4 @@
-"""Loads a block by its name, and says what to do when there is none."""
+"""A block class and a name in; the registered block, or an error that names the remedy, out."""
 
 from typing import TypeVar, cast
 
@@ -9,11 +9,11 @@ from millrace.domain.errors import SettingsError
 B = TypeVar("B", bound=Block)
 
 
-def registered(kind: type[B], name: str) -> B:
-    """A block of the Prefect server.
+def load_block(kind: type[B], name: str) -> B:
+    """Return a block of the Prefect server.
 
     Raises:
-        SettingsError: it is not registered there.
+        SettingsError: the server has no such block.
     """
     try:
         return cast(B, kind.load(name))
@@ -21,4 +21,4 @@ def registered(kind: type[B], name: str) -> B:
         if "Unable to find block document" not in str(error):
             raise
         slug = kind.get_block_type_slug()
-        raise SettingsError(f"Prefect has no block {slug}/{name}; run `python -m cli.deploy.blocks`") from None
+        raise SettingsError(f"Prefect has no block {slug}/{name}; run `millrace deploy blocks`") from None

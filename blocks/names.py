@@ -1,4 +1,4 @@
-"""Names under which the blocks are registered."""
+"""The names of the registered blocks."""
 
 LAKE = "lake"
 RESULTS = "results"

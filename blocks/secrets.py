@@ -1,4 +1,4 @@
-"""Secrets in Secret Manager as blocks: the document holds a reference, the value is read on use."""
+"""Blocks with references to secrets in Secret Manager; a value is read on each use."""
 
 from google.cloud.secretmanager import SecretManagerServiceClient
 from prefect_gcp.credentials import GcpCredentials
@@ -9,7 +9,7 @@ from millrace.secrets import local_client, read_secret
 
 
 class MillraceCredentials(GcpCredentials):
-    """Who we are at Google: the environment's own identity, or nobody at a local `endpoint`."""
+    """The identity for Google: the environment's own, or none for a server at `endpoint`."""
 
     _block_type_name = "Millrace Credentials"
     _block_type_slug = "millrace-credentials"
@@ -17,19 +17,19 @@ class MillraceCredentials(GcpCredentials):
     endpoint: str = Field(default="", description="Address of a Secret Manager other than Google's.")
 
     def block_initialization(self) -> None:
-        """Look for credentials only where some are needed."""
+        """Look for credentials unless an `endpoint` is set."""
         if not self.endpoint:
             super().block_initialization()
 
     def get_secret_manager_client(self) -> SecretManagerServiceClient:
-        """A client of Google's Secret Manager, or of the one at `endpoint`."""
+        """Return a client of Google's Secret Manager, or of the server at `endpoint`."""
         if not self.endpoint:
             return super().get_secret_manager_client()
         return local_client(self.endpoint)
 
 
 class MillraceSecret(GcpSecret):
-    """One secret in Secret Manager, by name."""
+    """The reference to one secret in Secret Manager, by name."""
 
     _block_type_name = "Millrace Secret"
     _block_type_slug = "millrace-secret"
@@ -37,10 +37,10 @@ class MillraceSecret(GcpSecret):
     gcp_credentials: MillraceCredentials
 
     def value(self) -> str:
-        """The secret's newest value.
+        """Return the secret's newest value.
 
         Raises:
-            SecretError: it is missing, disabled or empty.
+            SecretError: the secret is missing, disabled or empty.
             ServiceUnavailable: Secret Manager did not answer.
         """
         return read_secret(self.gcp_credentials, self.secret_name, self.secret_version)

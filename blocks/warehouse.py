@@ -1,10 +1,12 @@
-"""The warehouse as a block."""
+"""A block with the warehouse's address and limits; opened, a client of the warehouse or a reader of the marts."""
 
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from millrace.warehouse.port import Warehouse, open_warehouse
-from millrace.warehouse.reader import Read, reader_of
+from millrace.settings.tree import WarehouseSettings
+from millrace.warehouse.engines import open_marts, open_warehouse
+from millrace.warehouse.port import Warehouse
+from millrace.warehouse.reader import Read
 
 
 class MillraceWarehouse(Block):
@@ -14,24 +16,20 @@ class MillraceWarehouse(Block):
     _block_type_slug = "millrace-warehouse"
 
     url: str = Field(description="duckdb:///<file> or bigquery://<project>/<location>[/<prefix>]")
-    marts_url: str = Field(description="Where readers find the published marts.")
+    marts_url: str = Field(description="Address of the published marts.")
     endpoint: str = Field(default="", description="Address of a BigQuery other than Google's.")
     max_bytes_billed: int = Field(default=0, description="Most bytes one commit or query reads on BigQuery; 0: any.")
-    lock_timeout_s: float = Field(default=120, description="How long to wait for another writer, in seconds.")
+    lock_timeout_s: float = Field(default=120, description="Seconds to wait for another writer.")
 
-    keep_candidates_days: float = Field(default=3, description="How long candidates that did not pass are kept.")
+    keep_candidates_days: float = Field(default=3, description="Days to keep candidates that were not published.")
 
     def open(self) -> Warehouse:
-        """A client of the warehouse."""
-        return open_warehouse(
-            self.url,
-            self.marts_url,
-            self.lock_timeout_s,
-            self.keep_candidates_days,
-            endpoint=self.endpoint,
-            max_bytes_billed=self.max_bytes_billed,
-        )
+        """Return a client of the warehouse."""
+        return open_warehouse(self._settings())
 
     def open_marts(self) -> Read:
-        """What readers of the marts see: a function that answers queries over them."""
-        return reader_of(self.url, self.marts_url, endpoint=self.endpoint, max_bytes_billed=self.max_bytes_billed)
+        """Return a function that answers queries over the published marts."""
+        return open_marts(self._settings())
+
+    def _settings(self) -> WarehouseSettings:
+        return WarehouseSettings.model_validate(self.model_dump(include=set(WarehouseSettings.model_fields)))

@@ -1,13 +1,12 @@
-"""Names of what Terraform makes: `python -m millrace.cloud_names > terraform/names.auto.tfvars.json`."""
+"""Contracts in; names of cloud resources, as variables of Terraform, out.
 
-import argparse
-import json
-import sys
+`millrace contracts terraform-names > terraform/names.auto.tfvars.json` writes them.
+"""
+
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from millrace.contracts.source import SourceContract, load_sources
+from millrace.contracts.source import SourceContract
 from millrace.domain import names
 
 FLOW = "millrace-flow"
@@ -41,12 +40,12 @@ PLATFORM_DATASETS = ("staging", "marts", "ops", "audit")
 
 
 def account_email(account: str, project: str) -> str:
-    """Address of a service account of the project."""
+    """Return the e-mail address of a service account of the project."""
     return f"{account}@{project}.iam.gserviceaccount.com"
 
 
-def exported(sources: Iterable[SourceContract]) -> dict[str, Any]:
-    """What Terraform is told, by variable."""
+def terraform_variables(sources: Iterable[SourceContract]) -> dict[str, Any]:
+    """Return the values of Terraform's variables, by name."""
     sources = sorted(sources, key=lambda source: source.source)
     subscriptions = {
         topic: {
@@ -84,16 +83,3 @@ def exported(sources: Iterable[SourceContract]) -> dict[str, Any]:
             if stream.freshness_s
         },
     }
-
-
-def main() -> int:
-    """Print the names as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m millrace.cloud_names", description=__doc__)
-    parser.add_argument("--sources", type=Path, default=Path("sources"), help="directory of contracts (sources)")
-    sources = load_sources(parser.parse_args().sources).values()
-    sys.stdout.write(json.dumps(exported(sources), indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,9 @@
-"""Secrets in Secret Manager: a client and a name in; the value, its age, or why it can't be used out."""
+"""A client of Secret Manager and names of secrets in; their values, ages, or reasons why they are unusable, out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 import grpc
@@ -19,7 +20,7 @@ EXPIRY_NOTICE = timedelta(days=14)
 
 
 class SecretAccess(Protocol):
-    """The Secret Manager of a project, as somebody who may ask it."""
+    """Access to the Secret Manager of a project."""
 
     @property
     def project(self) -> Any:
@@ -33,13 +34,17 @@ class SecretAccess(Protocol):
 
 @dataclass(frozen=True)
 class SecretManager:
-    """The Secret Manager of a project by the environment's own identity, or a server at `endpoint` by none."""
+    """Access with the environment's identity, or without any to a server at `endpoint`."""
 
     project: str
     endpoint: str = ""
 
     def get_secret_manager_client(self) -> SecretManagerServiceClient:
-        """Return Google's client."""
+        """Return Google's client, the same at each call."""
+        return self._client
+
+    @cached_property
+    def _client(self) -> SecretManagerServiceClient:
         return local_client(self.endpoint) if self.endpoint else SecretManagerServiceClient()
 
 
@@ -51,10 +56,10 @@ def local_client(endpoint: str) -> SecretManagerServiceClient:
 
 
 def read_secret(credentials: SecretAccess, name: str, version: str = "latest", *, timeout_s: float = TIMEOUT_S) -> str:
-    """Value of a secret, by name.
+    """Return the value of a secret.
 
     Raises:
-        SecretError: it is missing, disabled or empty.
+        SecretError: the secret is missing, disabled, not text or empty.
         ServiceUnavailable: Secret Manager did not answer.
     """
     path = f"projects/{credentials.project}/secrets/{name}/versions/{version}"
@@ -80,14 +85,14 @@ def read_secret(credentials: SecretAccess, name: str, version: str = "latest", *
 
 @dataclass(frozen=True)
 class SecretAge:
-    """How old a secret's newest version is, and when Secret Manager deletes the secret, if ever."""
+    """The time of a secret's newest version, and the time at which Secret Manager deletes the secret, if ever."""
 
     secret: str
     created_at: datetime
     expires_at: datetime | None
 
-    def why_due(self, now: datetime, max_age: timedelta) -> str:
-        """Why it wants a new value: older than `max_age`, or about to expire; '' when it does not."""
+    def due_reason(self, now: datetime, max_age: timedelta) -> str:
+        """Return the reason to rotate the secret: older than `max_age`, or about to expire; '' without a reason."""
         if self.expires_at is not None and self.expires_at - now < EXPIRY_NOTICE:
             return f"expires at {self.expires_at:%Y-%m-%d %H:%M} UTC"
         age = now - self.created_at
@@ -95,7 +100,7 @@ class SecretAge:
 
 
 def secret_ages(credentials: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[SecretAge]:
-    """Ages of those secrets that exist; looks at no value.
+    """Return the ages of the secrets that exist; read no value.
 
     Raises:
         ServiceUnavailable: Secret Manager did not answer.
@@ -118,7 +123,7 @@ def secret_ages(credentials: SecretAccess, names: Iterable[str], *, timeout_s: f
 def unusable_secrets(
     credentials: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
 ) -> dict[str, str]:
-    """Secrets whose newest version can't be read, with the reason; looks at no value.
+    """Return the secrets whose newest version can't be read, with the reason; read no value.
 
     Raises:
         ServiceUnavailable: Secret Manager did not answer.

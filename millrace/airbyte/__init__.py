@@ -1,1 +1,1 @@
-"""Airbyte: contracts in, connections of its API out; imports contracts and the domain."""
+"""Airbyte: source contracts in, items and jobs of its API out."""

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from millrace.airbyte.job import Job, parse_job
-from millrace.domain.errors import Fatal, ServiceUnavailable, SettingsError
+from millrace.domain.errors import AirbyteRefused, ServiceUnavailable, SettingsError, SyncRunning
 
 ACTIVE = "active"
 TIMEOUT_S = 30.0
@@ -16,16 +16,8 @@ REFRESH_AT = 0.8
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 
-class AirbyteRefused(Fatal):
-    """Airbyte answered that it won't; the message has its words."""
-
-
-class SyncRunning(AirbyteRefused):
-    """A job of the connection is running already."""
-
-
 class AirbyteClient:
-    """Airbyte's public API at `url`; fetches and renews its token itself."""
+    """A client of Airbyte's public API at `url`; it fetches and renews its token."""
 
     def __init__(
         self,
@@ -49,35 +41,35 @@ class AirbyteClient:
         self._http.close()
 
     def connection(self, name: str) -> dict[str, Any]:
-        """The connection of that name.
+        """Return the connection of that name.
 
         Raises:
-            SettingsError: there is none; says how to make it.
+            SettingsError: Airbyte has no such connection; the message names the command that creates it.
         """
         named = [c for c in self.pages("/connections") if c["name"] == name]
         if not named:
             raise SettingsError(
                 f"Airbyte at {self.url} has no connection {name!r}; run `millrace connections apply {name}`"
             )
-        return dict(min(named, key=lambda c: bool(c["status"] != ACTIVE)))  # a re-created one has its name twice
+        return dict(min(named, key=lambda c: bool(c["status"] != ACTIVE)))  # a recreated connection has its name twice
 
     def active_connection(self, name: str) -> dict[str, Any]:
-        """The connection of that name, which must be one that can sync; asked otherwise, Airbyte answers a bare 500.
+        """Return the connection of that name, which must be active; to a sync of another Airbyte answers a bare 500.
 
         Raises:
-            SettingsError: there is none; says how to make it.
-            AirbyteRefused: it is inactive or deleted; says how to mend that.
+            SettingsError: Airbyte has no such connection; the message names the command that creates it.
+            AirbyteRefused: the connection is inactive or deleted; the message names the command that activates it.
         """
         connection = self.connection(name)
         if connection["status"] != ACTIVE:
-            mend = f"run `python -m cli.deploy.connections apply {name}`"
+            repair = f"run `millrace connections apply {name}`"
             raise AirbyteRefused(
-                f"Airbyte's connection {name!r} is {connection['status']}, so it starts no sync; {mend}"
+                f"Airbyte's connection {name!r} is {connection['status']}, so it starts no sync; {repair}"
             )
         return connection
 
     def sync_modes(self, connection_id: str) -> dict[str, str]:
-        """Airbyte's sync mode of each stream that a connection reads; none when the connection is gone."""
+        """Return Airbyte's sync mode of each stream that a connection reads; {} when the connection is gone."""
         try:
             connection = self.call("GET", f"/connections/{connection_id}")
         except AirbyteRefused:
@@ -86,16 +78,16 @@ class AirbyteClient:
         return {stream["name"]: stream.get("syncMode") or "" for stream in streams}
 
     def start_job(self, connection_id: str) -> int:
-        """Start a sync; returns the job's id.
+        """Start a sync; return the job's id.
 
         Raises:
-            SyncRunning: one is running; see `newest_jobs`.
+            SyncRunning: a job is running already; `newest_jobs` finds it.
         """
         answer = self.call("POST", "/jobs", json={"connectionId": connection_id, "jobType": "sync"})
         return int(answer["jobId"])
 
     def job(self, job_id: int) -> Job:
-        """Return a job as it is now."""
+        """Return the present state of a job."""
         return parse_job(self.call("GET", f"/jobs/{job_id}"))
 
     def newest_jobs(self, connection_id: str, limit: int = 10) -> list[Job]:
@@ -104,7 +96,7 @@ class AirbyteClient:
         return [parse_job(answer) for answer in self.call("GET", "/jobs", params=query).get("data", [])]
 
     def jobs_of(self, connection_id: str, limit: int = 100) -> Iterator[Job]:
-        """All jobs of a connection, newest first, page by page; a job that moves between pages comes twice or so."""
+        """Yield all jobs of a connection, newest first, page by page; a job that moves between pages may come twice."""
         offset = 0
         query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "jobType": "sync", "limit": limit}
         while page := self.call("GET", "/jobs", params=query | {"offset": offset}).get("data", []):
@@ -112,7 +104,7 @@ class AirbyteClient:
             offset += len(page)
 
     def cancel_job(self, job_id: int) -> None:
-        """Ask Airbyte to stop a job; nothing happens when it ended."""
+        """Cancel a job; do nothing when it has ended."""
         try:
             self.call("DELETE", f"/jobs/{job_id}")
         except AirbyteRefused:
@@ -120,7 +112,7 @@ class AirbyteClient:
                 raise
 
     def pages(self, path: str, limit: int = 100) -> list[dict[str, Any]]:
-        """All items of a listing, in pages or, as Airbyte gives its definitions, whole whatever the limit."""
+        """Return all items of a listing; Airbyte pages it, except its definitions, which come at once."""
         items: list[dict[str, Any]] = []
         while True:
             page = self.call("GET", path, params={"limit": limit, "offset": len(items)}).get("data", [])
@@ -131,11 +123,11 @@ class AirbyteClient:
                 return items
 
     def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Make one authorised call; renews the token once on 401.
+        """Make one authorised call; renew the token once on 401.
 
         Raises:
-            ServiceUnavailable: Airbyte did not answer, or answered that it can't now.
-            AirbyteRefused: Airbyte answered that it won't.
+            ServiceUnavailable: Airbyte did not answer, or answered 408, 429 or 5xx.
+            AirbyteRefused: Airbyte rejected the request.
         """
         response = self._send(method, path, **request)
         if response.status_code == 401:
@@ -170,7 +162,7 @@ class AirbyteClient:
             raise ServiceUnavailable(f"Airbyte at {self.url} gave no token: {response.status_code}")
         if response.is_error:
             raise AirbyteRefused(
-                f"Airbyte at {self.url} refused the client id and secret ({response.status_code});"
+                f"Airbyte at {self.url} rejected the client id and secret ({response.status_code});"
                 " check the secrets airbyte-client-id and airbyte-client-secret"
             )
         answer = _object(response, "POST /applications/token")

@@ -1,7 +1,7 @@
-"""Makes Airbyte agree with `sources/*.yaml`: a plan of what differs, and its application; by name, again: nothing.
+"""Source contracts in; a plan of changes to Airbyte's items, and their idempotent application, out.
 
-A definition, a source and a connection per file, and one destination: the lake. Secrets are sent as references
-(`secret_coordinate::<name>`), which Airbyte resolves from Secret Manager on use.
+Each file has a definition, a source and a connection, found by name; the one destination is the lake. Secrets are sent
+as references (`secret_coordinate::<name>`), which Airbyte resolves from Secret Manager on use.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from millrace.airbyte.client import ACTIVE, AirbyteClient
-from millrace.airbyte.differences import Sent, differences, filled
+from millrace.airbyte.differences import SecretText, differences, fill_secrets
 from millrace.contracts.source import MANUAL, SecretReference, SourceContract, load_manifest
 from millrace.domain.errors import SettingsError
 from millrace.domain.names import RAW
@@ -35,13 +35,13 @@ SIGNS: dict[Action, str] = {"create": "+", "update": "~", "keep": "=", "delete":
 
 
 def by_reference(name: str) -> str:
-    """A secret as Airbyte resolves it itself."""
+    """Return the reference to a secret that Airbyte resolves from Secret Manager."""
     return f"secret_coordinate::{name}"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done to one item; `lines` say why, and hold no secret."""
+    """A planned action on one item of Airbyte; `lines` are its reasons, without secrets."""
 
     kind: str
     name: str
@@ -55,12 +55,16 @@ class Change:
 
 
 class Connections:
-    """Airbyte's definitions, sources, destinations and connections, beside what is wanted."""
+    """Airbyte's definitions, sources, destinations and connections, compared with the contracts."""
 
     def __init__(
-        self, client: AirbyteClient, lake_url: str, sent: Sent = by_reference, folder: Path = ROOT / "sources"
+        self,
+        client: AirbyteClient,
+        lake_url: str,
+        secret_text: SecretText = by_reference,
+        folder: Path = ROOT / "sources",
     ) -> None:
-        self._client, self._lake_url, self._sent, self._folder = client, lake_url, sent, folder
+        self._client, self._lake_url, self._secret_text, self._folder = client, lake_url, secret_text, folder
         self._workspace = client.call("GET", "/workspaces")["data"][0]["workspaceId"]
         definitions = f"/workspaces/{self._workspace}/definitions"
         self._paths = {
@@ -72,28 +76,28 @@ class Connections:
         }
 
     def plan(self, sources: Iterable[SourceContract], *, prune: bool = False, force: bool = False) -> list[Change]:
-        """What is to be done, in order. `prune`: also delete what no source declares; `force`: send again what agrees.
+        """Return the changes in order. `prune`: also delete undeclared items; `force`: send unchanged items again.
 
         Raises:
-            SettingsError: Airbyte's source of that name has another connector, which can't be changed.
+            SettingsError: Airbyte's source of that name has another connector, which can't be replaced.
         """
-        there = {kind: self._client.pages(path) for kind, path in self._paths.items()}
+        existing = {kind: self._client.pages(path) for kind, path in self._paths.items()}
         sources = list(sources)
-        wanted = {("destination", DESTINATION): destination(self._lake_url)}
+        declared = {("destination", DESTINATION): destination(self._lake_url)}
         for source in sources:
-            _check_connector(there, source)
-            wanted[definition_of(source)] = self._definition(source)
-            wanted["source", source.source] = {"configuration": source.connector.config}
-            wanted["connection", source.source] = connection(source)
-        changes = [self._change(there[kind], kind, name, body, force) for (kind, name), body in wanted.items()]
-        return changes + (_undeclared(there, {source.source for source in sources}) if prune else [])
+            _check_connector(existing, source)
+            declared[definition_of(source)] = self._definition(source)
+            declared["source", source.source] = {"configuration": source.connector.config}
+            declared["connection", source.source] = connection(source)
+        changes = [self._change(existing[kind], kind, name, body, force) for (kind, name), body in declared.items()]
+        return changes + (_plan_deletions(existing, {source.source for source in sources}) if prune else [])
 
     def apply(self, changes: Iterable[Change], sources: Iterable[SourceContract]) -> None:
-        """Do what was planned; deletes too."""
+        """Carry out planned changes, deletions included."""
         ids = {(change.kind, change.name): change.item_id for change in changes}
         definitions = {source.source: definition_of(source) for source in sources}
         for change in changes:
-            path, body = self._paths[change.kind], filled(change.body, self._sent)
+            path, body = self._paths[change.kind], fill_secrets(change.body, self._secret_text)
             if change.action == "delete":
                 self._client.call("DELETE", f"{path}/{change.item_id}")
             elif change.action == "update":
@@ -101,51 +105,51 @@ class Connections:
                 self._client.call(method, f"{path}/{change.item_id}", json=body)
             elif change.action == "create":
                 named = {"name": change.name} | self._parents(change, ids, definitions) | body
-                made = self._client.call("POST", path, json=named)
-                ids[change.kind, change.name] = made[IDS[change.kind]]
+                item = self._client.call("POST", path, json=named)
+                ids[change.kind, change.name] = item[IDS[change.kind]]
 
     def _definition(self, source: SourceContract) -> Json:
-        """A connector's image and tag, or the manifest that it is made of."""
+        """Return a connector's image and tag, or its declarative manifest."""
         if source.connector.manifest:
             return {"manifest": load_manifest(self._folder, source)}
         return {"dockerRepository": source.connector.image, "dockerImageTag": source.connector.version}
 
     def _parents(self, change: Change, ids: dict[Key, str], definitions: dict[str, Key]) -> Json:
-        """What an item refers to, of which some is only made now."""
+        """Return the ids that an item refers to; some belong to items that this application created."""
         if change.kind == "connection":
             return {"sourceId": ids["source", change.name], "destinationId": ids["destination", DESTINATION]}
         if change.kind == "source":
             return {"workspaceId": self._workspace, "definitionId": ids[definitions[change.name]]}
         return {"workspaceId": self._workspace} if change.kind in ("destination", "manifest") else {}
 
-    def _change(self, there: list[Json], kind: str, name: str, wanted: Json, force: bool) -> Change:
-        found = _find(there, kind, name)
-        if found is None:
-            return Change(kind, name, "create", body=wanted)
-        different = {key: list(differences(found.get(key), part, self._sent, key)) for key, part in wanted.items()}
-        changed = {key: wanted[key] for key, lines in different.items() if lines or force}
-        if "manifest" in wanted and found["manifest"] != wanted["manifest"] and not different["manifest"]:
-            different["manifest"] = ["manifest: parts taken away"]
-            changed = wanted
+    def _change(self, items: list[Json], kind: str, name: str, body: Json, force: bool) -> Change:
+        item = _find(items, kind, name)
+        if item is None:
+            return Change(kind, name, "create", body=body)
+        different = {key: list(differences(item.get(key), part, self._secret_text, key)) for key, part in body.items()}
+        changed = {key: body[key] for key, lines in different.items() if lines or force}
+        if "manifest" in body and item["manifest"] != body["manifest"] and not different["manifest"]:
+            different["manifest"] = ["manifest: parts removed"]
+            changed = body
         lines = tuple(line for lines in different.values() for line in lines)
         if kind == "definition" and changed:
-            changed = {"name": found["name"]} | wanted  # is replaced whole
-        return Change(kind, name, "update" if changed else "keep", lines, str(found[IDS[kind]]), changed)
+            changed = {"name": item["name"]} | body  # Airbyte replaces it as a whole
+        return Change(kind, name, "update" if changed else "keep", lines, str(item[IDS[kind]]), changed)
 
 
 def _find(items: list[Json], kind: str, name: str) -> Json | None:
     field_name = "dockerRepository" if kind == "definition" else "name"
-    found = [item for item in items if item.get(field_name) == name]
-    return min(found, key=lambda item: item.get("status", ACTIVE) != ACTIVE, default=None)
+    namesakes = [item for item in items if item.get(field_name) == name]
+    return min(namesakes, key=lambda item: item.get("status", ACTIVE) != ACTIVE, default=None)
 
 
 def definition_of(source: SourceContract) -> Key:
-    """What a source's definition goes by: its image, or its own name when it has a manifest."""
+    """Return kind and name of a source's definition: its image, or the source's name when it has a manifest."""
     return ("manifest", source.source) if source.connector.manifest else ("definition", source.connector.image)
 
 
 def destination(lake_url: str) -> Json:
-    """Airbyte's GCS destination: Parquet in the lake's bucket, one folder per sync."""
+    """Return Airbyte's GCS destination: Parquet in the lake's bucket, one folder per sync."""
     hmac_id, hmac_secret = (SecretReference(secret=name) for name in HMAC)
     return {
         "configuration": {
@@ -164,7 +168,7 @@ def destination(lake_url: str) -> Json:
 
 
 def connection(source: SourceContract) -> Json:
-    """A source's streams into the lake, in folders of the source's name, at its own times."""
+    """Return the connection of a source's streams to the lake, in folders of the source's name, on its schedule."""
     manual = source.schedule == MANUAL
     schedule = {"scheduleType": "manual"} if manual else {"scheduleType": "cron", "cronExpression": source.schedule}
     return {
@@ -177,41 +181,33 @@ def connection(source: SourceContract) -> Json:
 
 
 def _stream(name: str, mode: str, order: tuple[str, ...], key: tuple[str, ...]) -> Json:
-    """A stream's mode and key; a cursor only where the source has none of its own."""
+    """Return a stream's mode and key, and a cursor where the source defines none itself."""
     cursor = {"cursorField": list(order[:1])} if mode == "append" and order else {}
     return {"name": name, "syncMode": SYNC_MODES[mode], "primaryKey": [[column] for column in key]} | cursor
 
 
-def _check_connector(there: dict[str, list[Json]], source: SourceContract) -> None:
-    found = _find(there["source"], "source", source.source)
-    known = {item["id"]: ("definition", item["dockerRepository"]) for item in there["definition"]}
-    known |= {item["id"]: ("manifest", item["name"]) for item in there["manifest"]}
-    kind, name = known.get(found["definitionId"], ("", "")) if found else ("", "")
+def _check_connector(existing: dict[str, list[Json]], source: SourceContract) -> None:
+    item = _find(existing["source"], "source", source.source)
+    connectors = {item["id"]: ("definition", item["dockerRepository"]) for item in existing["definition"]}
+    connectors |= {item["id"]: ("manifest", item["name"]) for item in existing["manifest"]}
+    kind, name = connectors.get(item["definitionId"], ("", "")) if item else ("", "")
     if kind and (kind, name) != definition_of(source):
         raise SettingsError(
             f"Airbyte's source {source.source!r} has the connector {name!r}, sources/{source.source}.yaml names"
-            f" {definition_of(source)[1]!r}; a connector can't be exchanged: delete the source in Airbyte, apply again,"
+            f" {definition_of(source)[1]!r}; a connector can't be replaced: delete the source in Airbyte, apply again,"
             " and raise the source's `epoch`"
         )
 
 
-def _undeclared(there: dict[str, list[Json]], declared: set[str]) -> list[Change]:
-    """Connections into the lake that no file declares, each with its source; others are not ours."""
-    lake = _find(there["destination"], "destination", DESTINATION)
-    ours = [c for c in there["connection"] if lake and c.get("destinationId") == lake["destinationId"]]
+def _plan_deletions(existing: dict[str, list[Json]], declared: set[str]) -> list[Change]:
+    """Return the deletion of each undeclared connection into the lake, and of its source; others are not ours."""
+    lake = _find(existing["destination"], "destination", DESTINATION)
+    ours = [c for c in existing["connection"] if lake and c.get("destinationId") == lake["destinationId"]]
     changes = []
     for gone in (c for c in ours if c["name"] not in declared):
-        why = (f"no file sources/{gone['name']}.yaml declares it",)
-        changes.append(Change("connection", gone["name"], "delete", why, gone["connectionId"]))
-        users = [c for c in there["connection"] if c.get("sourceId") == gone.get("sourceId")]
+        reason = (f"no file sources/{gone['name']}.yaml declares it",)
+        changes.append(Change("connection", gone["name"], "delete", reason, gone["connectionId"]))
+        users = [c for c in existing["connection"] if c.get("sourceId") == gone.get("sourceId")]
         if len(users) == 1:
-            changes.append(Change("source", gone["name"], "delete", why, gone["sourceId"]))
+            changes.append(Change("source", gone["name"], "delete", reason, gone["sourceId"]))
     return changes
-
-
-def apply(client: AirbyteClient, source: SourceContract, lake_url: str) -> Action:
-    """Make one source's connection exist and agree; returns the most that was done."""
-    connections = Connections(client, lake_url)
-    changes = connections.plan([source])
-    connections.apply(changes, [source])
-    return max((change.action for change in changes), key=["keep", "update", "create"].index)

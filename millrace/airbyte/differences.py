@@ -1,4 +1,4 @@
-"""What differs between an item as Airbyte has it and as it is wanted, in words that hold no secret; pure."""
+"""Airbyte's item and the declared one in; a line for each difference, without secrets, out."""
 
 import json
 import re
@@ -12,52 +12,52 @@ SECRETIVE = re.compile(r"pass|secret|token|key|credential|auth|cert|private", re
 HIDDEN = "(hidden)"
 SHOWN = 80
 
-Sent = Callable[[str], str]
+SecretText = Callable[[str], str]
 
 
-def filled(value: Any, sent: Sent) -> Any:
-    """A configuration as it is sent: `sent` says what stands in the place of a secret, by its name."""
+def fill_secrets(value: Any, secret_text: SecretText) -> Any:
+    """Return a configuration with each secret replaced by the text that `secret_text` returns for its name."""
     if isinstance(value, SecretReference):
-        return sent(value.secret)
+        return secret_text(value.secret)
     if isinstance(value, dict):
-        return {key: filled(part, sent) for key, part in value.items()}
-    return [filled(part, sent) for part in value] if isinstance(value, list | tuple) else value
+        return {key: fill_secrets(part, secret_text) for key, part in value.items()}
+    return [fill_secrets(part, secret_text) for part in value] if isinstance(value, list | tuple) else value
 
 
-def differences(there: Any, wanted: Any, sent: Sent, path: str = "") -> Iterator[str]:
-    """One line for each part of `wanted` that `there` has otherwise; what only `there` has is Airbyte's own affair.
+def differences(actual: Any, expected: Any, secret_text: SecretText, path: str = "") -> Iterator[str]:
+    """Yield a line for each part of `expected` that differs in `actual`; extra parts of `actual` are Airbyte's own.
 
-    Airbyte shows secrets as asterisks, so that such a value can't be compared: it is taken to be right.
+    Airbyte shows secrets as asterisks: such a value can't be compared and counts as equal.
     """
-    if isinstance(wanted, SecretReference):
-        if not (isinstance(there, str) and (MASK.fullmatch(there) or there == sent(wanted.secret))):
-            yield f"{path}: {'(none)' if there is None else HIDDEN} → secret {wanted.secret}"
-    elif isinstance(wanted, dict):
-        known = there if isinstance(there, dict) else {}
-        for key, part in wanted.items():
-            yield from differences(known.get(key), part, sent, f"{path}.{key}" if path else key)
-    elif _named(wanted) and _named(there):
-        yield from _in_lists({i["name"]: i for i in there}, {i["name"]: i for i in wanted}, sent, path)
-    elif there != wanted:
-        yield f"{path}: {_shown(there, path)} → {_shown(filled(wanted, lambda name: f'secret {name}'), path)}"
+    if isinstance(expected, SecretReference):
+        if not (isinstance(actual, str) and (MASK.fullmatch(actual) or actual == secret_text(expected.secret))):
+            yield f"{path}: {'(none)' if actual is None else HIDDEN} → secret {expected.secret}"
+    elif isinstance(expected, dict):
+        mapping = actual if isinstance(actual, dict) else {}
+        for key, part in expected.items():
+            yield from differences(mapping.get(key), part, secret_text, f"{path}.{key}" if path else key)
+    elif _is_named_list(expected) and _is_named_list(actual):
+        yield from _in_lists({i["name"]: i for i in actual}, {i["name"]: i for i in expected}, secret_text, path)
+    elif actual != expected:
+        yield f"{path}: {_show(actual, path)} → {_show(fill_secrets(expected, lambda name: f'secret {name}'), path)}"
 
 
-def _named(value: Any) -> bool:
+def _is_named_list(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) and "name" in item for item in value)
 
 
-def _in_lists(there: dict[str, Any], wanted: dict[str, Any], sent: Sent, path: str) -> Iterator[str]:
-    for name in [n for n in there if n not in wanted]:
-        yield f"{path}[{name}]: taken away"
-    for name, part in wanted.items():
-        if name in there:
-            yield from differences(there[name], part, sent, f"{path}[{name}]")
+def _in_lists(actual: dict[str, Any], expected: dict[str, Any], secret_text: SecretText, path: str) -> Iterator[str]:
+    for name in [n for n in actual if n not in expected]:
+        yield f"{path}[{name}]: removed"
+    for name, part in expected.items():
+        if name in actual:
+            yield from differences(actual[name], part, secret_text, f"{path}[{name}]")
         else:
             yield f"{path}[{name}]: added"
 
 
-def _shown(value: Any, path: str) -> str:
-    """A value as a diff shows it: those under names that secrets bear are hidden, whatever the contract says."""
+def _show(value: Any, path: str) -> str:
+    """Return a value as a diff shows it: values under names that suggest a secret are always hidden."""
     if value is None:
         return "(none)"
     if SECRETIVE.search(path.rsplit(".", 1)[-1]) and not path.endswith("primaryKey"):

@@ -13,7 +13,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Job(Frozen):
     """One sync of a connection; `rows` and `bytes` are None until Airbyte counts them, `ended_at` until it ends.
 
-    `status` is Airbyte's own word; one that is unknown here does not end a job.
+    `status` is Airbyte's own value; an unknown one does not end a job.
     """
 
     id: int
@@ -27,22 +27,22 @@ class Job(Frozen):
 
     @property
     def ended(self) -> bool:
-        """Return whether the job has come to an end."""
+        """Return true when the job has ended."""
         return self.status in TERMINAL
 
     @property
     def succeeded(self) -> bool:
-        """Return whether the job ended with success."""
+        """Return true when the job ended with success."""
         return self.status == "succeeded"
 
     @property
     def ended_at(self) -> datetime | None:
-        """Return the time of its end, as far as Airbyte gives it."""
+        """Return the time of the job's end; None before it, or when Airbyte gives none."""
         return self.updated_at if self.ended else None
 
 
 def parse_job(answer: Mapping[str, Any]) -> Job:
-    """Return the job of an answer; the public API gives instants as text or as seconds, by its version."""
+    """Return the job of an answer; versions of the public API give times as text or as seconds."""
     updated = answer.get("lastUpdatedAt")
     return Job(
         id=int(answer["jobId"]),

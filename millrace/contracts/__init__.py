@@ -1,1 +1,1 @@
-"""Pure types that every part shares: no I/O, no clients, no Prefect."""
+"""Data contracts: files of sources/ in; typed contracts, and the files that follow from them, out."""

@@ -1,4 +1,4 @@
-"""What dbt knows of the merged tables, made from the contracts: sources with freshness, and which rows are good."""
+"""Contracts in; dbt's `sources` with their freshness, and the macro `good_rows`, out."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +18,7 @@ DATABASE = "{{ 'warehouse' if target.type == 'duckdb' else target.project }}"
 
 
 def sources_yaml(sources: Iterable[SourceContract]) -> str:
-    """dbt's `sources`: each stream's table with its columns, and how old its newest row may be."""
+    """Return dbt's `sources`: each stream's table with its columns and its freshness."""
     return yaml.safe_dump({"sources": [_source(s) for s in sources]}, sort_keys=False, width=120, allow_unicode=True)
 
 
@@ -48,7 +48,7 @@ def _freshness(stream: StreamContract) -> dict[str, Any] | None:
 
 
 def good_rows_macro(sources: Iterable[SourceContract]) -> str:
-    """The macro `good_rows`: true for rows that no expectation of severity `quarantine` leaves out."""
+    """Return the macro `good_rows`: true for rows that meet every expectation of severity `quarantine`."""
     lines = [
         "{# True for rows that keep the expectations of severity `quarantine` in the contract of their stream. #}",
         "{% macro good_rows(source_name, stream) %}",
@@ -69,5 +69,5 @@ def good_rows_macro(sources: Iterable[SourceContract]) -> str:
 
 
 def _in_jinja(rule: str, column: str) -> str:
-    """A rule as an expression of Jinja; the warehouse quotes the column."""
+    """Return a rule as an expression of Jinja; the warehouse quotes the column."""
     return '"' + rule.replace(COLUMN, f'" ~ adapter.quote("{column}") ~ "') + '"'

@@ -1,4 +1,4 @@
-"""Keys that are erased for good: what is asked for, and how a key's values are written as text."""
+"""A contract and keys in; a request to erase their rows permanently, with the keys as text, out."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ from millrace.domain.ledger import LedgerEntry
 from millrace.domain.types import DECIMAL, Frozen, Name
 
 LAST_VERSION = "ff" * 32
-"""Hex of a version above all others: what bears it in both registers is dead, and nothing that comes is newer."""
+"""Hex of the maximum version: a row with it in both registers is deleted and can never be overwritten."""
 
 
 class Erasure(Frozen):
-    """Keys of one stream whose rows are to be empty for ever; the values of a key are text, in the key's order."""
+    """A request to erase the rows of a stream's keys permanently; the values of a key are text, in the key's order."""
 
     v: Literal[1] = 1
     source: Name
@@ -28,46 +28,48 @@ class Erasure(Frozen):
 
     @property
     def id(self) -> str:
-        """The same for the same keys of a stream, whoever asks."""
+        """Return the id of the request; the same keys of a stream give the same id."""
         digest = hashlib.sha256(json.dumps(self.keys).encode()).hexdigest()[:12]
         return f"{self.source}-{self.stream}-erase-{digest}"
 
 
-def asked(contract: StreamContract, keys: Iterable[Mapping[str, Any]], reason: str, at: datetime) -> Erasure:
-    """The erasure of keys, each a mapping of the key's columns to values.
+def make_erasure(contract: StreamContract, keys: Iterable[Mapping[str, Any]], reason: str, at: datetime) -> Erasure:
+    """Return the erasure of keys, each a mapping of the key's columns to values.
 
     Raises:
-        EventRefused: the stream has no key, a column is missing or no part of it, or a value is not of its type.
+        EventRefused: the stream has no key, a key has other columns than the contract's, or a value is of another type.
     """
     if not contract.key:
         raise EventRefused(f"{contract.id} has no key by which rows could be erased; delete its files under raw/")
-    found = sorted({_key(contract, key) for key in keys})
-    if not found or not reason.strip():
-        raise EventRefused(f"{contract.id}: name at least one key to erase, and the reason why")
+    texts = sorted({_key(contract, key) for key in keys})
+    if not texts or not reason.strip():
+        raise EventRefused(f"{contract.id}: name at least one key to erase, and a reason")
     return Erasure(
-        source=contract.source, stream=contract.stream, keys=tuple(found), reason=reason.strip(), requested_at=at
+        source=contract.source, stream=contract.stream, keys=tuple(texts), reason=reason.strip(), requested_at=at
     )
 
 
-def _key(contract: StreamContract, given: Mapping[str, Any]) -> tuple[str, ...]:
-    if set(given) != set(contract.key):
-        raise EventRefused(f"{contract.id}: {dict(given)} is no key; give {', '.join(contract.key)}")
-    return key_text(contract, [given[name] for name in contract.key])
+def _key(contract: StreamContract, values: Mapping[str, Any]) -> tuple[str, ...]:
+    if set(values) != set(contract.key):
+        raise EventRefused(
+            f"{contract.id}: {dict(values)} is not a valid key; expected columns {', '.join(contract.key)}"
+        )
+    return key_text(contract, [values[name] for name in contract.key])
 
 
 def key_text(contract: StreamContract, values: Sequence[Any]) -> tuple[str, ...]:
-    """A key's values as text, the same for the same key; bytes as hex. Raises EventRefused."""
+    """Return a key's values as text, bytes as hex; equal keys give equal texts. Raises EventRefused."""
     shown = (value.hex() if isinstance(value, bytes) else str(value) for value in values)
     return tuple(_text(contract, name, value) for name, value in zip(contract.key, shown, strict=True))
 
 
 def _text(contract: StreamContract, name: str, value: str) -> str:
-    """A value as both engines read it back."""
+    """Return a value as text that both engines parse."""
     kind = contract.columns[name].type
     try:
         return TEXTS["decimal" if DECIMAL.match(kind) else kind](value)
     except (ValueError, InvalidOperation):
-        raise EventRefused(f"{contract.id}: {name} = {value!r} is no {kind}") from None
+        raise EventRefused(f"{contract.id}: {name} = {value!r} is not a valid {kind}") from None
 
 
 def _bool(value: str) -> str:
@@ -79,7 +81,7 @@ def _bool(value: str) -> str:
 def _instant(value: str) -> str:
     parsed = datetime.fromisoformat(value)
     if parsed.tzinfo is None:
-        raise ValueError("an instant needs its zone")
+        raise ValueError("a timestamp needs a time zone")
     return parsed.astimezone(UTC).isoformat(sep=" ")
 
 
@@ -94,8 +96,8 @@ TEXTS: dict[str, Callable[[str], str]] = {
 }
 
 
-def erased_entry(erasure: Erasure, found: int, at: datetime) -> LedgerEntry:
-    """The fact that keys were erased, of which `found` had rows; the erasure is its run, so that there is one fact."""
+def erased_entry(erasure: Erasure, matched: int, at: datetime) -> LedgerEntry:
+    """Return the ledger entry of an erasure whose `matched` keys had rows; its id stands for the run, as its key."""
     return LedgerEntry(
         kind="erased",
         batch_id=erasure.id,
@@ -104,7 +106,7 @@ def erased_entry(erasure: Erasure, found: int, at: datetime) -> LedgerEntry:
         run_id=erasure.id,
         at=at,
         rows_in=len(erasure.keys),
-        merged=found,
-        stale=len(erasure.keys) - found,
+        merged=matched,
+        stale=len(erasure.keys) - matched,
         detail=erasure.reason,
     )

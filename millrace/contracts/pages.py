@@ -1,14 +1,14 @@
-"""Pages about streams for people, made from the contracts."""
+"""Contracts in; a page of documentation per source out."""
 
 from millrace.contracts.source import SourceContract
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 
-NOTE = "<!-- Made from sources/{source}.yaml by `python -m millrace.contracts write`; change that file. -->"
+NOTE = "<!-- Generated from sources/{source}.yaml by `millrace contracts write`; edit that file. -->"
 
 
 def source_page(source: SourceContract) -> str:
-    """A source and its streams in Markdown: what a row is, its key, its columns, what is expected of it."""
+    """Return the Markdown page of a source: the row, key, columns and expectations of each stream."""
     parts = [NOTE.format(source=source.source), f"# {source.source}", "", source.description, ""]
     parts += [
         f"Version {source.version} of the contract, `sources/{source.source}.yaml`. Owner: {source.owner or '–'}.",

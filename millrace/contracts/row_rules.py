@@ -1,4 +1,4 @@
-"""Expectations of single rows as SQL that every warehouse reads: what severity `quarantine` leaves out of the marts."""
+"""Expectations on single rows in; SQL that both engines accept, to leave violating rows out of the marts, out."""
 
 import re
 from collections.abc import Callable
@@ -6,23 +6,23 @@ from typing import Any
 
 from millrace.domain.quality import Expected
 
-COLUMN = "{column}"  # where the column's name goes, quoted as the warehouse does
-AWKWARD = re.compile(r"['\\{}%\x00-\x1f]")  # what DuckDB, BigQuery and Jinja write differently in a text
+COLUMN = "{column}"  # a placeholder for the column's name, quoted by the warehouse
+AWKWARD = re.compile(r"['\\{}%\x00-\x1f]")  # characters that DuckDB, BigQuery and Jinja escape differently
 
 
 def row_rule(expected: Expected) -> str | None:
-    """SQL that is true for a row that keeps an expectation, with {column} for its column; None when there is none.
+    """Return SQL that is true for a row that meets an expectation, with {column} for its column; None without a rule.
 
     Raises:
-        ValueError: its arguments can't be said in SQL.
+        ValueError: the arguments can't be expressed in SQL.
     """
-    found = RULES.get(expected.type)
-    if found is None:
+    rule = RULES.get(expected.type)
+    if rule is None:
         return None
-    make, known = found
-    if unknown := sorted(set(expected.args) - {"column", *known}):
+    make, arguments = rule
+    if unknown := sorted(set(expected.args) - {"column", *arguments}):
         raise ValueError(
-            f"{expected.type} can't quarantine rows with {', '.join(unknown)}; it may have {', '.join(known)}"
+            f"{expected.type} can't quarantine rows with {', '.join(unknown)}; it may have {', '.join(arguments)}"
         )
     return make(expected.args)
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of files in sources/, for editors: `python -m millrace.contracts write` writes source.schema.json."""
+"""The JSON Schema of files in sources/, for editors: `millrace contracts write` writes source.schema.json."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,19 @@ INHERITED = ("source", "stream", "owner")
 
 
 def schema() -> dict[str, Any]:
-    """What a source's file may hold: a stream's source, name and owner come from the file, a key may be `position`."""
-    made = SourceContract.model_json_schema()
-    stream = made["$defs"]["StreamContract"]
+    """Return the schema; a stream inherits source, name and owner from its file, and a key may be `position`."""
+    source = SourceContract.model_json_schema()
+    stream = source["$defs"]["StreamContract"]
     stream["required"] = [name for name in stream["required"] if name not in INHERITED]
     key = stream["properties"]["key"]
     stream["properties"]["key"] = {"anyOf": [{"const": "position"}, key]}
-    config = made["$defs"]["Config"]
-    config["anyOf"] = config.pop("oneOf")  # a reference is a mapping too
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | made
+    config = source["$defs"]["Config"]
+    config["anyOf"] = config.pop("oneOf")  # a reference also matches a mapping
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | source
 
 
 def text() -> str:
-    """The schema as the file holds it."""
+    """Return the schema as the text of its file."""
     return json.dumps(schema(), indent=2) + "\n"
 
 

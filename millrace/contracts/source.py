@@ -1,4 +1,4 @@
-"""A source: how Airbyte connects to it and which streams it gives. One YAML file in sources/ each."""
+"""A YAML file of sources/ in; a source with its connector, schedule and streams out."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ class SecretReference(Frozen):
 
 
 def _kind(value: object) -> str:
-    """What a part of a configuration is; a mapping whose only key is `secret` can't be anything else."""
+    """Return the kind of a part of a configuration; a mapping with the only key `secret` is always a reference."""
     if isinstance(value, SecretReference) or (isinstance(value, dict) and set(value) == {"secret"}):
         return "reference"
     return "mapping" if isinstance(value, dict) else "list" if isinstance(value, list) else "value"
@@ -54,12 +54,12 @@ class Connector(Frozen):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Names of the secrets that the configuration refers to."""
+        """Return the names of the secrets that the configuration refers to."""
         return tuple(part.secret for part in _parts(self.config) if isinstance(part, SecretReference))
 
 
 def _parts(value: Config | dict[str, Config]) -> Iterator[Config]:
-    """A configuration's values at every depth."""
+    """Yield a configuration's values at every depth."""
     yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _parts(part)
@@ -68,10 +68,10 @@ def _parts(value: Config | dict[str, Config]) -> Iterator[Config]:
 class SourceContract(Frozen):
     """A source and its streams.
 
-    `version` goes up with a change that breaks what readers of its tables rely on; `make check` refuses one without.
-    `epoch` comes before all else in the order of rows: raise it by one after the source was restored from a backup, or
-    its connection made anew, so that its restarted log does not look older than the table. `schedule` is Airbyte's own:
-    `manual` when syncs are asked for by `ingest`, else a Quartz cron expression and its zone, `0 0 * * * ? UTC`.
+    `version` must rise with a change that breaks readers of its tables; `make check` enforces it. `epoch` is the first
+    term of the order of rows: raise it by one after the source was restored from a backup or its connection recreated,
+    so that rows of the restarted log count as newer than the table. `schedule` is Airbyte's: `manual` when `ingest`
+    requests the syncs, else a Quartz cron expression with its time zone, `0 0 * * * ? UTC`.
     """
 
     source: Name
@@ -84,10 +84,10 @@ class SourceContract(Frozen):
     streams: dict[Name, StreamContract]
 
     def stream(self, name: str) -> StreamContract:
-        """The contract of one stream.
+        """Return the contract of one stream.
 
         Raises:
-            UnknownStream: there is none of that name.
+            UnknownStream: the source has no stream of that name.
         """
         if name not in self.streams:
             raise UnknownStream(f"source {self.source!r} has no stream {name!r}; it has {', '.join(self.streams)}")
@@ -95,10 +95,10 @@ class SourceContract(Frozen):
 
 
 def parse_source(text: str, file: str) -> SourceContract:
-    """Read a source from YAML; `file` names it in errors.
+    """Parse a source from YAML; `file` is its name in errors.
 
     Raises:
-        ContractError: names file, stream and field of everything that is wrong.
+        ContractError: the YAML or a field is invalid; the message names file, stream and field of every error.
     """
     try:
         data: Any = yaml.safe_load(text)
@@ -123,10 +123,10 @@ def parse_source(text: str, file: str) -> SourceContract:
 
 
 def load_sources(directory: Path) -> dict[str, SourceContract]:
-    """All sources of a directory, by name.
+    """Return all sources of a directory, by name.
 
     Raises:
-        ContractError: a file is wrong, or its name is not the source's name.
+        ContractError: a file is invalid, or its name is not the source's name.
     """
     sources = {}
     for path in sorted(directory.glob("*.yaml")):
@@ -140,10 +140,10 @@ def load_sources(directory: Path) -> dict[str, SourceContract]:
 
 
 def load_manifest(directory: Path, source: SourceContract) -> dict[str, Any]:
-    """The manifest of a source that is read by `source-declarative-manifest`.
+    """Return the manifest of a source whose connector is `source-declarative-manifest`.
 
     Raises:
-        ContractError: the file is missing, or no manifest.
+        ContractError: the file is missing, or not a manifest.
     """
     name = source.connector.manifest
     try:
@@ -163,10 +163,10 @@ def _text(path: Path) -> str:
 
 
 def find_source(sources: dict[str, SourceContract], name: str) -> SourceContract:
-    """One source by name.
+    """Return one source by name.
 
     Raises:
-        UnknownStream: there is none of that name.
+        UnknownStream: no source has that name.
     """
     if name not in sources:
         raise UnknownStream(f"no source {name!r} in sources/; there are {', '.join(sources) or 'none'}")

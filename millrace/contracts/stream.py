@@ -1,4 +1,4 @@
-"""What a stream promises: its columns, key, order, partition and deletes."""
+"""The contract of a stream as a type: its columns, key, order, partition, deletes and expectations."""
 
 import re
 from typing import Annotated, Literal
@@ -17,9 +17,9 @@ CDC_COLUMNS = {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string", "_ab_cdc_
 
 
 class Evolution(Frozen):
-    """What becomes of columns that the contract lacks, and of types that it has otherwise.
+    """The treatment of columns that the contract lacks, and of types that differ from it.
 
-    `widen` goes from int64 to float64 or a decimal, from a decimal to one with more digits, from date to timestamp.
+    `widen` changes int64 to float64 or a decimal, a decimal to one with more digits, and date to timestamp.
     """
 
     new_columns: Literal["add", "ignore", "quarantine"] = "add"
@@ -27,7 +27,7 @@ class Evolution(Frozen):
 
 
 class Partition(Frozen):
-    """How the warehouse partitions a stream: by a time column, or by a hash bucket of the key."""
+    """The partitioning of a stream's table: by a time column, or by a hash bucket of the key."""
 
     column: Identifier | None = None
     by: Literal["day", "month", "year"] = "day"
@@ -43,8 +43,8 @@ class Partition(Frozen):
 class StreamContract(Frozen):
     """One stream of a source; rows are merged by `key` in the order of `order`.
 
-    An empty `key` means `position`: each (object, generation, row) is a row of its own. `max_bytes_billed` is what one
-    merge may read on BigQuery, instead of the setting `warehouse.max_bytes_billed`.
+    An empty `key` means `position`: (object, generation, row) is the key. `max_bytes_billed` limits the bytes that one
+    merge reads on BigQuery, in place of the setting `warehouse.max_bytes_billed`.
     """
 
     source: Name
@@ -72,11 +72,11 @@ class StreamContract(Frozen):
     @classmethod
     def _duration(cls, value: str | None) -> str | None:
         if value is not None and not DURATION.match(value):
-            raise ValueError(f"{value!r} is no duration; write 90m, 36h or 7d")
+            raise ValueError(f"{value!r} is not a duration; write 90m, 36h or 7d")
         return value
 
     @model_validator(mode="after")
-    def _agrees(self) -> "StreamContract":
+    def _check_fields(self) -> "StreamContract":
         for field in ("key", "cluster"):
             for name in getattr(self, field):
                 if name not in self.columns:
@@ -94,33 +94,33 @@ class StreamContract(Frozen):
         for name, column in self.columns.items():
             if column.any_type and column.type != "string":
                 raise ValueError(f"column {name!r}: `any_type` is for strings, and it is {column.type}")
-        self._clusters()
+        self._check_cluster()
         for expected in self.expectations:
-            self._can_be_asked(expected)
+            self._check_expectation(expected)
         if self.partition and self.partition.hash_buckets and not self.key:
             raise ValueError("partition: `hash_buckets` are of the key, and the stream's key is its position")
         if self.partition and self.partition.column:
-            self._partition_follows_the_key(self.partition.column)
+            self._check_partition(self.partition.column)
         return self
 
-    def _can_be_asked(self, expected: Expected) -> None:
+    def _check_expectation(self, expected: Expected) -> None:
         for name in expected.columns:
             if name not in self.columns:
                 raise ValueError(f"expectations: {expected.type} names {name!r}, which is not among the columns")
         if expected.severity == QUARANTINE and row_rule(expected) is None:
             raise ValueError(
-                f"expectations: {expected.type} is not of single rows, so none can be quarantined; use one of"
+                f"expectations: {expected.type} does not test single rows, so it can't quarantine any; use one of"
                 f" {', '.join(RULES)}, or the severity stop or warn"
             )
 
-    def _clusters(self) -> None:
+    def _check_cluster(self) -> None:
         if len(self.cluster) > MOST_CLUSTER_COLUMNS:
-            raise ValueError(f"cluster names {len(self.cluster)} columns; {MOST_CLUSTER_COLUMNS} is the most")
+            raise ValueError(f"cluster names {len(self.cluster)} columns; at most {MOST_CLUSTER_COLUMNS} are allowed")
         for name in self.cluster:
             if self.columns[name].type in UNCLUSTERABLE:
                 raise ValueError(f"cluster column {name!r} can't be {self.columns[name].type}")
 
-    def _partition_follows_the_key(self, column: str) -> None:
+    def _check_partition(self, column: str) -> None:
         if column not in self.columns:
             raise ValueError(f"partition names {column!r}, which is not among the columns")
         if self.columns[column].type not in ("date", "timestamp"):
@@ -132,32 +132,32 @@ class StreamContract(Frozen):
             )
 
     def with_columns(self, columns: dict[str, Column]) -> "StreamContract":
-        """The same contract with these columns added or in place of its own."""
+        """Return the contract with these columns added or in place of its own."""
         return self.model_copy(update={"columns": self.columns | columns}) if columns else self
 
     @property
     def order_types(self) -> dict[str, str]:
-        """Type of every column that may order rows."""
+        """Return the type of every column that may order rows."""
         return CDC_COLUMNS | {name: column.type for name, column in self.columns.items()}
 
     @property
     def reads_deletes(self) -> bool:
-        """Whether the files carry delete rows."""
+        """Return true when the files carry delete rows."""
         return self.mode == "cdc" and self.deletes == "soft"
 
     @property
     def day_column(self) -> str | None:
-        """The partition column, when a key never changes its day; then all rows of a day can be built anew alone."""
+        """Return the partition column if the key contains it; then no row changes its day, and a day can be rebuilt."""
         column = self.partition.column if self.partition else None
         return column if column in self.key else None
 
     @property
     def freshness_s(self) -> int | None:
-        """Seconds within which new data is expected."""
+        """Return the seconds within which new data is expected."""
         match = DURATION.match(self.freshness or "")
         return int(match[1]) * SECONDS[match[2]] if match else None
 
     @property
     def id(self) -> str:
-        """`<source>.<stream>`, as people name it."""
+        """Return `<source>.<stream>`, the id in messages and commands."""
         return f"{self.source}.{self.stream}"

@@ -1,4 +1,4 @@
-"""Which contract types hold all values of two others."""
+"""Two contract types in; the type that holds all values of both out."""
 
 from millrace.domain.types import DECIMAL
 
@@ -7,14 +7,14 @@ MOST_DIGITS = 38
 ABOVE = {"int64": ("float64",), "date": ("timestamp",)}
 
 
-def wider(one: str, other: str) -> str | None:
-    """The type that values of both fit, None when there is none; text and JSON hold nothing but themselves."""
-    if one == other:
-        return one
-    for low, high in ((one, other), (other, one)):
+def common_type(first: str, second: str) -> str | None:
+    """Return the type that holds all values of both, None without one; text and JSON hold only themselves."""
+    if first == second:
+        return first
+    for low, high in ((first, second), (second, first)):
         if high in ABOVE.get(low, ()):
             return high
-    digits = [_digits(one), _digits(other)]
+    digits = [_digits(first), _digits(second)]
     if None in digits:
         return None
     whole, scale = (max(d[i] for d in digits if d) for i in (0, 1))
@@ -22,7 +22,7 @@ def wider(one: str, other: str) -> str | None:
 
 
 def _digits(kind: str) -> tuple[int, int] | None:
-    """Digits before and after the point."""
+    """Return the numbers of digits before and after the point; None for another type."""
     match = DECIMAL.match(kind)
     if match:
         return int(match[1]) - int(match[2]), int(match[2])

@@ -1,1 +1,1 @@
-"""Charts over the published marts: SQL in files, drawn as SVG, with their data beside them."""
+"""Dashboards over the published marts: SQL files in; SVG charts, their data and one page out."""

@@ -1,11 +1,11 @@
-"""A board of a project's dashboards, and how those of its folder `dashboards/` are loaded."""
+"""Loads the boards of a project: its folder `dashboards/` in, `Board` values out."""
 
-import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from millrace.dashboards.page import Row as Row
@@ -18,10 +18,10 @@ PACKAGE = "dashboards"
 
 @dataclass(frozen=True)
 class Board:
-    """One chart over the rows of a query on `marts.<table>`.
+    """One chart of the rows of a query on `marts.<table>`.
 
-    `draw` makes the chart, `prepare` readies its rows, `say` puts into a sentence what they show, and `columns` are
-    those of the table beside it, with their titles.
+    `prepare` transforms the rows, `draw` makes the chart, `say` summarizes the rows in a sentence, and `columns` are
+    the columns of the table under the chart, with their titles.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Board:
         return self.query.read_text()
 
     def table(self, rows: list[Row]) -> Table:
-        """Return the rows as people read them."""
+        """Return the rows as a table with titled columns."""
         return Table(tuple(self.columns.values()), [tuple(row[name] for name in self.columns) for row in rows])
 
 
@@ -46,14 +46,12 @@ def load_boards(folder: Path) -> tuple[Board, ...]:
     """Return `BOARDS` of the file `boards.py` in a project's folder of dashboards.
 
     Raises:
-        SettingsError: there is no such file.
+        SettingsError: the file does not exist.
     """
     if not (folder / "boards.py").exists():
         raise SettingsError(f"{folder}/boards.py does not exist; it lists the dashboards as BOARDS")
     if PACKAGE not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        if spec:
-            sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
+        package = ModuleType(PACKAGE)
+        package.__path__ = [str(folder)]
+        sys.modules[PACKAGE] = package
     return tuple(import_module(f"{PACKAGE}.boards").BOARDS)

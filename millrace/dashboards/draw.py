@@ -1,4 +1,4 @@
-"""Draws all dashboards into a folder: SVG in both themes, data as CSV and JSON, the query, and the page of them all."""
+"""Draws all dashboards into a folder: SVG in both themes, data as CSV and JSON, the query, and one page with all."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pyarrow.csv as pc
 import vl_convert as vl
 
 from millrace.dashboards.boards import Board, load_boards
-from millrace.dashboards.page import Row, Shown, Table, page
+from millrace.dashboards.page import DrawnChart, Row, Table, page
 from millrace.dashboards.style import THEMES, config
 from millrace.settings.tree import ROOT
 from millrace.warehouse.reader import Read
@@ -19,28 +19,28 @@ BOARDS = ROOT / "dashboards"
 SIZE = re.compile(r'<svg[^>]*?\bwidth="([\d.]+)"[^>]*?\bheight="([\d.]+)"')
 
 
-def draw(read: Read, folder: Path, at: datetime) -> list[Shown]:
-    """Draw everything from what `read` answers; `at` is when that was. Returns what is on the page.
+def draw(read: Read, folder: Path, at: datetime) -> list[DrawnChart]:
+    """Draw all boards from the rows that `read` returns as of `at`; returns the charts of the page.
 
     Raises:
         SettingsError: nothing is published.
-        WarehouseRefused: a query was refused: the marts are not those that it asks for.
+        WarehouseRefused: a query failed: the marts lack a table or column of it.
     """
-    shown: list[tuple[Shown, Table]] = []
+    charts: list[tuple[DrawnChart, Table]] = []
     for board in load_boards(BOARDS):
         table = read(board.sql)
         rows = board.prepare(table.to_pylist())
         _write_data(folder, board, table)
         sentence = board.say(rows) if rows else ""
-        one = Shown(
+        chart = DrawnChart(
             name=board.name, title=board.title, sentence=sentence, alt=f"{board.title}: {sentence}", rows=len(rows)
         )
         if rows:
             width, height = _draw(folder, board, rows)
-            one = one.model_copy(update={"width": width, "height": height})
-        shown.append((one, board.table(rows)))
-    (folder / "index.html").write_text(page(shown, at))
-    return [one for one, _ in shown]
+            chart = chart.model_copy(update={"width": width, "height": height})
+        charts.append((chart, board.table(rows)))
+    (folder / "index.html").write_text(page(charts, at))
+    return [chart for chart, _ in charts]
 
 
 def _write_data(folder: Path, board: Board, table: pa.Table) -> None:
@@ -50,7 +50,7 @@ def _write_data(folder: Path, board: Board, table: pa.Table) -> None:
 
 
 def _draw(folder: Path, board: Board, rows: list[Row]) -> tuple[int, int]:
-    """Both pictures of a chart; returns their size in pixels."""
+    """Draw a chart in both themes; returns its size in pixels."""
     size = (0, 0)
     for theme in THEMES:
         chart = board.draw(rows, theme).configure(**config(theme))

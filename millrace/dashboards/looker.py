@@ -1,28 +1,30 @@
-"""A Looker Studio report over the same queries, as a link: https://developers.google.com/looker-studio/integrate/linking-api."""
+"""Links to a Looker Studio report of the same queries: https://developers.google.com/looker-studio/integrate/linking-api."""
 
 from urllib.parse import urlencode
 
 from millrace.dashboards.boards import load_boards
 from millrace.domain.errors import SettingsError
 from millrace.settings.tree import ROOT
+from millrace.warehouse.engines import looker_dataset
 from millrace.warehouse.reader import SCHEMA
 
 CREATE = "https://lookerstudio.google.com/reporting/create"
 
 
 def report_link(marts_url: str) -> str:
-    """A link that makes a report with one data source per dashboard, each a query over the marts.
+    """Return a link that creates a report with one data source per dashboard, each a query over the marts.
 
     Raises:
         SettingsError: the marts are not on BigQuery.
     """
-    project, _, dataset = marts_url.removeprefix("bigquery://").partition("/")
-    if not marts_url.startswith("bigquery://") or not dataset:
+    names = looker_dataset(marts_url)
+    if names is None:
         raise SettingsError(f"Looker Studio reads BigQuery, and the marts are at {marts_url!r}")
-    given = {"c.mode": "edit", "r.reportName": "Flights from New York"}
-    for place, board in enumerate(load_boards(ROOT / "dashboards")):
-        source = f"ds.ds{place}"
-        given |= {
+    project, dataset = names
+    parameters = {"c.mode": "edit", "r.reportName": "Flights from New York"}
+    for index, board in enumerate(load_boards(ROOT / "dashboards")):
+        source = f"ds.ds{index}"
+        parameters |= {
             f"{source}.connector": "bigQuery",
             f"{source}.type": "CUSTOM_QUERY",
             f"{source}.datasourceName": board.title,
@@ -30,4 +32,4 @@ def report_link(marts_url: str) -> str:
             f"{source}.billingProjectId": project,
             f"{source}.sql": board.sql.replace(SCHEMA, f"`{project}`.`{dataset}`."),
         }
-    return f"{CREATE}?{urlencode(given)}"
+    return f"{CREATE}?{urlencode(parameters)}"

@@ -1,4 +1,4 @@
-"""The page that shows the charts: one file that asks no other server for anything."""
+"""The page of the charts: charts and tables in, one HTML file without external resources out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ Row = dict[str, Any]
 CSS = Path(__file__).with_name("page.css")
 
 
-class Shown(Frozen):
-    """One chart on the page: what it says in a sentence, and its size in pixels; without rows there is no picture."""
+class DrawnChart(Frozen):
+    """One chart of the page: its summary sentence and its size in pixels; a chart without rows has no picture."""
 
     name: str
     title: str
@@ -27,17 +27,17 @@ class Shown(Frozen):
 
 @dataclass(frozen=True)
 class Table:
-    """The data of a chart as people read it."""
+    """The data of a chart with titled columns."""
 
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
 
 
-def page(shown: Iterable[tuple[Shown, Table]], drawn_at: datetime) -> str:
-    """The whole page."""
-    parts = list(shown)
-    links = "".join(f'<a href="#{one.name}">{escape(one.title)}</a>' for one, _ in parts)
-    body = "\n".join(_section(one, table) for one, table in parts)
+def page(charts: Iterable[tuple[DrawnChart, Table]], drawn_at: datetime) -> str:
+    """Return the page."""
+    parts = list(charts)
+    links = "".join(f'<a href="#{chart.name}">{escape(chart.title)}</a>' for chart, _ in parts)
+    body = "\n".join(_section(chart, table) for chart, table in parts)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Flights from New York</title><link rel="icon" href="data:,"><style>{CSS.read_text()}</style></head><body>
@@ -46,22 +46,23 @@ def page(shown: Iterable[tuple[Shown, Table]], drawn_at: datetime) -> str:
 <main>
 {body}
 </main>
-<footer>Each chart is one query over the marts, with its data beside it. <a href="../status/index.html">Status</a> ·
-<a href="../quality/index.html">Quality</a> · <a href="../dbt/index.html">How the marts are made</a></footer>
+<footer>Each chart shows one query over the marts, with its data below. <a href="../status/index.html">Status</a> ·
+<a href="../quality/index.html">Quality</a> · <a href="../dbt/index.html">Models of the marts</a></footer>
 </body></html>
 """
 
 
-def _section(one: Shown, table: Table) -> str:
-    head = f'<section id="{one.name}"><h2>{escape(one.title)}</h2>'
-    if not one.rows:
-        return f'{head}<p class="soft">The marts have nothing to show here yet.</p></section>'
-    return f"""{head}<p>{escape(one.sentence)}</p>
+def _section(chart: DrawnChart, table: Table) -> str:
+    head = f'<section id="{chart.name}"><h2>{escape(chart.title)}</h2>'
+    if not chart.rows:
+        return f'{head}<p class="soft">The marts have no rows for this chart yet.</p></section>'
+    name, alt = chart.name, escape(chart.alt)
+    return f"""{head}<p>{escape(chart.sentence)}</p>
 <figure class="scroll chart" tabindex="0"><picture>
-<source srcset="{one.name}.dark.svg" media="(prefers-color-scheme: dark)">
-<img src="{one.name}.light.svg" width="{one.width}" height="{one.height}" alt="{escape(one.alt)}"></picture></figure>
-<div class="data">{_files(one.name)}</div>
-<details><summary>The data as a table, {one.rows:,} rows</summary>
+<source srcset="{name}.dark.svg" media="(prefers-color-scheme: dark)">
+<img src="{name}.light.svg" width="{chart.width}" height="{chart.height}" alt="{alt}"></picture></figure>
+<div class="data">{_files(name)}</div>
+<details><summary>The data as a table, {chart.rows:,} rows</summary>
 <div class="scroll" tabindex="0">{_table(table)}</div></details>
 </section>"""
 
@@ -71,7 +72,7 @@ def _files(name: str) -> str:
 
 
 def _table(table: Table) -> str:
-    numeric = [any(isinstance(row[place], int | float) for row in table.rows) for place in range(len(table.columns))]
+    numeric = [any(isinstance(row[index], int | float) for row in table.rows) for index in range(len(table.columns))]
     head = "".join(f"<th{_n(n)}>{escape(name)}</th>" for name, n in zip(table.columns, numeric, strict=True))
     rows = "".join(
         "<tr>"

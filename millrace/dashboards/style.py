@@ -1,16 +1,16 @@
-"""How the charts look, in light and in dark: the colours of the pages, those of the status page too."""
+"""The look of the charts in light and dark: the same colours as those of the pages, the status page included."""
 
 from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 720
-FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # by whose widths the labels are laid out
-ROOM = {"left": 34, "right": 64, "top": 6, "bottom": 6}  # for browsers that have none of them, and use a wider one
+FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # the layout of labels depends on their widths
+ROOM = {"left": 34, "right": 64, "top": 6, "bottom": 6}  # for browsers that lack these fonts and use a wider one
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours; each of `classes` is that of a class of flights."""
+    """The colours of a theme; `classes` are those of the classes of delay."""
 
     name: str
     background: str
@@ -58,8 +58,8 @@ THEMES = (LIGHT, DARK)
 
 
 def config(theme: Theme) -> dict[str, Any]:
-    """Vega-Lite's configuration of a theme."""
-    words = {
+    """Return Vega-Lite's configuration of a theme."""
+    text = {
         "labelColor": theme.text,
         "titleColor": theme.soft,
         "labelFont": FONT,
@@ -73,9 +73,8 @@ def config(theme: Theme) -> dict[str, Any]:
         "padding": ROOM,
         "font": FONT,
         "view": {"stroke": None},
-        "axis": words
-        | {"labelPadding": 6, "gridColor": theme.line, "domainColor": theme.line, "tickColor": theme.line},
-        "legend": words | {"orient": "top", "symbolSize": 90, "offset": 4},
-        "header": words | {"labelFontWeight": "bold"},
+        "axis": text | {"labelPadding": 6, "gridColor": theme.line, "domainColor": theme.line, "tickColor": theme.line},
+        "legend": text | {"orient": "top", "symbolSize": 90, "offset": 4},
+        "header": text | {"labelFontWeight": "bold"},
         "text": {"font": FONT, "fontSize": 12, "color": theme.soft},
     }

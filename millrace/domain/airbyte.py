@@ -1,4 +1,4 @@
-"""What Airbyte posts when a sync has ended; more fields than these are passed over."""
+"""The body of Airbyte's webhook for an ended sync, as types; other fields are ignored."""
 
 import re
 
@@ -14,13 +14,13 @@ class _Part(BaseModel):
 
 
 class AirbyteConnection(_Part):
-    """The connection that was synced; we name ours after their sources."""
+    """The connection of the sync; its name is the name of its source."""
 
     name: str
 
 
 class AirbyteSync(_Part):
-    """The sync: Airbyte's versions name its outcome differently."""
+    """The sync; versions of Airbyte name the field of its outcome differently."""
 
     connection: AirbyteConnection
     job_id: int = Field(alias="jobId", ge=1)
@@ -35,5 +35,5 @@ class AirbyteCompleted(_Part):
 
     @property
     def topic(self) -> str:
-        """Topic it is published to."""
+        """Return the topic of this message."""
         return names.AIRBYTE_COMPLETED

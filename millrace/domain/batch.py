@@ -1,4 +1,4 @@
-"""A batch: the manifests of one stream that are merged in one transaction, and what came of it."""
+"""A batch, the manifests of one stream that are merged in one transaction, and its results, as types."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,7 +11,7 @@ StagingFormat = Literal["parquet", "arrow"]
 
 
 class BatchObject(Frozen):
-    """One object of a batch, with all that its rows' order depends on."""
+    """One object of a batch, with every value that the order of its rows depends on."""
 
     name: str
     generation: int
@@ -23,22 +23,22 @@ class BatchObject(Frozen):
     complete: bool = True
 
     @property
-    def floor(self) -> str:
-        """What the versions of its rows begin with, as hex: sorts connection epochs, then Airbyte's generations."""
-        return floor(self.epoch, self.generation_id)
+    def min_version(self) -> str:
+        """Return the prefix of its rows' versions, as hex: sorts connection epochs, then Airbyte's generations."""
+        return min_version(self.epoch, self.generation_id)
 
 
-def floor(epoch: int, generation_id: int) -> str:
-    """The least version of a generation, as hex."""
+def min_version(epoch: int, generation_id: int) -> str:
+    """Return the lowest version of a generation, as hex."""
     return (epoch.to_bytes(4, "big") + generation_id.to_bytes(8, "big")).hex()
 
 
 class Batch(Frozen):
     """The work of one merge, fixed before it starts, so that a retry is the same batch.
 
-    `staging` is the format of files that its warehouse loads best. `learned` are columns that the table has beyond the
-    contract, from files before. `snapshots` are the floors of the generations that are complete in it (overwrite
-    streams), `newest_snapshot` that of the newest complete one that is known, in it or not.
+    `staging` is the file format that its warehouse loads best. `learned` are the table's columns beyond the contract,
+    added by earlier files. `snapshots` are the lowest versions of the generations that are complete in this batch
+    (overwrite streams); `newest_snapshot` is that of the newest complete generation, in this batch or an earlier one.
     """
 
     v: Literal[1] = 1
@@ -57,12 +57,12 @@ class Batch(Frozen):
 
     @property
     def bytes(self) -> int:
-        """Size of all objects in bytes."""
+        """Return the size of all objects in bytes."""
         return sum(o.size for o in self.objects)
 
 
 class QuarantinedRow(Frozen):
-    """A row (or, with `row` None, a whole file) that broke its contract."""
+    """A row (with `row` None: a whole file) that violates its contract."""
 
     reason: str
     object: str
@@ -72,8 +72,8 @@ class QuarantinedRow(Frozen):
     detail: str = ""
 
 
-class RefusedObject(Frozen):
-    """An object that is in quarantine now, in whole or in part; `attempts` is how often it was merged."""
+class QuarantinedObject(Frozen):
+    """An object with quarantined rows, or quarantined as a whole; `attempts` counts its merges."""
 
     object: str
     generation: int
@@ -83,7 +83,7 @@ class RefusedObject(Frozen):
 
 
 class Drift(Frozen):
-    """A column that files bring otherwise than the contract: `was` is empty when it is new, `now` when it is gone."""
+    """A column that differs between files and contract: `was` is empty for a new column, `now` for a missing one."""
 
     column: str
     was: str
@@ -99,12 +99,12 @@ class Drift(Frozen):
 
 
 class Staged(Frozen):
-    """What the Beam job made of a batch: files to load, and the rows that don't get there.
+    """The result of staging a batch: files to load, and the rows that are not loaded.
 
-    `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/<attempt>/`, one winner per key and
-    register each; `kept` are Parquet, with keys of refused rows. Rows below `floor` are of generations that a snapshot
-    replaces; `blocked` says why one can't. `columns` are those that files added or widened. `attempt` is empty where a
-    version of the platform without attempts staged it.
+    `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/<attempt>/`, with one winner per key
+    and register each; `kept` are Parquet files with the keys of quarantined rows. A snapshot replaces the generations
+    whose versions are below `floor`; `blocked` is the reason why a newer snapshot does not. `columns` are the columns
+    that files added or widened. `attempt` is empty when an older version of the platform staged the batch.
     """
 
     batch_id: str
@@ -122,7 +122,7 @@ class Staged(Frozen):
 
 
 class Balance(Frozen):
-    """Where every row of a batch went; `rows_in` is the sum of the next four."""
+    """The number of a batch's rows per outcome; `rows_in` is the sum of the next four."""
 
     rows_in: Count
     merged: Count
@@ -132,7 +132,7 @@ class Balance(Frozen):
     tombstoned_by_absence: Count = 0
 
     def check(self, batch_id: str) -> None:
-        """Refuse a balance whose terms do not add up.
+        """Check that the terms add up.
 
         Raises:
             BalanceError: names the batch and every term.

@@ -1,4 +1,4 @@
-"""A day of the platform in, the message that tells of it out; pure."""
+"""The facts of one day in, the daily message for Slack out."""
 
 from datetime import date
 
@@ -9,8 +9,8 @@ from millrace.domain.types import Frozen
 MOST = 12
 
 
-class RunsOfDay(Frozen):
-    """How often one piece of work (a run's name) failed on a day, and whether it did the last time."""
+class WorkFailures(Frozen):
+    """The number of failures of one piece of work (a run's name) on a day; `failing` when its last run failed."""
 
     name: str
     failed: Count
@@ -18,28 +18,28 @@ class RunsOfDay(Frozen):
 
 
 class Day(Frozen):
-    """What is known of a day; `silent` are streams that had no new data though their contracts promise some."""
+    """The facts of one day; `silent` are streams without new data although their contracts promise some."""
 
     day: date
     merged: tuple[LedgerEntry, ...]
     publications: Count
-    refusals: Count
+    rejections: Count
     completed: Count
-    bad: tuple[RunsOfDay, ...]
-    made_up_for: Count
+    failures: tuple[WorkFailures, ...]
+    recovered_by_reconcile: Count
     dead_letters: dict[str, Count]
     silent: tuple[str, ...]
 
 
 def subject(day: Day) -> str:
-    """The first line."""
+    """Return the first line of the message."""
     return f":bar_chart: Millrace on {day.day:%A, %d %B %Y}: {verdict(day)}"
 
 
 def verdict(day: Day) -> str:
-    """Whether somebody must look."""
-    looks = [bool(day.silent), bool(day.dead_letters), any(b.failing for b in day.bad), bool(day.refusals)]
-    looks += [any(e.quarantined for e in day.merged), bool(day.made_up_for)]
+    """Return the number of topics that need attention, in words."""
+    looks = [bool(day.silent), bool(day.dead_letters), any(work.failing for work in day.failures), bool(day.rejections)]
+    looks += [any(e.quarantined for e in day.merged), bool(day.recovered_by_reconcile)]
     if not any(looks) and not day.merged and not day.completed:
         return "nothing was done"
     if not sum(looks):
@@ -48,26 +48,26 @@ def verdict(day: Day) -> str:
 
 
 def body(day: Day, ui: str, runbook: str) -> str:
-    """The lines below it, in Slack's mrkdwn."""
-    lines = [_merged(day), *_streams(day), _quarantined(day), _published(day), _runs(day)]
+    """Return the other lines of the message, in Slack's mrkdwn."""
+    lines = [_merged_line(day), *_stream_lines(day), _quarantined_line(day), _published_line(day), _runs_line(day)]
     if day.silent:
-        lines.append(f":warning: *No new data* of {_listed(day.silent)}")
-    if day.made_up_for:
-        lines.append(f":warning: *Reconcile* made up for {_many(day.made_up_for, 'thing')} that no event had started")
+        lines.append(f":warning: *No new data* of {_list(day.silent)}")
+    if day.recovered_by_reconcile:
+        lines.append(f":warning: *Reconcile* started work for {_count(day.recovered_by_reconcile, 'lost event')}")
     if day.dead_letters:
-        told = [f"{topic} ({count})" for topic, count in sorted(day.dead_letters.items())]
-        lines.append(f":warning: *Dead letters* on {_listed(told)}")
+        topics = [f"{topic} ({count})" for topic, count in sorted(day.dead_letters.items())]
+        lines.append(f":warning: *Dead letters* on {_list(topics)}")
     return "\n".join([*lines, f"<{ui}/runs|Open Prefect>. Runbook: {runbook}"])
 
 
-def _merged(day: Day) -> str:
+def _merged_line(day: Day) -> str:
     if not day.merged:
         return "*Merged* nothing"
     rows, streams = sum(e.merged for e in day.merged), {(e.source, e.stream) for e in day.merged}
-    return f"*Merged* {_many(rows, 'row')} in {_many(len(day.merged), 'batch')} of {_many(len(streams), 'stream')}"
+    return f"*Merged* {_count(rows, 'row')} in {_count(len(day.merged), 'batch')} of {_count(len(streams), 'stream')}"
 
 
-def _streams(day: Day) -> list[str]:
+def _stream_lines(day: Day) -> list[str]:
     rows: dict[str, int] = {}
     for entry in day.merged:
         name = f"{entry.source}.{entry.stream}"
@@ -77,38 +77,40 @@ def _streams(day: Day) -> list[str]:
     return [*lines, f"• and {len(most) - MOST} more"] if len(most) > MOST else lines
 
 
-def _quarantined(day: Day) -> str:
-    refused: dict[str, int] = {}
+def _quarantined_line(day: Day) -> str:
+    quarantined: dict[str, int] = {}
     for entry in day.merged:
         if entry.quarantined:
             name = f"{entry.source}.{entry.stream}"
-            refused[name] = refused.get(name, 0) + entry.quarantined
-    if not refused:
+            quarantined[name] = quarantined.get(name, 0) + entry.quarantined
+    if not quarantined:
         return "*Quarantined* nothing"
-    told = [f"{name} {count:,}" for name, count in sorted(refused.items())]
-    return f":warning: *Quarantined* {_many(sum(refused.values()), 'row')}: {_listed(told)}"
+    streams = [f"{name} {count:,}" for name, count in sorted(quarantined.items())]
+    return f":warning: *Quarantined* {_count(sum(quarantined.values()), 'row')}: {_list(streams)}"
 
 
-def _published(day: Day) -> str:
-    done = f"*Published* {_many(day.publications, 'time')}"
-    return f":warning: {done}; the quality gate refused {_many(day.refusals, 'time')}" if day.refusals else done
+def _published_line(day: Day) -> str:
+    line = f"*Published* {_count(day.publications, 'time')}"
+    if not day.rejections:
+        return line
+    return f":warning: {line}; the quality gate rejected a candidate {_count(day.rejections, 'time')}"
 
 
-def _runs(day: Day) -> str:
-    done = f"*Runs* {day.completed:,} completed"
-    if not day.bad:
-        return f"{done}, none failed"
-    told = [f"{b.name} {b.failed} x ({'still failing' if b.failing else 'well again'})" for b in day.bad]
-    mark = ":red_circle: " if any(b.failing for b in day.bad) else ""
-    return f"{mark}{done}, {sum(b.failed for b in day.bad)} failed: {_listed(told)}"
+def _runs_line(day: Day) -> str:
+    line = f"*Runs* {day.completed:,} completed"
+    if not day.failures:
+        return f"{line}, none failed"
+    failures = [f"{w.name} {w.failed} x ({'still failing' if w.failing else 'recovered'})" for w in day.failures]
+    mark = ":red_circle: " if any(work.failing for work in day.failures) else ""
+    return f"{mark}{line}, {sum(work.failed for work in day.failures)} failed: {_list(failures)}"
 
 
-def _listed(names: tuple[str, ...] | list[str]) -> str:
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return ", ".join(list(names)[:MOST]) + more
+def _list(names: tuple[str, ...] | list[str]) -> str:
+    rest = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(list(names)[:MOST]) + rest
 
 
-def _many(count: int, what: str) -> str:
+def _count(count: int, noun: str) -> str:
     if count == 1:
-        return f"1 {what}"
-    return f"{count:,} {what}{'es' if what.endswith('ch') else 's'}"
+        return f"1 {noun}"
+    return f"{count:,} {noun}{'es' if noun.endswith('ch') else 's'}"

@@ -1,58 +1,66 @@
-"""Every error the platform raises on purpose, as one tree.
+"""Every error that the platform raises on purpose, as one tree.
 
 MillraceError
-├── Retryable                 heals by itself: try the same call again
-│   ├── ServiceUnavailable    a server did not answer, or answered 5xx
-│   ├── LandingIncomplete     fewer rows in the lake than Airbyte reports, as yet
-│   ├── WarehouseBusy         another process holds the warehouse's writer lock
-│   ├── StreamBusy            another process merges the stream
-│   ├── StagingLost           staging files or reports are gone; stage the batch again
-│   └── HeadMoved             another committer won; look again at what is pending
-├── Fatal                     a person must act: trying again changes nothing
-│   ├── SettingsError         a setting is missing or malformed
-│   ├── ContractError         a file in sources/ is wrong
-│   │   └── UnknownStream     no such source or stream
-│   ├── SecretError           a secret is missing, disabled or empty
-│   ├── SyncFailed            Airbyte ended the sync without success
-│   ├── SyncTimeout           the sync ran past its deadline
-│   ├── ManifestConflict      two different manifests claim one sync
-│   ├── EventRefused          a message or an event's parameters make no sense
-│   ├── DataflowFailed        Dataflow refused a job, or it ended without success
-│   ├── AlertFailed           Slack refused a message
-│   ├── MartsMoved            other marts were published while this candidate was built
-│   ├── BudgetExceeded        a batch would cost more than is allowed; it stays pending
-│   ├── WarehouseRefused      the warehouse refused a statement: rights, a missing table, its syntax
-│   ├── ReconcileIncomplete   reconcile could not look at, or start, everything
-│   └── BalanceError          a merge does not balance: rows were lost or doubled
-└── DataQuality               the data is wrong, the platform works
-    ├── FileRejected          a file can't be read, or contradicts its contract
-    │   └── FileVanished      a file that a manifest names is gone
-    └── QualityFailed         candidates did not pass the gate; marts stay as they were
+├── Retryable                   a temporary fault: try the same call again
+│   ├── ServiceUnavailable      a server did not answer, or answered 5xx
+│   ├── LandingIncomplete       the lake has fewer rows than Airbyte reports, so far
+│   ├── WarehouseBusy           another process holds the warehouse's writer lock
+│   ├── StreamBusy              another process merges the stream
+│   ├── StagingLost             staging files or reports are gone; stage the batch again
+│   └── HeadMoved               another committer won; look again at the pending manifests
+├── Fatal                       a person must act: trying again changes nothing
+│   ├── SettingsError           a setting is missing or malformed
+│   ├── ContractError           a file in sources/ is wrong
+│   │   └── UnknownStream       the contracts have no such source or stream
+│   ├── SecretError             a secret is missing, disabled or empty
+│   ├── AirbyteRefused          Airbyte rejected a request
+│   │   └── SyncRunning         a job of the connection is running already
+│   ├── SyncFailed              Airbyte ended the sync without success
+│   ├── SyncTimeout             the sync ran past its deadline
+│   ├── ObjectMissing           an object, or the requested generation of it, does not exist
+│   ├── ObjectExists            an object exists already, or its generation has changed
+│   ├── ManifestConflict        two different manifests claim one sync
+│   ├── EventRefused            a message or an event's parameters are invalid
+│   ├── DataflowFailed          Dataflow rejected a job, or the job ended without success
+│   ├── AlertFailed             Slack rejected a message
+│   ├── CandidateMissing        a candidate does not exist, and its marts are not the published ones
+│   ├── MartsMissing            a candidate has no marts
+│   ├── MartsMoved              other marts were published while this candidate was built
+│   ├── DatabaseUnreadable      a database of the warehouse can't be opened, or lacks the mark of its candidate
+│   ├── BudgetExceeded          a batch would cost more than is allowed; it stays pending
+│   ├── WarehouseRefused        the warehouse rejected a statement: rights, a missing table, its syntax
+│   ├── ReconcileIncomplete     reconcile could not check, or start, everything
+│   ├── BalanceError            a merge does not balance: rows were lost or doubled
+│   └── StackDown               the local stack of this machine is down (cli/errors.py)
+└── DataQuality                 the data is wrong, the platform works
+    ├── FileRejected            a file can't be read, or contradicts its contract
+    │   └── FileVanished        a file that a manifest names is gone
+    └── QualityFailed           candidates did not pass the gate; the marts stay as they were
 """
 
 
 class MillraceError(Exception):
-    """Any error the platform raises on purpose."""
+    """Any error that the platform raises on purpose."""
 
 
 class Retryable(MillraceError):
-    """Heals by itself: try the same call again."""
+    """A temporary fault: try the same call again."""
 
 
 class ServiceUnavailable(Retryable):
-    """A server did not answer, or answered that it can't now."""
+    """A server did not answer, or answered 5xx."""
 
 
 class LandingIncomplete(Retryable):
-    """Fewer rows in the lake than Airbyte reports, as yet."""
+    """The lake has fewer rows than Airbyte reports, so far."""
 
 
 class WarehouseBusy(Retryable):
-    """Another process holds the warehouse; the message names it."""
+    """Another process holds the warehouse's writer lock; the message names the process."""
 
 
 class StreamBusy(Retryable):
-    """Another process merges the stream; the message names it and says until when its lease runs."""
+    """Another process merges the stream; the message names the process and the end of its lease."""
 
 
 class StagingLost(Retryable):
@@ -60,7 +68,7 @@ class StagingLost(Retryable):
 
 
 class HeadMoved(Retryable):
-    """Another committer won the stream's head; look again at what is pending."""
+    """Another committer won the stream's head; look again at the pending manifests."""
 
 
 class Fatal(MillraceError):
@@ -72,15 +80,23 @@ class SettingsError(Fatal):
 
 
 class ContractError(Fatal):
-    """A file in sources/ is wrong; the message names file, stream and field."""
+    """A file in sources/ is wrong; the message names the file, the stream and the field."""
 
 
 class UnknownStream(ContractError):
-    """No such source or stream; the message lists those there are."""
+    """The contracts have no such source or stream; the message lists the existing ones."""
 
 
 class SecretError(Fatal):
     """A secret is missing, disabled or empty."""
+
+
+class AirbyteRefused(Fatal):
+    """Airbyte rejected a request; the message holds Airbyte's answer."""
+
+
+class SyncRunning(AirbyteRefused):
+    """A job of the connection is running already."""
 
 
 class SyncFailed(Fatal):
@@ -91,24 +107,44 @@ class SyncTimeout(Fatal):
     """The sync ran past its deadline and was cancelled."""
 
 
+class ObjectMissing(Fatal):
+    """An object, or the requested generation of it, does not exist."""
+
+
+class ObjectExists(Fatal):
+    """A create-once object exists already, or an object's generation has changed."""
+
+
 class ManifestConflict(Fatal):
     """Two different manifests claim one sync."""
 
 
 class EventRefused(Fatal):
-    """A message, or an event's parameters, make no sense."""
+    """A message or an event's parameters are invalid."""
 
 
 class DataflowFailed(Fatal):
-    """Dataflow refused a job, or it ended without success; the message has its errors and the console's link."""
+    """Dataflow rejected a job, or the job ended without success; the message has its errors and the console's link."""
 
 
 class AlertFailed(Fatal):
-    """Slack refused a message."""
+    """Slack rejected a message."""
+
+
+class CandidateMissing(Fatal):
+    """A candidate does not exist, and its marts are not the published ones."""
+
+
+class MartsMissing(Fatal):
+    """A candidate has no marts."""
 
 
 class MartsMoved(Fatal):
-    """Other marts were published while this candidate was built; it would take back what is in there."""
+    """Other marts were published while this candidate was built; to publish it would remove their rows."""
+
+
+class DatabaseUnreadable(Fatal):
+    """A database of the warehouse can't be opened, or lacks the mark of its candidate."""
 
 
 class BudgetExceeded(Fatal):
@@ -116,11 +152,11 @@ class BudgetExceeded(Fatal):
 
 
 class WarehouseRefused(Fatal):
-    """The warehouse refused a statement: rights, a missing table, its syntax; the message has its own words."""
+    """The warehouse rejected a statement: rights, a missing table, its syntax; the message has its answer."""
 
 
 class ReconcileIncomplete(Fatal):
-    """Reconcile could not look at, or start, everything; the message has every reason."""
+    """Reconcile could not check, or start, everything; the message has every reason."""
 
 
 class BalanceError(Fatal):

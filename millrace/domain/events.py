@@ -1,4 +1,4 @@
-"""Messages on the topics; all that a trigger needs stands in the attributes as well."""
+"""The messages that the platform publishes, as types; their attributes hold every field that a trigger needs."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ class WarehouseMerged(Frozen):
 
     @property
     def topic(self) -> str:
-        """Topic it is published to."""
+        """Return the topic of this message."""
         return names.WAREHOUSE_MERGED
 
 
@@ -33,12 +33,12 @@ class MartsPublished(Frozen):
 
     @property
     def topic(self) -> str:
-        """Topic it is published to."""
+        """Return the topic of this message."""
         return names.MARTS_PUBLISHED
 
 
 class IngestRequested(Frozen):
-    """Someone asks for a sync."""
+    """A request for a sync."""
 
     v: Literal[1] = 1
     source: Name
@@ -47,7 +47,7 @@ class IngestRequested(Frozen):
 
     @property
     def topic(self) -> str:
-        """Topic it is published to."""
+        """Return the topic of this message."""
         return names.INGEST_REQUESTED
 
 
@@ -55,6 +55,6 @@ Message = WarehouseMerged | MartsPublished | IngestRequested | AirbyteCompleted
 
 
 def attributes(message: Message) -> dict[str, str]:
-    """Pub/Sub attributes of a message: its scalar fields as text."""
+    """Return the Pub/Sub attributes of a message: its scalar fields as text."""
     data = message.model_dump(mode="json")
     return {key: str(value) for key, value in data.items() if isinstance(value, str | int)}

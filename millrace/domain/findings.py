@@ -1,4 +1,4 @@
-"""What reconcile finds: work that no run does, and things that a person should look at."""
+"""Gaps that reconcile finds: work that no run does, and objects or messages that a person must decide on."""
 
 from typing import Literal, get_args
 
@@ -24,8 +24,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 FOR_PEOPLE: tuple[Kind, ...] = ("object that no manifest names", "dead letter")
 
 
-class Found(Frozen):
-    """One thing that is not as it should be; `where` is a stream, a sync, a folder or a topic."""
+class Gap(Frozen):
+    """A difference between the expected and the actual state; `where` is a stream, a sync, a folder or a topic."""
 
     kind: Kind
     where: str
@@ -37,8 +37,8 @@ class Found(Frozen):
     job_id: int = 0
 
 
-class UnderWay(Frozen):
-    """What living runs are at: streams being merged, sources being landed, syncs (source, job) being watched."""
+class ActiveWork(Frozen):
+    """Work of active runs: streams being merged, sources being landed, syncs (source, job) being watched."""
 
     streams: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
@@ -46,6 +46,6 @@ class UnderWay(Frozen):
     model: bool = False
 
 
-def counts(found: list[Found]) -> dict[Kind, int]:
-    """How much there is of every kind, 0 included."""
-    return {kind: sum(f.count for f in found if f.kind == kind) for kind in KINDS}
+def counts(gaps: list[Gap]) -> dict[Kind, int]:
+    """Return the number of gaps of every kind, 0 included."""
+    return {kind: sum(gap.count for gap in gaps if gap.kind == kind) for kind in KINDS}

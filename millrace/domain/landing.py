@@ -1,4 +1,4 @@
-"""The landing manifest: what one sync of one stream left in the lake."""
+"""The landing manifest: the objects that one sync of one stream wrote to the lake."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ class LandedObject(Frozen):
 
 
 class LandingManifest(Frozen):
-    """Everything one sync of one stream left in the lake; created once, never changed."""
+    """All objects that one sync of one stream wrote to the lake; created once, never changed."""
 
     v: Literal[1] = 1
     source: Name
@@ -37,10 +37,10 @@ class LandingManifest(Frozen):
 
     @property
     def rows(self) -> int:
-        """Rows of the readable objects."""
+        """Return the number of rows of the readable objects."""
         return sum(o.rows or 0 for o in self.objects)
 
     def same_sync(self, other: "LandingManifest") -> bool:
-        """Whether both describe the same sync with the same objects."""
+        """Return true when both describe the same sync with the same objects."""
         mine = (self.connection_id, self.job_id, self.job_created_at, set(self.objects))
         return mine == (other.connection_id, other.job_id, other.job_created_at, set(other.objects))

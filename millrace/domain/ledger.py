@@ -7,20 +7,17 @@ from millrace.domain.landing import Count
 from millrace.domain.types import Frozen
 
 Kind = Literal[
-    "landed",
     "merged",
     "announced",
     "published",
     "modelled",
-    "quarantined",
     "redriven",
     "erased",
-    "reverted",
 ]
 
 
 class LedgerEntry(Frozen):
-    """One fact. A `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
+    """One fact: a `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
 
     An `erased` entry names keys that were erased: `rows_in` of them, of which `merged` had rows.
     A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it.
@@ -42,7 +39,7 @@ class LedgerEntry(Frozen):
 
 
 class Head(Frozen):
-    """The one row that says how far a stream is; a commit advances `epoch` by one."""
+    """The state of a stream after its last commit, in one row; a commit advances `epoch` by one."""
 
     epoch: Count = 0
     batch_id: str = ""
@@ -52,12 +49,12 @@ class Head(Frozen):
 
 
 def published_entry(batch: str, candidate: str, run: str, at: datetime) -> LedgerEntry:
-    """The fact that a merged batch is in the marts."""
+    """Return the entry that records that a merged batch is in the marts."""
     return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)
 
 
 def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
-    """The fact that the marts come from this state of the dbt project."""
+    """Return the entry that records the state of the dbt project that built the published candidate."""
     return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)
 
 
@@ -73,7 +70,7 @@ class MergedFile(Frozen):
 
 
 class MergedSync(Frozen):
-    """What a batch merged of one sync (`job_id`): how many files and rows, and the first `SHOWN_FILES` by name."""
+    """The part of a batch from one sync (`job_id`): its files, its rows, and the first `SHOWN_FILES` files by name."""
 
     job_id: int
     files: Count

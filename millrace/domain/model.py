@@ -1,4 +1,4 @@
-"""A model run: which merges it takes into the marts, and what it builds."""
+"""The ledger in; the work of a model run, and the publications and merges to announce, out."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ KINDS = (*CHANGES, "published", "modelled")
 class ModelWork(Frozen):
     """Merged batches that are not in the marts yet, and the streams whose rows they changed.
 
-    With `whole` every mart is built from nothing, else those that the streams affect.
+    With `whole` every mart is rebuilt from empty tables, else only the marts that depend on the streams.
     """
 
     batches: tuple[str, ...]
@@ -21,8 +21,8 @@ class ModelWork(Frozen):
     rows: Count = 0
     whole: bool = False
 
-    def joined(self, later: "ModelWork | None") -> "ModelWork":
-        """This work and what was merged since it was found."""
+    def combine(self, later: "ModelWork | None") -> "ModelWork":
+        """Return this work and the later work as one."""
         if later is None:
             return self
         added = {
@@ -32,13 +32,12 @@ class ModelWork(Frozen):
         return self.model_copy(update=added)
 
 
-def unpublished(ledger: Iterable[LedgerEntry], *, full: bool = False, project: str = "") -> ModelWork | None:
-    """The merges that no `published` entry names (with `full`, all merges); None when there are none.
+def unpublished_work(ledger: Iterable[LedgerEntry], *, full: bool = False, project: str = "") -> ModelWork | None:
+    """Return the merges that no `published` entry names (with `full`, all merges); None when there are none.
 
-    Erasures count as merges.
-
-    By batch, not by time: a commit may become visible after another that bears a later instant. All is built when
-    nothing was published yet, or not from this state of the dbt project (`project` is its digest, '' when not asked).
+    Erasures count as merges. Entries are matched by batch, not by time: a commit may become visible after another one
+    with a later time. Every mart is built when none was published yet, or when the published ones come from another
+    state of the dbt project (`project` is the digest of the present one; '' skips this check).
     """
     entries = list(ledger)
     published = set() if full else {e.batch_id for e in entries if e.kind == "published"}
@@ -54,8 +53,8 @@ def unpublished(ledger: Iterable[LedgerEntry], *, full: bool = False, project: s
     )
 
 
-class Built(Frozen):
-    """A candidate: the work that is in it, and the marts that were built anew; others are as they were published."""
+class BuiltCandidate(Frozen):
+    """A candidate: the work that it contains, and its rebuilt marts; its other marts are the published ones."""
 
     candidate: str
     work: ModelWork
@@ -63,15 +62,15 @@ class Built(Frozen):
 
 
 class Publication(Frozen):
-    """Marts that a model run published: the candidate they were, and how many merges they took in."""
+    """A candidate that a model run published, and the number of merges that it contains."""
 
     candidate: str
     run_id: str
     batches: Count
 
 
-def unannounced(ledger: Iterable[LedgerEntry]) -> Publication | None:
-    """The newest publication, when no `announced` entry names its candidate; older ones are of no interest any more."""
+def unannounced_publication(ledger: Iterable[LedgerEntry]) -> Publication | None:
+    """Return the newest publication unless an `announced` entry names its candidate; older ones are not announced."""
     entries = list(ledger)
     published = [e for e in entries if e.kind == "published" and e.detail]
     if not published:
@@ -84,7 +83,7 @@ def unannounced(ledger: Iterable[LedgerEntry]) -> Publication | None:
 
 
 def unannounced_merges(ledger: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-    """The merges and erasures that no `announced` entry names, oldest first."""
+    """Return the merges and erasures that no `announced` entry names, oldest first."""
     entries = list(ledger)
     announced = {e.batch_id for e in entries if e.kind == "announced"}
     return [e for e in entries if e.kind in CHANGES and e.batch_id not in announced]

@@ -1,4 +1,4 @@
-"""Every name that two places must agree on is built here, once."""
+"""Names that two modules or two systems share: topics, events, paths, tables, resources; each is built here only."""
 
 import re
 from datetime import datetime
@@ -51,7 +51,7 @@ SITE = "_site/"
 STATUS_PAGE = f"{SITE}status/index.html"
 STATUS_SYNCS = f"{SITE}status/syncs.json"
 
-AUDITED = "_batches/audited"
+LAST_FULL_SCAN = "_batches/audited"
 
 STEP_TAG = "step"
 
@@ -64,141 +64,141 @@ MANIFEST_PATH = re.compile(
 
 
 def dead_letter_topic(topic: str) -> str:
-    """Topic that takes what `topic` could not deliver."""
+    """Return the dead-letter topic of `topic`."""
     return f"{topic}-dead"
 
 
 def dead_letter_subscription(topic: str) -> str:
-    """Pull subscription that keeps what `topic` could not deliver."""
+    """Return the pull subscription that holds the dead letters of `topic`."""
     return f"{topic}-dead-pull"
 
 
 def gateway_subscription(topic: str) -> str:
-    """Push subscription through which the gateway hears of `topic`."""
+    """Return the push subscription that delivers `topic` to the gateway."""
     return f"{topic}-gateway"
 
 
 def pull_subscription(topic: str) -> str:
-    """Pull subscription through which a gateway in a private cluster hears of `topic`; instead of the push one."""
+    """Return the pull subscription of `topic`, for a gateway in a private cluster; replaces the push one."""
     return f"{topic}-gateway-pull"
 
 
 def raw_prefix(source: str, stream: str) -> str:
-    """Folder of a stream's objects."""
+    """Return the folder of a stream's objects."""
     return f"{RAW}{source}/{stream}/"
 
 
 def sync_prefix(source: str, stream: str, job_id: int) -> str:
-    """Folder of the objects that one sync wrote."""
+    """Return the folder of the objects that one sync wrote."""
     return f"{raw_prefix(source, stream)}sync_id={job_id}/"
 
 
 def manifests_prefix(source: str, stream: str, *, empty: bool = False) -> str:
-    """Folder of a stream's manifests."""
+    """Return the folder of a stream's manifests."""
     return f"{EMPTY_MANIFESTS if empty else MANIFESTS}{source}/{stream}/"
 
 
 def manifest_path(
     source: str, stream: str, day: datetime, connection_id: str, job_id: int, *, empty: bool = False
 ) -> str:
-    """Path of one sync's manifest; `day` is the job's creation, so that a retry makes the same path."""
+    """Return the path of one sync's manifest; `day` is the job's creation time, so that a retry makes the same path."""
     return f"{manifests_prefix(source, stream, empty=empty)}{day:%Y%m%d}/{connection_id}-{job_id:012d}.json"
 
 
 def parse_manifest_path(path: str) -> tuple[str, str, int]:
-    """Source, stream and job id of a manifest's path.
+    """Return source, stream and job id of a manifest's path.
 
     Raises:
-        ValueError: it is no such path.
+        ValueError: the path is not one of a manifest.
     """
     match = MANIFEST_PATH.fullmatch(path)
     if not match:
         raise ValueError(
-            f"{path!r} is no manifest; expected {MANIFESTS}<source>/<stream>/<day>/<connection>-<job>.json"
+            f"{path!r} is not a manifest; expected {MANIFESTS}<source>/<stream>/<day>/<connection>-<job>.json"
         )
     return match[1], match[2], int(match[3])
 
 
 def erasures_prefix(source: str, stream: str) -> str:
-    """Folder of the keys of a stream that are erased for good."""
+    """Return the folder of the permanently erased keys of a stream."""
     return f"_erased/{source}/{stream}/"
 
 
 def erasure_path(source: str, stream: str, erasure_id: str) -> str:
-    """One request to erase keys; it stays, so that a warehouse that is built anew erases them too."""
+    """Return the path of one erasure request; it is never deleted, so that a rebuilt warehouse erases the keys too."""
     return f"{erasures_prefix(source, stream)}{erasure_id}.json"
 
 
 def open_batch_path(source: str, stream: str) -> str:
-    """The one batch of a stream that is under way."""
+    """Return the path of a stream's open batch."""
     return f"_batches/{source}/{stream}/open.json"
 
 
 def requested_sync_path(run_id: str) -> str:
-    """The sync that a flow run is about to start."""
+    """Return the path of the sync that a flow run is about to start."""
     return f"{RESULTS}syncs/{run_id}.requested.json"
 
 
 def started_sync_path(run_id: str) -> str:
-    """The sync that a flow run started and has not reported yet."""
+    """Return the path of the sync that a flow run started and has not reported yet."""
     return f"{RESULTS}syncs/{run_id}.json"
 
 
 def merge_lease_path(source: str, stream: str) -> str:
-    """Lease of the one process that merges a stream."""
+    """Return the path of the lease of the one process that merges a stream."""
     return f"_batches/{source}/{stream}/lease.json"
 
 
 def dataflow_job_path(source: str, stream: str) -> str:
-    """The Dataflow job of a stream's batch that was submitted last."""
+    """Return the path of the last submitted Dataflow job of a stream's batch."""
     return f"_batches/{source}/{stream}/dataflow.json"
 
 
 def staging_prefix(batch_id: str, attempt: str = "") -> str:
-    """Folder of a batch's staging files, or of those of one attempt to stage it."""
+    """Return the folder of a batch's staging files, or of one attempt's."""
     return f"_staging/{batch_id}/{attempt}/" if attempt else f"_staging/{batch_id}/"
 
 
 def quarantine_prefix(source: str, stream: str, batch_id: str) -> str:
-    """Folder of the rows that a batch refused."""
+    """Return the folder of a batch's quarantined rows."""
     return f"{QUARANTINE}{source}/{stream}/{batch_id}/"
 
 
 def raw_schema(source: str) -> str:
-    """Warehouse schema of a source's merged tables."""
+    """Return the warehouse schema of a source's merged tables."""
     return f"raw_{source}"
 
 
 def head_table(source: str, stream: str) -> str:
-    """One-row table in `ops` that serialises a stream's commits."""
+    """Return the one-row table in `ops` that serialises a stream's commits."""
     return f"head__{source}__{stream}"
 
 
 def live_view(stream: str) -> str:
-    """View of a stream's live rows."""
+    """Return the view of a stream's live rows."""
     return f"{stream}_live"
 
 
 def stream_resource(source: str, stream: str) -> str:
-    """Resource id of a stream in events."""
+    """Return the resource id of a stream in events."""
     return f"millrace.stream.{source}.{stream}"
 
 
 def source_resource(source: str) -> str:
-    """Resource id of a source in events."""
+    """Return the resource id of a source in events."""
     return f"millrace.source.{source}"
 
 
 def secret_resource(secret: str) -> str:
-    """Resource id of a secret in events."""
+    """Return the resource id of a secret in events."""
     return f"millrace.secret.{secret}"
 
 
 def merge_work(source: str, stream: str) -> str:
-    """Name of the runs that merge a stream, before they tell what they did."""
+    """Return the name of the runs that merge a stream, without the summary that follows later."""
     return f"merge {source}.{stream}"
 
 
 def merge_slot(source: str, stream: str) -> str:
-    """Concurrency limit that lets one merge per stream run."""
+    """Return the concurrency limit that allows one merge per stream."""
     return f"{MERGE_SLOTS}{source}.{stream}"

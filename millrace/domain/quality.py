@@ -1,4 +1,4 @@
-"""Expectations and their results: what is asked of tables, and what was found."""
+"""Expectations on tables and their results, as types."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -14,8 +14,8 @@ Severity = Literal["stop", "quarantine", "warn"]
 class Expected(Frozen):
     """One expectation: Great Expectations' type and its arguments.
 
-    When it does not hold, `stop` keeps the marts as they were, `quarantine` leaves the rows that break it out of them,
-    `warn` only tells.
+    When it fails, `stop` blocks the publication of the marts, `quarantine` leaves the violating rows out of them, and
+    `warn` only reports.
     """
 
     type: Annotated[str, Field(pattern=r"^expect_[a-z0-9_]+$")]
@@ -24,13 +24,13 @@ class Expected(Frozen):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns that it asks about."""
+        """Return the columns that the expectation tests."""
         named = [self.args[key] for key in ("column", "column_A", "column_B") if key in self.args]
         return (*named, *self.args.get("column_list", ()))
 
 
 class QualityResult(Frozen):
-    """One expectation on one table: `observed` in words, and a few of the values that break it."""
+    """One expectation on one table: `observed` in words, and a few of the violating values."""
 
     suite: str
     expectation: str
@@ -42,18 +42,18 @@ class QualityResult(Frozen):
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What says that two results, of two runs, are of the same expectation."""
+        """Return the identity of the expectation, equal in the results of different runs."""
         return self.suite, self.expectation, self.column, self.severity
 
     def __str__(self) -> str:
         where = f"{self.suite}.{self.column}" if self.column else self.suite
-        seen = f", saw {self.observed}" if self.observed else ""
+        observed = f", saw {self.observed}" if self.observed else ""
         sample = f", e.g. {', '.join(self.sample)}" if self.sample and not self.success else ""
-        return f"{where}: {self.expectation}{seen}{sample}"
+        return f"{where}: {self.expectation}{observed}{sample}"
 
 
 class QualityFact(Frozen):
-    """A result as `ops.quality` keeps it: of which run, on which candidate, asked by whom and when."""
+    """A row of `ops.quality`: a result with its run, its candidate, its caller and its time."""
 
     at: datetime
     by: str
@@ -63,8 +63,9 @@ class QualityFact(Frozen):
 
 
 class QualityRun(Frozen):
-    """What one run of the gate found, of merged rows or of a candidate: how many expectations held, and how many of
-    each severity did not: `failed` ones keep the marts as they were, `left_out` ones keep rows out of them.
+    """Counts of one run of the gate over merged rows or a candidate: `held` expectations, and failed ones by severity.
+
+    `failed` ones block the publication of the marts, `left_out` ones leave rows out of them, `warned` ones only report.
     """
 
     at: datetime

@@ -10,9 +10,9 @@ Outcome = Literal["succeeded", "failed", "cancelled"]
 
 
 class RequestedSync(Frozen):
-    """A job that is being asked for; kept before the request, whose answer may be lost.
+    """A job that is about to be requested; stored before the request, whose answer may be lost.
 
-    A job of the connection that is newer than `after_job_id` is the one that was asked for, or as good as it.
+    Any job of the connection newer than `after_job_id` counts as the requested one.
     """
 
     source: Name
@@ -22,9 +22,9 @@ class RequestedSync(Frozen):
 
 
 class StartedSync(Frozen):
-    """A job that Airbyte accepted; kept before it is watched, so that a retry finds the same job again.
+    """A job that Airbyte accepted; stored before it is awaited, so that a retry finds the same job.
 
-    `attached`: it ran before it was asked for. `at`: when it was asked for, from which its deadline counts.
+    `attached`: the job ran before the request. `at`: the time of the request, from which the deadline counts.
     """
 
     source: Name
@@ -35,7 +35,7 @@ class StartedSync(Frozen):
 
 
 class Sync(Frozen):
-    """A job that ended; `rows` and `bytes` are what Airbyte reports, None when it does not.
+    """A job that ended; `rows` and `bytes` are the figures that Airbyte reports, None without a report.
 
     `sync_modes`: Airbyte's mode of each stream that the connection reads.
     """
@@ -53,7 +53,7 @@ class Sync(Frozen):
 
 
 class Landing(Frozen):
-    """What a sync landed of one stream; `manifest` is its path in the lake."""
+    """The files and rows of one stream that a sync wrote to the lake; `manifest` is a path in the lake."""
 
     stream: Name
     manifest: str

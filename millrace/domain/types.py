@@ -1,4 +1,4 @@
-"""The types that all others are made of: names, columns, and the base of every type that crosses a boundary."""
+"""The basic types: names, columns, and the base class of every type that crosses a boundary."""
 
 import re
 from typing import Annotated
@@ -15,13 +15,13 @@ PLAIN_TYPES = ("string", "int64", "float64", "bool", "date", "timestamp", "json"
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and strict about fields it does not know."""
+    """An immutable value that rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Column(Frozen):
-    """One column of a stream; with `any_type`, values of every type become its text."""
+    """One column of a stream; with `any_type`, values of every type are converted to text."""
 
     type: str
     any_type: bool = False

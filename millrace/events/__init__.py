@@ -1,4 +1,4 @@
-"""The event bus: messages of millrace/domain/events.py on Pub/Sub topics."""
+"""The event bus: messages of millrace/domain/events.py in, Pub/Sub topics and Prefect events out."""
 
 from millrace.events.bus import EventBus
 

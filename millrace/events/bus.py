@@ -1,4 +1,4 @@
-"""Publishes the platform's messages on Pub/Sub."""
+"""The platform's messages in; messages on Pub/Sub topics out."""
 
 import grpc
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
@@ -14,21 +14,21 @@ TIMEOUT_S = 30.0
 
 
 class EventBus:
-    """Topics of one project on Pub/Sub, or on a server at `endpoint` that speaks its protocol."""
+    """The topics of one project on Pub/Sub, or on a server at `endpoint` with the same protocol."""
 
     def __init__(self, project: str, endpoint: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self.project, self.endpoint = project, endpoint
         self._timeout_s = timeout_s
-        self._retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)  # Google's own: 10 minutes
+        self._retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)  # default: 10 minutes
         transport = PublisherGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
         self._client = PublisherClient(transport=transport)
 
     def publish(self, message: Message) -> str:
-        """Publish one message; returns its id once the server has it for good.
+        """Publish one message; return its id once the server has stored it.
 
         Raises:
             SettingsError: the project has no such topic.
-            ServiceUnavailable: Pub/Sub did not take it; publishing again is safe, readers deduplicate by content.
+            ServiceUnavailable: Pub/Sub did not accept the message; to publish again is safe, as readers deduplicate.
         """
         topic = f"projects/{self.project}/topics/{message.topic}"
         body = PubsubMessage(data=message.model_dump_json(by_alias=True).encode(), attributes=attributes(message))
@@ -36,7 +36,7 @@ class EventBus:
             answer = self._client.publish(topic=topic, messages=[body], retry=self._retry, timeout=self._timeout_s)
         except NotFound:
             raise SettingsError(
-                f"project {self.project!r} has no topic {message.topic!r}; create it, or mend events.project"
+                f"project {self.project!r} has no topic {message.topic!r}; create it, or correct events.project"
             ) from None
         except (GoogleAPICallError, RetryError) as error:
             raise ServiceUnavailable(f"{topic}: not published: {error}") from error

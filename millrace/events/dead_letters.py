@@ -1,4 +1,4 @@
-"""What a topic could not deliver: looked at, published again, or dropped."""
+"""Dead-letter subscriptions in; their messages, to list, publish again or drop, out."""
 
 import warnings
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ PREFIX = "CloudPubSubDeadLetterSource"  # https://cloud.google.com/pubsub/docs/h
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message that was given up; `attributes` and `data` are as they were published."""
+    """A message that Pub/Sub could not deliver; `attributes` and `data` are those of its publisher."""
 
     topic: str
     id: str
@@ -38,48 +38,48 @@ class DeadLetter:
 
     @property
     def origin(self) -> str:
-        """Id that the message had when it was first given up: the same however often it is published again."""
+        """Return the id of the first dead letter of this message; it stays the same when it is published again."""
         return self.attributes.get(names.ORIGIN_ATTRIBUTE) or self.id
 
 
 class DeadLetters:
-    """Dead letters of a project's topics on Pub/Sub, or on a server at `endpoint` that speaks its protocol."""
+    """The dead letters of a project's topics on Pub/Sub, or on a server at `endpoint` with the same protocol."""
 
     def __init__(self, project: str, endpoint: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self.project = project
         retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
-        self._patience = {"retry": retry, "timeout": timeout_s}
+        self._limits = {"retry": retry, "timeout": timeout_s}
         channel = grpc.insecure_channel(endpoint) if endpoint else None
         self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel) if channel else None)
         self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel) if channel else None)
 
     @contextmanager
-    def held(self, topic: str, at_most: int = MOST) -> Iterator[list[DeadLetter]]:
-        """The dead letters of a topic, oldest first; kept from other readers, and given back when the block ends.
+    def hold(self, topic: str, at_most: int = MOST) -> Iterator[list[DeadLetter]]:
+        """Yield the dead letters of a topic, oldest first; hide them from other readers until the context ends.
 
         Raises:
             SettingsError: the topic has no dead-letter subscription.
             ServiceUnavailable: Pub/Sub did not answer.
         """
-        found: dict[str, ReceivedMessage] = {}
+        messages: dict[str, ReceivedMessage] = {}
         try:
-            with self._reaching(topic):
-                while len(found) < at_most and (received := self._pull(topic, at_most - len(found))):
-                    self._hold(topic, [r.ack_id for r in received], HOLD_S)
-                    found |= {r.message.message_id: r for r in received}
-            yield sorted((_letter(topic, r) for r in found.values()), key=lambda letter: letter.published)
+            with self._converting_errors(topic):
+                while len(messages) < at_most and (received := self._pull(topic, at_most - len(messages))):
+                    self._set_deadline(topic, [r.ack_id for r in received], HOLD_S)
+                    messages |= {r.message.message_id: r for r in received}
+            yield sorted((_letter(topic, r) for r in messages.values()), key=lambda letter: letter.published)
         finally:
-            with self._reaching(topic):
-                self._hold(topic, [r.ack_id for r in found.values()], 0)  # nothing happens to those that are removed
+            with self._converting_errors(topic):
+                self._set_deadline(topic, [r.ack_id for r in messages.values()], 0)  # has no effect on removed ones
 
     def redrive(self, letter: DeadLetter) -> str:
-        """Publish a held letter on its topic again, then remove it; returns its new id.
+        """Publish a held letter on its topic again, then remove it; return its new id.
 
-        One that dies in between is published twice: both bear the origin's id, and are one event.
+        After a crash in between it is published twice: both messages carry the origin's id, and become one event.
 
         Raises:
             SettingsError: the topic is gone.
-            ServiceUnavailable: Pub/Sub did not take it; the letter stays.
+            ServiceUnavailable: Pub/Sub did not accept the message; the letter stays.
         """
         message = PubsubMessage(
             data=letter.data,
@@ -87,47 +87,47 @@ class DeadLetters:
             attributes=letter.attributes | {names.ORIGIN_ATTRIBUTE: letter.origin},
         )
         topic = f"projects/{self.project}/topics/{letter.topic}"
-        with self._reaching(letter.topic):
-            answer = self._publisher.publish(topic=topic, messages=[message], **self._patience)
+        with self._converting_errors(letter.topic):
+            answer = self._publisher.publish(topic=topic, messages=[message], **self._limits)
         self.drop(letter)
         return str(answer.message_ids[0])
 
     def drop(self, letter: DeadLetter) -> None:
-        """Remove a held letter for good.
+        """Remove a held letter permanently.
 
         Raises:
             ServiceUnavailable: Pub/Sub did not answer; the letter stays.
         """
-        with self._reaching(letter.topic):
+        with self._converting_errors(letter.topic):
             self._subscriber.acknowledge(
-                subscription=self._subscription(letter.topic), ack_ids=[letter.ack_id], **self._patience
+                subscription=self._subscription(letter.topic), ack_ids=[letter.ack_id], **self._limits
             )
 
     def _pull(self, topic: str, at_most: int) -> list[ReceivedMessage]:
         request = {"subscription": self._subscription(topic), "max_messages": at_most, "return_immediately": True}
-        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # else an empty one waits 90 s
-            return list(self._subscriber.pull(request=request, **self._patience).received_messages)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # else an empty pull waits 90 s
+            return list(self._subscriber.pull(request=request, **self._limits).received_messages)
 
-    def _hold(self, topic: str, ack_ids: list[str], seconds: int) -> None:
+    def _set_deadline(self, topic: str, ack_ids: list[str], seconds: int) -> None:
         if ack_ids:
             self._subscriber.modify_ack_deadline(
                 subscription=self._subscription(topic),
                 ack_ids=ack_ids,
                 ack_deadline_seconds=seconds,
-                **self._patience,
+                **self._limits,
             )
 
     def _subscription(self, topic: str) -> str:
         return f"projects/{self.project}/subscriptions/{names.dead_letter_subscription(topic)}"
 
     @contextmanager
-    def _reaching(self, topic: str) -> Iterator[None]:
+    def _converting_errors(self, topic: str) -> Iterator[None]:
         try:
             yield
         except NotFound as error:
             raise SettingsError(
                 f"project {self.project!r} lacks topic {topic!r} or {names.dead_letter_subscription(topic)!r}: create"
-                f" them, or mend events.project ({error.message})"
+                f" them, or correct events.project ({error.message})"
             ) from None
         except (GoogleAPICallError, RetryError) as error:
             raise ServiceUnavailable(f"Pub/Sub: dead letters of {topic}: {error}") from error

@@ -1,4 +1,4 @@
-"""A message of a topic, however it came."""
+"""A message of a topic as a type, whether it was pushed or pulled."""
 
 import json
 from datetime import datetime
@@ -13,14 +13,14 @@ Json = dict[str, Any]
 
 
 def instant_text(text: str) -> str:
-    """Text of an instant; Prefect would refuse another, and all events that are sent with it."""
+    """Return the text of a time with its zone; Prefect rejects other texts, and all events of the same request."""
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
     return text
 
 
 class Incoming(Frozen):
-    """A message of a topic, however it came; `attempt` is 0 when Pub/Sub does not count them."""
+    """A message of a topic; `attempt` is 0 when Pub/Sub does not count attempts."""
 
     message_id: Annotated[str, Field(min_length=1)]
     publish_time: Annotated[str, AfterValidator(instant_text)]
@@ -29,19 +29,19 @@ class Incoming(Frozen):
     attempt: int = 0
 
     def attribute(self, name: str, default: str = "") -> str:
-        """An attribute; an unwrapped push bears it as a header, whose name has no case."""
+        """Return an attribute; in an unwrapped push it is a header, whose name is in lower case."""
         return self.attributes.get(name) or self.attributes.get(name.lower()) or default
 
     def body(self) -> Json:
-        """The data as a JSON object; an empty one when there is no data.
+        """Return the data as a JSON object; {} without data.
 
         Raises:
-            EventRefused: it is none.
+            EventRefused: the data is not a JSON object.
         """
         try:
-            found = json.loads(self.data or b"{}")
+            body = json.loads(self.data or b"{}")
         except (ValueError, RecursionError) as error:
             raise EventRefused(f"message {self.message_id}: its data is not JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise EventRefused(f"message {self.message_id}: its data is no JSON object")
-        return found
+        if not isinstance(body, dict):
+            raise EventRefused(f"message {self.message_id}: its data is not a JSON object")
+        return body

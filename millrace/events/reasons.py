@@ -1,4 +1,4 @@
-"""Why a dead letter was not taken, found out anew: Pub/Sub keeps no answer with it."""
+"""A dead letter in; the reason for which the gateway would reject it now, out: Pub/Sub does not store the answer."""
 
 from pydantic import ValidationError
 
@@ -8,16 +8,16 @@ from millrace.events.dead_letters import DeadLetter
 from millrace.events.message import Incoming
 from millrace.events.translate import translate
 
-TAKEN = "nothing any more: it would be taken now; the gateway or Prefect was away, or was mended"
-MEANINGLESS = "nothing any more: it means nothing to the platform, and would be ignored"
+ACCEPTED = "none: the message would now be accepted; the gateway or Prefect was unavailable, or has been fixed"
+IGNORED = "none: the message has no meaning to the platform and would be ignored"
 
 
-def why_refused(letter: DeadLetter) -> str:
-    """The reason for which the gateway would refuse a dead letter now."""
+def rejection_reason(letter: DeadLetter) -> str:
+    """Return the reason for which the gateway would reject a dead letter now."""
     try:
         message = Incoming(
             message_id=letter.id, publish_time=letter.published, attributes=letter.attributes, data=letter.data
         )
-        return TAKEN if translate(letter.topic, message) else MEANINGLESS
+        return ACCEPTED if translate(letter.topic, message) else IGNORED
     except (EventRefused, ValidationError) as error:
         return tidy(str(error))

@@ -1,6 +1,6 @@
-"""A message in, the Prefect event that it means out; pure. `ROUTES` is the table of all topics.
+"""A message of a topic in, its Prefect event out; `ROUTES` is the table of all topics.
 
-`gateway/webhooks/<topic>.j2` says the same to Prefect Cloud; tests hold both to the same events.
+`gateway/webhooks/<topic>.j2` are the same translations for Prefect Cloud; tests compare both.
 """
 
 import uuid
@@ -23,7 +23,7 @@ Meaning = tuple[str, tuple[str, ...], Json]
 
 
 class Event(Frozen):
-    """What to tell Prefect."""
+    """An event for Prefect."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ class Event(Frozen):
     payload: Json
 
     def as_prefect(self) -> Json:
-        """The event as Prefect's API takes it."""
+        """Return the event in the JSON format of Prefect's API."""
         return {
             "id": self.id,
             "event": self.name,
@@ -45,13 +45,13 @@ class Event(Frozen):
 
 
 def translate(topic: str, message: Incoming) -> Event | None:
-    """The event of a message; None when the message means nothing to the platform.
+    """Return the event of a message; None when the message has no meaning to the platform.
 
-    The event's id follows from the message's, so that a message that is pushed twice is one event; that of a dead
-    letter which is published again follows from the letter's.
+    The event's id derives from the message's, so that a message that is pushed twice is one event; for a dead letter
+    that is published again it derives from the id of the letter.
 
     Raises:
-        EventRefused: there is no such topic, or the message makes no sense on it.
+        EventRefused: the topic does not exist, or the message is invalid on it.
     """
     if topic not in ROUTES:
         raise EventRefused(f"no topic {topic!r}; there are {', '.join(ROUTES)}")
@@ -76,7 +76,7 @@ def translate(topic: str, message: Incoming) -> Event | None:
 
 
 def _check(text: str) -> None:
-    """Refuse what PostgreSQL can't keep: Prefect would drop all events that it writes in the same transaction."""
+    """Check that PostgreSQL can store a text; else Prefect would drop all events of the same transaction."""
     if "\x00" in text:
         raise ValueError(f"{text[:100]!r} has a zero character")
     text.encode()
@@ -94,14 +94,14 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _needed(message: Incoming, name: str) -> str:
+def _require(message: Incoming, name: str) -> str:
     if not (value := message.attribute(name)):
         raise ValueError(f"attribute {name} is missing")
     return value
 
 
-def _landed(message: Incoming) -> Meaning | None:
-    kind, path = _needed(message, "eventType"), _needed(message, "objectId")
+def _translate_landed(message: Incoming) -> Meaning | None:
+    kind, path = _require(message, "eventType"), _require(message, "objectId")
     if kind != "OBJECT_FINALIZE" or not path.startswith(names.MANIFESTS):
         return None
     source, stream, job_id = names.parse_manifest_path(path)
@@ -115,41 +115,41 @@ def _landed(message: Incoming) -> Meaning | None:
     return names.stream_resource(source, stream), (), payload
 
 
-def _merged(message: Incoming) -> Meaning:
+def _translate_merged(message: Incoming) -> Meaning:
     merged = WarehouseMerged.model_validate(message.body())
     return names.WAREHOUSE_RESOURCE, (names.stream_resource(merged.source, merged.stream),), merged.model_dump()
 
 
-def _published(message: Incoming) -> Meaning:
+def _translate_published(message: Incoming) -> Meaning:
     return names.WAREHOUSE_RESOURCE, (), MartsPublished.model_validate(message.body()).model_dump()
 
 
-def _requested(message: Incoming) -> Meaning:
+def _translate_requested(message: Incoming) -> Meaning:
     by_attributes = {name: value for name in ("source", "reason") if (value := message.attribute(name))}
     request = IngestRequested.model_validate(message.body() or by_attributes)
     return names.source_resource(request.source), (), request.model_dump(mode="json")
 
 
-def _rotated(message: Incoming) -> Meaning:
-    secret = _needed(message, "secretId").rsplit("/", 1)[-1]
+def _translate_rotated(message: Incoming) -> Meaning:
+    secret = _require(message, "secretId").rsplit("/", 1)[-1]
     return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attribute("eventType")}
 
 
-def _completed(message: Incoming) -> Meaning | None:
-    """Airbyte's webhook, as it is: https://docs.airbyte.com/platform/using-airbyte/workspaces/notifications"""
-    done = AirbyteCompleted.model_validate(message.body())
-    source = done.data.connection.name
+def _translate_completed(message: Incoming) -> Meaning | None:
+    """Translate Airbyte's webhook: https://docs.airbyte.com/platform/using-airbyte/workspaces/notifications"""
+    sync = AirbyteCompleted.model_validate(message.body()).data
+    source = sync.connection.name
     if not SOURCE_NAME.fullmatch(source):
-        return None  # a connection that is not ours: ours are named after their sources
-    payload = {"source": source, "job_id": done.data.job_id, "succeeded": done.data.success, "error": done.data.error}
+        return None  # not our connection: ours have the names of their sources
+    payload = {"source": source, "job_id": sync.job_id, "succeeded": sync.success, "error": sync.error}
     return names.source_resource(source), (), payload
 
 
 ROUTES: dict[str, Callable[[Incoming], Meaning | None]] = {
-    names.LAKE_LANDED: _landed,
-    names.WAREHOUSE_MERGED: _merged,
-    names.MARTS_PUBLISHED: _published,
-    names.INGEST_REQUESTED: _requested,
-    names.SECRET_ROTATED: _rotated,
-    names.AIRBYTE_COMPLETED: _completed,
+    names.LAKE_LANDED: _translate_landed,
+    names.WAREHOUSE_MERGED: _translate_merged,
+    names.MARTS_PUBLISHED: _translate_published,
+    names.INGEST_REQUESTED: _translate_requested,
+    names.SECRET_ROTATED: _translate_rotated,
+    names.AIRBYTE_COMPLETED: _translate_completed,
 }

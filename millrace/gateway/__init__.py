@@ -1,1 +1,1 @@
-"""Pub/Sub push in, Prefect events out."""
+"""Messages of Pub/Sub and notifications of Airbyte in, Prefect events out."""

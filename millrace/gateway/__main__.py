@@ -1,4 +1,4 @@
-"""Runs the gateway: `python -m millrace.gateway` takes pushes, `python -m millrace.gateway pull` pulls. Needs PREFECT_API_URL."""
+"""The gateway: `python -m millrace.gateway` serves pushes, `… pull` pulls subscriptions; needs PREFECT_API_URL."""
 
 import argparse
 import logging
@@ -12,9 +12,11 @@ from millrace.settings import load_settings
 
 
 def main() -> int:
-    """Serve until told to end."""
+    """Serve until a signal; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m millrace.gateway", description=__doc__)
-    parser.add_argument("mode", nargs="?", choices=("push", "pull"), default="push", help="how messages come [push]")
+    parser.add_argument(
+        "mode", nargs="?", choices=("push", "pull"), default="push", help="how to receive messages [push]"
+    )
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="port [PORT, 8080]")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1; 0.0.0.0 in a container)")
     options = parser.parse_args()

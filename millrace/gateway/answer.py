@@ -1,4 +1,4 @@
-"""A request's body in, within limits; a line of the log and a status out, whatever the message came to."""
+"""A request in; its body within limits, one log line of the outcome, and the HTTP status, out."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from millrace.domain.errors import EventRefused, ServiceUnavailable, SettingsError
-from millrace.gateway.logs import tell
+from millrace.gateway.logs import log_event
 from millrace.gateway.verify import Unauthorised
 
 MAX_BODY_BYTES = 1 << 20
@@ -17,23 +17,23 @@ Take = Callable[[Request, Fields], Awaitable[str]]
 
 
 class TooLarge(Exception):
-    """A body over the limit."""
+    """The body is over the limit."""
 
 
 async def answer(request: Request, fields: Fields, take: Take, pause_s: Callable[[], float]) -> Response:
-    """204 when the message was taken; else why not, for the caller as a status and for the log in words.
+    """Return 204 when `take` accepts the message, else the status of its error; log the outcome.
 
-    `take` adds to `fields` what it learns and returns the event to log; `pause_s` says when to come again after a 503.
+    `take` adds `fields` to the log line and returns its event; `pause_s` gives the `Retry-After` of a 503.
     """
     began, headers = time.monotonic(), {}
-    event, status, why = await _outcome(request, fields, take)
+    event, status, reason = await _outcome(request, fields, take)
     if status == 503:
         headers["Retry-After"] = str(max(1, math.ceil(pause_s())))
     if status == 401:
         fields["remote"] = request.client.host if request.client else ""
-    if why:
-        fields["why"] = why
-    tell(event, **fields, status=status, ms=round((time.monotonic() - began) * 1000))
+    if reason:
+        fields["why"] = reason
+    log_event(event, **fields, status=status, ms=round((time.monotonic() - began) * 1000))
     return Response(status_code=status, headers=headers)
 
 
@@ -49,11 +49,11 @@ async def _outcome(request: Request, fields: Fields, take: Take) -> tuple[str, i
     except (ServiceUnavailable, SettingsError) as error:
         return "gateway.unavailable", 503, str(error)
     except ClientDisconnect:
-        return "gateway.unavailable", 503, "the caller hung up"
+        return "gateway.unavailable", 503, "the caller closed the connection"
 
 
 async def read_body(request: Request) -> bytes:
-    """The body, up to the limit: a length that a caller claims, or leaves out, proves nothing."""
+    """Return the body; raise TooLarge over the limit, whatever length the header claims."""
     claimed = request.headers.get("content-length", "0")
     if claimed.isdecimal() and int(claimed) > MAX_BODY_BYTES:
         raise TooLarge

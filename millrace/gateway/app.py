@@ -25,13 +25,13 @@ Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 class Pushes:
-    """Takes pushes: answers 204 only after Prefect has the event, so that Pub/Sub keeps whatever it has not."""
+    """The endpoint for pushes; it answers 204 only after Prefect has the event, as Pub/Sub repeats other messages."""
 
     def __init__(self, verifier: Verifier, events: Landings) -> None:
         self._verifier, self._events = verifier, events
 
     async def push(self, request: Request) -> Response:
-        """One message of one topic."""
+        """Handle one message of one topic."""
         return await answer(request, {"topic": request.path_params["topic"]}, self._take, lambda: self._events.pause_s)
 
     async def _take(self, request: Request, fields: Fields) -> str:
@@ -47,25 +47,25 @@ class Pushes:
 
 
 class Health:
-    """Tells whether the process answers, and whether messages can be taken."""
+    """The endpoints for liveness and readiness."""
 
     def __init__(self, prefect: PrefectEvents, certificates: Certificates | None) -> None:
         self._prefect, self._certificates = prefect, certificates
-        self._asking = asyncio.Lock()
-        self._asked, self._missing = float("-inf"), ""
+        self._checking = asyncio.Lock()
+        self._checked, self._missing = float("-inf"), ""
 
     async def alive(self, _: Request) -> Response:
-        """Whether the process answers."""
+        """Answer 200 while the process answers at all."""
         return PlainTextResponse("ok")
 
     async def ready(self, _: Request) -> Response:
-        """Whether certificates are at hand and Prefect answers; asked at most once in `READY_FOR_S`."""
-        async with self._asking:
-            if time.monotonic() - self._asked > READY_FOR_S:
-                self._missing, self._asked = await self._look(), time.monotonic()
+        """Answer 200 when certificates are available and Prefect answers; check at most once in `READY_FOR_S`."""
+        async with self._checking:
+            if time.monotonic() - self._checked > READY_FOR_S:
+                self._missing, self._checked = await self._check(), time.monotonic()
         return PlainTextResponse(self._missing or "ok", 503 if self._missing else 200)
 
-    async def _look(self) -> str:
+    async def _check(self) -> str:
         try:
             if self._certificates:
                 await self._certificates.by_key()
@@ -74,8 +74,8 @@ class Health:
         return "" if await self._prefect.healthy() else "no Prefect"
 
 
-def web(health: Health, pushes: Pushes | None, webhook: Webhook | None, lifespan: Lifespan) -> Starlette:
-    """The application; without `pushes` and `webhook` it only tells how it is."""
+def build_app(health: Health, pushes: Pushes | None, webhook: Webhook | None, lifespan: Lifespan) -> Starlette:
+    """Return the application; without `pushes` and `webhook` it serves only liveness and readiness."""
     routes = [Route("/healthz", health.alive), Route("/readyz", health.ready)]
     if pushes:
         routes.append(Route("/push/{topic}", pushes.push, methods=["POST"]))
@@ -85,8 +85,8 @@ def web(health: Health, pushes: Pushes | None, webhook: Webhook | None, lifespan
 
 
 @asynccontextmanager
-async def running(outbox: Outbox) -> AsyncIterator[None]:
-    """Events are sent to Prefect meanwhile."""
+async def send_events(outbox: Outbox) -> AsyncIterator[None]:
+    """Send events to Prefect while the context is open."""
     sending = asyncio.create_task(outbox.run())
     try:
         yield

@@ -1,4 +1,4 @@
-"""Events that Prefect took and has not stored yet: it keeps them in memory, and silently drops what is too much."""
+"""Events that Prefect accepted in; an error out while too many are not stored: Prefect drops them silently then."""
 
 import time
 from collections import deque
@@ -8,41 +8,41 @@ from millrace.domain.errors import ServiceUnavailable
 from millrace.events.translate import Event
 from millrace.gateway.prefect_events import PrefectEvents
 
-MOST = 2000  # Prefect's queues in memory hold 10,000, and are of all who send it events
+MOST = 2000  # Prefect's queues in memory hold 10,000 events, from all senders
 MARK_EVERY = 100
 LONGEST_QUESTION = 50  # Prefect's own limit of a page
 PATIENCE_S = 15.0
 
 
 class Backlog:
-    """Asks Prefect whether it has stored what it took, once in `MOST` events while it keeps up."""
+    """The events that Prefect accepted and may not have stored; it asks Prefect once in `MOST` events."""
 
     def __init__(self, prefect: PrefectEvents, clock: Callable[[], float] = time.monotonic) -> None:
         self._prefect, self._clock = prefect, clock
-        # An event, and how many were taken since the one before it; what falls out is lost.
+        # An event id, and the number of events since the mark before; marks that fall out are lost.
         self._marks: deque[tuple[str, int]] = deque(maxlen=LONGEST_QUESTION)
         self._moved = clock()
 
     @property
     def size(self) -> int:
-        """Events that may not be stored yet."""
+        """Return the number of events that may not be stored yet."""
         return sum(count for _, count in self._marks)
 
-    def took(self, events: Sequence[Event]) -> None:
-        """Prefect took these events."""
+    def add(self, events: Sequence[Event]) -> None:
+        """Count events that Prefect accepted."""
         if not self._marks:
             self._moved = self._clock()
         before = self._marks.pop()[1] if self._marks and self._marks[-1][1] < MARK_EVERY else 0
         self._marks.append((events[-1].id, before + len(events)))
 
     async def check(self) -> None:
-        """Return when Prefect may be given more.
+        """Return when Prefect may receive more events.
 
-        Prefect may have lost what it took, by a restart: after `PATIENCE_S` without a move it gets one batch, and when
-        that is stored, what came before it is no longer waited for.
+        A restart of Prefect loses accepted events: after `PATIENCE_S` without progress it receives one batch, and once
+        that batch is stored, earlier events are no longer awaited.
 
         Raises:
-            ServiceUnavailable: it has more than `MOST` events to store, or can't be asked.
+            ServiceUnavailable: Prefect has more than `MOST` events to store, or did not answer.
         """
         if self.size <= MOST:
             return
@@ -51,5 +51,5 @@ class Backlog:
             self._marks.popleft()
             self._moved = self._clock()
         if self.size > MOST and self._clock() - self._moved < PATIENCE_S:
-            raise ServiceUnavailable(f"Prefect has taken {self.size} events that it has not stored yet")
+            raise ServiceUnavailable(f"Prefect accepted {self.size} events that it has not stored yet")
         self._moved = self._clock()

@@ -1,43 +1,37 @@
-"""What the webhook needs of Google: a secret's newest value, and a topic. Imported on use: it takes a second."""
+"""Settings of the webhook in; its secret's newest value, and a client of its topic, out. Its import takes a second."""
 
 from functools import cache
 
-import grpc
-from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.auth.exceptions import GoogleAuthError
-from google.cloud.secretmanager import SecretManagerServiceClient
-from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
-from millrace.domain.errors import ServiceUnavailable
+from millrace.domain.errors import SecretError, ServiceUnavailable
 from millrace.events.bus import EventBus
+from millrace.secrets import SecretManager, read_secret
 
 TIMEOUT_S = 10.0
 
 
 def newest_secret(project: str, name: str, endpoint: str = "") -> str:
-    """Newest value of a secret in Secret Manager, or in the one at `endpoint`.
+    """Return the newest value of a secret, stripped.
 
     Raises:
-        ServiceUnavailable: it does not exist, is disabled or empty, we may not read it, or nobody answered.
+        ServiceUnavailable: the secret can't be read, or is blank; a later call may succeed, after it was corrected.
     """
-    path = f"projects/{project}/secrets/{name}/versions/latest"
     try:
-        answer = _manager(endpoint).access_secret_version(name=path, timeout=TIMEOUT_S)
-        value: str = answer.payload.data.decode().strip()
-    except (GoogleAPICallError, GoogleAuthError, RetryError, UnicodeDecodeError) as error:
-        raise ServiceUnavailable(f"{path}: {error}") from error
+        value = read_secret(_secret_manager(project, endpoint), name, timeout_s=TIMEOUT_S).strip()
+    except (SecretError, GoogleAuthError) as error:
+        raise ServiceUnavailable(str(error)) from error
     if not value:
-        raise ServiceUnavailable(f"{path} is empty")
+        raise ServiceUnavailable(f"secret {name!r} is blank")
     return value
 
 
 @cache
 def event_bus(project: str, endpoint: str = "") -> EventBus:
-    """The topics of a project."""
+    """Return the client of a project's topics."""
     return EventBus(project, endpoint, TIMEOUT_S)
 
 
 @cache
-def _manager(endpoint: str) -> SecretManagerServiceClient:
-    channel = grpc.insecure_channel(endpoint) if endpoint else None
-    return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel) if channel else None)
+def _secret_manager(project: str, endpoint: str) -> SecretManager:
+    return SecretManager(project, endpoint)

@@ -1,4 +1,4 @@
-"""Landings of one stream that come together are one event: each says the same, that there is something to merge."""
+"""Events in; the same events out, but concurrent landings of one stream as one, since each only asks for a merge."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,37 +14,37 @@ LANDED = names.EVENT_OF_TOPIC[names.LAKE_LANDED]
 
 @dataclass
 class Group:
-    """Landings of a stream that wait for the same moment, and the one that stands for all of them."""
+    """Landings of a stream that wait to be sent together; `event` is the one that is sent."""
 
     event: Event
     sent: "asyncio.Task[None]"
 
     def add(self, event: Event) -> None:
-        """The newest stands for the others: Prefect's triggers leave out what is older than what they fired for."""
+        """Add a landing; the newest is sent, as Prefect's triggers ignore events older than those they fired for."""
         if datetime.fromisoformat(event.occurred) >= datetime.fromisoformat(self.event.occurred):
             self.event = event
 
 
 class Landings:
-    """Hands events to the outbox; of a stream's landings one in `apart_s` seconds, the first at once."""
+    """A filter before the outbox: of a stream's landings it passes one in `apart_s` seconds, the first at once."""
 
     def __init__(self, outbox: Outbox, apart_s: float) -> None:
         self._outbox, self._apart_s = outbox, apart_s
         self._groups: dict[str, Group] = {}
-        self._next: dict[str, float] = {}  # by stream of which a landing was sent: when another may be
+        self._next: dict[str, float] = {}  # by stream: the earliest time of its next landing
         self._held = 0
 
     @property
     def pause_s(self) -> float:
-        """Seconds until trying again makes sense."""
+        """Return the seconds until the next try."""
         return self._outbox.pause_s
 
     async def hand_over(self, event: Event) -> Event:
-        """Return once Prefect has the event, or the newest of the landings that came with it; tells which.
+        """Return the sent event once Prefect has it: this one, or the newest of the landings that were sent together.
 
         Raises:
-            ServiceUnavailable: Prefect did not take it, is known to be away, or too many events wait for it.
-            EventRefused: Prefect says that the event is wrong.
+            ServiceUnavailable: Prefect did not accept the event, does not answer, or too many events wait for it.
+            EventRefused: Prefect rejected the event as invalid.
         """
         if event.name != LANDED or not self._apart_s:
             await self._outbox.hand_over(event)
@@ -70,7 +70,7 @@ class Landings:
         except EventRefused:
             if group.event is event:
                 raise
-            await self._outbox.hand_over(event)  # one that is wrong must not be the ruin of others
+            await self._outbox.hand_over(event)  # an invalid event must not fail the others
             return event
         return group.event
 

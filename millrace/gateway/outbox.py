@@ -1,4 +1,4 @@
-"""Single events in, few requests to Prefect out; while Prefect is away, a quick no."""
+"""Single events in, batched requests to Prefect out; while Prefect does not answer, events are rejected at once."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from millrace.domain.errors import EventRefused, ServiceUnavailable
 from millrace.events.translate import Event
 from millrace.gateway.backlog import Backlog
-from millrace.gateway.logs import tell
+from millrace.gateway.logs import log_event
 from millrace.gateway.prefect_events import PrefectEvents
 
 WINDOW_S = 0.01
@@ -22,7 +22,7 @@ Waiting = tuple[Event, "asyncio.Future[None]"]
 
 @dataclass
 class Circuit:
-    """Closed while Prefect takes events. Open for a pause after it did not, which doubles with each failure."""
+    """A circuit breaker: closed while Prefect accepts events, else open for a pause that each failure doubles."""
 
     clock: Callable[[], float] = time.monotonic
     failures: int = field(default=0, init=False)
@@ -30,25 +30,25 @@ class Circuit:
 
     @property
     def pause_s(self) -> float:
-        """Seconds until Prefect is tried again; 0 when it may be tried now."""
+        """Return the seconds until the next try; 0 when Prefect may be tried now."""
         return max(0.0, self.until - self.clock())
 
-    def failed(self, why: str) -> None:
-        """Prefect did not take events."""
+    def fail(self, reason: str) -> None:
+        """Open the circuit after Prefect did not accept events."""
         self.failures += 1
         self.until = self.clock() + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 10))
         if self.failures == 1:
-            tell("gateway.prefect_away", why=why)
+            log_event("gateway.prefect_away", why=reason)
 
-    def worked(self) -> None:
-        """Prefect took events."""
+    def close(self) -> None:
+        """Close the circuit after Prefect accepted events."""
         if self.failures:
-            tell("gateway.prefect_back", failures=self.failures)
+            log_event("gateway.prefect_back", failures=self.failures)
         self.failures, self.until = 0, 0.0
 
 
 class Outbox:
-    """Hands events to Prefect, as many in one request as there are, one request at a time."""
+    """A queue of events for Prefect; one request at a time sends all that wait."""
 
     def __init__(self, prefect: PrefectEvents, circuit: Circuit) -> None:
         self._prefect, self._circuit, self._backlog = prefect, circuit, Backlog(prefect)
@@ -57,17 +57,17 @@ class Outbox:
 
     @property
     def pause_s(self) -> float:
-        """Seconds until trying again makes sense."""
+        """Return the seconds until the next try."""
         return self._circuit.pause_s
 
     def check(self) -> None:
         """Return when an event may be handed over now.
 
         Raises:
-            ServiceUnavailable: Prefect is known to be away, or too many events wait for it.
+            ServiceUnavailable: Prefect did not answer recently, or too many events wait for it.
         """
         if self._circuit.pause_s:
-            raise ServiceUnavailable(f"Prefect is away; tried again in {self._circuit.pause_s:.1f} s")
+            raise ServiceUnavailable(f"Prefect does not answer; next try in {self._circuit.pause_s:.1f} s")
         if len(self._waiting) >= MOST_WAITING:
             raise ServiceUnavailable(f"{MOST_WAITING} events wait for Prefect")
 
@@ -75,8 +75,8 @@ class Outbox:
         """Return once Prefect has the event.
 
         Raises:
-            ServiceUnavailable: Prefect did not take it, is known to be away, or too many events wait for it.
-            EventRefused: Prefect says that the event is wrong.
+            ServiceUnavailable: Prefect did not accept the event, does not answer, or too many events wait for it.
+            EventRefused: Prefect rejected the event as invalid.
         """
         self.check()
         taken = asyncio.get_running_loop().create_future()
@@ -85,11 +85,11 @@ class Outbox:
         await taken
 
     async def run(self) -> None:
-        """Send what is handed over, until cancelled."""
+        """Send events that are handed over, until cancelled."""
         while True:
             await self._news.wait()
             if len(self._waiting) < MOST_AT_ONCE:
-                await asyncio.sleep(WINDOW_S)  # those of a burst come together
+                await asyncio.sleep(WINDOW_S)  # so that a burst becomes one request
             batch = [self._waiting.popleft() for _ in range(min(MOST_AT_ONCE, len(self._waiting)))]
             if not self._waiting:
                 self._news.clear()
@@ -100,32 +100,32 @@ class Outbox:
             return
         try:
             if self._circuit.pause_s:
-                raise ServiceUnavailable("Prefect is away")
+                raise ServiceUnavailable("Prefect does not answer")
             events = [event for event, _ in batch]
             await self._backlog.check()
             await self._prefect.post(events)
-            self._backlog.took(events)
+            self._backlog.add(events)
         except ServiceUnavailable as error:
             if not self._circuit.pause_s:
-                self._circuit.failed(str(error))
+                self._circuit.fail(str(error))
             _end(batch, error)
         except EventRefused as error:
-            self._circuit.worked()
+            self._circuit.close()
             if len(batch) == 1:
                 return _end(batch, error)
-            half = len(batch) // 2  # one that is wrong must not be the ruin of others
+            half = len(batch) // 2  # an invalid event must not fail the others
             await self._send(batch[:half])
             await self._send(batch[half:])
-        except Exception as error:  # a bug must not end the one task that all wait for
+        except Exception as error:  # a bug must not end the only sending task
             _end(batch, error)
         else:
-            self._circuit.worked()
+            self._circuit.close()
             _end(batch, None)
 
 
 def _end(batch: Sequence[Waiting], error: Exception | None) -> None:
     for _, taken in batch:
-        if taken.done():  # its caller went away
+        if taken.done():  # its caller is gone
             continue
         if error:
             taken.set_exception(error)

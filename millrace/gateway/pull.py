@@ -1,4 +1,4 @@
-"""Pulls the topics' subscriptions, for clusters that nothing can push into; what is done with a message is the same."""
+"""The topics' pull subscriptions in, Prefect events out: the gateway of a cluster that Pub/Sub can't push into."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -16,19 +16,19 @@ from millrace.domain.errors import EventRefused, ServiceUnavailable
 from millrace.events.message import Incoming
 from millrace.events.translate import translate
 from millrace.gateway.landings import Landings
-from millrace.gateway.logs import tell
+from millrace.gateway.logs import log_event
 
-AT_ONCE = 100  # messages of a subscription that the client holds, each in work: landings wait for each other
+AT_ONCE = 100  # messages of a subscription in work at a time: landings wait for each other
 BETWEEN_TRIES_S = 0.5
 
 Received = Any  # google.cloud.pubsub_v1.subscriber.message.Message; the package has no types here
 
 
 class Puller:
-    """Acknowledges a message only after Prefect has its event.
+    """A listener that acknowledges a message only after Prefect has its event.
 
-    A message that can never succeed is given back, so that Pub/Sub dead-letters it after its attempts; while Prefect
-    is away, messages are held and their leases extended, which costs no attempt.
+    A message that can never succeed is returned, so that Pub/Sub dead-letters it after its attempts; while Prefect
+    does not answer, messages are held and their leases extended, which costs no attempt.
     """
 
     def __init__(self, project: str, endpoint: str, events: Landings, failed: Callable[[], None]) -> None:
@@ -39,7 +39,7 @@ class Puller:
         self._streams: list[Any] = []  # StreamingPullFuture, untyped
 
     def start(self, topics: Sequence[str]) -> None:
-        """Listen to the subscriptions of these topics; `failed` is called when one can't be listened to."""
+        """Listen to the subscriptions of topics; call `failed` when the listener of one ends with an error."""
         loop = asyncio.get_running_loop()
         for topic in topics:
             subscription = self._client.subscription_path(self._project, names.pull_subscription(topic))
@@ -54,10 +54,10 @@ class Puller:
                 lambda ended, name=subscription: loop.call_soon_threadsafe(self._over, name, ended)
             )
             self._streams.append(stream)
-            tell("gateway.pulling", subscription=subscription)
+            log_event("gateway.pulling", subscription=subscription)
 
     async def stop(self) -> None:
-        """Finish the messages in work and give back all others."""
+        """Finish the messages in work and return all others."""
         self._ending.set()
         for stream in self._streams:
             stream.cancel()
@@ -66,48 +66,48 @@ class Puller:
 
     def _over(self, subscription: str, ended: "Future[None]") -> None:
         if not self._ending.is_set():
-            tell("gateway.pull_ended", subscription=subscription, why=str(ended.exception()))
+            log_event("gateway.pull_ended", subscription=subscription, why=str(ended.exception()))
             self._failed()
 
     def _callback(self, topic: str, loop: asyncio.AbstractEventLoop) -> Callable[[Received], None]:
         def take(received: Received) -> None:
-            taken = asyncio.run_coroutine_threadsafe(self._take(topic, received), loop).result()
-            received.ack() if taken else received.nack()
+            handled = asyncio.run_coroutine_threadsafe(self._take(topic, received), loop).result()
+            received.ack() if handled else received.nack()
 
         return take
 
     async def _take(self, topic: str, received: Received) -> bool:
-        """Whether a message is done with."""
+        """Return true when a message is handled, false when it can't be."""
         fields = {"topic": topic, "message_id": received.message_id, "attempt": received.delivery_attempt or 0}
         try:
-            event = translate(topic, incoming(received))
+            event = translate(topic, to_incoming(received))
             if event is None:
-                tell("gateway.ignored", **fields)
+                log_event("gateway.ignored", **fields)
                 return True
             while not self._ending.is_set():
                 try:
-                    told = await self._events.hand_over(event)
+                    sent = await self._events.hand_over(event)
                 except ServiceUnavailable as error:
-                    tell("gateway.unavailable", **fields, why=str(error))
+                    log_event("gateway.unavailable", **fields, why=str(error))
                     await self._pause()
                 else:
                     resource = event.resource["prefect.resource.id"]
-                    tell("gateway.accepted", **fields, name=event.name, resource=resource, event_id=told.id)
+                    log_event("gateway.accepted", **fields, name=event.name, resource=resource, event_id=sent.id)
                     return True
         except EventRefused as error:
-            tell("gateway.refused", **fields, why=str(error))
+            log_event("gateway.refused", **fields, why=str(error))
         return False
 
     async def _pause(self) -> None:
-        """Until Prefect is tried again, or the end."""
+        """Wait until the next try, or until the end."""
         try:
             await asyncio.wait_for(self._ending.wait(), max(BETWEEN_TRIES_S, self._events.pause_s))
         except TimeoutError:
             return
 
 
-def incoming(received: Received) -> Incoming:
-    """A pulled message as a pushed one."""
+def to_incoming(received: Received) -> Incoming:
+    """Return a pulled message in the type of a pushed one."""
     return Incoming(
         message_id=received.message_id,
         publish_time=received.publish_time.isoformat().replace("+00:00", "Z"),
@@ -120,5 +120,5 @@ def incoming(received: Received) -> Incoming:
 def _wait(stream: Any) -> None:
     try:
         stream.result()
-    except Exception:  # why a stream ended has been told
+    except Exception:  # `_over` has logged the reason
         return

@@ -1,4 +1,4 @@
-"""A push's headers and body in, wrapped or not; the message that it carries out."""
+"""Headers and body of a push request in, wrapped or unwrapped; its message out."""
 
 import base64
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from millrace.events.message import Incoming, instant_text
 METADATA = "x-goog-pubsub-"  # https://cloud.google.com/pubsub/docs/payload-unwrapping
 
 
-def _decoded(value: object) -> object:
+def _decode(value: object) -> object:
     try:
         return base64.b64decode(value, validate=True) if isinstance(value, str) else value
     except ValueError as error:
-        raise ValueError(f"no base64: {error}") from None
+        raise ValueError(f"not base64: {error}") from None
 
 
 class _Wrapped(BaseModel):
@@ -25,7 +25,7 @@ class _Wrapped(BaseModel):
     message_id: Annotated[str, Field(alias="messageId", min_length=1)]
     publish_time: Annotated[str, Field(alias="publishTime", min_length=1), AfterValidator(instant_text)]
     attributes: dict[str, str] = Field(default_factory=dict)
-    data: Annotated[bytes, BeforeValidator(_decoded)] = b""
+    data: Annotated[bytes, BeforeValidator(_decode)] = b""
 
 
 class _Push(BaseModel):
@@ -34,14 +34,14 @@ class _Push(BaseModel):
 
 
 def parse_push(headers: Mapping[str, str], body: bytes) -> Incoming:
-    """The message of a push request, in either form that Pub/Sub pushes.
+    """Return the message of a push request, in either form that Pub/Sub sends.
 
     Raises:
-        EventRefused: it is no push.
+        EventRefused: the request is not a push.
     """
     try:
         if f"{METADATA}message-id" in headers:
-            return _unwrapped(headers, body)
+            return _parse_unwrapped(headers, body)
         push = _Push.model_validate_json(body)
         return Incoming(**dict(push.message), attempt=push.delivery_attempt)
     except ValidationError as error:
@@ -52,7 +52,7 @@ def parse_push(headers: Mapping[str, str], body: bytes) -> Incoming:
         ) from None
 
 
-def _unwrapped(headers: Mapping[str, str], body: bytes) -> Incoming:
+def _parse_unwrapped(headers: Mapping[str, str], body: bytes) -> Incoming:
     return Incoming(
         message_id=headers[f"{METADATA}message-id"],
         publish_time=headers.get(f"{METADATA}publish-time", ""),

@@ -1,4 +1,4 @@
-"""Settings in, a gateway that serves until it is told to end out."""
+"""Settings in; a gateway that serves until a signal ends it, out."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from millrace.domain import names
 from millrace.domain.airbyte import AirbyteCompleted
 from millrace.domain.errors import SettingsError
-from millrace.gateway.app import Health, Pushes, running, web
+from millrace.gateway.app import Health, Pushes, build_app, send_events
 from millrace.gateway.landings import Landings
 from millrace.gateway.outbox import Circuit, Outbox
 from millrace.gateway.prefect_events import PrefectEvents, api_headers
@@ -20,7 +20,7 @@ from millrace.gateway.verify import Certificates, Verifier
 from millrace.gateway.webhook import Token, Webhook
 from millrace.settings import Settings
 
-KEEP_ALIVE_S = 75  # longer than what pushes wait between two messages, so that they meet no closing connection
+KEEP_ALIVE_S = 75  # longer than Pub/Sub pauses between two pushes, so that none meets a closing connection
 
 
 class Server:
@@ -29,7 +29,7 @@ class Server:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         url = environment.get("PREFECT_API_URL", "")
         if not url:
-            raise SettingsError("PREFECT_API_URL is not set; it is the address of the Prefect API, …/api")
+            raise SettingsError("PREFECT_API_URL is not set; set it to the address of the Prefect API, …/api")
         self._settings = settings
         timeout_s = settings.gateway.prefect_timeout_s
         self._http = httpx.AsyncClient(timeout=timeout_s)
@@ -40,25 +40,27 @@ class Server:
         self._failed = False
 
     def push(self, host: str, port: int) -> bool:
-        """Take pushes until told to end, then answer those in flight."""
-        known = self._settings.gateway
-        certificates = Certificates(known.certs_url, self._http)
-        pushes = Pushes(Verifier(certificates, known.audience, known.push_account), self._events)
+        """Serve pushes until a signal, then answer those in flight; return false when the server did not start."""
+        settings = self._settings.gateway
+        certificates = Certificates(settings.certs_url, self._http)
+        pushes = Pushes(Verifier(certificates, settings.audience, settings.push_account), self._events)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            async with self._http, running(self._outbox):
+            async with self._http, send_events(self._outbox):
                 yield
 
-        return self._serve(web(Health(self._prefect, certificates), pushes, self._webhook(), lifespan), host, port)
+        return self._serve(
+            build_app(Health(self._prefect, certificates), pushes, self._webhook(), lifespan), host, port
+        )
 
     def pull(self, host: str, port: int) -> bool:
-        """Pull until told to end, then finish the messages in work; False when a subscription can't be pulled."""
-        from millrace.gateway.pull import Puller  # a second of imports that a gateway of pushes does not need
+        """Pull until a signal, then finish the messages in work; return false when a subscription can't be pulled."""
+        from millrace.gateway.pull import Puller  # its import takes a second, which a gateway for pushes does not need
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            async with self._http, running(self._outbox):
+            async with self._http, send_events(self._outbox):
                 puller = Puller(self._settings.events.project, self._settings.events.endpoint, self._events, self._fail)
                 puller.start(names.TOPICS)
                 try:
@@ -66,10 +68,10 @@ class Server:
                 finally:
                     await puller.stop()
 
-        return self._serve(web(Health(self._prefect, None), None, self._webhook(), lifespan), host, port)
+        return self._serve(build_app(Health(self._prefect, None), None, self._webhook(), lifespan), host, port)
 
     def _webhook(self) -> Webhook | None:
-        """The address for Airbyte, when a secret is named; Google's clients are imported with the first caller."""
+        """Return the endpoint for Airbyte if the settings name its secret; the first call imports Google's clients."""
         if not self._settings.gateway.airbyte_token_secret:
             return None
         return Webhook(Token(self._read_token), self._publish)
@@ -91,7 +93,7 @@ class Server:
             self._web.should_exit = True
 
     def _serve(self, app: Starlette, host: str, port: int) -> bool:
-        # uvicorn ends gracefully at a signal, and raises it anew afterwards: all is done then, and that is no failure.
+        # uvicorn ends gracefully at a signal and raises it again afterwards; by then all is finished, so exit with 0.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
         config = uvicorn.Config(

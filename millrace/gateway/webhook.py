@@ -1,6 +1,7 @@
 """Airbyte's notification webhook in, a message on `airbyte-completed` out: `POST /airbyte/<token>`.
 
-Airbyte signs nothing and tells once, so the address holds a secret, and what is told is kept by Pub/Sub before 204.
+Airbyte signs nothing and never repeats a notification, so the address holds a secret, and Pub/Sub stores the message
+before the answer 204.
 """
 
 import asyncio
@@ -19,66 +20,53 @@ from millrace.domain.errors import EventRefused, ServiceUnavailable
 from millrace.events.message import Incoming
 from millrace.events.translate import translate
 from millrace.gateway.answer import Fields, answer, read_body
-from millrace.gateway.logs import tell
+from millrace.gateway.refreshed import Ages, Refreshed
 from millrace.gateway.verify import Unauthorised
 
-FRESH_S = 300.0
-USABLE_S = 24 * 3600.0
-BETWEEN_READS_S, BETWEEN_FIRST_READS_S = 5.0, 1.0
+AGES = Ages(fresh_s=300, usable_s=24 * 3600, apart_s=5)
 LONGEST_TOKEN = 512
 
 
 class Token:
-    """The secret in the webhook's address: kept for `FRESH_S`, and read again when another is given.
-
-    Whatever callers send, it is read at most once in `BETWEEN_READS_S`, and by one at a time.
-    """
+    """The secret in the webhook's address: read every 5 minutes, and for another token at most every 5 seconds."""
 
     def __init__(self, read: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
-        self._read, self._clock = read, clock
-        self._value, self._known = "", float("-inf")
-        self._tried = float("-inf")
-        self._reading = asyncio.Lock()
+        self._read = read
+        self._secret = Refreshed(self._fetch, "", AGES, "gateway.token_away", clock)
 
-    async def check(self, given: str) -> None:
-        """Let a caller pass, or not; how long that takes tells nothing of the secret but its length.
+    async def check(self, token: str) -> None:
+        """Compare a caller's token with the secret, in constant time.
 
         Raises:
-            Unauthorised: it is another.
-            ServiceUnavailable: the secret can't be read, or was last read more than `USABLE_S` ago.
+            Unauthorised: the token differs.
+            ServiceUnavailable: the secret was not read within `AGES.usable_s`.
         """
-        if len(given) > LONGEST_TOKEN:
-            raise Unauthorised(f"a token of {len(given)} characters in the webhook's address")
-        if not self._is(given) or self._clock() - self._known > FRESH_S:
-            async with self._reading:
-                if self._clock() - self._tried > (BETWEEN_READS_S if self._value else BETWEEN_FIRST_READS_S):
-                    await self._renew()
-        if self._clock() - self._known > USABLE_S:
-            raise ServiceUnavailable("the secret of the webhook's address can't be read")
-        if not self._is(given):
+        if len(token) > LONGEST_TOKEN:
+            raise Unauthorised(f"a token of {len(token)} characters in the webhook's address")
+        try:
+            secret = await self._secret.get(lambda secret: _equal(secret, token))
+        except ServiceUnavailable:
+            raise ServiceUnavailable("the secret of the webhook's address can't be read") from None
+        if not _equal(secret, token):
             raise Unauthorised("another token in the webhook's address")
 
-    def _is(self, given: str) -> bool:
-        return bool(self._value) and hmac.compare_digest(self._value.encode(), given.encode())
+    async def _fetch(self) -> str:
+        return await asyncio.to_thread(self._read)
 
-    async def _renew(self) -> None:
-        try:
-            self._value, self._known = await asyncio.to_thread(self._read), self._clock()
-        except ServiceUnavailable as error:
-            tell("gateway.token_away", why=str(error))
-        finally:
-            self._tried = self._clock()
+
+def _equal(secret: str, token: str) -> bool:
+    return bool(secret) and hmac.compare_digest(secret.encode(), token.encode())
 
 
 class Webhook:
-    """Takes what Airbyte tells of ended syncs; `publish` returns once Pub/Sub has the message."""
+    """The endpoint for Airbyte's notifications of ended syncs; `publish` returns once Pub/Sub has the message."""
 
     def __init__(self, token: Token, publish: Callable[[AirbyteCompleted], str]) -> None:
         self._token, self._publish = token, publish
 
     async def post(self, request: Request) -> Response:
-        """One notification; 401 without the token, before its body is read."""
-        return await answer(request, {"topic": names.AIRBYTE_COMPLETED}, self._take, lambda: BETWEEN_READS_S)
+        """Handle one notification; answer 401 without the token, before its body is read."""
+        return await answer(request, {"topic": names.AIRBYTE_COMPLETED}, self._take, lambda: AGES.apart_s)
 
     async def _take(self, request: Request, fields: Fields) -> str:
         await self._token.check(request.path_params["token"])
@@ -90,18 +78,18 @@ class Webhook:
 
 
 def parse(body: bytes) -> AirbyteCompleted | None:
-    """The ended sync of a notification; None for others' syncs and other things, such as Airbyte's own test.
+    """Return the ended sync of a notification; None for syncs of others and other messages, such as Airbyte's own test.
 
     Raises:
-        EventRefused: it is no JSON object, or an ended sync that lacks something.
+        EventRefused: the body is not a JSON object, or an ended sync lacks a field.
     """
     try:
-        told = json.loads(body)
+        notification = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise EventRefused(f"the notification is not JSON: {error}") from None
-    if not isinstance(told, dict):
-        raise EventRefused("the notification is no JSON object")
-    if not isinstance(told.get("data"), dict) or "jobId" not in told["data"]:
+    if not isinstance(notification, dict):
+        raise EventRefused("the notification is not a JSON object")
+    if not isinstance(notification.get("data"), dict) or "jobId" not in notification["data"]:
         return None
     message = Incoming(message_id="webhook", publish_time=datetime.now(UTC).isoformat(), data=body)
-    return AirbyteCompleted.model_validate(told) if translate(names.AIRBYTE_COMPLETED, message) else None
+    return AirbyteCompleted.model_validate(notification) if translate(names.AIRBYTE_COMPLETED, message) else None

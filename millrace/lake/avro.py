@@ -1,4 +1,4 @@
-"""Avro container files by their blocks, without reading the rows.
+"""An Avro container file in; its blocks, or smaller Avro files, out, without decoding the rows.
 
 https://avro.apache.org/docs/1.12.0/specification/#object-container-files
 """
@@ -12,7 +12,7 @@ MAGIC, SYNC_BYTES, VARINT_BYTES = b"Obj\x01", 16, 10
 
 @dataclass(frozen=True)
 class Block:
-    """Where a block is in its file, with its head and sync marker, and how many rows it has."""
+    """The position and size of a block in its file, sync marker included, and its number of rows."""
 
     start: int
     size: int
@@ -20,15 +20,15 @@ class Block:
 
 
 def read_blocks(file: BinaryIO) -> tuple[bytes, Iterator[Block]]:
-    """The file's header, and its blocks in order as they are looked at.
+    """Return the file's header, and an iterator that reads its blocks in order.
 
     Raises:
-        ValueError: it is no Avro, or breaks off.
+        ValueError: the file is not Avro, or is truncated.
     """
     _expect(file, MAGIC)
     while count := _long(file):
         if count < 0:
-            _long(file)  # the size of what follows
+            _long(file)  # the size of the following entries
         for _ in range(2 * abs(count)):
             _skip(file, _long(file))
     sync = _exactly(file, SYNC_BYTES)
@@ -53,10 +53,10 @@ def _blocks(file: BinaryIO, sync: bytes) -> Iterator[Block]:
 
 
 def avro_parts(file: BinaryIO, most_bytes: int) -> Iterator[bytes]:
-    """The file as Avro files of about so many bytes, at least one: its header with some of its blocks each.
+    """Yield the file as Avro files of at most about `most_bytes`, each with some of the blocks; yield at least one.
 
     Raises:
-        ValueError: it is no Avro, or breaks off.
+        ValueError: the file is not Avro, or is truncated.
     """
     header, blocks = read_blocks(file)
     start = end = len(header)
@@ -75,30 +75,30 @@ def _slice(file: BinaryIO, start: int, end: int) -> bytes:
 
 
 def _long(file: BinaryIO) -> int:
-    """A zigzag-coded integer."""
-    found = shift = 0
+    """Read a zigzag-coded integer."""
+    number = shift = 0
     for _ in range(VARINT_BYTES):
         byte = _exactly(file, 1)[0]
-        found |= (byte & 0x7F) << shift
+        number |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return (found >> 1) ^ -(found & 1)
+            return (number >> 1) ^ -(number & 1)
         shift += 7
-    raise ValueError("this is no Avro: a number is too long")
+    raise ValueError("not an Avro file: a number is too long")
 
 
 def _skip(file: BinaryIO, count: int) -> None:
     if count < 0:
-        raise ValueError("this is no Avro: a negative size")
+        raise ValueError("not an Avro file: a size is negative")
     file.seek(count, 1)
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:
-    found = file.read(count)
-    if len(found) != count:
-        raise ValueError("this Avro file breaks off")
-    return found
+    data = file.read(count)
+    if len(data) != count:
+        raise ValueError("the Avro file is truncated")
+    return data
 
 
-def _expect(file: BinaryIO, wanted: bytes) -> None:
-    if file.read(len(wanted)) != wanted:
-        raise ValueError("this is no Avro, or it breaks off")
+def _expect(file: BinaryIO, expected: bytes) -> None:
+    if file.read(len(expected)) != expected:
+        raise ValueError("not an Avro file, or a truncated one")

@@ -1,4 +1,4 @@
-"""Counts rows of data files from their footers and block headers, without reading the rows."""
+"""Data files in; their numbers of rows, from footers and block headers, out."""
 
 from typing import BinaryIO
 
@@ -12,17 +12,17 @@ DATA_ENDINGS = (".parquet", ".avro")
 
 
 def is_data_file(name: str) -> bool:
-    """Whether an object is a data file; Airbyte may add `-N` after the ending."""
+    """Return true when an object is a data file; Airbyte may add `-N` after the ending."""
     return any(name.endswith(ending) or f"{ending}-" in name for ending in DATA_ENDINGS)
 
 
 def is_avro(name: str) -> bool:
-    """Whether a data file is Avro; else it is Parquet."""
+    """Return true when a data file is Avro, false when it is Parquet."""
     return ".avro" in name.rsplit("/", 1)[-1]
 
 
 def count_rows(lake: Lake, name: str) -> int | None:
-    """Rows of one object; None when it can't be read as what its name says."""
+    """Return the number of rows of one object; None when it is not a readable file of the format that its name says."""
     with lake.open(name) as file:
         try:
             return _avro_rows(file) if is_avro(name) else int(pq.ParquetFile(file).metadata.num_rows)

@@ -1,4 +1,4 @@
-"""The adapter for Cloud Storage, through the official client."""
+"""The lake on Cloud Storage, through Google's client."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +10,15 @@ from google.cloud import storage
 from requests.exceptions import ConnectionError as NotConnected
 from requests.exceptions import Timeout
 
-from millrace.domain.errors import ServiceUnavailable
-from millrace.lake.store import ObjectExists, ObjectInfo, ObjectMissing, address_of
+from millrace.domain.errors import ObjectExists, ObjectMissing, ServiceUnavailable
+from millrace.lake.store import ObjectInfo, address_of
 
 RANGE_BYTES = 1 << 20
 UNREACHABLE = (ServerError, TooManyRequests, RetryError, NotConnected, Timeout)
 
 
 class GcsLake:
-    """A bucket on Cloud Storage, or on a server at `endpoint` that speaks its protocol."""
+    """A bucket on Cloud Storage, or on a server at `endpoint` with the same API."""
 
     def __init__(self, url: str, endpoint: str = "") -> None:
         self.url, self.endpoint = url.rstrip("/"), endpoint
@@ -31,24 +31,24 @@ class GcsLake:
         self._bucket = self._client.bucket(self._name)
 
     def read(self, name: str, generation: int | None = None) -> bytes:
-        """Bytes of an object. Raises ObjectMissing."""
+        """Return the bytes of an object. Raises ObjectMissing."""
         try:
-            with self._reaching(name):
+            with self._converting_errors(name):
                 return bytes(self._bucket.blob(name, generation=generation).download_as_bytes())
         except NotFound as error:
-            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there") from error
+            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} does not exist") from error
 
     def open(self, name: str, generation: int | None = None) -> BinaryIO:
-        """A seekable reader that fetches ranges. Raises ObjectMissing."""
+        """Return a seekable reader that fetches ranges. Raises ObjectMissing."""
         blob = self._bucket.blob(name, generation=generation)
-        with self._reaching(name):
-            there = blob.exists()
-        if not there:
-            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there")
+        with self._converting_errors(name):
+            exists = blob.exists()
+        if not exists:
+            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} does not exist")
         return cast(BinaryIO, blob.open("rb", chunk_size=RANGE_BYTES))
 
     def write(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> int:
-        """Write or replace an object; returns its generation."""
+        """Write or replace an object; return its generation."""
         return self._upload(name, data, content_type, None)
 
     def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
@@ -59,14 +59,14 @@ class GcsLake:
             raise ObjectExists(f"{self.url}/{name} exists already") from error
 
     def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
-        """Write an object only over this generation (0: over none); returns the new one. Raises ObjectExists."""
+        """Replace this generation of an object (0: create it); return the new one. Raises ObjectExists."""
         try:
             return self._upload(name, data, content_type, generation, metadata)
         except PreconditionFailed as error:
-            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more") from error
+            raise ObjectExists(f"{self.url}/{name} is no longer generation {generation}") from error
 
     def address(self, name: str) -> str:
-        """Address at which a person with the right opens an object in a browser."""
+        """Return the address at which a browser opens an object, with the right to read it."""
         return address_of(self.url, self.endpoint, name)
 
     def _upload(
@@ -80,55 +80,55 @@ class GcsLake:
         blob = self._bucket.blob(name)
         if metadata:
             blob.metadata = metadata
-        with self._reaching(name):
+        with self._converting_errors(name):
             blob.upload_from_string(data, content_type=content_type, if_generation_match=if_generation_match)
         return int(blob.generation)
 
     def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
-        """Write a local file as an object; returns its generation."""
+        """Write a local file as an object; return its generation."""
         blob = self._bucket.blob(name)
-        with self._reaching(name):
+        with self._converting_errors(name):
             blob.upload_from_filename(path, content_type=content_type)
         return int(blob.generation)
 
     def download(self, name: str, path: str) -> None:
         """Write an object to a local file. Raises ObjectMissing."""
         try:
-            with self._reaching(name):
+            with self._converting_errors(name):
                 self._bucket.blob(name).download_to_filename(path)
         except NotFound as error:
-            raise ObjectMissing(f"{self.url}/{name} is not there") from error
+            raise ObjectMissing(f"{self.url}/{name} does not exist") from error
 
     def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
-        """Objects whose names have the prefix, in order, from `start` on."""
-        with self._reaching(prefix):
+        """Yield the objects whose names have the prefix, in order, from `start` on."""
+        with self._converting_errors(prefix):
             for blob in self._client.list_blobs(self._name, prefix=prefix, start_offset=start):
                 yield _info(blob)
 
     def stat(self, name: str) -> ObjectInfo | None:
-        """What the store knows of an object, None when there is none."""
-        with self._reaching(name):
+        """Return the metadata of an object; None when it does not exist."""
+        with self._converting_errors(name):
             blob = self._bucket.get_blob(name)
         return None if blob is None else _info(blob)
 
     def delete(self, name: str, generation: int | None = None) -> None:
-        """Delete an object; nothing happens when it, or that generation, is gone."""
+        """Delete an object; do nothing when it, or that generation, does not exist."""
         try:
-            with self._reaching(name):
+            with self._converting_errors(name):
                 self._bucket.blob(name).delete(if_generation_match=generation)
         except (NotFound, PreconditionFailed):
             return
 
-    def announced(self) -> set[tuple[str, str]]:
-        """Topics on which the bucket announces new objects, each with the prefix of their names. Raises NotFound."""
-        with self._reaching("its notifications"):
-            found = list(self._bucket.list_notifications())
-        created = [n for n in found if not n.event_types or "OBJECT_FINALIZE" in n.event_types]
+    def notifications(self) -> set[tuple[str, str]]:
+        """Return the topics that receive notifications of new objects, each with its name prefix. Raises NotFound."""
+        with self._converting_errors("its notifications"):
+            configured = list(self._bucket.list_notifications())
+        created = [n for n in configured if not n.event_types or "OBJECT_FINALIZE" in n.event_types]
         return {(str(n.topic_name), str(n.blob_name_prefix or "")) for n in created}
 
     @contextmanager
-    def _reaching(self, name: str) -> Iterator[None]:
-        """Name what can't be reached, once the client itself has given up trying again."""
+    def _converting_errors(self, name: str) -> Iterator[None]:
+        """Convert errors of the connection, after the client's own retries, to ServiceUnavailable."""
         try:
             yield
         except UNREACHABLE as error:

@@ -8,16 +8,16 @@ from millrace.lake.store import Lake
 
 
 def read_manifest(lake: Lake, path: str) -> LandingManifest:
-    """A manifest; it never changes, so it is read once a process.
+    """Return a manifest; it never changes, so each process reads it once.
 
     Raises:
-        EventRefused: it is no manifest.
+        EventRefused: the object is not a manifest.
     """
     return _read_manifest(_Same(lake), path)
 
 
 class _Same:
-    """A lake that is equal to another with the same address."""
+    """A lake, equal to any other with the same address."""
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
@@ -34,8 +34,10 @@ class _Same:
 
 
 @lru_cache(maxsize=4096)
-def _read_manifest(where: _Same, path: str) -> LandingManifest:
+def _read_manifest(same: _Same, path: str) -> LandingManifest:
     try:
-        return LandingManifest.model_validate_json(where.lake.read(path))
+        return LandingManifest.model_validate_json(same.lake.read(path))
     except ValueError as error:
-        raise EventRefused(f"{where.lake.url}/{path} is no landing manifest: {error}; delete it, or mend it") from error
+        raise EventRefused(
+            f"{same.lake.url}/{path} is not a landing manifest: {error}; delete or correct it"
+        ) from error

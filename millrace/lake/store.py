@@ -1,4 +1,4 @@
-"""The port of the lake: an object store with generations."""
+"""The port of the lake, an object store with generations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,17 +6,7 @@ from datetime import datetime
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
-from millrace.domain.errors import Fatal
-
-BROWSER = "https://storage.cloud.google.com"  # asks for a Google account that may read the bucket
-
-
-class ObjectMissing(Fatal):
-    """An object, or the generation asked for, is not there."""
-
-
-class ObjectExists(Fatal):
-    """A create-once object is there already, or a generation has moved on."""
+BROWSER = "https://storage.cloud.google.com"  # requires a Google account that may read the bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +21,21 @@ class ObjectInfo:
 
 
 class Lake(Protocol):
-    """An object store with generations; every write is whole or not at all."""
+    """An object store with generations; every write is atomic."""
 
     url: str
     endpoint: str
 
     def read(self, name: str, generation: int | None = None) -> bytes:
-        """Bytes of an object. Raises ObjectMissing."""
+        """Return the bytes of an object. Raises ObjectMissing."""
         ...
 
     def open(self, name: str, generation: int | None = None) -> BinaryIO:
-        """A seekable reader that fetches ranges, for footers and single columns. Raises ObjectMissing."""
+        """Return a seekable reader that fetches ranges, for footers and single columns. Raises ObjectMissing."""
         ...
 
     def write(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> int:
-        """Write or replace an object; returns its generation."""
+        """Write or replace an object; return its generation."""
         ...
 
     def create(self, name: str, data: bytes, content_type: str = "application/json") -> int:
@@ -53,15 +43,15 @@ class Lake(Protocol):
         ...
 
     def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
-        """Write an object only over this generation (0: over none); returns the new one. Raises ObjectExists."""
+        """Replace this generation of an object (0: create it); return the new one. Raises ObjectExists."""
         ...
 
     def address(self, name: str) -> str:
-        """Address at which a person with the right opens an object in a browser."""
+        """Return the address at which a browser opens an object, with the right to read it."""
         ...
 
     def upload(self, name: str, path: str, content_type: str = "application/octet-stream") -> int:
-        """Write a local file as an object; returns its generation."""
+        """Write a local file as an object; return its generation."""
         ...
 
     def download(self, name: str, path: str) -> None:
@@ -69,18 +59,18 @@ class Lake(Protocol):
         ...
 
     def list(self, prefix: str, start: str | None = None) -> Iterator[ObjectInfo]:
-        """Objects whose names have the prefix, in order, from `start` on."""
+        """Yield the objects whose names have the prefix, in order, from `start` on."""
         ...
 
     def stat(self, name: str) -> ObjectInfo | None:
-        """What the store knows of an object, None when there is none."""
+        """Return the metadata of an object; None when it does not exist."""
         ...
 
     def delete(self, name: str, generation: int | None = None) -> None:
-        """Delete an object; nothing happens when it, or that generation, is gone."""
+        """Delete an object; do nothing when it, or that generation, does not exist."""
         ...
 
 
 def address_of(url: str, endpoint: str, name: str) -> str:
-    """Address at which a person with the right opens an object of a lake in a browser."""
+    """Return the address at which a browser opens an object of a lake, with the right to read it."""
     return f"{endpoint or BROWSER}/{url.removeprefix('gs://')}/{quote(name)}"

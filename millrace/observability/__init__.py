@@ -1,1 +1,1 @@
-"""What the platform tells of itself: the shape of log lines, their vocabulary, and the alerts that read them."""
+"""Log records in; structured lines with a fixed vocabulary of events, and alerts on them, out."""

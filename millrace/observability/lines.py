@@ -1,7 +1,7 @@
-"""Log records in, one JSON object a line out, as Cloud Logging reads it.
+"""Log records in; one JSON object per line, in the format of Cloud Logging, out.
 
-https://cloud.google.com/logging/docs/structured-logging names the special fields. A fact has `event`, a word of
-`events.yaml`, and its fields beside it; filters find them as `jsonPayload.event`, `jsonPayload.<field>`.
+https://cloud.google.com/logging/docs/structured-logging names the special fields. An event's line has its name from
+`events.yaml` as `event`, and its fields; filters select them as `jsonPayload.event` and `jsonPayload.<field>`.
 """
 
 import json
@@ -17,10 +17,10 @@ OWN = {"severity", "message", "time", "logger", "event", "exception", LABELS}
 
 
 class CloudLines(logging.Formatter):
-    """One JSON object a line; whatever is logged, a line comes out."""
+    """A formatter that writes one JSON object per line, for every record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Severity, message, time and logger; event and fields if it is a fact; the run it is of as labels."""
+        """Return the line: severity, message, time, logger; event and fields of an event; labels of the run."""
         line: dict[str, Any] = {
             "severity": SEVERITIES.get(record.levelname, record.levelname),
             "message": _text(record)[:LONGEST],
@@ -41,7 +41,7 @@ class CloudLines(logging.Formatter):
 
 
 def _text(record: logging.LogRecord) -> str:
-    """The message; a wrong number of arguments is no reason to lose it."""
+    """Return the message, unformatted when its arguments do not fit."""
     try:
         return record.getMessage()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Marks each log record of a process that runs flows with the run that it is of."""
+"""Log records of flow processes in; the same records with labels of their run out."""
 
 import logging
 
@@ -6,10 +6,10 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 
 class RunLabels(logging.Filter):
-    """Adds ids and names of the flow run and the task run; never holds a record back."""
+    """A filter that adds ids and names of the flow run and the task run; it passes every record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Leaves alone what a record already says of itself."""
+        """Add the labels that a record lacks."""
         for name, value in _labels().items():
             if not getattr(record, name, None):
                 setattr(record, name, value)

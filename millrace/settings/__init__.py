@@ -1,4 +1,4 @@
-"""Settings: one typed tree, from a TOML file and the environment."""
+"""A TOML file and environment variables in; settings, one typed tree, out."""
 
 from millrace.settings.tree import Settings, load_settings
 

@@ -1,6 +1,6 @@
-"""The settings of a place: `config/<place>.toml`, overridden by `MILLRACE_<SECTION>__<KEY>`.
+"""`config/<environment>.toml` and variables `MILLRACE_<SECTION>__<KEY>`, which override it, in; checked settings out.
 
-A place differs from another in values only; both files have the same keys.
+Environments differ in values only; the files have the same keys.
 """
 
 import os
@@ -30,23 +30,23 @@ Bytes = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A part of the tree; unknown keys are errors, so that a typo can't hide."""
+    """A part of the tree; unknown keys are errors, so that a misspelt key is found."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class LakeSettings(Section):
-    """Where the lake is."""
+    """The address of the lake."""
 
     url: Annotated[str, Field(pattern=r"^gs://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$")]
     endpoint: str = ""
 
 
 class WarehouseSettings(Section):
-    """Where tables and marts are; `max_bytes_billed` bounds one commit or query on BigQuery (0: no bound).
+    """The addresses of tables and marts; `max_bytes_billed` limits one commit or query on BigQuery (0: no limit).
 
     `endpoint` is the address of a BigQuery other than Google's. Candidates that were not published are kept for
-    `keep_candidates_days`, to be looked at.
+    `keep_candidates_days`, for inspection.
     """
 
     url: str
@@ -58,14 +58,14 @@ class WarehouseSettings(Section):
 
 
 class EventSettings(Section):
-    """Project of the topics, and the address of a Pub/Sub server other than Google's."""
+    """The project of the topics, and the address of a Pub/Sub server other than Google's."""
 
     project: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
     endpoint: str = ""
 
 
 class SecretSettings(Section):
-    """Address of a Secret Manager other than Google's; age from which an alert asks for a new value (0: never)."""
+    """The address of a Secret Manager other than Google's; the age at which a secret should be rotated (0: never)."""
 
     endpoint: str = ""
     max_age_days: Annotated[int, Field(ge=0)] = 90
@@ -74,8 +74,8 @@ class SecretSettings(Section):
 class AirbyteSettings(Section):
     """Airbyte's public API; the credentials are names of secrets.
 
-    `send_secret_values`: `blocks.airbyte apply` sends the values of secrets in place of references to them, for an
-    Airbyte that does not resolve references.
+    `send_secret_values`: `millrace connections apply` sends the values of secrets, not references, for an Airbyte that
+    does not resolve references.
     """
 
     url: str
@@ -88,15 +88,15 @@ class AirbyteSettings(Section):
 
 
 class SlackSettings(Section):
-    """Secret of the webhook's URL, address of the runbook, seconds in which publications are told once (0: each)."""
+    """The secret of the webhook's URL, the runbook, and the seconds between messages of publications (0: send each)."""
 
     url_secret: str = "slack-webhook-url"
-    runbook: str = "docs/operations.md"
+    runbook: str = "docs/operations/alerts.md"
     published_every_s: Annotated[int, Field(ge=0)] = 86400
 
 
 class DataflowSettings(Section):
-    """How large batches run on Dataflow; `endpoint` is a server other than Google's."""
+    """The options of jobs on Dataflow for large batches; `endpoint` is a server other than Google's."""
 
     endpoint: str = ""
     region: str = ""
@@ -109,7 +109,7 @@ class DataflowSettings(Section):
 
 
 class BeamSettings(Section):
-    """Caps of one batch, and up to which size it is merged without Beam (0: never), and by Beam in process."""
+    """The limits of a batch, and the largest sizes for a merge without Beam (0: never) and with Beam in process."""
 
     plain_max_bytes: Annotated[int, Field(ge=0)] = 1 << 30
     in_process_max_bytes: Bytes = 1 << 30
@@ -119,16 +119,16 @@ class BeamSettings(Section):
 
 
 class TriggerSettings(Section):
-    """Windows in which events of one kind become one run."""
+    """The windows in which events of one kind start one run."""
 
     landed_window_s: Annotated[int, Field(ge=1)] = 60
     merged_window_s: Annotated[int, Field(ge=1)] = 60
 
 
 class ReconcileSettings(Section):
-    """From which age objects without a manifest are reported, how often all is audited, how long merges are awaited.
+    """The age at which objects without a manifest are reported, the hours between full scans, the wait for merges.
 
-    A run that has been about to begin for longer than `pending_s` holds nothing back any more: its worker died.
+    A run that stays pending for longer than `pending_s` no longer blocks other work: its worker died.
     """
 
     orphan_after_h: Annotated[float, Field(ge=0)] = 24
@@ -138,10 +138,10 @@ class ReconcileSettings(Section):
 
 
 class GatewaySettings(Section):
-    """Who may push, the certificates that prove it, and how long Prefect, and pushes in flight at the end, may take.
+    """The authorised caller, the certificates of its tokens, and the time limits of Prefect and of pushes at shutdown.
 
-    Of the landings of a stream one in `landings_apart_s` seconds becomes an event, for all of them (0: each does).
-    `airbyte_token_secret`: secret in the address of Airbyte's webhook, `/airbyte/<its value>`; '' for no such address.
+    One landing of a stream in `landings_apart_s` seconds becomes an event, for all of them (0: each becomes one).
+    `airbyte_token_secret`: the secret in the address of Airbyte's webhook, `/airbyte/<value>`; '': no such address.
     """
 
     audience: str
@@ -154,7 +154,7 @@ class GatewaySettings(Section):
 
 
 class PoolSettings(Section):
-    """Work pools of the deployments; image, and for Cloud Run region and VPC network, that a pool's runs have."""
+    """The work pools of the deployments; the image and, on Cloud Run, the region and VPC network of their runs."""
 
     default: str
     dbt: str
@@ -195,12 +195,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file; nothing else counts."""
+        """Return the sources of settings: variables first, then the file, and no other."""
         return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
 
 
 def config_file() -> Path:
-    """The file that `MILLRACE_CONFIG` names: a path, or a place such as `local` or `gcp`."""
+    """Return the file that `MILLRACE_CONFIG` names: a path, or an environment such as `local` or `gcp`."""
     name = os.environ.get(CONFIG_VARIABLE, "local")
     return Path(name) if name.endswith(".toml") else ROOT / "config" / f"{name}.toml"
 
@@ -209,7 +209,7 @@ def load_settings() -> Settings:
     """Read and check the settings.
 
     Raises:
-        SettingsError: names every key that is missing, misspelt or malformed, and the file.
+        SettingsError: a key is missing, misspelt or malformed; the message names every such key and the file.
     """
     file = config_file()
     if not file.exists():
@@ -230,14 +230,14 @@ def load_settings() -> Settings:
 
 
 def _unknown_variables() -> list[str]:
-    """Variables that name a section that does not exist; a key that does not exist is refused with the tree."""
+    """Return variables with an unknown section; unknown keys fail the validation of the tree."""
     named = [name for name in os.environ if name.upper().startswith(PREFIX) and "__" in name]
     return [name for name in named if name[len(PREFIX) :].split("__")[0].lower() not in Settings.model_fields]
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as variables, for a process that has no file of its own: they give the same tree there."""
-    found = {CONFIG_VARIABLE: config_file().stem}
+    """Return the settings as variables, which give the same tree in a process without the file."""
+    variables = {CONFIG_VARIABLE: config_file().stem}
 
     def walk(section: BaseModel, prefix: str) -> None:
         for name in type(section).model_fields:
@@ -245,7 +245,7 @@ def environment(settings: Settings) -> dict[str, str]:
             if isinstance(value, BaseModel):
                 walk(value, f"{prefix}{name.upper()}__")
             else:
-                found[prefix + name.upper()] = str(value)
+                variables[prefix + name.upper()] = str(value)
 
     walk(settings, PREFIX)
-    return found
+    return variables

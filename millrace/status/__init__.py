@@ -1,1 +1,1 @@
-"""The platform at a glance: what is known of it now, as one value, and the page that shows it."""
+"""The status of the platform: a snapshot of every service in, one value and the page that shows it out."""

@@ -1,4 +1,4 @@
-"""Which streams a mart is made of, and what it is, by the text of the dbt project: no dbt is run."""
+"""Lineage of the marts: the text of the dbt project in, streams and description of each mart out, without dbt."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ SOURCE = re.compile(r"\b(?:source|live_rows|deleted_rows)\(\s*['\"](\w+)['\"]\s*
 
 @dataclass(frozen=True)
 class MartLineage:
-    """A mart's description and the streams (`<source>.<stream>`) it is made of."""
+    """A mart's description and its upstream streams (`<source>.<stream>`)."""
 
     description: str
     streams: tuple[str, ...]
@@ -22,26 +22,27 @@ class MartLineage:
 
 @lru_cache(maxsize=4)
 def mart_lineage(project: Path) -> dict[str, MartLineage]:
-    """Every mart of a dbt project, by name."""
+    """Return the lineage of every mart of a dbt project, by name."""
     texts = {path.stem: path.read_text(encoding="utf-8") for path in (project / "models").rglob("*.sql")}
     marts = [path for path in sorted((project / "models" / "marts").glob("*.sql"))]
     return {path.stem: MartLineage(_description(path), tuple(sorted(_streams(path.stem, texts)))) for path in marts}
 
 
-def _streams(model: str, texts: dict[str, str], seen: frozenset[str] = frozenset()) -> set[str]:
-    if model in seen or model not in texts:
+def _streams(model: str, texts: dict[str, str], visited: frozenset[str] = frozenset()) -> set[str]:
+    if model in visited or model not in texts:
         return set()
-    found = {f"{source}.{stream}" for source, stream in SOURCE.findall(texts[model])}
+    streams = {f"{source}.{stream}" for source, stream in SOURCE.findall(texts[model])}
     for parent in REF.findall(texts[model]):
-        found |= _streams(parent, texts, seen | {model})
-    return found
+        streams |= _streams(parent, texts, visited | {model})
+    return streams
 
 
 def _description(path: Path) -> str:
-    """What the .yml beside a model says of it."""
+    """Return a model's description from its .yml file."""
     try:
-        said: Any = yaml.load(path.with_suffix(".yml").read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  safe
-        models = said.get("models") or []
+        text = path.with_suffix(".yml").read_text(encoding="utf-8")
+        properties: Any = yaml.load(text, Loader=_Loader)  # noqa: S506  safe
+        models = properties.get("models") or []
     except (OSError, yaml.YAMLError, AttributeError):
         return ""
     return next((str(m.get("description") or "") for m in models if m.get("name") == path.stem), "")

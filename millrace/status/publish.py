@@ -1,11 +1,11 @@
-"""Keeps the newest status page in the lake: one object, replaced only by a page that was asked for later."""
+"""Publishes the status page in the lake: one object, which only a later snapshot replaces."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from millrace.domain import names
-from millrace.domain.errors import ServiceUnavailable
-from millrace.lake.store import Lake, ObjectExists, ObjectInfo
+from millrace.domain.errors import ObjectExists, ServiceUnavailable
+from millrace.lake.store import Lake, ObjectInfo
 from millrace.status.page import render
 from millrace.status.types import Status
 
@@ -15,25 +15,25 @@ TRIES = 6
 
 
 def publish_page(lake: Lake, collect: Callable[[datetime], Status], now: Callable[[], datetime]) -> int:
-    """Make the page show all that was true when this was called; returns how many times it was rendered for that.
+    """Publish a page that was collected after this call; returns the number of renderings, 0 if another call did it.
 
-    A page replaces only the one that stood before its questions were asked. Of many at once one is written; the others
-    look whether it was asked after they were called, and if not, ask again: so none brings back an older state.
+    A page replaces only the generation that was current before it was collected. Of concurrent calls one writes; each
+    other one accepts that page if it was collected after its own call, else collects again. So no page becomes older.
 
     Raises:
-        ServiceUnavailable: others were faster every time, or the lake is away.
+        ServiceUnavailable: other calls wrote first every time, or the lake is unavailable.
     """
     called = now()
     for rendered in range(TRIES):
-        there = lake.stat(names.STATUS_PAGE)
-        if there and asked_at(there) >= called:
+        current = lake.stat(names.STATUS_PAGE)
+        if current and collected_at(current) >= called:
             return rendered
         status = collect(now())
         try:
             lake.replace(
                 names.STATUS_PAGE,
                 render(status).encode(),
-                there.generation if there else 0,
+                current.generation if current else 0,
                 HTML,
                 {AT: status.at.isoformat()},
             )
@@ -41,12 +41,12 @@ def publish_page(lake: Lake, collect: Callable[[datetime], Status], now: Callabl
             continue
         return rendered + 1
     raise ServiceUnavailable(
-        f"{lake.url}/{names.STATUS_PAGE} was replaced by others {TRIES} times: the next run shows it"
+        f"{lake.url}/{names.STATUS_PAGE} was replaced by other runs {TRIES} times: the next run shows it"
     )
 
 
-def asked_at(page: ObjectInfo) -> datetime:
-    """When the questions of a page were asked; long ago for one that does not say."""
+def collected_at(page: ObjectInfo) -> datetime:
+    """Return the time when a page was collected; 1970 for a page without that metadata."""
     try:
         return datetime.fromisoformat(page.metadata[AT])
     except (KeyError, ValueError):

@@ -1,4 +1,4 @@
-"""The way as stations with live figures, and the sentence above them; pure."""
+"""Stations of the data's way with their figures, and the headline of the status; pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -23,16 +23,16 @@ ORDER: tuple[Health, ...] = ("bad", "look", "unknown", "working", "good")
 
 
 def worst(healths: Iterable[Health]) -> Health:
-    """The one that wants a person most; of none: unknown."""
-    found = set(healths)
-    return next((health for health in ORDER if health in found), "unknown")
+    """Return the most urgent health, or `unknown` of none."""
+    present = set(healths)
+    return next((health for health in ORDER if health in present), "unknown")
 
 
 def source_station(sources: Sequence[SourceStatus], now: datetime, links: Links) -> Station:
-    """Airbyte's newest job of each source."""
+    """Return the station of Airbyte, by the newest job of each source."""
     newest = [source.syncs[0] for source in sources if source.syncs]
-    asked = all(source.syncs is not None for source in sources)
-    rows = sum(s.rows or 0 for s in newest) if asked else None
+    complete = all(source.syncs is not None for source in sources)
+    rows = sum(s.rows or 0 for s in newest) if complete else None
     ages = [(now - sync.created_at).total_seconds() - (sync.seconds or 0) for sync in newest]
     note = next((s.trouble.sentence for s in sources if s.trouble and not s.trouble.over), "")
     return Station(
@@ -49,12 +49,12 @@ def source_station(sources: Sequence[SourceStatus], now: datetime, links: Links)
 
 
 def lake_station(streams: Sequence[StreamStatus]) -> Station:
-    """What landed within the window: in merged batches, and waiting."""
+    """Return the station of the lake, by the landings within the window: merged and pending ones."""
     pending = [s.pending for s in streams]
-    asked = all(p is not None for p in pending) and all(s.health != "unknown" for s in streams)
-    landings, waits = (sum(getattr(p, term) for p in pending if p) for term in ("landings", "rows"))
-    rows = sum(s.balance.rows_in for s in streams) + waits
-    health: Health = "unknown" if not asked else "working" if landings else "good"
+    complete = all(p is not None for p in pending) and all(s.health != "unknown" for s in streams)
+    landings, waiting = (sum(getattr(p, term) for p in pending if p) for term in ("landings", "rows"))
+    rows = sum(s.balance.rows_in for s in streams) + waiting
+    health: Health = "unknown" if not complete else "working" if landings else "good"
     note = f"{landings} {'landing waits' if landings == 1 else 'landings wait'} to be merged." if landings else ""
     return Station(
         key="lake",
@@ -62,16 +62,16 @@ def lake_station(streams: Sequence[StreamStatus]) -> Station:
         health=health,
         note=note,
         figures=(
-            Figure(label="landed", value=rows if asked else None, unit="rows"),
-            Figure(label="waiting", value=waits if asked else None, unit="rows"),
+            Figure(label="landed", value=rows if complete else None, unit="rows"),
+            Figure(label="waiting", value=waiting if complete else None, unit="rows"),
         ),
     )
 
 
 def events_station(prefect: PrefectFacts | None, links: Links) -> Station:
-    """Runs that events started, and what events did not do."""
-    lost, dead = (prefect.made_up_for, prefect.dead_letters) if prefect else (None, None)
-    note = f"The newest reconcile made up for {lost} that no event had started." if lost else ""
+    """Return the station of the event bus, by the runs that events started and the events that were lost."""
+    lost, dead = (prefect.recovered_by_reconcile, prefect.dead_letters) if prefect else (None, None)
+    note = f"The newest reconcile run found {lost} pieces of work that no event had started." if lost else ""
     note = f"{dead} messages could not be delivered." if dead else note
     return Station(
         key="events",
@@ -87,9 +87,10 @@ def events_station(prefect: PrefectFacts | None, links: Links) -> Station:
 
 
 def merge_station(streams: Sequence[StreamStatus], links: Links) -> Station:
-    """Rows merged within the window, and rows in quarantine."""
-    known = [s for s in streams if s.health != "unknown"]
-    refused = [sum(o.rows for o in s.quarantine) for s in streams if s.quarantine is not None]
+    """Return the station of the warehouse, by the rows merged within the window and the quarantined rows."""
+    readable = [s for s in streams if s.health != "unknown"]
+    quarantined = [sum(o.rows for o in s.quarantine) for s in streams if s.quarantine is not None]
+    rows_in_quarantine = sum(quarantined) if len(quarantined) == len(streams) else None
     note = next((s.trouble.sentence for s in streams if s.trouble and not s.trouble.over), "")
     late = [s.id for s in streams if s.freshness.kept is False]
     return Station(
@@ -97,16 +98,16 @@ def merge_station(streams: Sequence[StreamStatus], links: Links) -> Station:
         title="Warehouse",
         health=worst(s.health for s in streams),
         url=f"{links.prefect}/runs" if links.prefect else "",
-        note=note or (f"No new data of {', '.join(late)} within what is promised." if late else ""),
+        note=note or (f"No new data of {', '.join(late)} within the contract's limit." if late else ""),
         figures=(
-            Figure(label="merged", value=sum(s.balance.merged for s in known) if known else None, unit="rows"),
-            Figure(label="in quarantine", value=sum(refused) if len(refused) == len(streams) else None, unit="rows"),
+            Figure(label="merged", value=sum(s.balance.merged for s in readable) if readable else None, unit="rows"),
+            Figure(label="in quarantine", value=rows_in_quarantine, unit="rows"),
         ),
     )
 
 
 def gate_station(quality: Quality | None, trouble: Trouble | None, links: Links) -> Station:
-    """The newest result of each expectation."""
+    """Return the station of dbt and the gate, by the newest result of each expectation."""
     results = quality.results if quality else ()
     broken = {s: [r for r in results if not r.success and r.severity == s] for s in (STOP, QUARANTINE, WARN)}
     open_trouble = trouble if trouble and not trouble.over else None
@@ -128,13 +129,14 @@ def gate_station(quality: Quality | None, trouble: Trouble | None, links: Links)
 
 
 def marts_station(
-    marts: Sequence[Mart] | None, publications: Sequence[Publication], waits: int, now: datetime, links: Links
+    marts: Sequence[Mart] | None, publications: Sequence[Publication], unpublished: int, now: datetime, links: Links
 ) -> Station:
-    """Published rows, how old they are, and merges that they lack."""
+    """Return the station of the marts, by their rows and age and the number of `unpublished` batches."""
     age = max(0.0, (now - publications[0].at).total_seconds()) if publications else None
-    health: Health = "unknown" if marts is None else "working" if waits else "good"
-    named = "rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts"
-    note = f"{waits} merged {'batch is' if waits == 1 else 'batches are'} not in the marts yet." if waits else ""
+    health: Health = "unknown" if marts is None else "working" if unpublished else "good"
+    label = "rows" if marts is None else "in 1 mart" if len(marts) == 1 else f"in {len(marts)} marts"
+    batches = "batch is" if unpublished == 1 else "batches are"
+    note = f"{unpublished} merged {batches} not in the marts yet." if unpublished else ""
     return Station(
         key="marts",
         title="Marts",
@@ -142,7 +144,7 @@ def marts_station(
         note=note,
         url=links.dbt_docs,
         figures=(
-            Figure(label=named, unit="rows", value=sum(m.rows for m in marts) if marts is not None else None),
+            Figure(label=label, unit="rows", value=sum(m.rows for m in marts) if marts is not None else None),
             Figure(label="ago", value=age, unit="seconds"),
         ),
     )
@@ -151,7 +153,7 @@ def marts_station(
 def headline(
     stations: Sequence[Station], streams: Sequence[StreamStatus], others: Sequence[str], unknown: Sequence[Unknown]
 ) -> str:
-    """One sentence: whether somebody must look, and at what; `others` is work of no station that failed."""
+    """Return the status in one sentence, with the streams and stations to look at; `others` is other failed work."""
     bad = [s.id for s in streams if s.health == "bad"] + [s.title for s in stations if s.health == "bad"]
     look = [s.id for s in streams if s.health == "look"] + [s.title for s in stations if s.health == "look"]
     look += others
@@ -159,8 +161,8 @@ def headline(
         return f"Something is broken: {', '.join(dict.fromkeys(bad))}"
     if look:
         return f"Somebody should look at {', '.join(dict.fromkeys(look))}"
-    if away := dict.fromkeys(u.what for u in unknown if u.what != "cost"):
-        return f"All that could be asked is well; not asked: {', '.join(away)}"
+    if unavailable := dict.fromkeys(u.what for u in unknown if u.what != "cost"):
+        return f"All available services are well; unavailable: {', '.join(unavailable)}"
     if any(s.health == "working" for s in stations):
-        return "All is well, and work is under way"
+        return "All is well, and data is being processed"
     return "All is well"

@@ -1,4 +1,4 @@
-"""How long each step took, run by run; pure."""
+"""Durations of steps: runs and tasks in, durations by step out; pure."""
 
 from collections.abc import Iterable
 from statistics import median
@@ -11,16 +11,16 @@ SHOWN = 60
 
 
 def steps(facts: PrefectFacts) -> tuple[Step, ...]:
-    """The flows of the way, each with its tasks that are steps of their own; newest `SHOWN` runs of each."""
+    """Return the pipeline's flows and their tagged tasks, with the newest `SHOWN` runs of each."""
     flow_of = {run.id: run.flow for run in facts.runs}
     taken: dict[str, list[StepRun]] = {name: [] for name in FLOWS}
     for run in facts.runs:
-        if run.flow in taken and run.ended and not run.living:
+        if run.flow in taken and run.ended and not run.active:
             taken[run.flow].append(StepRun(at=run.ended, seconds=run.seconds, run_id=run.id, good=not run.bad))
     for task in facts.tasks:
         if (flow := flow_of.get(task.run_id)) in FLOWS:
-            one = StepRun(at=task.ended, seconds=task.seconds, run_id=task.run_id)
-            taken.setdefault(f"{flow} · {task.step}", []).append(one)
+            step_run = StepRun(at=task.ended, seconds=task.seconds, run_id=task.run_id)
+            taken.setdefault(f"{flow} · {task.step}", []).append(step_run)
     ordered = sorted(taken, key=lambda name: (FLOWS.index(name.split(" · ")[0]), name))
     return tuple(_step(name, taken[name]) for name in ordered if taken[name])
 

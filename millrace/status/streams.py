@@ -1,4 +1,4 @@
-"""Streams as the ledger, the lake, the quarantine and the runs have them; pure but for the lake's listing."""
+"""Status of streams: facts of ledger, quarantine, lake and runs in, a `StreamStatus` out; only `waiting` reads."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,28 +6,28 @@ from datetime import datetime
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import Balance, RefusedObject
+from millrace.domain.batch import Balance, QuarantinedObject
 from millrace.domain.ledger import LedgerEntry, MergedSync
 from millrace.lake.manifests import read_manifest
 from millrace.lake.store import Lake
 from millrace.status.lineage import MartLineage
-from millrace.status.troubles import of_quarantine
+from millrace.status.troubles import describe_quarantine
 from millrace.status.types import BatchStatus, Freshness, Health, Pending, RunLink, StreamStatus, Trouble
 
 TERMS = tuple(Balance.model_fields)
-MOST_READ = 50  # manifests that wait, of which rows are counted
+MOST_READ = 50  # pending manifests that are read for their rows
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known for all streams; None where it could not be asked. `published`: by batch, when and as what."""
+    """The facts of all streams; None where a service is unavailable. `published` has the publication by batch."""
 
     now: datetime
     since: datetime
     merged: Mapping[str, Sequence[LedgerEntry]] | None
     published: Mapping[str, LedgerEntry] = field(default_factory=dict)
     syncs: Mapping[str, Sequence[MergedSync]] | None = None
-    quarantine: Mapping[str, Sequence[RefusedObject]] | None = None
+    quarantine: Mapping[str, Sequence[QuarantinedObject]] | None = None
     pending: Mapping[str, Pending | None] = field(default_factory=dict)
     billed: Mapping[str, int] | None = None
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
@@ -38,21 +38,21 @@ class Facts:
 
 
 def by_stream(ledger: Iterable[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
-    """Merged batches of each stream, newest first."""
-    found: dict[str, list[LedgerEntry]] = {}
+    """Return the merged batches of each stream, newest first."""
+    merged: dict[str, list[LedgerEntry]] = {}
     for entry in ledger:
         if entry.kind == "merged":
-            found.setdefault(f"{entry.source}.{entry.stream}", []).append(entry)
-    return {stream: sorted(entries, key=lambda e: e.at)[::-1] for stream, entries in found.items()}
+            merged.setdefault(f"{entry.source}.{entry.stream}", []).append(entry)
+    return {stream: sorted(entries, key=lambda e: e.at)[::-1] for stream, entries in merged.items()}
 
 
 def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:
-    """One stream of all that is known."""
+    """Return the status of one stream."""
     merged = None if facts.merged is None else list(facts.merged.get(contract.id, ()))
     batches = tuple(_batch(entry, facts) for entry in merged or ())
-    refused = None if facts.quarantine is None else tuple(facts.quarantine.get(contract.id, ()))
+    quarantined = None if facts.quarantine is None else tuple(facts.quarantine.get(contract.id, ()))
     fresh = freshness(contract, merged, facts.now)
-    trouble = _trouble(contract, facts, refused)
+    trouble = _trouble(contract, facts, quarantined)
     pending = facts.pending.get(contract.id)
     return StreamStatus(
         source=contract.source,
@@ -62,12 +62,12 @@ def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:
         mode=contract.mode,
         key=contract.key,
         table=f"{names.raw_schema(contract.source)}.{names.live_view(contract.stream)}",
-        health=_health(contract.id, facts, fresh, refused, trouble, pending),
+        health=_health(contract.id, facts, fresh, quarantined, trouble, pending),
         freshness=fresh,
         balance=total(b.balance for b in batches),
         batches=batches,
         pending=pending,
-        quarantine=refused,
+        quarantine=quarantined,
         trouble=trouble,
         marts=tuple(name for name, mart in facts.marts.items() if contract.id in mart.streams),
         billed_bytes=None if facts.billed is None else facts.billed.get(contract.id, 0),
@@ -89,26 +89,28 @@ def _batch(entry: LedgerEntry, facts: Facts) -> BatchStatus:
 
 
 def total(balances: Iterable[Balance]) -> Balance:
-    """The sum of balances, term by term."""
+    """Return the sum of balances, term by term."""
     sums = dict.fromkeys(TERMS, 0)
-    for one in balances:
-        sums = {term: sums[term] + getattr(one, term) for term in TERMS}
+    for balance in balances:
+        sums = {term: sums[term] + getattr(balance, term) for term in TERMS}
     return Balance(**sums)
 
 
 def freshness(contract: StreamContract, merged: Sequence[LedgerEntry] | None, now: datetime) -> Freshness:
-    """Age of the newest of merged batches, and whether the contract's promise is kept; one never merged is late."""
+    """Return the age of the newest merge and whether it keeps the contract's limit; a stream never merged is late."""
     age = max(0, round((now - merged[0].at).total_seconds())) if merged else None
     limit = contract.freshness_s
-    kept = None if limit is None or merged is None else age is not None and age <= limit
-    return Freshness(age_s=age, limit_s=limit, kept=kept)
+    in_time = None if limit is None or merged is None else age is not None and age <= limit
+    return Freshness(age_s=age, limit_s=limit, kept=in_time)
 
 
-def _trouble(contract: StreamContract, facts: Facts, refused: tuple[RefusedObject, ...] | None) -> Trouble | None:
-    """A merge that fails, else what is in quarantine, else the last failure that is over."""
+def _trouble(
+    contract: StreamContract, facts: Facts, quarantined: tuple[QuarantinedObject, ...] | None
+) -> Trouble | None:
+    """Return the current failure of the merge, else the quarantine, else the last failure that is over."""
     failed = facts.troubles.get(names.merge_work(contract.source, contract.stream))
-    if refused and (failed is None or failed.over):
-        sentence, command = of_quarantine(contract.source, contract.stream, refused)
+    if quarantined and (failed is None or failed.over):
+        sentence, command = describe_quarantine(contract.source, contract.stream, quarantined)
         entry = next((e for e in (facts.merged or {}).get(contract.id, ()) if e.quarantined), None)
         return Trouble(
             at=entry.at if entry else facts.now,
@@ -125,7 +127,7 @@ def _health(
     stream: str,
     facts: Facts,
     fresh: Freshness,
-    refused: tuple[RefusedObject, ...] | None,
+    quarantined: tuple[QuarantinedObject, ...] | None,
     trouble: Trouble | None,
     pending: Pending | None,
 ) -> Health:
@@ -133,13 +135,13 @@ def _health(
         return "unknown"
     if trouble and not trouble.over and trouble.kind != "Quarantine":
         return "bad"
-    if refused or fresh.kept is False:
+    if quarantined or fresh.kept is False:
         return "look"
     return "working" if stream in facts.working or (pending and pending.landings) else "good"
 
 
 def waiting(lake: Lake, contract: StreamContract, merged_jobs: set[int], since: datetime) -> Pending:
-    """Landings of syncs from `since` on of which the ledger has nothing; rows of the oldest `MOST_READ` are counted."""
+    """Return the landings since `since` that the ledger lacks, with the rows of the oldest `MOST_READ`."""
     prefix = names.manifests_prefix(contract.source, contract.stream)
     paths = [
         o.name for o in lake.list(prefix, start=f"{prefix}{since:%Y%m%d}") if names.MANIFEST_PATH.fullmatch(o.name)

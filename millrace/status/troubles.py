@@ -1,89 +1,90 @@
-"""What went wrong in runs, and the command that mends it; pure."""
+"""Failures of runs: runs in, the newest failure of each work with the command that fixes it out; pure."""
 
 import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from millrace.domain.alerts import CRASHED, kind, tidy, work
-from millrace.domain.batch import RefusedObject
+from millrace.domain.batch import QuarantinedObject
 from millrace.status.prefect_runs import Run
 from millrace.status.types import RunLink, Trouble
 
 LONGEST = 280
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # of a run that never began
-BY_KIND = {  # else the run is started again; the rest is in the runbook, under its name
-    "AirbyteRefused": "python -m cli.deploy.connections apply {source}",
-    "ContractError": "python -m millrace.contracts check",
-    "UnknownStream": "python -m millrace.contracts check",
-    "SettingsError": "python -m cli.deploy.blocks",
-    "ServiceUnavailable": "make status",
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # of a run that never started
+BY_KIND = {  # for any other error the command starts the run again; the runbook has the rest
+    "AirbyteRefused": "millrace connections apply {source}",
+    "ContractError": "millrace contracts check",
+    "UnknownStream": "millrace contracts check",
+    "SettingsError": "millrace deploy blocks",
+    "ServiceUnavailable": "millrace status",
 }
 
 
 def newest_troubles(runs: Iterable[Run], ui: str) -> dict[str, Trouble]:
-    """By work (a run's name), the newest failure; `over` when a later run of the same work went well.
+    """Return the newest failure of each work (a run's name); it is `over` when a later run succeeded.
 
-    Runs come newest first, as Prefect gives them.
+    Args:
+        runs: newest first, as Prefect returns them.
+        ui: address of Prefect's UI.
     """
-    found: dict[str, Trouble] = {}
-    mended: set[str] = set()
+    troubles: dict[str, Trouble] = {}
+    recovered: set[str] = set()
     for run in runs:
         name = work(run.name)
-        if run.bad and name not in found:
-            found[name] = of_run(run, ui, over=name in mended)
+        if run.bad and name not in troubles:
+            troubles[name] = run_trouble(run, ui, over=name in recovered)
         elif run.state == "COMPLETED":
-            mended.add(name)
-    return found
+            recovered.add(name)
+    return troubles
 
 
-def of_run(run: Run, ui: str, *, over: bool = False) -> Trouble:
-    """One failed run's trouble."""
-    what = CRASHED if run.state == "CRASHED" else kind(run.message)
-    said = first_sentence(tidy(run.message)) or "The run gave no reason."
+def run_trouble(run: Run, ui: str, *, over: bool = False) -> Trouble:
+    """Return the failure of one run."""
+    error = CRASHED if run.state == "CRASHED" else kind(run.message)
     return Trouble(
         at=run.ended or run.started or LONG_AGO,
-        sentence=said,
-        kind=what,
+        sentence=first_sentence(tidy(run.message)) or "The run has no error message.",
+        kind=error,
         over=over,
         run=link(run, ui),
-        command=command(run, what),
-        runbook="millrace-a-flow-run-crashed" if what == CRASHED else "errors",
+        command=command(run, error),
+        runbook="millrace-a-flow-run-crashed" if error == CRASHED else "errors",
     )
 
 
 def link(run: Run, ui: str) -> RunLink:
-    """Where Prefect shows a run."""
+    """Return a run with its address in Prefect's UI."""
     return RunLink(id=run.id, name=run.name, state=run.state, url=run_url(ui, run.id))
 
 
 def run_url(ui: str, run_id: str) -> str:
-    """Address of a run in Prefect's UI; '' when there is none."""
+    """Return the address of a run in Prefect's UI; '' without a UI or an id."""
     return f"{ui}/runs/flow-run/{run_id}" if ui and run_id else ""
 
 
-def command(run: Run, what: str) -> str:
-    """What a person types once the cause is mended, or to mend it."""
-    if what in BY_KIND:
+def command(run: Run, error: str) -> str:
+    """Return the command that fixes the cause of an error, or that starts the run again after a fix."""
+    if error in BY_KIND:
         source = run.parameters.get("source")
-        return BY_KIND[what].format(source=shlex.quote(str(source)) if source else "").rstrip()
-    given = [
+        return BY_KIND[error].format(source=shlex.quote(str(source)) if source else "").rstrip()
+    options = [
         f"-p {shlex.quote(f'{name}={run.parameters[name]}')}"
         for name in ("source", "stream")
         if run.parameters.get(name)
     ]
-    return " ".join([f"prefect deployment run {run.flow}/{run.flow}", *given])
+    return " ".join([f"millrace start {run.flow}", *options])
 
 
-def of_quarantine(source: str, stream: str, refused: tuple[RefusedObject, ...]) -> tuple[str, str]:
-    """One sentence on what is in quarantine, and the command that lets it in after a fix."""
-    rows, reasons = sum(o.rows for o in refused), sorted({r for o in refused for r in o.reasons.split(", ")})
-    files = "1 file" if len(refused) == 1 else f"{len(refused)} files"
+def describe_quarantine(source: str, stream: str, quarantined: tuple[QuarantinedObject, ...]) -> tuple[str, str]:
+    """Return a sentence on the quarantined rows, and the command that redrives them after a fix."""
+    rows, reasons = sum(o.rows for o in quarantined), sorted({r for o in quarantined for r in o.reasons.split(", ")})
+    files = "1 file" if len(quarantined) == 1 else f"{len(quarantined)} files"
     sentence = f"{rows:,} {'row' if rows == 1 else 'rows'} of {files} broke the contract: {', '.join(reasons)}."
-    return sentence, f"prefect deployment run redrive/redrive -p source={source} -p stream={stream}"
+    return sentence, f"millrace redrive {source}.{stream}"
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of an error, not longer than a line or three."""
+    """Return the first sentence of an error, shortened to `LONGEST` characters."""
     end = text.find(". ")
     text = text[: end + 1] if end > 0 else text
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"

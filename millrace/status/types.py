@@ -1,33 +1,33 @@
-"""Everything that the status page and `millrace status` show, as one frozen value.
+"""The status of the platform as one frozen value, for the status page and `millrace status`.
 
-`Status.model_dump_json()` and `Status.model_validate_json()` are exact inverses. What could not be asked is None,
-and `Status.unknown` says why; 0 always means none. Durations are in seconds.
+`Status.model_dump_json()` and `Status.model_validate_json()` are exact inverses. An unreadable value is None,
+and `Status.unknown` has the reason; 0 always means none. Durations are in seconds.
 """
 
 from datetime import datetime
 from typing import Literal
 
-from millrace.domain.batch import Balance, RefusedObject
+from millrace.domain.batch import Balance, QuarantinedObject
 from millrace.domain.landing import Count
 from millrace.domain.ledger import MergedSync
 from millrace.domain.quality import QualityResult, QualityRun
 from millrace.domain.types import Frozen
 
 Health = Literal["good", "working", "look", "bad", "unknown"]
-"""good; at work; somebody should look (late, or rows in quarantine); broken; could not be asked."""
+"""good; data is being processed; needs a look (late, or quarantined rows); broken; could not be read."""
 Unit = Literal["", "rows", "files", "batches", "bytes", "seconds"]
-Asked = Literal["ledger", "marts", "lake", "quality", "quarantine", "airbyte", "prefect", "lineage", "cost"]
+Service = Literal["ledger", "marts", "lake", "quality", "quarantine", "airbyte", "prefect", "lineage", "cost"]
 
 
 class Unknown(Frozen):
-    """Something that could not be asked, and why."""
+    """A service that is unavailable, and the reason."""
 
-    what: Asked
+    what: Service
     why: str
 
 
 class Figure(Frozen):
-    """One live figure of a station; `value` is None when it could not be asked for."""
+    """One figure of a station; `value` is None when it could not be read."""
 
     label: str
     value: float | None
@@ -35,7 +35,7 @@ class Figure(Frozen):
 
 
 class Station(Frozen):
-    """A station of the way from the source to the marts; `note` says in one sentence what is wrong or going on."""
+    """A station of the data's way from the source to the marts; `note` describes a problem or current work."""
 
     key: Literal["source", "lake", "events", "merge", "gate", "marts"]
     title: str
@@ -46,7 +46,7 @@ class Station(Frozen):
 
 
 class RunLink(Frozen):
-    """A run of a flow in Prefect; `name` and `state` are '' when Prefect could not be asked or has forgotten it."""
+    """A flow run in Prefect; `name` and `state` are '' when Prefect is unavailable or has deleted the run."""
 
     id: str
     name: str = ""
@@ -55,9 +55,9 @@ class RunLink(Frozen):
 
 
 class Trouble(Frozen):
-    """What went wrong: one sentence, the run, the command that mends it, the paragraph of the runbook.
+    """A failure: one sentence, the run, the command that fixes it, the section of the runbook.
 
-    `over`: the same work went well since.
+    `over`: a later run of the same work succeeded.
     """
 
     at: datetime
@@ -70,10 +70,10 @@ class Trouble(Frozen):
 
 
 class Freshness(Frozen):
-    """Age of a stream's newest merge beside what its contract promises, in seconds.
+    """Age of a stream's newest merge and the limit of its contract, in seconds.
 
-    `kept` is None when nothing is promised, or the ledger could not be asked. A stream that was not merged within the
-    window has no age.
+    `kept` is None without a limit, or when the ledger is unavailable. A stream without a merge within the window has
+    no age.
     """
 
     age_s: Count | None = None
@@ -82,7 +82,7 @@ class Freshness(Frozen):
 
 
 class Pending(Frozen):
-    """What landed within the window and is not merged yet."""
+    """Landings within the window that are not merged yet."""
 
     landings: Count
     files: Count
@@ -90,9 +90,9 @@ class Pending(Frozen):
 
 
 class BatchStatus(Frozen):
-    """One merged batch and where it came from; `published_at` is None while the marts lack it.
+    """One merged batch and its syncs; `published_at` is None while the marts lack it.
 
-    `syncs` are None when the ledger's objects could not be asked; `seconds` is how long the run took that merged it.
+    `syncs` are None when the ledger's objects could not be read; `seconds` is the duration of the run that merged it.
     """
 
     id: str
@@ -108,7 +108,7 @@ class BatchStatus(Frozen):
 class StreamStatus(Frozen):
     """One stream. `balance` sums its `batches`: all that were merged within the window, newest first.
 
-    `pending`, `quarantine` are None when they could not be asked; `billed_bytes` where the engine does not tell.
+    `pending` and `quarantine` are None when they could not be read; `billed_bytes` when the engine does not report it.
     """
 
     source: str
@@ -123,19 +123,19 @@ class StreamStatus(Frozen):
     balance: Balance
     batches: tuple[BatchStatus, ...] = ()
     pending: Pending | None = None
-    quarantine: tuple[RefusedObject, ...] | None = None
+    quarantine: tuple[QuarantinedObject, ...] | None = None
     trouble: Trouble | None = None
     marts: tuple[str, ...] = ()
     billed_bytes: Count | None = None
 
     @property
     def id(self) -> str:
-        """`<source>.<stream>`, as people name it."""
+        """Return `<source>.<stream>`."""
         return f"{self.source}.{self.stream}"
 
 
 class SyncStatus(Frozen):
-    """One job of Airbyte; `run` is the flow run that asked for it, when one did and is known."""
+    """One job of Airbyte; `run` is the flow run that requested it, if there is one."""
 
     source: str
     job_id: int
@@ -148,9 +148,9 @@ class SyncStatus(Frozen):
 
 
 class SourceStatus(Frozen):
-    """One source with its newest syncs, newest first; None when Airbyte could not be asked.
+    """One source with its newest syncs, newest first; None when Airbyte is unavailable.
 
-    `as_of`: when Airbyte told them, if it was another run that asked.
+    `as_of`: the time of the snapshot, if another run has read the syncs from Airbyte.
     """
 
     source: str
@@ -162,7 +162,7 @@ class SourceStatus(Frozen):
 
 
 class Mart(Frozen):
-    """One published table, and the streams whose rows it is made of (`<source>.<stream>`)."""
+    """One published table and its upstream streams (`<source>.<stream>`)."""
 
     name: str
     rows: Count
@@ -171,7 +171,7 @@ class Mart(Frozen):
 
 
 class Publication(Frozen):
-    """The marts were replaced: when, by which run, and how many merged batches they took in."""
+    """A replacement of the marts: the time, the run, and the number of batches that they gained."""
 
     at: datetime
     candidate: str
@@ -180,7 +180,7 @@ class Publication(Frozen):
 
 
 class GateRun(Frozen):
-    """One run of the gate, and the flow run that it was part of."""
+    """One run of the gate and its flow run."""
 
     found: QualityRun
     run: RunLink
@@ -194,7 +194,7 @@ class Quality(Frozen):
 
 
 class StepRun(Frozen):
-    """How long one run of a step took."""
+    """The duration of one run of a step."""
 
     at: datetime
     seconds: float
@@ -203,7 +203,7 @@ class StepRun(Frozen):
 
 
 class Step(Frozen):
-    """A step of the way with its newest runs, oldest first; `name` is a flow, or one of its tasks: `merge · commit`."""
+    """A step of the pipeline with its newest runs, oldest first: a flow, or one of its tasks as `merge · commit`."""
 
     name: str
     runs: tuple[StepRun, ...]
@@ -212,7 +212,7 @@ class Step(Frozen):
 
 
 class Links(Frozen):
-    """Where to look further; '' where there is no such page."""
+    """Addresses of other pages; '' for a page that does not exist."""
 
     page: str = ""
     prefect: str = ""
@@ -224,9 +224,9 @@ class Links(Frozen):
 
 
 class Status(Frozen):
-    """All that is shown. `at` is the instant before anything was asked; `since` is where the window begins.
+    """The whole status. `at` is the instant before the first read; `since` is the begin of the window.
 
-    `marts`, `quality`, `steps` are None when they could not be asked.
+    `marts`, `quality` and `steps` are None when they could not be read.
     """
 
     v: Literal[1] = 1

@@ -1,4 +1,4 @@
-"""Figures as people read them; pure. The page and the terminal say them the same way."""
+"""Texts of figures, times and health, the same on the page and in the terminal; pure."""
 
 import re
 from datetime import datetime
@@ -6,23 +6,23 @@ from datetime import datetime
 from millrace.status.types import Figure, Health
 
 HEALTH: dict[Health, tuple[str, str]] = {
-    "good": ("✓", "well"),
-    "working": ("›", "at work"),
-    "look": ("!", "look at it"),
+    "good": ("✓", "good"),
+    "working": ("›", "working"),
+    "look": ("!", "needs a look"),
     "bad": ("✗", "broken"),
-    "unknown": ("?", "not known"),
+    "unknown": ("?", "unknown"),
 }
 UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 UNITS = (("B", 1), ("kB", 10**3), ("MB", 10**6), ("GB", 10**9), ("TB", 10**12))
 
 
 def count(value: float | None) -> str:
-    """1,234; – when it is not known."""
+    """Return a number as 1,234; – when it is unknown."""
     return "–" if value is None else f"{value:,.0f}"
 
 
 def size(value: float | None) -> str:
-    """12.3 MB; – when it is not known."""
+    """Return bytes as 12.3 MB; – when they are unknown."""
     if value is None:
         return "–"
     unit, factor = next((u for u in reversed(UNITS) if value >= u[1]), UNITS[0])
@@ -30,7 +30,7 @@ def size(value: float | None) -> str:
 
 
 def span(seconds: float | None) -> str:
-    """A duration: 0.8 s, 42 s, 12 min, 3.5 h, 2 d; – when it is not known."""
+    """Return a duration as 0.8 s, 42 s, 12 min, 3.5 h or 2 d; – when it is unknown."""
     if seconds is None:
         return "–"
     if seconds < 90:
@@ -41,22 +41,22 @@ def span(seconds: float | None) -> str:
 
 
 def when(at: datetime | None) -> str:
-    """24 Nov, 21:38 (UTC is said once, at the top)."""
+    """Return an instant as 24 Nov, 21:38, in UTC as the page's header states."""
     return "–" if at is None else f"{at:%d %b, %H:%M}"
 
 
-def figure(one: Figure) -> str:
-    """A figure in its unit; what is counted in words stands in its label."""
-    if one.unit == "bytes":
-        return size(one.value)
-    return span(one.value) if one.unit == "seconds" else count(one.value)
+def figure(value: Figure) -> str:
+    """Return a figure's value with its unit; the label has the unit of plain counts."""
+    if value.unit == "bytes":
+        return size(value.value)
+    return span(value.value) if value.unit == "seconds" else count(value.value)
 
 
 def anchor(kind: str, name: object) -> str:
-    """Name of a part of the page."""
+    """Return the id of a section of the page."""
     return f"{kind}-{UNSAFE.sub('_', str(name))}"
 
 
 def href(url: str) -> str:
-    """An address that a link may have: '' for one that is no page."""
+    """Return a URL that is safe in a link; '' for any other."""
     return url if url.startswith(("http://", "https://", "#")) else ""

@@ -1,4 +1,4 @@
-"""Whom the settings name: what `collect` asks, with patience for seconds, as nobody waits long for a status."""
+"""Clients of the status: settings in, clients with timeouts of seconds out, as a status should not take long."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,32 +12,26 @@ from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
 from millrace.settings import Settings
 from millrace.settings.tree import ROOT
-from millrace.status.collect import Places
-from millrace.status.prefect_runs import PrefectFacts, ask_prefect
+from millrace.status.collect import Clients
+from millrace.status.prefect_runs import PrefectFacts, read_prefect
 from millrace.status.types import Links
-from millrace.warehouse.port import open_warehouse
+from millrace.warehouse.engines import open_warehouse
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 API = "/api/public/v1"
 
 
-def status_places(settings: Settings) -> Places:
-    """Every place, by the settings; a Prefect server by Prefect's own. Nothing is asked yet but `sources/`.
+def status_clients(settings: Settings) -> Clients:
+    """Return the clients that the settings name, with Prefect's by its own settings; reads only `sources/` yet.
 
     Raises:
-        SettingsError, ContractError: they are wrong.
+        SettingsError, ContractError: the settings or the contracts are invalid.
     """
-    lake, warehouse = open_lake(settings.lake.url, settings.lake.endpoint), settings.warehouse
-    lock_timeout_s = min(PATIENCE_S, warehouse.lock_timeout_s)
-    return Places(
+    lake = open_lake(settings.lake.url, settings.lake.endpoint)
+    lock_timeout_s = min(TIMEOUT_S, settings.warehouse.lock_timeout_s)
+    return Clients(
         warehouse=open_warehouse(
-            warehouse.url,
-            warehouse.marts_url,
-            lock_timeout_s,
-            warehouse.keep_candidates_days,
-            endpoint=warehouse.endpoint,
-            max_bytes_billed=warehouse.max_bytes_billed,
-            retry_s=PATIENCE_S,
+            settings.warehouse.model_copy(update={"lock_timeout_s": lock_timeout_s}), retry_s=TIMEOUT_S
         ),
         lake=lake,
         sources=load_sources(ROOT / "sources"),
@@ -49,7 +43,7 @@ def status_places(settings: Settings) -> Places:
 
 
 def links(settings: Settings, lake: Lake) -> Links:
-    """Where people look further."""
+    """Return the addresses of the other pages."""
     from prefect.settings import PREFECT_UI_URL
 
     return Links(
@@ -67,10 +61,10 @@ def links(settings: Settings, lake: Lake) -> Links:
 def _airbyte(settings: Settings) -> Iterator[AirbyteClient]:
     from millrace.secrets import SecretManager, read_secret  # imports Google's client
 
-    given = settings.airbyte
+    airbyte = settings.airbyte
     credentials = SecretManager(project=settings.events.project, endpoint=settings.secrets.endpoint)
-    pair = [read_secret(credentials, name) for name in (given.client_id_secret, given.client_secret_secret)]
-    with AirbyteClient(given.url, *pair, timeout_s=PATIENCE_S) as client:
+    pair = [read_secret(credentials, name) for name in (airbyte.client_id_secret, airbyte.client_secret_secret)]
+    with AirbyteClient(airbyte.url, *pair, timeout_s=TIMEOUT_S) as client:
         yield client
 
 
@@ -78,7 +72,7 @@ def _prefect(since: datetime, now: datetime) -> PrefectFacts:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
-    if not PREFECT_API_URL.value():  # its client would start a server of its own, and ask that
-        raise SettingsError("no Prefect server is named: set PREFECT_API_URL")
+    if not PREFECT_API_URL.value():  # without it the client would start a server of its own
+        raise SettingsError("PREFECT_API_URL is not set; set it to the address of the Prefect server")
     with get_client(sync_client=True) as client:
-        return ask_prefect(client, since, now)
+        return read_prefect(client, since, now)
