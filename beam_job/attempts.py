@@ -1,16 +1,17 @@
-"""Attempts to stage a batch: each runs the steps anew when a file broke or brought a column; the staged batch out."""
+"""A batch in, its staged rows out; the steps run again when a file is rejected or brings a new column."""
 
 import logging
 import uuid
 from collections.abc import Callable
 
 from beam_job.reports import Report, Reports, check_counts, discard, log_unbalanced, read_reports
-from beam_job.steps.drift import evolve, tell
-from beam_job.steps.work import refused_path
+from beam_job.steps.drift import describe_drift, evolve
+from beam_job.steps.work import quarantine_path
 from millrace.contracts.stream import StreamContract
-from millrace.domain.batch import Batch, QuarantinedRow, Staged
+from millrace.domain.batch import Batch, Drift, QuarantinedRow, Staged
 from millrace.domain.errors import BalanceError, StagingLost
 from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +20,13 @@ Run = Callable[[StreamContract, dict[int, str], str], None]
 Resumes = Callable[[StreamContract, dict[int, str]], str]
 
 
-def never_resumes(_known: StreamContract, _rejected: dict[int, str]) -> str:
-    """A run that never goes on where another one was."""
+def never_resumes(_contract: StreamContract, _rejected: dict[int, str]) -> str:
+    """Return no attempt: nothing runs elsewhere that could be resumed."""
     return ""
 
 
 def new_attempt() -> str:
-    """Name of an attempt, which no other has."""
+    """Return a unique name for an attempt."""
     return uuid.uuid4().hex[:12]
 
 
@@ -37,95 +38,100 @@ def stage(
     resumes: Resumes = never_resumes,
     name_attempt: Callable[[], str] = new_attempt,
 ) -> Staged:
-    """Run the steps until no file breaks and no column is news; a further attempt is as rare as such a file.
+    """Run the steps until no file is rejected and no column is new; few batches take more than one attempt.
 
-    `run` is told the contract, with columns that files brought, which objects to refuse, by place, and why, and the
-    attempt's name. Where work for just that is under way elsewhere, `resumes` gives the name of its attempt.
+    `run` gets the contract with the columns that files brought, the reasons of objects to quarantine, by index, and the
+    attempt's name. `resumes` returns the attempt that already runs elsewhere with the same contract and objects, or "".
 
     Raises:
         StagingLost: reports or files of the attempt are gone; stage again.
         BalanceError: the steps' counts do not add up.
     """
     rejected: dict[int, str] = {}
-    known = contract.with_columns(batch.learned)
-    refused: set[str] = set()
+    evolved = contract.with_columns(batch.learned)
+    leftovers: set[str] = set()
     while True:
-        attempt = resumes(known, rejected) or name_attempt()
-        run(known, rejected, attempt)
-        try:
-            reports = read_reports(lake, batch, attempt)
-        except StagingLost:
-            discard(lake, batch, attempt)
-            raise
+        attempt = resumes(evolved, rejected) or name_attempt()
+        run(evolved, rejected, attempt)
+        reports = _read_or_discard(lake, batch, attempt)
         broken = find_broken(reports)
-        grown = evolve(known, [r["drift"] for r in reports.objects.values()])
-        if not broken and grown == known:
+        grown = evolve(evolved, [r["drift"] for r in reports.objects.values()])
+        if not broken and grown == evolved:
             break
-        refused |= _refused_paths(reports)
+        leftovers |= _quarantine_paths(reports)
         discard(lake, batch, attempt)
-        rejected |= broken  # its rows took part in choosing winners: choose again without them
-        known = grown
-    for name in refused - _refused_paths(reports):
+        rejected |= broken  # their rows took part in choosing winners: choose again without them
+        evolved = grown
+    for name in leftovers - _quarantine_paths(reports):
         lake.delete(name)
     try:
         check_counts(reports)
     except BalanceError as error:
         log_unbalanced(batch, error)
         raise
-    staged = collect(contract, known, reports)
-    fields = {
-        "batch_id": batch.id,
-        "rows_in": staged.rows_in,
-        "superseded": staged.superseded,
-        "quarantined": sum(q.rows for q in staged.quarantined),
-        "files": len(batch.objects),
-    }
-    log.info("merge.staged", extra={"event": "merge.staged", "fields": fields})
+    staged = collect(contract, evolved, reports)
+    _log_staged(batch, staged)
     return staged
 
 
-def _refused_paths(reports: Reports) -> set[str]:
-    """Files of the quarantine that an attempt wrote."""
+def _read_or_discard(lake: Lake, batch: Batch, attempt: str) -> Reports:
+    """Read the attempt's reports; if some are lost, delete its files and raise StagingLost."""
+    try:
+        return read_reports(lake, batch, attempt)
+    except StagingLost:
+        discard(lake, batch, attempt)
+        raise
+
+
+def _log_staged(batch: Batch, staged: Staged) -> None:
+    """Log the staged batch, and the first of its quarantined rows and files."""
+    for row in staged.quarantined[:QUARANTINE_SAMPLE]:
+        event = "quarantine.file" if row.row is None else "quarantine.rows"
+        log_event(log, logging.WARNING, event, row.detail, **row.model_dump())
+    log_event(
+        log,
+        logging.INFO,
+        "merge.staged",
+        batch_id=batch.id,
+        rows_in=staged.rows_in,
+        superseded=staged.superseded,
+        quarantined=sum(q.rows for q in staged.quarantined),
+        files=len(batch.objects),
+    )
+
+
+def _quarantine_paths(reports: Reports) -> set[str]:
+    """Return the files that an attempt wrote to the quarantine."""
     return {
-        refused_path(reports.batch, "files" if row is None else "rows", place)
-        for place, report in reports.objects.items()
-        for row in {q["row"] if q["row"] is None else 0 for q in report["quarantined"]}
+        quarantine_path(reports.batch, kind, index)
+        for index, report in reports.objects.items()
+        for kind in {"files" if row["row"] is None else "rows" for row in report["quarantined"]}
     }
 
 
 def find_broken(reports: Reports) -> dict[int, str]:
-    """Objects to refuse, by place, with the reason: those that broke, and those of the same syncs as vanished ones."""
-    return _spoiled(reports.batch, reports.broken_objects) | reports.broken_objects
+    """Return the reasons of objects to quarantine, by index: unreadable ones, and siblings of vanished ones."""
+    return _find_siblings_of_vanished(reports.batch, reports.broken_objects) | reports.broken_objects
 
 
-def _spoiled(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
-    """Objects of the same syncs as those that vanished: what a manifest says of them may be wrong as well."""
+def _find_siblings_of_vanished(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
+    """Return objects of the same syncs as vanished ones: their manifests may be wrong about them as well."""
     gone = {
-        batch.objects[place].job_id: batch.objects[place].name
-        for place in sorted(broken)
-        if broken[place].startswith("file.missing")
+        batch.objects[index].job_id: batch.objects[index].name
+        for index in sorted(broken)
+        if broken[index].startswith("file.missing")
     }
     return {
-        place: f"manifest.broken: {o.name}: sync {o.job_id} also wrote {gone[o.job_id]}, which is gone"
-        for place, o in enumerate(batch.objects)
+        index: f"manifest.broken: {o.name}: sync {o.job_id} also wrote {gone[o.job_id]}, which is gone"
+        for index, o in enumerate(batch.objects)
         if o.job_id in gone
     }
 
 
-def collect(contract: StreamContract, known: StreamContract, reports: Reports) -> Staged:
-    """What an attempt staged; `rows_in` is what the manifests say, where they know."""
+def collect(contract: StreamContract, evolved: StreamContract, reports: Reports) -> Staged:
+    """Return the staged batch of an attempt; `rows_in` comes from the manifests, where they have counts."""
     batch, reads = reports.batch, reports.objects
     blocked = find_blocked(batch, reads)
-    quarantined = [QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]]
-    for refusal in quarantined[:QUARANTINE_SAMPLE]:
-        event = "quarantine.file" if refusal.row is None else "quarantine.rows"
-        log.warning("%s: %s", event, refusal.detail, extra={"event": event, "fields": refusal.model_dump()})
-    drift = tell(
-        contract.with_columns(batch.learned),
-        known,
-        [r["drift"] for r in reads.values()],
-        {name for r in reads.values() for name in r.get("lost", ())} & set(contract.columns),
-    )
     floor = max((s for s in batch.snapshots if s not in blocked), default="")
     newest = max(blocked, default="")
     return Staged(
@@ -133,25 +139,43 @@ def collect(contract: StreamContract, known: StreamContract, reports: Reports) -
         attempt=reports.attempt,
         upserts=tuple(reports.paths("upserts", batch.staging)),
         deletes=tuple(reports.paths("deletes", batch.staging)),
-        rows_in=sum(reads[place]["rows"] if o.rows is None else o.rows for place, o in enumerate(batch.objects)),
-        superseded=sum(r["ignored"] for r in reads.values())
-        + sum(r["rows"] - r["winners"] for r in reports.shard.values()),
-        quarantined=tuple(quarantined),
-        columns={n: c for n, c in known.columns.items() if contract.columns.get(n) != c},
-        drift=tuple(drift),
+        rows_in=_rows_in(batch, reads),
+        superseded=_superseded(reports),
+        quarantined=tuple(QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]),
+        columns={n: c for n, c in evolved.columns.items() if contract.columns.get(n) != c},
+        drift=_drift(contract, evolved, reports),
         kept=tuple(reports.paths("keep", "parquet")),
         floor=floor,
         blocked=blocked[newest] if newest > floor else "",
     )
 
 
+def _rows_in(batch: Batch, reads: dict[int, Report]) -> int:
+    return sum(int(reads[index]["rows"]) if o.rows is None else o.rows for index, o in enumerate(batch.objects))
+
+
+def _superseded(reports: Reports) -> int:
+    """Count the rows that lost within the batch, and those that the contract ignores."""
+    losers: int = sum(shard["rows"] - shard["winners"] for shard in reports.shard.values())
+    ignored: int = sum(report["ignored"] for report in reports.objects.values())
+    return losers + ignored
+
+
+def _drift(contract: StreamContract, evolved: StreamContract, reports: Reports) -> tuple[Drift, ...]:
+    """Return the columns of the batch that differ from the contract and from those of earlier batches."""
+    before = contract.with_columns(reports.batch.learned)
+    reads = reports.objects.values()
+    lost = {name for report in reads for name in report.get("lost", ())} & set(contract.columns)
+    return tuple(describe_drift(before, evolved, [report["drift"] for report in reads], lost))
+
+
 def find_blocked(batch: Batch, reads: dict[int, Report]) -> dict[str, str]:
-    """Snapshots of which a file, or a row's key, could not be read, with the reason: what is absent is not known."""
+    """Return the reasons of snapshots with an unreadable file or key: their absent keys are unknown."""
     blocked = {}
-    for place, report in reads.items():
-        what = batch.objects[place]
+    for index, report in reads.items():
+        obj = batch.objects[index]
         unread = [q["reason"] for q in report["quarantined"] if q["row"] is None]
-        if what.floor in batch.snapshots and (unread or report.get("unkeyed")):
-            why = unread[0] if unread else f"{report['unkeyed']} rows without a key"
-            blocked[what.floor] = f"{what.name}: {why}"
+        if obj.min_version in batch.snapshots and (unread or report.get("unkeyed")):
+            reason = unread[0] if unread else f"{report['unkeyed']} rows without a key"
+            blocked[obj.min_version] = f"{obj.name}: {reason}"
     return blocked

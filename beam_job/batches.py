@@ -1,4 +1,4 @@
-"""What is pending of a stream, and the one batch that is under way: fixed before any work, finished before the next."""
+"""A stream's pending manifests in; its one open batch, fixed before any work and closed before the next, out."""
 
 import hashlib
 import json
@@ -13,10 +13,12 @@ from beam_job.reports import discard
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Batch, BatchObject
+from millrace.domain.errors import ObjectExists, ObjectMissing
 from millrace.domain.landing import LandingManifest
 from millrace.domain.ledger import Head
 from millrace.lake.manifests import read_manifest
-from millrace.lake.store import Lake, ObjectExists, ObjectMissing
+from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ Engine = Literal["plain", "in-process", "dataflow"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps of one batch in bytes and files, and up to which size it is merged without Beam, and by Beam in process."""
+    """Limits of a batch in bytes and files, and the sizes up to which it runs without Beam, and in-process."""
 
     max_bytes: int = 4 << 30
     max_files: int = 10_000
@@ -34,50 +36,48 @@ class Limits:
     in_process_max_bytes: int = 4 << 30
 
     def engine(self, size: int) -> Engine:
-        """What a batch of so many bytes is deduplicated by; all give the same result."""
+        """Choose the engine for a batch of `size` bytes; all engines give the same result."""
         if size <= self.plain_max_bytes:
             return "plain"
         return "in-process" if size <= self.in_process_max_bytes else "dataflow"
 
 
-def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, audit: bool = False) -> list[str]:
-    """Manifests with objects that the ledger lacks, oldest first; also those of a batch under way.
+def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, full_scan: bool = False) -> list[str]:
+    """Return outstanding erasures, then manifests of the open batch and those with objects that the ledger lacks.
 
-    Requests to erase keys that are not done yet come first.
-
-    Manifests are listed from the head's `oldest_pending_day` on; with `audit` all are, however late one came.
+    Manifests are listed from the head's `oldest_pending_day` on; `full_scan` lists all, however late one came.
     """
     batch = under_way(lake, contract)
-    with warehouse.session(f"look for what is pending of {contract.id}"):
-        found = _pending(lake, warehouse, contract, warehouse.head(contract), audit=audit)
+    with warehouse.session(f"list pending manifests of {contract.id}"):
+        waiting = _pending(lake, warehouse, contract, warehouse.head(contract), full_scan=full_scan)
         erasures = outstanding(lake, warehouse, contract)
-    return list(dict.fromkeys([*erasures, *(batch.manifests if batch else ()), *found]))
+    return list(dict.fromkeys([*erasures, *(batch.manifests if batch else ()), *waiting]))
 
 
 def under_way(lake: Lake, contract: StreamContract) -> Batch | None:
-    """The stream's open batch."""
-    there = _read_open(lake, contract.source, contract.stream)
-    return there[0] if there else None
+    """Return the stream's open batch."""
+    current = _read_open(lake, contract.source, contract.stream)
+    return current[0] if current else None
 
 
 def _pending(
-    lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head, *, audit: bool
+    lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head, *, full_scan: bool
 ) -> dict[str, list[BatchObject]]:
-    """Objects that wait, by manifest."""
+    """Return the pending objects, by manifest."""
     prefix = names.manifests_prefix(contract.source, contract.stream)
-    start = None if audit else f"{prefix}{head.oldest_pending_day}"
+    start = None if full_scan else f"{prefix}{head.oldest_pending_day}"
     listed = [info.name for info in lake.list(prefix, start=start)]
-    paths = sorted({*listed, *warehouse.redriven(contract)})
+    paths = sorted({*listed, *warehouse.redriven_manifests(contract)})
     manifests = {path: read_manifest(lake, path) for path in paths}
     pairs = [(o.name, o.generation) for m in manifests.values() for o in m.objects]
-    done = warehouse.merged_objects(contract, pairs) if pairs else set()
-    waiting = {path: list(_objects(m, done)) for path, m in manifests.items()}
+    merged = warehouse.merged_objects(contract, pairs) if pairs else set()
+    waiting = {path: list(_objects(m, merged)) for path, m in manifests.items()}
     return {path: objects for path, objects in waiting.items() if objects}
 
 
-def _objects(manifest: LandingManifest, done: set[tuple[str, int]]) -> Iterable[BatchObject]:
+def _objects(manifest: LandingManifest, merged: set[tuple[str, int]]) -> Iterable[BatchObject]:
     for o in manifest.objects:
-        if (o.name, o.generation) not in done:
+        if (o.name, o.generation) not in merged:
             yield BatchObject(
                 name=o.name,
                 generation=o.generation,
@@ -91,7 +91,7 @@ def _objects(manifest: LandingManifest, done: set[tuple[str, int]]) -> Iterable[
 
 
 def _generation(manifest: LandingManifest) -> int:
-    """Airbyte's generation; a snapshot without one is a generation of its own, numbered by its job."""
+    """Return Airbyte's generation; a snapshot without one counts as a generation with the number of its job."""
     overwrites = manifest.sync_mode == "overwrite"
     return manifest.generation_id or (manifest.job_id if overwrites else 0)
 
@@ -103,40 +103,41 @@ def open_batch(
     *,
     limits: Limits,
     now: datetime,
-    audit: bool = False,
+    full_scan: bool = False,
 ) -> Batch | None:
-    """The batch under way, or a new one of all that is pending (see there) up to the caps; None when nothing is.
+    """Return the open batch, or open one of all pending manifests up to the limits; None if nothing is pending.
 
-    Keys that are to be erased are erased first, so that no merge brings their rows.
+    Requested erasures are done first, so that no merge brings the rows of erased keys back.
 
-    A batch under way is given back even when it is committed already: committing it again changes nothing, and it is
-    then announced and closed.
+    An open batch is returned even if it is committed: a second commit changes nothing, and it is then announced and
+    closed.
     """
     erase(lake, warehouse, contract, now)
-    with warehouse.session(f"look for what is pending of {contract.id}", contract):
-        batch, opened = _open_batch(lake, warehouse, contract, limits, now, audit=audit)
+    with warehouse.session(f"list pending manifests of {contract.id}", contract):
+        batch, opened = _open_batch(lake, warehouse, contract, limits, now, full_scan=full_scan)
     if batch:
-        _log("merge.opened" if opened else "merge.resumed", batch)
+        event = "merge.opened" if opened else "merge.resumed"
+        _log(event, batch)
     return batch
 
 
 def _open_batch(
-    lake: Lake, warehouse: Warehouse, contract: StreamContract, limits: Limits, now: datetime, *, audit: bool
+    lake: Lake, warehouse: Warehouse, contract: StreamContract, limits: Limits, now: datetime, *, full_scan: bool
 ) -> tuple[Batch | None, bool]:
-    """The batch, and whether it is a new one."""
+    """Return the batch, and whether it is new."""
     head = warehouse.head(contract)
-    there = _read_open(lake, contract.source, contract.stream)
-    if there:
-        batch, generation = there
+    current = _read_open(lake, contract.source, contract.stream)
+    if current:
+        batch, generation = current
         if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
             return batch, False
         discard(lake, batch)
-        lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # it lost to another committer
-    waiting = _pending(lake, warehouse, contract, head, audit=audit)
+        lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # the head moved since
+    waiting = _pending(lake, warehouse, contract, head, full_scan=full_scan)
     if not waiting:
         return None, False
     batch = cut(contract, head, waiting, limits, now)
-    batch = batch.model_copy(update={"learned": warehouse.learned(contract), "staging": warehouse.staging})
+    batch = batch.model_copy(update={"learned": warehouse.evolved_columns(contract), "staging": warehouse.staging})
     try:
         lake.create(names.open_batch_path(contract.source, contract.stream), batch.model_dump_json().encode())
     except ObjectExists:
@@ -151,16 +152,16 @@ def cut(
     limits: Limits,
     now: datetime,
 ) -> Batch:
-    """The oldest manifests up to the caps, at least one; each object once."""
+    """Return a batch of the oldest manifests up to the limits, at least one, with each object once."""
     manifests: list[str] = []
     objects: dict[tuple[str, int], BatchObject] = {}
     for path in sorted(waiting):
-        more = {(o.name, o.generation): o for o in waiting[path]}
-        size = sum(o.size for o in (objects | more).values())
-        if manifests and (size > limits.max_bytes or len(objects | more) > limits.max_files):
+        added = {(o.name, o.generation): o for o in waiting[path]}
+        size = sum(o.size for o in (objects | added).values())
+        if manifests and (size > limits.max_bytes or len(objects | added) > limits.max_files):
             break
         manifests.append(path)
-        objects = more | objects  # an object that two manifests name is the older one's, in one batch or in two
+        objects = added | objects  # of two manifests that name an object the older one counts, in one batch or in two
     identity = json.dumps([head.epoch, sorted(objects)]).encode()
     size = sum(o.size for o in objects.values())
     return Batch(
@@ -178,18 +179,18 @@ def cut(
 
 
 def snapshots(contract: StreamContract, waiting: dict[str, list[BatchObject]]) -> tuple[str, ...]:
-    """Floors of the generations that replace an overwrite stream's rows: those of syncs that succeeded."""
+    """Return the least versions of generations that replace an overwrite stream's rows: those of successful syncs."""
     if contract.mode != "overwrite" or contract.deletes == "ignore":
         return ()
-    return tuple(sorted({o.floor for objects in waiting.values() for o in objects if o.complete}))
+    return tuple(sorted({o.min_version for objects in waiting.values() for o in objects if o.complete}))
 
 
 def close_batch(lake: Lake, batch: Batch) -> None:
-    """End a batch that is committed and announced: the next may be opened. Last of all, so that nothing is left."""
+    """Delete a committed and announced batch's files and then the batch itself, so that the next one may be opened."""
     discard(lake, batch)
-    there = _read_open(lake, batch.source, batch.stream)
-    if there and there[0].id == batch.id:
-        lake.delete(names.open_batch_path(batch.source, batch.stream), there[1])
+    current = _read_open(lake, batch.source, batch.stream)
+    if current and current[0].id == batch.id:
+        lake.delete(names.open_batch_path(batch.source, batch.stream), current[1])
 
 
 def _read_open(lake: Lake, source: str, stream: str) -> tuple[Batch, int] | None:
@@ -198,9 +199,9 @@ def _read_open(lake: Lake, source: str, stream: str) -> tuple[Batch, int] | None
     try:
         return (Batch.model_validate_json(lake.read(path, info.generation)), info.generation) if info else None
     except ObjectMissing:
-        return None  # closed meanwhile
+        return None  # another process closed it
 
 
 def _log(event: str, batch: Batch) -> None:
-    fields = {"batch_id": batch.id, "files": len(batch.objects), "bytes": batch.bytes, "engine": batch.engine}
-    log.info(event, extra={"event": event, "fields": fields})
+    files, size, engine = len(batch.objects), batch.bytes, batch.engine
+    log_event(log, logging.INFO, event, batch_id=batch.id, files=files, bytes=size, engine=engine)

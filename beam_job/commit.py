@@ -1,4 +1,4 @@
-"""Commits a staged batch, and tells when many of its rows were older than what the table has."""
+"""A staged batch in, its commit in the warehouse and warnings about drift, blocked snapshots and stale rows out."""
 
 import logging
 from datetime import datetime
@@ -9,6 +9,7 @@ from millrace.domain import names
 from millrace.domain.batch import Balance, Batch, Staged
 from millrace.domain.errors import BalanceError, BudgetExceeded, HeadMoved
 from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def commit_batch(
     Raises:
         HeadMoved: another batch was committed since this one was opened.
         BalanceError: the rows do not add up; nothing was committed.
-        BudgetExceeded: it would cost more than it may; nothing was committed.
+        BudgetExceeded: the commit would cost more than its budget; nothing was committed.
     """
     contract = contract.with_columns(staged.columns)
     try:
@@ -43,40 +44,34 @@ def commit_batch(
         log_unbalanced(batch, error)
         raise
     except BudgetExceeded as error:
-        fields = {"batch_id": batch.id, "stream": contract.id, "why": str(error)}
-        log.error("%s: %s", names.OVER_BUDGET, error, extra={"event": names.OVER_BUDGET, "fields": fields})
+        reason = str(error)
+        log_event(log, logging.ERROR, names.OVER_BUDGET, reason, batch_id=batch.id, stream=contract.id, why=reason)
         raise
-    _tell(contract, batch, staged, balance)
+    _log_commit(contract, batch, staged, balance)
     return balance
 
 
-def _tell(contract: StreamContract, batch: Batch, staged: Staged, balance: Balance) -> None:
-    """Log the commit, and what a person should know of it."""
+def _log_commit(contract: StreamContract, batch: Batch, staged: Staged, balance: Balance) -> None:
+    """Log the commit, and warnings about drift, a blocked snapshot and stale rows."""
     fields = {"batch_id": batch.id, "stream": contract.id} | balance.model_dump()
-    log.info("merge.committed", extra={"event": "merge.committed", "fields": fields})
+    log_event(log, logging.INFO, "merge.committed", **fields)
     if staged.drift:
-        told = "; ".join(str(drift) for drift in staged.drift)
-        extra = {"event": names.SCHEMA_DRIFT, "fields": fields | {"drift": told}}
-        log.warning("%s: %s: %s", names.SCHEMA_DRIFT, contract.id, told, extra=extra)
+        drift = "; ".join(str(change) for change in staged.drift)
+        log_event(log, logging.WARNING, names.SCHEMA_DRIFT, f"{contract.id}: {drift}", **fields, drift=drift)
     if staged.blocked:
-        log.error(
-            "%s: the newest snapshot of %s can't replace the table's rows, as %s; mend it and redrive, or sync again",
-            names.REPLACEMENT_BLOCKED,
-            contract.id,
-            staged.blocked,
-            extra={"event": names.REPLACEMENT_BLOCKED, "fields": fields | {"why": staged.blocked}},
+        message = (
+            f"the newest snapshot of {contract.id} can not replace the table's rows: {staged.blocked};"
+            " fix this and redrive, or sync again"
         )
+        log_event(log, logging.ERROR, names.REPLACEMENT_BLOCKED, message, **fields, why=staged.blocked)
     if is_stale_storm(balance):
-        log.warning(
-            "merge.stale_storm: %d of %d rows of %s are older than the table; was the source restored or the"
-            " connection made anew? Raise the stream's connection epoch",
-            balance.stale,
-            balance.rows_in,
-            contract.id,
-            extra={"event": "merge.stale_storm", "fields": fields},
+        message = (
+            f"{balance.stale} of {balance.rows_in} rows of {contract.id} are older than the table; if the source was"
+            " restored or the connection recreated, raise the stream's connection epoch"
         )
+        log_event(log, logging.WARNING, "merge.stale_storm", message, **fields)
 
 
 def is_stale_storm(balance: Balance) -> bool:
-    """Whether so many rows are stale that the source's log must have started over."""
+    """Return whether so many rows are stale that the source's log must have started over."""
     return balance.rows_in >= STORM_ROWS and balance.stale > STORM_SHARE * balance.rows_in

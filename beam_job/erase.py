@@ -1,15 +1,16 @@
-"""Erases keys for good: the request is kept in the lake, so that no replay, and no new warehouse, brings them back."""
+"""Requests to erase keys in; rows erased permanently, also from later merges and new warehouses, out."""
 
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from millrace.contracts.erasure import Erasure, asked
+from millrace.contracts.erasure import Erasure, make_erasure
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.errors import EventRefused
-from millrace.lake.store import Lake, ObjectExists
+from millrace.domain.errors import EventRefused, ObjectExists
+from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
@@ -18,12 +19,12 @@ log = logging.getLogger(__name__)
 def request(
     lake: Lake, contract: StreamContract, keys: Iterable[Mapping[str, Any]], reason: str, at: datetime
 ) -> Erasure:
-    """Ask for keys to be erased; from now on every merge of the stream does it. The same keys again: the same request.
+    """Store a request to erase keys, which every later merge of the stream obeys; the same keys give the same request.
 
     Raises:
-        EventRefused: they are no keys of the stream, or there is no reason.
+        EventRefused: a key is not valid for the stream, or the reason is missing.
     """
-    erasure = asked(contract, keys, reason, at)
+    erasure = make_erasure(contract, keys, reason, at)
     path = names.erasure_path(contract.source, contract.stream, erasure.id)
     try:
         lake.create(path, erasure.model_dump_json().encode())
@@ -33,28 +34,28 @@ def request(
 
 
 def outstanding(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[str]:
-    """Paths of requests that this warehouse has not done: new ones, or all when the warehouse is new."""
+    """Return the paths of requests that this warehouse has not executed: new ones, or all in a new warehouse."""
     paths = [info.name for info in lake.list(names.erasures_prefix(contract.source, contract.stream))]
-    done = {entry.batch_id for entry in warehouse.ledger(kinds=("erased",))} if paths else set()
-    return [path for path in paths if path.rsplit("/", 1)[1].removesuffix(".json") not in done]
+    erased = {entry.batch_id for entry in warehouse.ledger(kinds=("erased",))} if paths else set()
+    return [path for path in paths if path.rsplit("/", 1)[1].removesuffix(".json") not in erased]
 
 
 def erase(lake: Lake, warehouse: Warehouse, contract: StreamContract, at: datetime) -> int:
-    """Do what is outstanding; returns how many keys had a row.
+    """Execute the outstanding requests and return how many keys had a row.
 
     Raises:
-        EventRefused: keys of a request are not of the stream's key as it is now.
+        EventRefused: the stream's key changed after a request.
     """
-    found = 0
+    erased = 0
     for path in outstanding(lake, warehouse, contract):
         erasure = Erasure.model_validate_json(lake.read(path))
         if any(len(key) != len(contract.key) for key in erasure.keys):
             raise EventRefused(
-                f"{lake.url}/{path}: its keys are not of {contract.id}'s key, {', '.join(contract.key)}, changed"
-                " since: ask for them by the new key, then delete it"
+                f"{lake.url}/{path}: its keys do not have the columns {', '.join(contract.key)}, which are the key"
+                f" of {contract.id} now: request the erasure by the new key, then delete this object"
             )
         rows = warehouse.erase(contract, erasure, at=at)
-        fields = {"stream": contract.id, "batch_id": erasure.id, "keys": len(erasure.keys), "rows": rows}
-        log.info("keys.erased", extra={"event": "keys.erased", "fields": fields})
-        found += rows
-    return found
+        keys = len(erasure.keys)
+        log_event(log, logging.INFO, "keys.erased", stream=contract.id, batch_id=erasure.id, keys=keys, rows=rows)
+        erased += rows
+    return erased

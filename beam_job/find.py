@@ -1,4 +1,4 @@
-"""Finds files of the lake that hold rows of given keys: what is left of them when the warehouse was emptied."""
+"""Keys in, names of the lake's files that hold rows of them out: copies that remain after an erasure."""
 
 from collections.abc import Collection, Iterator
 
@@ -15,11 +15,11 @@ DATA = (".parquet", ".avro")
 
 
 def files_with(lake: Lake, contract: StreamContract, keys: Collection[tuple[str, ...]]) -> Iterator[str]:
-    """Names of landed and quarantined files with a row of a key, and of those that can't be read; reads key columns.
+    """Yield the names of landed and quarantined files that have a row of a key or can not be read.
 
     Args:
-        lake: where the files are.
-        contract: the stream they are of.
+        lake: the lake of the files.
+        contract: the stream.
         keys: each as `key_text` writes it.
     """
     for prefix in (
@@ -32,12 +32,12 @@ def files_with(lake: Lake, contract: StreamContract, keys: Collection[tuple[str,
 
 
 def _holds(lake: Lake, contract: StreamContract, info: ObjectInfo, keys: Collection[tuple[str, ...]]) -> bool:
-    what = BatchObject(
+    obj = BatchObject(
         name=info.name, generation=info.generation, size=info.size, rows=None, job_id=0, epoch=0, generation_id=0
     )
     types = column_types(contract)
     try:
-        for _, table in DataFile(lake, what).chunks(list(contract.key)):
+        for _, table in DataFile(lake, obj).chunks(list(contract.key)):
             if table.num_columns < len(contract.key):
                 return False
             columns = [
@@ -46,5 +46,5 @@ def _holds(lake: Lake, contract: StreamContract, info: ObjectInfo, keys: Collect
             if any(None not in row and key_text(contract, row) in keys for row in zip(*columns, strict=True)):
                 return True
     except FileRejected:
-        return True  # nobody can say what is in it
+        return True  # an unreadable file may hold a key
     return False

@@ -1,7 +1,7 @@
-"""One merge of a stream at a time: a lease in the lake, which flows and the command line take alike.
+"""A stream in, a lease on its merges out: an object in the lake, which flows and the command line both take.
 
-The merge is right without it, as staging files are an attempt's own and a commit moves the head; the lease saves the
-work of the one that would lose. A process that dies loses it when it runs out.
+The merge is correct without it, as each attempt has its own staging files and a commit moves the head; the lease saves
+the work that would be lost. The lease of a process that dies expires.
 """
 
 import json
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from millrace.domain import names
-from millrace.domain.errors import ServiceUnavailable, StreamBusy
-from millrace.lake.store import Lake, ObjectExists, ObjectMissing
+from millrace.domain.errors import ObjectExists, ObjectMissing, ServiceUnavailable, StreamBusy
+from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def now() -> datetime:
 
 @dataclass
 class Lease:
-    """A lease that a process holds; `generation` is that of the object it last wrote."""
+    """A lease that a process holds; `generation` is that of the object it wrote last."""
 
     lake: Lake
     path: str
@@ -41,7 +42,7 @@ class Lease:
     generation: int = 0
 
     def write(self, over: int) -> bool:
-        """Take or renew the lease over that generation of its object (0: over none); False when another has it."""
+        """Take or renew the lease if its object has the generation `over` (0: none); return False if another has it."""
         until = self.clock() + timedelta(seconds=self.seconds)
         body = json.dumps({"holder": self.holder, "until": until.isoformat()}).encode()
         try:
@@ -51,18 +52,17 @@ class Lease:
         return True
 
     def renew(self, ended: threading.Event) -> None:
-        """Renew the lease until its holder is done."""
+        """Renew the lease until `ended` is set."""
         while not ended.wait(self.seconds / 3):
             try:
                 if not self.write(self.generation):
-                    fields = {"lease": self.path, "holder": self.holder}
-                    log.warning("lease.lost", extra={"event": "lease.lost", "fields": fields})
+                    log_event(log, logging.WARNING, "lease.lost", lease=self.path, holder=self.holder)
                     return
             except ServiceUnavailable as error:
                 log.warning("lease.not_renewed: %s", error)
 
     def release(self) -> None:
-        """Give the lease back; when the lake does not answer it runs out by itself."""
+        """Release the lease; if the lake does not answer, the lease expires."""
         try:
             self.lake.delete(self.path, self.generation)
         except ServiceUnavailable as error:
@@ -84,27 +84,27 @@ def merge_lease(
     """Hold the lease of a stream's merges.
 
     Args:
-        lake: where the lease is kept.
-        source: the stream's.
-        stream: its name.
-        holder: what others are told who holds it.
-        wait_s: how long to wait for another's lease, in seconds.
-        seconds: how long a lease holds that is not renewed; it is renewed at a third of that.
-        clock: gives the time; hosts of which the clocks differ by more than a lease do not respect each other's.
-        on_wait: is called with a sentence when another process holds it.
+        lake: the lake that stores the lease.
+        source: the source of the stream.
+        stream: name of the stream.
+        holder: name of the holder, which messages of other processes show.
+        wait_s: the time to wait for another process's lease, in seconds.
+        seconds: the time until a lease expires; it is renewed after a third of it.
+        clock: returns the time; the clocks of all hosts must differ by less than a lease.
+        on_wait: is called with a message while another process holds the lease.
 
     Raises:
         StreamBusy: another process still holds it after `wait_s`.
     """
     lease = Lease(lake, names.merge_lease_path(source, stream), holder, seconds, clock)
-    deadline, told = time.monotonic() + wait_s, False
+    deadline, reported = time.monotonic() + wait_s, False
     while busy := _take(lease):
         message = f"{source}.{stream} is merged by {busy}"
         if time.monotonic() >= deadline:
-            raise StreamBusy(f"{message}; run this again when that has ended")
-        if not told:
+            raise StreamBusy(f"{message}; run this again when that merge has ended")
+        if not reported:
             on_wait(f"{message}; waiting up to {wait_s:.0f} s")
-        told = True
+        reported = True
         time.sleep(POLL_S)
     ended = threading.Event()
     renewing = threading.Thread(target=lease.renew, args=(ended,), name="merge-lease", daemon=True)
@@ -118,7 +118,7 @@ def merge_lease(
 
 
 def _take(lease: Lease) -> str:
-    """Take a lease that no other process holds; else returns who holds it, and until when."""
+    """Take the lease if no other process holds it; otherwise return its holder and the time until it expires."""
     info = lease.lake.stat(lease.path)
     if info is None:
         return "" if lease.write(0) else "another process"
@@ -128,7 +128,7 @@ def _take(lease: Lease) -> str:
     except ObjectMissing:
         return "another process"
     except (ValueError, KeyError, TypeError):
-        until, holder = lease.clock(), "an unreadable lease"  # nobody of ours wrote it
+        until, holder = lease.clock(), "an unreadable lease"  # Millrace did not write it
     if until > lease.clock():
         return f"{holder} until {until:%H:%M:%S} UTC or longer"
     return "" if lease.write(info.generation) else "another process"

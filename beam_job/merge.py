@@ -1,9 +1,9 @@
-"""The whole merge of a stream without an orchestrator: open, stage, commit, announce, close, until nothing waits."""
+"""A stream in, all of its pending batches merged out: open, stage, commit, announce and close, without Prefect."""
 
 from collections.abc import Callable
 from datetime import datetime
 
-from beam_job.announce import announce, merged
+from beam_job.announce import announce, merged_message
 from beam_job.batches import Limits, close_batch, open_batch
 from beam_job.commit import commit_batch
 from beam_job.engines.options import Dataflow
@@ -25,20 +25,20 @@ def merge_stream(
     run_id: str,
     clock: Callable[[], datetime],
     dataflow: Dataflow | None = None,
-    audit: bool = False,
+    full_scan: bool = False,
 ) -> list[Balance]:
-    """Merge all that is pending of one stream (with `audit`, however late); without a bus nothing is announced.
+    """Merge all pending manifests of a stream (with `full_scan`, however late); announce nothing without a bus.
 
     Raises:
-        HeadMoved: another process merges this stream.
+        HeadMoved: another process merged this stream.
         BalanceError: a batch does not add up; it was not committed.
     """
     balances = []
-    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock(), audit=audit):
+    while batch := open_batch(lake, warehouse, contract, limits=limits, now=clock(), full_scan=full_scan):
         staged = stage_batch(lake, contract, batch, dataflow)
         balance = commit_batch(lake, warehouse, contract, batch, staged, run_id=run_id, at=clock())
         if bus:
-            announce(bus, warehouse, merged(batch, balance), run_id=run_id, at=clock())
+            announce(bus, warehouse, merged_message(batch, balance), run_id=run_id, at=clock())
         close_batch(lake, batch)
         balances.append(balance)
     return balances

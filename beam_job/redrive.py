@@ -1,18 +1,20 @@
-"""Lets quarantined objects be merged once more after a fix: of the contract, or of the object itself."""
+"""Quarantined objects in, pending again out, after a fix of the contract or of the object itself."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import RefusedObject
-from millrace.domain.errors import FileRejected
+from millrace.domain.batch import QuarantinedObject
+from millrace.domain.errors import FileRejected, ObjectExists
 from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.domain.types import Frozen
 from millrace.lake.footers import count_rows
 from millrace.lake.manifests import read_manifest
-from millrace.lake.store import Lake, ObjectExists
+from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
@@ -21,11 +23,21 @@ MAX_ATTEMPTS = 5
 
 
 class Redriven(Frozen):
-    """What a redrive did: objects let in again, those mended since, and those that were tried too often."""
+    """Results of a redrive: numbers of objects that are pending again and of repaired ones, and exhausted objects."""
 
     admitted: int
-    mended: int
+    repaired: int
     exhausted: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A quarantined object, the oldest manifest that names it, and whether the object was replaced since."""
+
+    quarantined: QuarantinedObject
+    path: str
+    manifest: LandingManifest
+    repaired: bool
 
 
 def redrive(
@@ -38,67 +50,83 @@ def redrive(
     run_id: str,
     at: datetime,
 ) -> Redriven:
-    """Let a stream's quarantined objects (or those named) be merged once more; again before the merge changes nothing.
+    """Make a stream's quarantined objects (or the named ones) pending again; a repeat before the merge has no effect.
 
-    Rows that were merged before are stale the second time. A mended object, which has a new generation, gets a manifest
-    of its own. The snapshot of an overwrite stream is let in whole, as only a whole one replaces.
+    Rows that were merged before are stale the second time. A repaired object, which has a new generation, gets a new
+    manifest. A snapshot of an overwrite stream becomes pending whole, as only a whole one replaces the table's rows.
 
     Raises:
         FileRejected: a named object is not in quarantine.
     """
-    refused = {o.object: o for o in warehouse.refused(contract)}
-    if unknown := set(objects) - set(refused):
-        raise FileRejected(f"{contract.id}: not in quarantine: {', '.join(sorted(unknown))}; see ops.quarantine")
-    wanted = [o for name, o in refused.items() if name in objects or not objects]
-    tried = tuple(o.object for o in wanted if o.attempts >= max_attempts)
-    found = [(path, m, o) for path, m, o in _manifests(lake, contract, wanted) if o.object not in tried]
-    mended = {o.object for path, m, o in found if _is_mended(lake, o) and _land_again(lake, m, o, at)}
-    again = {(path, o.object, o.generation) for path, _, o in found if not _is_mended(lake, o)}
+    selected = _select(contract, warehouse.quarantined_objects(contract), objects)
+    exhausted = tuple(o.object for o in selected if o.attempts >= max_attempts)
+    replaced = {o.object for o in selected if _is_repaired(lake, o)}
+    candidates = [c for c in _candidates(lake, contract, selected, replaced) if c.quarantined.object not in exhausted]
+    repaired = {c.quarantined.object for c in candidates if c.repaired and _land_again(lake, c, at)}
+    pending = _unchanged(candidates)
     if contract.mode == "overwrite":
-        gone = {o.object for o in wanted if _is_mended(lake, o)}
-        again |= {(path, s.name, s.generation) for path, m, _ in found for s in m.objects if s.name not in gone}
-    admitted = warehouse.redrive(contract, sorted(again), run_id=run_id, at=at) if again else 0
-    done = Redriven(admitted=admitted, mended=len(mended), exhausted=tried)
-    fields = {"stream": contract.id} | done.model_dump()
-    log.info("merge.redriven", extra={"event": "merge.redriven", "fields": fields})
-    return done
+        pending |= _snapshots(candidates, replaced)
+    admitted = warehouse.redrive(contract, sorted(pending), run_id=run_id, at=at) if pending else 0
+    result = Redriven(admitted=admitted, repaired=len(repaired), exhausted=exhausted)
+    counts = {"admitted": admitted, "mended": result.repaired, "exhausted": exhausted}
+    log_event(log, logging.INFO, "merge.redriven", stream=contract.id, **counts)
+    return result
 
 
-def _manifests(
-    lake: Lake, contract: StreamContract, wanted: list[RefusedObject]
-) -> list[tuple[str, LandingManifest, RefusedObject]]:
-    """Each object with the oldest manifest that names it."""
+def _select(
+    contract: StreamContract, quarantined: Iterable[QuarantinedObject], objects: Collection[str]
+) -> list[QuarantinedObject]:
+    """Return the objects in quarantine with the given names, or all if there are no names."""
+    by_name = {o.object: o for o in quarantined}
+    if unknown := set(objects) - set(by_name):
+        raise FileRejected(f"{contract.id}: not in quarantine: {', '.join(sorted(unknown))}; see ops.quarantine")
+    return [o for name, o in by_name.items() if name in objects or not objects]
+
+
+def _candidates(
+    lake: Lake, contract: StreamContract, selected: list[QuarantinedObject], replaced: set[str]
+) -> list[Candidate]:
+    """Return each object that a manifest names, with the oldest one that does."""
     paths = [info.name for info in lake.list(names.manifests_prefix(contract.source, contract.stream))]
     by_object: dict[tuple[str, int], tuple[str, LandingManifest]] = {}
-    for path in paths if wanted else []:
+    for path in paths if selected else []:
         manifest = read_manifest(lake, path)
         for o in manifest.objects:
             by_object.setdefault((o.name, o.generation), (path, manifest))
-    return [(*by_object[key], o) for o in wanted if (key := (o.object, o.generation)) in by_object]
+    return [
+        Candidate(o, *by_object[key], repaired=o.object in replaced)
+        for o in selected
+        if (key := (o.object, o.generation)) in by_object
+    ]
 
 
-def _is_mended(lake: Lake, refused: RefusedObject) -> bool:
-    info = lake.stat(refused.object)
-    return info is not None and info.generation != refused.generation
+def _unchanged(candidates: Iterable[Candidate]) -> set[tuple[str, str, int]]:
+    """Return manifest, name and generation of each object that was not repaired."""
+    return {(c.path, c.quarantined.object, c.quarantined.generation) for c in candidates if not c.repaired}
 
 
-def _land_again(lake: Lake, manifest: LandingManifest, refused: RefusedObject, at: datetime) -> bool:
-    """Write a manifest of the object as it is now; whether it was not there yet."""
-    info = lake.stat(refused.object)
+def _snapshots(candidates: Iterable[Candidate], replaced: set[str]) -> set[tuple[str, str, int]]:
+    """Return manifest, name and generation of all objects that landed with the candidates, without replaced ones."""
+    return {(c.path, o.name, o.generation) for c in candidates for o in c.manifest.objects if o.name not in replaced}
+
+
+def _is_repaired(lake: Lake, quarantined: QuarantinedObject) -> bool:
+    info = lake.stat(quarantined.object)
+    return info is not None and info.generation != quarantined.generation
+
+
+def _land_again(lake: Lake, candidate: Candidate, at: datetime) -> bool:
+    """Write a manifest of the object's current generation; return whether it is a new one."""
+    info, manifest = lake.stat(candidate.quarantined.object), candidate.manifest
     if info is None:
         return False
     landed = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=count_rows(lake, info.name))
     connection = f"{manifest.connection_id}-mended-{info.generation}"
-    again = manifest.model_copy(update={"objects": (landed,), "landed_at": at})
-    path = names.manifest_path(
-        manifest.source,
-        manifest.stream,
-        at,
-        connection,
-        manifest.job_id,  # today's, as older days are not looked at
-    )
+    repaired = manifest.model_copy(update={"objects": (landed,), "landed_at": at})
+    source, stream = manifest.source, manifest.stream
+    path = names.manifest_path(source, stream, at, connection, manifest.job_id)  # of today: older days are not listed
     try:
-        lake.create(path, again.model_dump_json(indent=1).encode())
+        lake.create(path, repaired.model_dump_json(indent=1).encode())
     except ObjectExists:
         return False
     return True

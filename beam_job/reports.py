@@ -1,4 +1,4 @@
-"""The reports and files that an attempt to stage a batch left in the lake: all of them, or the attempt is lost."""
+"""An attempt to stage a batch in; all of its reports out, or an error if one or a file is missing."""
 
 import json
 import logging
@@ -9,8 +9,9 @@ from typing import Any
 from beam_job.steps.units import units
 from millrace.domain import names
 from millrace.domain.batch import Batch
-from millrace.domain.errors import BalanceError, StagingLost
-from millrace.lake.store import Lake, ObjectMissing
+from millrace.domain.errors import BalanceError, ObjectMissing, StagingLost
+from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reports:
-    """One report a unit (`read`, and `staged` or `broken`) and a shard (`shard`), by number, and the other files."""
+    """Reports by number, one per unit (`read`, and `staged` or `broken`) and one per shard, and the other files."""
 
     batch: Batch
     attempt: str
@@ -31,20 +32,20 @@ class Reports:
 
     @property
     def objects(self) -> dict[int, Report]:
-        """Counts of each object that could be read, by its place in the batch."""
-        return {int(place): counts for unit in self.read.values() for place, counts in unit["objects"].items()}
+        """Return the counts of each object that could be read, by its index in the batch."""
+        return {int(index): counts for unit in self.read.values() for index, counts in unit["objects"].items()}
 
     @property
     def broken_objects(self) -> dict[int, str]:
-        """Objects whose rows could not be read, by place, with the reason."""
+        """Return the reasons of objects whose rows could not be read, by index."""
         reports = [*self.read.values(), *self.broken.values()]
-        return {int(place): str(why) for report in reports for place, why in report["broken"].items()}
+        return {int(index): str(reason) for report in reports for index, reason in report["broken"].items()}
 
     def paths(self, kind: str, ending: str) -> list[str]:
-        """Files that hold rows of a kind, as the reports say, in the order of their numbers."""
+        """Return the files with rows of a kind according to the reports, ordered by their numbers."""
         counts = self.objects if kind == "keep" else self.staged
-        counted = "kept" if kind == "keep" else kind
-        numbers = sorted(number for number, report in counts.items() if report.get(counted))
+        count = "kept" if kind == "keep" else kind
+        numbers = sorted(number for number, report in counts.items() if report.get(count))
         return [f"{names.staging_prefix(self.batch.id, self.attempt)}{kind}-{n:05d}.{ending}" for n in numbers]
 
 
@@ -82,7 +83,7 @@ def _read(lake: Lake, batch: Batch, attempt: str, name: str) -> Report:
 
 
 def _require_all(reports: Reports) -> None:
-    """Demand every report and file that the batch and the other reports name."""
+    """Require every report and file that the batch and the other reports refer to."""
     batch, broken = reports.batch, reports.broken_objects
     shards = {shard for unit in reports.read.values() for shard in unit["shards"]}
     written = {unit for shard in reports.shard.values() for unit in shard["units"]} - set(reports.broken)
@@ -111,30 +112,30 @@ def _lost(batch: Batch, attempt: str, gone: list[str]) -> StagingLost:
 
 def log_unbalanced(batch: Batch, error: BalanceError) -> None:
     """Log an incident: the rows of a batch do not add up."""
-    fields = {"batch_id": batch.id, "stream": f"{batch.source}.{batch.stream}"}
-    log.error("merge.unbalanced: %s", error, extra={"event": "merge.unbalanced", "fields": fields})
+    stream = f"{batch.source}.{batch.stream}"
+    log_event(log, logging.ERROR, "merge.unbalanced", str(error), batch_id=batch.id, stream=stream)
 
 
 def check_counts(reports: Reports) -> None:
-    """Compare what the steps count with each other and with the manifests.
+    """Compare the counts of the steps with each other and with the manifests.
 
     Raises:
         BalanceError: names the first count that differs.
     """
     batch, objects = reports.batch, reports.objects
-    for place, report in objects.items():
-        expected = batch.objects[place].rows
+    for index, report in objects.items():
+        expected = batch.objects[index].rows
         if expected not in (None, report["rows"]):
             raise BalanceError(
-                f"batch {batch.id}: {batch.objects[place].name} has {expected} rows by its manifest,"
-                f" and {report['rows']} were counted; nothing was committed"
+                f"batch {batch.id}: {batch.objects[index].name} has {expected} rows by its manifest,"
+                f" but {report['rows']} were counted; nothing was committed"
             )
-    good = sum(r["rows"] - r["ignored"] - sum(q["rows"] for q in r["quarantined"]) for r in objects.values())
-    chosen_from = sum(shard["rows"] for shard in reports.shard.values())
+    valid = sum(r["rows"] - r["ignored"] - sum(q["rows"] for q in r["quarantined"]) for r in objects.values())
+    compared = sum(shard["rows"] for shard in reports.shard.values())
     winners = sum(shard["winners"] for shard in reports.shard.values())
     staged = sum(unit["upserts"] + unit["deletes"] for unit in reports.staged.values())
-    if (good, winners) != (chosen_from, staged):
+    if (valid, winners) != (compared, staged):
         raise BalanceError(
-            f"batch {batch.id}: {good} good rows were read and {chosen_from} compared, {winners} won and {staged} were"
+            f"batch {batch.id}: {valid} valid rows were read and {compared} compared, {winners} won and {staged} were"
             " staged; nothing was committed"
         )

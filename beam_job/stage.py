@@ -1,4 +1,4 @@
-"""Deduplicates a batch into staging files, by the engine that its size chose."""
+"""An open batch in, staging files with one winner per key and register out, by the engine of its size."""
 
 import tempfile
 from typing import TYPE_CHECKING
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from beam_job.engines.dataflow import DataflowRun
 
 SHARD_ROWS = 2_000_000
-ROW_BYTES = 50  # compressed; where a manifest does not know its rows
+ROW_BYTES = 50  # compressed; for manifests without a number of rows
 
 
 def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Dataflow | None = None) -> Staged:
-    """Keep one winner per key and register; each attempt has files of its own.
+    """Keep one winner per key and register; each attempt writes its own files.
 
     Args:
-        lake: where the batch's objects are, and the staging files go.
-        contract: the stream's.
+        lake: the lake of the batch's objects and of the staging files.
+        contract: the contract of the stream.
         batch: the open batch.
-        dataflow: where a batch runs that is too large for one process.
+        dataflow: options for a batch that is too large for one process.
 
     Raises:
-        SettingsError: the batch is for Dataflow and a setting is missing.
-        DataflowFailed: Dataflow refused the job, or it ended without success.
-        StagingLost: another merge closed the batch meanwhile; stage again.
-        FileVanished: an object went while it was read; stage again.
+        SettingsError: the batch needs Dataflow and a setting is missing.
+        DataflowFailed: Dataflow rejected the job, or the job ended without success.
+        StagingLost: another merge closed the batch; stage again.
+        FileVanished: an object was deleted while it was read; stage again.
     """
 
     if batch.engine == "dataflow":
         remote = on_dataflow(lake, batch, check(batch, dataflow))
         return stage(lake, contract, batch, remote, remote.resumes)
 
-    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
-        work = Work(lake, known, batch, attempt)
+    def run(evolved: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        work = Work(lake, evolved, batch, attempt)
         if batch.engine == "plain":
             run_steps(work, shards(batch), rejected)
         else:
@@ -56,16 +56,16 @@ def _run_beam(work: Work, shards: int, rejected: dict[int, str]) -> None:
 
 
 def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
-    """The batch as a Dataflow job."""
+    """Return the batch as a Dataflow job."""
     from beam_job.engines.dataflow import DataflowRun  # imports Google's client, which most merges do not need
     from beam_job.engines.dataflow_jobs import DataflowJobs
 
-    def submit(known: StreamContract, rejected: dict[int, str], arguments: str, attempt: str) -> str:
+    def submit(evolved: StreamContract, rejected: dict[int, str], arguments: str, attempt: str) -> str:
         from beam_job.engines.pipeline import submit_pipeline
 
         options = pipeline_options(batch, dataflow, arguments, attempt)
-        place = (lake.url, lake.endpoint)
-        return submit_pipeline(place, Work(lake, known, batch, attempt), shards(batch), rejected, options)
+        address = (lake.url, lake.endpoint)
+        return submit_pipeline(address, Work(lake, evolved, batch, attempt), shards(batch), rejected, options)
 
     settings = dataflow.settings
     jobs = DataflowJobs(dataflow.project, settings["region"], settings.get("endpoint", ""))
@@ -73,6 +73,6 @@ def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
 
 
 def shards(batch: Batch) -> int:
-    """Into how many parts keys are divided, each of which is sorted in memory."""
+    """Return the number of shards of the keys; each shard is sorted in memory."""
     rows = sum(o.size // ROW_BYTES if o.rows is None else o.rows for o in batch.objects)
     return max(1, -(-rows // SHARD_ROWS))

@@ -1,6 +1,6 @@
-"""Runs the steps of a batch on Dataflow: submits them once, goes on where a job is, waits, and says how it ended.
+"""A batch in, its steps run as one Dataflow job, which a later run adopts, and its reports in the lake out.
 
-A job bears its batch's name, of which Dataflow lets one be active, and a label with the digest of what it was given.
+A job has the name of its batch, so that Dataflow runs only one at a time, and a label with the digest of its arguments.
 """
 
 import hashlib
@@ -16,8 +16,9 @@ from beam_job.engines.options import ARGUMENTS_LABEL, ATTEMPT_LABEL, job_name
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Batch
-from millrace.domain.errors import DataflowFailed, ServiceUnavailable
-from millrace.lake.store import Lake, ObjectMissing
+from millrace.domain.errors import DataflowFailed, ObjectMissing, ServiceUnavailable
+from millrace.lake.store import Lake
+from millrace.observability.events import log_event
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,9 @@ Submit = Callable[[StreamContract, dict[int, str], str, str], str]
 
 @dataclass
 class DataflowRun:
-    """One batch on Dataflow, over all the rounds that its staging takes.
+    """One batch on Dataflow, for all attempts that its staging takes.
 
-    `submit` gives the steps to Dataflow with a digest and the attempt as labels, and returns the job's id.
+    `submit` submits the steps with the digest of the arguments and the attempt as labels, and returns the job's id.
     """
 
     jobs: DataflowJobs
@@ -39,25 +40,25 @@ class DataflowRun:
     poll_s: float
     _job_id: str = field(default="", init=False)
 
-    def resumes(self, known: StreamContract, rejected: dict[int, str]) -> str:
-        """Attempt of a job for just this that is under way or done; one for something else is cancelled first."""
-        wanted = arguments(self.batch, known, rejected)
+    def resumes(self, contract: StreamContract, rejected: dict[int, str]) -> str:
+        """Return the attempt of an active or finished job with the same arguments; a job with others is cancelled."""
+        digest = arguments(self.batch, contract, rejected)
         recorded = read_record(self.lake, self.batch.source, self.batch.stream)
-        if recorded.get("arguments") == wanted and recorded.get("batch_id") == self.batch.id:
-            there = self.jobs.get(recorded["job_id"])
-            if there and self._is_of_use(there):
-                return self._adopt(there, wanted)
+        if recorded.get("arguments") == digest and recorded.get("batch_id") == self.batch.id:
+            job = self.jobs.get(recorded["job_id"])
+            if job and self._is_usable(job):
+                return self._adopt(job, digest)
         active = self.jobs.find(job_name(self.batch.id))
-        if active and active.labels.get(ARGUMENTS_LABEL) == wanted and self._is_of_use(active):
-            return self._adopt(active, wanted)
+        if active and active.labels.get(ARGUMENTS_LABEL) == digest and self._is_usable(active):
+            return self._adopt(active, digest)
         if active:
             self.jobs.cancel(active.id)
             self._await(active.id)
         self._job_id = ""
         return ""
 
-    def _is_of_use(self, job: Job) -> bool:
-        """Whether a job's files are, or will be, there; a version without attempts gave its jobs no such label."""
+    def _is_usable(self, job: Job) -> bool:
+        """Return whether a job's files exist or will exist; jobs of versions without attempts lack the label."""
         attempt = job.labels.get(ATTEMPT_LABEL)
         if not attempt:
             return False
@@ -65,76 +66,76 @@ class DataflowRun:
             job.state == "DONE" and any(self.lake.list(names.staging_prefix(self.batch.id, attempt)))
         )
 
-    def _adopt(self, job: Job, wanted: str) -> str:
+    def _adopt(self, job: Job, digest: str) -> str:
         self._job_id = job.id
-        self._record(wanted)
-        self._tell("dataflow.adopted", state=job.state)
+        self._record(digest)
+        self._log("dataflow.adopted", state=job.state)
         return job.labels[ATTEMPT_LABEL]
 
-    def __call__(self, known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
-        """Submit the steps unless a job was adopted, and wait until it is done.
+    def __call__(self, contract: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        """Submit the steps unless a job was adopted, and wait until it ends.
 
         Raises:
-            DataflowFailed: Dataflow refused the job, or it ended otherwise than done.
-            ServiceUnavailable: Dataflow does not answer; the next try goes on with the same job.
+            DataflowFailed: Dataflow rejected the job, or the job did not succeed.
+            ServiceUnavailable: Dataflow does not answer; the next try adopts the same job.
         """
         if not self._job_id:
-            wanted = arguments(self.batch, known, rejected)
-            self._job_id = self._submit(known, rejected, wanted, attempt)
-            self._record(wanted)
-            self._tell("dataflow.submitted")
+            digest = arguments(self.batch, contract, rejected)
+            self._job_id = self._submit(contract, rejected, digest, attempt)
+            self._record(digest)
+            self._log("dataflow.submitted")
         ended = self._await(self._job_id)
-        self._tell("dataflow.ended", state=ended.state)
+        self._log("dataflow.ended", state=ended.state)
         if ended.state != "DONE":
-            raise DataflowFailed(self._why(ended))
+            raise DataflowFailed(self._failure(ended))
 
-    def _submit(self, known: StreamContract, rejected: dict[int, str], wanted: str, attempt: str) -> str:
+    def _submit(self, contract: StreamContract, rejected: dict[int, str], digest: str, attempt: str) -> str:
         from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
         from google.api_core.exceptions import ClientError, Conflict, GoogleAPICallError
 
         try:
-            return self.submit(known, rejected, wanted, attempt)
+            return self.submit(contract, rejected, digest, attempt)
         except (DataflowJobAlreadyExistsError, Conflict) as error:
             raise ServiceUnavailable(
-                f"another process gave batch {self.batch.id} to Dataflow meanwhile; the next try adopts its job"
+                f"another process submitted batch {self.batch.id} to Dataflow; the next try adopts its job"
             ) from error
         except ClientError as error:
-            raise DataflowFailed(f"Dataflow refused batch {self.batch.id}: {error.message}") from error
+            raise DataflowFailed(f"Dataflow rejected batch {self.batch.id}: {error.message}") from error
         except GoogleAPICallError as error:
-            raise ServiceUnavailable(f"Dataflow did not take batch {self.batch.id}: {error.message}") from error
+            raise ServiceUnavailable(f"Dataflow did not accept batch {self.batch.id}: {error.message}") from error
 
     def _await(self, job_id: str) -> Job:
-        """The job when it has ended."""
+        """Return the job after it has ended."""
         while True:
             job = self.jobs.get(job_id)
             if job is None:
-                raise DataflowFailed(f"Dataflow does not know job {job_id} of batch {self.batch.id}; run merge again")
+                raise DataflowFailed(f"Dataflow has no job {job_id} of batch {self.batch.id}; run the merge again")
             if job.ended:
                 return job
-            time.sleep(self.poll_s)  # Dataflow tells no one when a job ends
+            time.sleep(self.poll_s)  # Dataflow sends no notification when a job ends
 
-    def _why(self, job: Job) -> str:
-        said = " | ".join(self.jobs.errors(job.id)) or "Dataflow gives no reason"
-        how = {"FAILED": "failed", "CANCELLED": "was cancelled"}.get(job.state, f"ended as {job.state}")
-        return f"Dataflow job {job.name} {how}: {said[:2000]} — {self.jobs.console(job.id)}"
+    def _failure(self, job: Job) -> str:
+        errors = " | ".join(self.jobs.errors(job.id)) or "Dataflow gives no reason"
+        outcome = {"FAILED": "failed", "CANCELLED": "was cancelled"}.get(job.state, f"ended as {job.state}")
+        return f"Dataflow job {job.name} {outcome}: {errors[:2000]} — {self.jobs.console(job.id)}"
 
-    def _record(self, wanted: str) -> None:
-        record = {"batch_id": self.batch.id, "job_id": self._job_id, "arguments": wanted, "run_id": self.run_id}
+    def _record(self, digest: str) -> None:
+        record = {"batch_id": self.batch.id, "job_id": self._job_id, "arguments": digest, "run_id": self.run_id}
         self.lake.write(names.dataflow_job_path(self.batch.source, self.batch.stream), json.dumps(record).encode())
 
-    def _tell(self, event: str, **more: object) -> None:
-        fields = {"batch_id": self.batch.id, "job_id": self._job_id, "console": self.jobs.console(self._job_id)} | more
-        log.info("%s: %s", event, fields["console"], extra={"event": event, "fields": fields})
+    def _log(self, event: str, **fields: object) -> None:
+        console, batch_id = self.jobs.console(self._job_id), self.batch.id
+        log_event(log, logging.INFO, event, console, batch_id=batch_id, job_id=self._job_id, console=console, **fields)
 
 
-def arguments(batch: Batch, known: StreamContract, rejected: dict[int, str]) -> str:
-    """Digest of all that a job's work depends on, as Dataflow takes labels."""
-    given = [batch.model_dump_json(), known.model_dump_json(), sorted(rejected)]
-    return hashlib.sha256(json.dumps(given).encode()).hexdigest()[:32]
+def arguments(batch: Batch, contract: StreamContract, rejected: dict[int, str]) -> str:
+    """Return a digest of all arguments of a job, as the value of a label."""
+    values = [batch.model_dump_json(), contract.model_dump_json(), sorted(rejected)]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
 
 
 def read_record(lake: Lake, source: str, stream: str) -> dict[str, Any]:
-    """The job of a stream that was submitted last; empty when there was none."""
+    """Return the record of the job that was submitted last for a stream; empty if there was none."""
     try:
         return dict(json.loads(lake.read(names.dataflow_job_path(source, stream))))
     except ObjectMissing:
@@ -142,7 +143,7 @@ def read_record(lake: Lake, source: str, stream: str) -> dict[str, Any]:
 
 
 def cancel_job(jobs: DataflowJobs, lake: Lake, source: str, stream: str, run_id: str) -> bool:
-    """Cancel the job that a run waits for; False when it waits for none, or it has ended."""
+    """Cancel the job that a run waits for; return False if the run waits for none, or the job has ended."""
     record = read_record(lake, source, stream)
     if record.get("run_id") != run_id:
         return False
@@ -150,6 +151,6 @@ def cancel_job(jobs: DataflowJobs, lake: Lake, source: str, stream: str, run_id:
     if job is None or job.ended:
         return False
     jobs.cancel(job.id)
-    fields = {"batch_id": record["batch_id"], "job_id": job.id, "console": jobs.console(job.id)}
-    log.warning("dataflow.cancelled", extra={"event": "dataflow.cancelled", "fields": fields})
+    batch_id, console = record["batch_id"], jobs.console(job.id)
+    log_event(log, logging.WARNING, "dataflow.cancelled", batch_id=batch_id, job_id=job.id, console=console)
     return True

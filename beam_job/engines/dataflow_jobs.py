@@ -1,4 +1,4 @@
-"""Jobs of Dataflow by its own API: find one by name, look at it, cancel it, read what it complains of."""
+"""A project and region in; its Dataflow jobs out: find one by name, get or cancel it, read its errors."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +20,7 @@ RETRY = Retry(if_transient_error, initial=0.5, maximum=10, timeout=TIMEOUT_S)
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it was when asked for; `state` is Dataflow's without `JOB_STATE_`."""
+    """A job at the time of the request; `state` is Dataflow's without `JOB_STATE_`."""
 
     id: str
     name: str
@@ -29,7 +29,7 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether its state will not change any more."""
+        """Return whether the state is final."""
         return self.state in ENDED
 
 
@@ -37,7 +37,7 @@ class Job:
 class DataflowJobs:
     """The jobs of one project and region; `endpoint` is a server other than Google's.
 
-    Every method raises ServiceUnavailable when Dataflow does not answer, and DataflowFailed when it says no.
+    Every method raises ServiceUnavailable if Dataflow does not answer, and DataflowFailed if it rejects the request.
     """
 
     project: str
@@ -45,15 +45,15 @@ class DataflowJobs:
     endpoint: str = ""
 
     def find(self, name: str) -> Job | None:
-        """The active job of that name: Dataflow lets there be one."""
+        """Return the active job of that name; Dataflow allows only one."""
         request = api.ListJobsRequest(
             project_id=self.project, location=self.region, filter=api.ListJobsRequest.Filter.ACTIVE, name=name
         )
-        found = self._call(self._jobs.list_jobs, request)
-        return next((_job(job) for job in found if job.name == name and not _job(job).ended), None)
+        jobs = self._call(self._jobs.list_jobs, request)
+        return next((_job(job) for job in jobs if job.name == name and not _job(job).ended), None)
 
     def get(self, job_id: str) -> Job | None:
-        """A job, or None when Dataflow does not know it (any more)."""
+        """Return a job, or None if it does not exist, or no longer."""
         request = api.GetJobRequest(project_id=self.project, location=self.region, job_id=job_id)
         try:
             return _job(self._jobs.get_job(request, retry=RETRY, timeout=TIMEOUT_S))
@@ -63,13 +63,13 @@ class DataflowJobs:
             raise self._failure(error) from error
 
     def cancel(self, job_id: str) -> None:
-        """Ask Dataflow to end a job; it takes minutes."""
-        wanted = api.Job(requested_state=api.JobState.JOB_STATE_CANCELLED)
-        request = api.UpdateJobRequest(project_id=self.project, location=self.region, job_id=job_id, job=wanted)
+        """Request the end of a job; it takes minutes."""
+        cancelled = api.Job(requested_state=api.JobState.JOB_STATE_CANCELLED)
+        request = api.UpdateJobRequest(project_id=self.project, location=self.region, job_id=job_id, job=cancelled)
         self._call(self._jobs.update_job, request)
 
     def errors(self, job_id: str) -> list[str]:
-        """What a job complained of; those with a traceback tell most, and come first."""
+        """Return error messages of a job; those with a traceback come first."""
         request = api.ListJobMessagesRequest(
             project_id=self.project,
             location=self.region,
@@ -80,7 +80,7 @@ class DataflowJobs:
         return sorted(texts, key=lambda text: "Traceback" not in text)[:MOST_ERRORS]
 
     def console(self, job_id: str) -> str:
-        """Where a person looks at a job."""
+        """Return the address of a job's page in the console."""
         return f"https://console.cloud.google.com/dataflow/jobs/{self.region}/{job_id}?project={self.project}"
 
     def _call(self, method: Any, request: Any) -> Any:
@@ -92,7 +92,9 @@ class DataflowJobs:
     def _failure(self, error: GoogleAPICallError | RetryError) -> ServiceUnavailable | DataflowFailed:
         where = f"Dataflow in {self.region} of {self.project}"
         if isinstance(error, ClientError) and error.code != 429:
-            return DataflowFailed(f"{where} refused: {error.message}; may the flow's account use Dataflow?")
+            return DataflowFailed(
+                f"{where} rejected the request: {error.message}; check that the flow's account may use Dataflow"
+            )
         return ServiceUnavailable(f"{where} did not answer: {error.message}")
 
     @cached_property
@@ -110,6 +112,6 @@ class DataflowJobs:
         return {"credentials": AnonymousCredentials(), "client_options": options, "transport": "rest"}
 
 
-def _job(found: Any) -> Job:
-    state = api.JobState(found.current_state).name.removeprefix("JOB_STATE_")
-    return Job(found.id, found.name, state, dict(found.labels))
+def _job(job: Any) -> Job:
+    state = api.JobState(job.current_state).name.removeprefix("JOB_STATE_")
+    return Job(job.id, job.name, state, dict(job.labels))

@@ -1,4 +1,4 @@
-"""Options of the Beam pipeline on Dataflow."""
+"""A batch and the settings `beam.dataflow` in, options of its Beam pipeline out."""
 
 import re
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 from millrace.domain.batch import Batch
 from millrace.domain.errors import SettingsError
 
-NEEDED = ("region", "temp_location", "sdk_container_image")
+REQUIRED = ("region", "temp_location", "sdk_container_image")
 ARGUMENTS_LABEL = "millrace-arguments"
 ATTEMPT_LABEL = "millrace-attempt"
 
 
 @dataclass(frozen=True)
 class Dataflow:
-    """Where and how large batches run: the settings `beam.dataflow`, the project, and the run that asks."""
+    """The project and the settings `beam.dataflow` for large batches, and the id of the run that submits them."""
 
     project: str
     settings: dict[str, Any]
@@ -22,13 +22,13 @@ class Dataflow:
 
 
 def check(batch: Batch, dataflow: Dataflow | None) -> Dataflow:
-    """The place of a batch that is for Dataflow.
+    """Return the Dataflow options of a batch, with all settings.
 
     Raises:
         SettingsError: a setting is missing.
     """
     settings = dataflow.settings if dataflow else {}
-    missing = [f"beam.dataflow.{key}" for key in NEEDED if not settings.get(key)]
+    missing = [f"beam.dataflow.{key}" for key in REQUIRED if not settings.get(key)]
     if dataflow is None or missing:
         raise SettingsError(
             f"batch {batch.id} has {batch.bytes:,} bytes, more than beam.in_process_max_bytes, and goes to Dataflow,"
@@ -38,7 +38,7 @@ def check(batch: Batch, dataflow: Dataflow | None) -> Dataflow:
 
 
 def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str, attempt: str) -> Any:
-    """Beam's options for a batch on Dataflow; its job has the batch's name, so that a second is refused."""
+    """Return Beam's options for a batch on Dataflow; the job has the batch's name, so that there is only one."""
     from apache_beam.options.pipeline_options import PipelineOptions
 
     settings = dataflow.settings
@@ -70,10 +70,10 @@ def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str, attempt: 
 
 
 def job_name(batch_id: str) -> str:
-    """A batch's id as Dataflow takes names."""
+    """Convert a batch's id to a valid job name."""
     return "merge-" + label(batch_id).replace("_", "-")
 
 
 def label(text: str) -> str:
-    """A text as Google Cloud takes the values of labels."""
+    """Convert a text to a valid label value of Google Cloud."""
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:63]

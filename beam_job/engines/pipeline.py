@@ -1,4 +1,4 @@
-"""The Beam job: wiring only. Keys are shuffled, not rows; the winners' rows are read again from their files.
+"""The steps in, a Beam pipeline of them out; it shuffles keys, not rows, and reads the winners' rows again.
 
 units of objects → read keys → GroupByKey by shard → pick winners → GroupByKey by unit → write rows as Parquet
 """
@@ -19,16 +19,16 @@ from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch
 from millrace.lake.open import open_lake
 
-Place = tuple[str, str]
+Address = tuple[str, str]
 
 
 class Step(beam.DoFn):  # type: ignore[misc]  # Beam has no types
-    """A function of the work at hand; each worker opens the lake once.
+    """A step of one attempt; each worker opens the lake once.
 
-    `folder` is on the machine of all workers, for what goes from step to step, or "" where there are several.
+    `folder` is for tables between the steps if all workers run on one machine; otherwise it is empty.
     """
 
-    def __init__(self, lake: Place, work: Work, folder: str) -> None:
+    def __init__(self, lake: Address, work: Work, folder: str) -> None:
         self._lake, self._attempt, self.folder = lake, work.attempt, folder
         self._contract, self._batch = work.contract.model_dump_json(), work.batch.model_dump_json()
 
@@ -39,33 +39,33 @@ class Step(beam.DoFn):  # type: ignore[misc]  # Beam has no types
 
 
 class ReadKeys(Step):
-    """Unit's number → (shard, keys)."""
+    """Number of a unit → (shard, keys)."""
 
     def process(self, unit: int, shards: int, rejected: dict[int, str]) -> Iterator[tuple[int, bytes]]:
-        """One unit."""
+        """Read one unit."""
         for shard, keys in read_keys(self.work, self.work.units[unit], shards, rejected):
             yield shard, park(keys, self.folder)
 
 
 class PickWinners(Step):
-    """(shard, keys) → (unit's number, winning rows)."""
+    """(shard, keys) → (number of a unit, winning rows)."""
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[tuple[int, bytes]]:
-        """One shard."""
+        """Pick the winners of one shard."""
         for unit, rows in pick_winners(self.work, element[0], fetch(element[1], self.folder)):
             yield unit, park(rows, self.folder)
 
 
 class WriteWinners(Step):
-    """(unit's number, winning rows) → staging files."""
+    """(number of a unit, winning rows) → staging files."""
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> None:
-        """One unit."""
+        """Write one unit."""
         write_winners(self.work, self.work.units[element[0]], fetch(element[1], self.folder))
 
 
 def run_pipeline(
-    lake: Place,
+    lake: Address,
     work: Work,
     shards: int,
     rejected: dict[int, str],
@@ -74,28 +74,30 @@ def run_pipeline(
     runner: Any = None,
     options: PipelineOptions | None = None,
 ) -> None:
-    """Run the steps once, in process unless a runner is given."""
+    """Run the steps once, in-process by default."""
     with beam.Pipeline(runner=runner or FnApiRunner(), options=options or PipelineOptions([])) as pipeline:
         wire(pipeline, lake, work, shards, rejected, folder)
 
 
-def submit_pipeline(lake: Place, work: Work, shards: int, rejected: dict[int, str], options: PipelineOptions) -> str:
-    """Give the steps to Dataflow; returns the id of the job, which then runs."""
+def submit_pipeline(lake: Address, work: Work, shards: int, rejected: dict[int, str], options: PipelineOptions) -> str:
+    """Submit the steps to Dataflow and return the id of the running job."""
     pipeline = beam.Pipeline(runner="DataflowRunner", options=options)
     wire(pipeline, lake, work, shards, rejected, "")
     return str(pipeline.run().job_id())
 
 
-def wire(pipeline: beam.Pipeline, lake: Place, work: Work, shards: int, rejected: dict[int, str], folder: str) -> None:
-    """Put the steps into a pipeline."""
-    place = (lake, work, folder)
+def wire(
+    pipeline: beam.Pipeline, lake: Address, work: Work, shards: int, rejected: dict[int, str], folder: str
+) -> None:
+    """Add the steps to a pipeline."""
+    arguments = (lake, work, folder)
     _ = (
         pipeline
         | "units" >> beam.Create(list(range(len(work.units))))
         | "spread units" >> beam.Reshuffle()
-        | "read keys" >> beam.ParDo(ReadKeys(*place), shards, rejected)
+        | "read keys" >> beam.ParDo(ReadKeys(*arguments), shards, rejected)
         | "by shard" >> beam.GroupByKey()
-        | "pick winners" >> beam.ParDo(PickWinners(*place))
+        | "pick winners" >> beam.ParDo(PickWinners(*arguments))
         | "by unit" >> beam.GroupByKey()
-        | "write winners" >> beam.ParDo(WriteWinners(*place))
+        | "write winners" >> beam.ParDo(WriteWinners(*arguments))
     )

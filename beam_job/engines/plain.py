@@ -1,4 +1,4 @@
-"""The steps in their order without Beam: for batches that fit one machine, where Beam would only cost time."""
+"""A batch that fits one machine in, its staging files and reports out; the steps run in order without Beam."""
 
 import tempfile
 from collections import defaultdict
@@ -11,7 +11,7 @@ from beam_job.steps.write import write_winners
 
 
 def run_steps(work: Work, shards: int, rejected: dict[int, str]) -> None:
-    """Read keys, pick winners, write their rows; what lies between the steps is on disk."""
+    """Read keys, pick winners and write their rows; tables between the steps are on disk."""
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
         by_shard, by_unit = defaultdict(list), defaultdict(list)
         for unit in work.units:

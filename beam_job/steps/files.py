@@ -1,4 +1,4 @@
-"""Data files of the lake in, Arrow tables out, a bounded number of rows at a time."""
+"""Data files of the lake in, Arrow tables of a bounded number of rows out."""
 
 import io
 from collections.abc import Iterator
@@ -10,29 +10,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.domain.batch import BatchObject
-from millrace.domain.errors import FileRejected, FileVanished
+from millrace.domain.errors import FileRejected, FileVanished, ObjectMissing
 from millrace.lake.avro import avro_parts
 from millrace.lake.footers import is_avro
-from millrace.lake.store import Lake, ObjectMissing
+from millrace.lake.store import Lake
 
-WHOLE_BYTES = 64 << 20  # larger ones are not held in memory as they are
+WHOLE_BYTES = 64 << 20  # larger files are not read into memory whole
 CHUNK_ROWS = 1 << 18
 BUFFER_BYTES = 1 << 20
 UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, EOFError, IndexError)
 
 
 class DataFile:
-    """One object, read at the generation that its manifest names; `rows` is what its footer says, where it has one.
+    """One object, read at the generation that its manifest names; `rows` is the count in its footer, if it has one.
 
     Raises:
         FileRejected: at construction or at reading, with the reason's code first.
     """
 
-    def __init__(self, lake: Lake, what: BatchObject) -> None:
-        self.name = what.name
-        self._avro = is_avro(what.name)
+    def __init__(self, lake: Lake, obj: BatchObject) -> None:
+        self.name = obj.name
+        self._avro = is_avro(obj.name)
         with _rejecting(self.name):
-            source = self._source(lake, what)
+            source = self._source(lake, obj)
             if self._avro:
                 self._parts = avro_parts(source, WHOLE_BYTES)
                 self._first: bytes | None = next(self._parts)
@@ -44,32 +44,32 @@ class DataFile:
                 self.rows = self._parquet.metadata.num_rows
 
     @staticmethod
-    def _source(lake: Lake, what: BatchObject) -> BinaryIO:
-        if what.size <= WHOLE_BYTES:
-            return io.BytesIO(lake.read(what.name, what.generation))
-        return lake.open(what.name, what.generation)
+    def _source(lake: Lake, obj: BatchObject) -> BinaryIO:
+        if obj.size <= WHOLE_BYTES:
+            return io.BytesIO(lake.read(obj.name, obj.generation))
+        return lake.open(obj.name, obj.generation)
 
     def chunks(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
-        """All rows in order, once, as (position of the first, table); columns that the file lacks are left out."""
-        wanted = None if columns is None else [c for c in columns if self.schema.get_field_index(c) >= 0]
+        """Yield all rows once, in order, as (position of the first, table), without the columns that the file lacks."""
+        existing = None if columns is None else [c for c in columns if self.schema.get_field_index(c) >= 0]
         with _rejecting(self.name):
             first = 0
-            for table in self._avro_tables(wanted) if self._avro else self._parquet_tables(wanted):
+            for table in self._avro_tables(existing) if self._avro else self._parquet_tables(existing):
                 _check(table)
                 yield first, table
                 first += table.num_rows
 
-    def _parquet_tables(self, wanted: list[str] | None) -> Iterator[pa.Table]:
+    def _parquet_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
         if self._parquet.metadata.num_rows <= CHUNK_ROWS:
-            yield self._parquet.read(columns=wanted, use_threads=False)
+            yield self._parquet.read(columns=columns, use_threads=False)
             return
-        for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=wanted):
+        for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=columns):
             yield pa.Table.from_batches([batch])
 
-    def _avro_tables(self, wanted: list[str] | None) -> Iterator[pa.Table]:
+    def _avro_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
         part, self._first = self._first, None
         while part is not None:
-            table = _read_avro(part, wanted)
+            table = _read_avro(part, columns)
             for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
                 yield table.slice(start, CHUNK_ROWS)
             part = next(self._parts, None)
@@ -77,19 +77,19 @@ class DataFile:
 
 @contextmanager
 def _rejecting(name: str) -> Iterator[None]:
-    """Say of what can't be read which file it is of, and why."""
+    """Turn a reader's error into one that names the file and the reason."""
     try:
         yield
     except ObjectMissing as error:
         raise FileVanished(f"file.missing: {error}") from error
     except UNREADABLE as error:
         raise FileRejected(f"file.unreadable: {name}: {error}") from error
-    except pl.exceptions.PanicException as error:  # how polars refuses some broken Avro
+    except pl.exceptions.PanicException as error:  # polars raises it for some corrupt Avro
         raise FileRejected(f"file.unreadable: {name}: {error}") from None
 
 
 def _check(table: pa.Table) -> None:
-    """Refuse what readers of Parquet do not look at, above all text that is not UTF-8: it would break a commit."""
+    """Reject values that Parquet readers do not check, mainly text that is not UTF-8: it would fail the commit."""
     for name in table.column_names:
         try:
             table.column(name).validate(full=True)
@@ -98,7 +98,7 @@ def _check(table: pa.Table) -> None:
 
 
 def _read_avro(part: bytes, columns: list[str] | None = None, rows: int | None = None) -> pa.Table:
-    """Avro as Arrow, with the plain types in place of polars' large and view ones."""
+    """Read Avro as Arrow, with plain types instead of the large and view types of polars."""
     table = pl.read_avro(io.BytesIO(part), columns=columns, n_rows=rows).to_arrow()
     fields = []
     for field in table.schema:

@@ -1,4 +1,4 @@
-"""Keys and order: a row's place among all versions of its key, as bytes that sort as the rows do.
+"""Order columns of rows in, versions as bytes that sort like the rows out; and keys in, their hashes out.
 
 `_version` is, from the left: connection epoch, Airbyte generation, the contract's order columns, extraction time, job,
 part, object's generation and name, row. NULL is lowest, then -inf … inf, then NaN; -0.0 equals 0.0; timestamps count
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.steps.rows import Mask
-from millrace.domain.batch import floor
+from millrace.domain.batch import min_version
 
 Words = npt.NDArray[np.uint64]
 Part = bytes | Words | Mask
@@ -31,7 +31,7 @@ PART = re.compile(r"(\d+)\.(?:parquet|avro)(?:-\d+)?$")
 
 @dataclass(frozen=True)
 class Origin:
-    """What all rows of one object share of their order."""
+    """The parts of a version that all rows of one object share."""
 
     epoch: int
     generation_id: int
@@ -41,21 +41,21 @@ class Origin:
 
     @property
     def part(self) -> int:
-        """Number of the file within its sync, 0 when its name has none."""
+        """Return the number of the file within its sync, 0 if its name has none."""
         match = PART.search(self.object)
         return int(match[1]) % (1 << 32) if match else 0
 
     @property
     def head(self) -> bytes:
-        """Bytes that go before the order columns."""
-        return bytes.fromhex(floor(self.epoch, self.generation_id))
+        """Return the bytes before the order columns."""
+        return bytes.fromhex(min_version(self.epoch, self.generation_id))
 
     @property
     def tail(self) -> bytes:
-        """Bytes that go after the extraction time and before the row; an object that was mended is the newer one."""
+        """Return the bytes between the extraction time and the row; a repaired object is newer than before."""
         digest = hashlib.sha256(self.object.encode()).digest()[:4]
-        place = self.job_id.to_bytes(8, "big") + self.part.to_bytes(4, "big")
-        return place + self.generation.to_bytes(8, "big") + digest
+        file = self.job_id.to_bytes(8, "big") + self.part.to_bytes(4, "big")
+        return file + self.generation.to_bytes(8, "big") + digest
 
 
 def encode_version(
@@ -65,14 +65,14 @@ def encode_version(
     rows: npt.NDArray[np.int64],
     generations: npt.NDArray[np.int64] | None = None,
 ) -> pa.Array:
-    """`_version` of each row, as `binary`.
+    """Return `_version` of each row, as `binary`.
 
     Args:
-        origin: the object that the rows are of.
+        origin: the object of the rows.
         order: the contract's order columns, of contract types.
-        extracted_at: when Airbyte extracted each row, `timestamp[us, UTC]`.
+        extracted_at: the time when Airbyte extracted each row, `timestamp[us, UTC]`.
         rows: position of each row in its object, from 0.
-        generations: Airbyte's generation of each row, where they are not all the origin's.
+        generations: Airbyte's generation of each row, unless all have that of the origin.
     """
     head: list[Part] = [origin.head]
     if generations is not None:
@@ -86,7 +86,7 @@ def encode_version(
 
 
 def sort_words(versions: pa.Array) -> Iterator[Words]:
-    """Versions as columns of big words in which they differ, the most significant first: numpy sorts them fast.
+    """Yield versions as columns of 64-bit words in which they differ, most significant first: numpy sorts these fast.
 
     Shorter ones are padded with zeros, which keeps their order, as no version is a prefix of another.
     """
@@ -107,11 +107,11 @@ def sort_words(versions: pa.Array) -> Iterator[Words]:
 
 
 def hash_keys(columns: Sequence[pa.Array]) -> Words:
-    """A 64-bit hash of each key that is the same on every machine and in every run."""
-    found = np.full(len(columns[0]), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    """Return a 64-bit hash of each key, the same on every machine and in every run."""
+    hashes = np.full(len(columns[0]), 0x9E3779B97F4A7C15, dtype=np.uint64)
     for column in columns:
-        found = _mix(found ^ _mix(_column_words(column)))
-    return found
+        hashes = _mix(hashes ^ _mix(_column_words(column)))
+    return hashes
 
 
 def _column_words(column: pa.Array) -> Words:
@@ -124,7 +124,7 @@ def _column_words(column: pa.Array) -> Words:
 
 
 def _mix(words: Words) -> Words:
-    """Splitmix64's finaliser: every bit of the input reaches every bit of the output."""
+    """Apply the finalizer of splitmix64: each input bit affects every output bit."""
     with np.errstate(over="ignore"):
         words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -149,13 +149,13 @@ def _as_int64(column: pa.Array) -> pa.Array:
 
 
 def _signed(column: pa.Array) -> Words:
-    """Signed integers as words that sort alike."""
+    """Convert signed integers to words that sort the same way."""
     words: Words = column.to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64) ^ SIGN
     return words
 
 
 def _floats(column: pa.Array) -> Words:
-    """Doubles as words that sort alike: -inf … inf, NaN; -0.0 as 0.0."""
+    """Convert doubles to words that sort the same way: -inf … inf, NaN; -0.0 as 0.0."""
     values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False).copy()
     values[values == 0.0] = 0.0
     nan = np.isnan(values)
@@ -166,14 +166,14 @@ def _floats(column: pa.Array) -> Words:
 
 
 def _fixed(column: pa.Array) -> tuple[Mask, Words]:
-    """A mark and a word a row; a NULL is all zeros."""
+    """Return a flag and a word per row; both are zero for NULL."""
     words = _floats(column) if pa.types.is_floating(column.type) else _signed(_as_int64(column))
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     return valid, np.where(valid, words, np.uint64(0))
 
 
 def _any(column: pa.Array) -> pa.Array:
-    """One order column of any type as prefix-free bytes."""
+    """Encode an order column of any type as prefix-free bytes."""
     if _is_fixed(column.type):
         return _pack(len(column), _fixed(column))
     if pa.types.is_decimal(column.type):
@@ -186,7 +186,7 @@ def _text(value: bytes | None) -> bytes:
 
 
 def _decimal(value: object) -> bytes:
-    """All values of a column have its scale, so their digits compare as integers of 32 bytes."""
+    """Encode a decimal: all values of a column have one scale, so their digits compare as integers of 32 bytes."""
     if value is None:
         return NULL
     digits = int(str(value).replace(".", "")) if "E" not in str(value) else int(f"{value:f}".replace(".", ""))
@@ -194,11 +194,11 @@ def _decimal(value: object) -> bytes:
 
 
 def _pack(count: int, parts: Sequence[Part]) -> pa.Array:
-    """Rows of equal width: bytes that all have, a byte for each mark, eight for each word, the big end first."""
+    """Pack rows of equal width: constant bytes, a byte per flag, eight per word, big-endian."""
     kinds = [f"V{len(p)}" if isinstance(p, bytes) else "u1" if p.dtype == np.bool_ else ">u8" for p in parts]
-    packed = np.empty(count, np.dtype([(str(place), kind) for place, kind in enumerate(kinds)]))
-    for place, part in enumerate(parts):
-        packed[str(place)] = np.void(part) if isinstance(part, bytes) else part
+    packed = np.empty(count, np.dtype([(str(number), kind) for number, kind in enumerate(kinds)]))
+    for number, part in enumerate(parts):
+        packed[str(number)] = np.void(part) if isinstance(part, bytes) else part
     width = packed.dtype.itemsize
     offsets = np.arange(0, (count + 1) * width, width, dtype=np.int32)
     return pa.BinaryArray.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(packed)])

@@ -1,7 +1,7 @@
-"""First step: keys and versions of a unit's good rows, by shard; refuses rows and files that break the contract.
+"""First step: a unit's objects in, keys and versions of their valid rows by shard out; invalid ones are quarantined.
 
-Each step leaves a small report of its unit or shard beside its files; counts come from them, never from Beam's
-counters. All names are made of the batch and a number, so that a repeat overwrites the same files.
+Each step writes a small report of its unit or shard next to its files; counts come from these reports, never from
+Beam's counters. All names are built from the batch and a number, so that a repeated step overwrites the same files.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_job.steps.drift import differences, missing, natural, refuse_new_columns
+from beam_job.steps.drift import differences, missing, natural_type, reject_new_columns
 from beam_job.steps.files import CHUNK_ROWS, DataFile
 from beam_job.steps.keys import hash_keys
-from beam_job.steps.quarantine import quarantine_file, quarantine_rows, refusal, split_keys
+from beam_job.steps.quarantine import quarantine_file, quarantine_rows, quarantined_row, split_keys
 from beam_job.steps.rows import (
+    AIRBYTE_COLUMNS,
     DELETED_AT,
     EMITTED_AT,
     EXTRACTED_AT,
-    TOLD,
     Mask,
-    Refused,
+    QuarantinedRows,
     check_types,
     checked_columns,
     column_types,
@@ -35,20 +35,20 @@ from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import BatchObject
 from millrace.domain.errors import FileRejected, FileVanished
 
-MOST_REFUSED = 10_000
+MAX_QUARANTINED_ROWS = 10_000
 UPSERT, DELETE = 0, 1
 
 
 @dataclass
 class Reading:
-    """What was found in a unit's objects: counts by place, and those that broke while their rows were read."""
+    """Results of reading a unit: counts by the object's index, and the reasons of objects that failed meanwhile."""
 
     objects: dict[int, dict[str, Any]] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
 
 
 def read_keys(work: Work, unit: Unit, shards: int, rejected: Mapping[int, str]) -> Iterator[tuple[int, pa.Table]]:
-    """(shard, keys) of a unit's good rows; `rejected` names objects, by place, that are refused whole, and why."""
+    """Yield (shard, keys) of a unit's valid rows; `rejected` has the reasons of objects to quarantine, by index."""
     reading, used = Reading(), set[int]()
     for keys in _chunks(work, unit, rejected, reading):
         for shard, part in _by_shard(keys, shards):
@@ -59,11 +59,11 @@ def read_keys(work: Work, unit: Unit, shards: int, rejected: Mapping[int, str]) 
 
 
 def _chunks(work: Work, unit: Unit, rejected: Mapping[int, str], reading: Reading) -> Iterator[pa.Table]:
-    """Keys of all objects of a unit, about CHUNK_ROWS at a time."""
+    """Yield the keys of all objects of a unit, about CHUNK_ROWS at a time."""
     waiting: list[pa.Table] = []
     rows = 0
-    for place, what in unit.places():
-        for keys in _read_object(work, place, what, rejected.get(place), reading):
+    for index, obj in unit.indexed_objects():
+        for keys in _read_object(work, index, obj, rejected.get(index), reading):
             waiting.append(keys)
             rows += keys.num_rows
             if rows >= CHUNK_ROWS:
@@ -73,50 +73,50 @@ def _chunks(work: Work, unit: Unit, rejected: Mapping[int, str], reading: Readin
         yield pa.concat_tables(waiting)
 
 
-def _read_object(work: Work, place: int, what: BatchObject, why: str | None, reading: Reading) -> Iterator[pa.Table]:
-    """Keys of one object, some rows at a time."""
+def _read_object(work: Work, index: int, obj: BatchObject, reason: str | None, reading: Reading) -> Iterator[pa.Table]:
+    """Yield the keys of one object, a chunk of rows at a time."""
     drift: dict[str, str] = {}
     try:
-        refuse_known(what, why)
-        file = DataFile(work.lake, what)
+        reject_known(obj, reason)
+        file = DataFile(work.lake, obj)
         drift |= differences(file.schema, work.contract)
-        refuse_new_columns(file.schema, work.contract, what.name)
-        refuse_unknown_types(file, work.contract)
+        reject_new_columns(file.schema, work.contract, obj.name)
+        reject_wrong_types(file, work.contract)
     except FileVanished as error:
-        report_vanished(work, place, what, str(error), reading)
+        report_vanished(work, index, obj, str(error), reading)
         return
     except FileRejected as error:
-        reading.objects[place] = quarantine_file(work, place, what, str(error), drift)
+        reading.objects[index] = quarantine_file(work, index, obj, str(error), drift)
         return
     try:
-        yield from _read_rows(work, place, what, file, drift, reading)
+        yield from _read_rows(work, index, obj, file, drift, reading)
     except FileVanished:
-        raise  # it went while it was read: a repeat finds it gone
+        raise  # it was deleted during the read: a repeated step reports it as vanished
     except FileRejected as error:
-        reading.broken[place] = str(error)
+        reading.broken[index] = str(error)
     except pa.ArrowException as error:
-        reading.broken[place] = f"file.unreadable: {what.name}: {error}"
+        reading.broken[index] = f"file.unreadable: {obj.name}: {error}"
 
 
-def report_vanished(work: Work, place: int, what: BatchObject, why: str, reading: Reading) -> None:
-    """An object that a newer snapshot replaced is superseded; any other that is gone spoils its manifest."""
-    if what.floor < work.batch.newest_snapshot:
-        count = what.rows or 0
-        reading.objects[place] = {"rows": count, "ignored": count, "quarantined": [], "drift": {}}
+def report_vanished(work: Work, index: int, obj: BatchObject, reason: str, reading: Reading) -> None:
+    """Report a missing object: superseded if a newer snapshot replaced it, otherwise its manifest is wrong."""
+    if obj.min_version < work.batch.newest_snapshot:
+        count = obj.rows or 0
+        reading.objects[index] = {"rows": count, "ignored": count, "quarantined": [], "drift": {}}
     else:
-        reading.broken[place] = why
+        reading.broken[index] = reason
 
 
-def refuse_known(what: BatchObject, why: str | None) -> None:
-    """Refuse an object that was found to be broken, or that is of a snapshot that is not whole."""
-    if why:
-        raise FileRejected(why)
-    if not what.complete:
-        raise FileRejected(f"generation.incomplete: {what.name}: its sync {what.job_id} did not succeed")
+def reject_known(obj: BatchObject, reason: str | None) -> None:
+    """Reject an object that an earlier attempt rejected, or that belongs to an incomplete snapshot."""
+    if reason:
+        raise FileRejected(reason)
+    if not obj.complete:
+        raise FileRejected(f"generation.incomplete: {obj.name}: its sync {obj.job_id} did not succeed")
 
 
-def refuse_unknown_types(file: DataFile, contract: StreamContract) -> None:
-    """Refuse a file whose types contradict the contract."""
+def reject_wrong_types(file: DataFile, contract: StreamContract) -> None:
+    """Reject a file whose types contradict the contract."""
     try:
         check_types(file.schema, contract, file.name)
     except FileRejected as error:
@@ -126,103 +126,106 @@ def refuse_unknown_types(file: DataFile, contract: StreamContract) -> None:
 
 
 def _read_rows(
-    work: Work, place: int, what: BatchObject, file: DataFile, drift: dict[str, str], reading: Reading
+    work: Work, index: int, obj: BatchObject, file: DataFile, drift: dict[str, str], reading: Reading
 ) -> Iterator[pa.Table]:
-    contract, refused = work.contract, Refused()
+    contract, quarantined = work.contract, QuarantinedRows()
     rows = ignored = unkeyed = 0
-    with table_files(work.lake, work.path("keep", place, ".parquet")) as (kept,):
-        for first, table in file.chunks(_wanted(file, contract)):
-            keys, bad = key_table(table, contract, what, first, refused)
-            _refuse_too_many(what, refused)
+    with table_files(work.lake, work.path("keep", index, ".parquet")) as (key_file,):
+        for first, table in file.chunks(_columns_to_read(file, contract)):
+            keys, invalid = key_table(table, contract, obj, first, quarantined)
+            _reject_too_many(obj, quarantined)
             deletes = keys.column("kind").to_numpy() == DELETE
-            gone = ~bad & deletes if contract.deletes == "ignore" else np.zeros(len(bad), np.bool_)
-            ignored += int(gone.sum())
-            rows += len(bad)
-            if contract.mode == "overwrite" and bad.any():
-                unkeyed += _keep(kept, keys, contract, bad)
-            yield _with_place(keys, place, keyed=bool(contract.key)).filter(pa.array(~bad & ~gone))
-        refuse_other_count(what, rows, file.rows)
-        kept_rows = kept.rows
-    quarantine_rows(work, place, what, refused)
-    drift |= {n: kind for n in refused.columns if (kind := natural(file.schema.field(n).type))}
-    reading.objects[place] = {
+            skipped = ~invalid & deletes if contract.deletes == "ignore" else np.zeros(len(invalid), np.bool_)
+            ignored += int(skipped.sum())
+            rows += len(invalid)
+            if contract.mode == "overwrite" and invalid.any():
+                unkeyed += _keep(key_file, keys, contract, invalid)
+            yield _with_index(keys, index, keyed=bool(contract.key)).filter(pa.array(~invalid & ~skipped))
+        reject_wrong_count(obj, rows, file.rows)
+        kept_rows = key_file.rows
+    quarantine_rows(work, index, obj, quarantined)
+    drift |= {n: kind for n in quarantined.columns if (kind := natural_type(file.schema.field(n).type))}
+    reading.objects[index] = {
         "rows": rows,
         "ignored": ignored,
         "unkeyed": unkeyed,
         "kept": kept_rows,
         "drift": drift,
         "lost": missing(file.schema, contract),
-        "quarantined": [refusal(what, row, why).model_dump() for row, why in sorted(refused.reasons.items())],
+        "quarantined": [quarantined_row(obj, *item).model_dump() for item in sorted(quarantined.reasons.items())],
     }
 
 
-def refuse_other_count(what: BatchObject, rows: int, footer_rows: int | None) -> None:
-    """Refuse an object of which other rows were read than its manifest, or else its footer, says."""
-    expected = footer_rows if what.rows is None else what.rows
+def reject_wrong_count(obj: BatchObject, rows: int, footer_rows: int | None) -> None:
+    """Reject an object whose number of rows differs from its manifest, or else from its footer."""
+    expected = footer_rows if obj.rows is None else obj.rows
     if expected not in (None, rows):
-        raise FileRejected(f"file.count: {what.name}: {rows} rows were read, of {expected} that it should have")
+        raise FileRejected(f"file.count: {obj.name}: {rows} rows were read, expected {expected}")
 
 
-def _wanted(file: DataFile, contract: StreamContract) -> list[str]:
-    """Columns that decide a row's key, order and whether it fits."""
-    return list(dict.fromkeys([*contract.key, *contract.order, *TOLD, *checked_columns(file.schema, contract)]))
+def _columns_to_read(file: DataFile, contract: StreamContract) -> list[str]:
+    """Return the columns that decide a row's key, its order and its validity."""
+    checked = checked_columns(file.schema, contract)
+    return list(dict.fromkeys([*contract.key, *contract.order, *AIRBYTE_COLUMNS, *checked]))
 
 
-def _refuse_too_many(what: BatchObject, refused: Refused) -> None:
-    """So many bad rows are no bad rows: the contract or the file is wrong."""
-    if len(refused.reasons) > MOST_REFUSED:
-        _, (reason, detail) = min(refused.reasons.items())
-        raise FileRejected(f"file.rows: {what.name}: more than {MOST_REFUSED:,} rows are bad; first {reason}: {detail}")
+def _reject_too_many(obj: BatchObject, quarantined: QuarantinedRows) -> None:
+    """Reject the whole file when too many rows are quarantined: the contract or the file is wrong."""
+    if len(quarantined.reasons) > MAX_QUARANTINED_ROWS:
+        _, (reason, detail) = min(quarantined.reasons.items())
+        raise FileRejected(
+            f"file.rows: {obj.name}: more than {MAX_QUARANTINED_ROWS:,} rows are invalid; first {reason}: {detail}"
+        )
 
 
-def _keep(kept: TableFile, keys: pa.Table, contract: StreamContract, bad: Mask) -> int:
-    """Keep the keys of refused rows of a snapshot, as they are not absent; returns how many rows have no key."""
-    readable, unkeyed = split_keys(keys, contract, bad)
+def _keep(key_file: TableFile, keys: pa.Table, contract: StreamContract, invalid: Mask) -> int:
+    """Keep the keys of a snapshot's quarantined rows, as they are not absent; return how many rows have no key."""
+    readable, unkeyed = split_keys(keys, contract, invalid)
     if readable.num_rows:
-        kept.add(readable)
+        key_file.add(readable)
     return unkeyed
 
 
 def key_table(
-    table: pa.Table, contract: StreamContract, what: BatchObject, first: int, refused: Refused
+    table: pa.Table, contract: StreamContract, obj: BatchObject, first: int, quarantined: QuarantinedRows
 ) -> tuple[pa.Table, Mask]:
-    """`hash`, `version`, `kind`, `row` and the key columns of every row, and which rows are refused."""
+    """Return `hash`, `version`, `kind`, `row` and the key columns of every row, and a mask of the invalid rows."""
     columns, types = {}, column_types(contract)
-    bad_rows = np.zeros(table.num_rows, np.bool_)
+    invalid_rows = np.zeros(table.num_rows, np.bool_)
     for name in dict.fromkeys([*contract.key, *contract.order, *checked_columns(table.schema, contract)]):
-        columns[name], bad = conform_column(table.column(name).combine_chunks(), types[name])
-        if bad is not None and bad.any():
-            refused.add(bad, "row.type", f"{name} does not fit {types[name]} without loss", first)
-            refused.columns.add(name)
-            bad_rows |= bad
+        columns[name], invalid = conform_column(table.column(name).combine_chunks(), types[name])
+        if invalid is not None and invalid.any():
+            quarantined.add(invalid, "row.type", f"{name} does not fit {types[name]} without loss", first)
+            quarantined.columns.add(name)
+            invalid_rows |= invalid
     for name in contract.key:
         if columns[name].null_count:
             null = columns[name].is_null().to_numpy(zero_copy_only=False)
-            refused.add(null, "key.null", f"key column {name} is null", first)
-            bad_rows |= null
+            quarantined.add(null, "key.null", f"key column {name} is null", first)
+            invalid_rows |= null
     rows = np.arange(first, first + table.num_rows, dtype=np.int64)
-    version = encode_versions(table, contract, what, columns, rows)
-    found = {f"key_{i}": columns[name] for i, name in enumerate(contract.key)}
-    hashes = hash_keys(list(found.values())) if found else rows.astype(np.uint64)
+    version = encode_versions(table, contract, obj, columns, rows)
+    key_columns = {f"key_{i}": columns[name] for i, name in enumerate(contract.key)}
+    hashes = hash_keys(list(key_columns.values())) if key_columns else rows.astype(np.uint64)
     own = {"hash": pa.array(hashes), "version": version, "kind": pa.array(row_kinds(table, contract)), "row": rows}
-    return pa.table(own | found), bad_rows
+    return pa.table(own | key_columns), invalid_rows
 
 
 def row_kinds(table: pa.Table, contract: StreamContract) -> npt.NDArray[np.int8]:
-    """Which rows bear a body (UPSERT) and which tell that a key is gone (DELETE)."""
+    """Return the kind of each row: UPSERT, or DELETE if the row says that its key was deleted."""
     if contract.mode != "cdc" or DELETED_AT not in table.column_names:
         return np.full(table.num_rows, UPSERT, np.int8)
-    gone = table.column(DELETED_AT).combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return np.asarray(gone, dtype=np.int8)
+    deleted = table.column(DELETED_AT).combine_chunks().is_valid().to_numpy(zero_copy_only=False)
+    return np.asarray(deleted, dtype=np.int8)
 
 
-def _with_place(keys: pa.Table, place: int, *, keyed: bool) -> pa.Table:
-    """The keys with their object's place; without a key, each row of each object is one of its own."""
+def _with_index(keys: pa.Table, index: int, *, keyed: bool) -> pa.Table:
+    """Add the object's index to its keys; in a stream without a key each row of each object gets a key of its own."""
     if not keyed:
-        position = [keys.column("row").combine_chunks(), pa.array(np.full(keys.num_rows, place, np.int64))]
+        position = [keys.column("row").combine_chunks(), pa.array(np.full(keys.num_rows, index, np.int64))]
         keys = keys.set_column(keys.column_names.index("hash"), "hash", pa.array(hash_keys(position)))
         keys = keys.append_column("key_0", position[0]).append_column("key_1", position[1])
-    return keys.append_column("place", pa.array(np.full(keys.num_rows, place, np.int32)))
+    return keys.append_column("index", pa.array(np.full(keys.num_rows, index, np.int32)))
 
 
 def _by_shard(keys: pa.Table, shards: int) -> Iterator[tuple[int, pa.Table]]:

@@ -1,6 +1,7 @@
-"""A file's columns in, columns of the contract's types out; what does not fit is named, never bent."""
+"""A file's columns in, columns of the contract's types out; a value that does not fit is reported, never changed."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -14,9 +15,9 @@ from millrace.domain.errors import FileRejected
 from millrace.domain.types import DECIMAL
 
 EXTRACTED_AT, GENERATION_ID = "_airbyte_extracted_at", "_airbyte_generation_id"
-EMITTED_AT = "_airbyte_emitted_at"  # what destinations before 1.0 call it
+EMITTED_AT = "_airbyte_emitted_at"  # its name in destinations before 1.0
 DELETED_AT = "_ab_cdc_deleted_at"
-TOLD = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # what Airbyte tells of a row, and the merge uses
+AIRBYTE_COLUMNS = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # Airbyte's columns that the merge uses
 UTC_US = pa.timestamp("us", "UTC")
 EXACT_INT = 1 << 53
 
@@ -34,8 +35,45 @@ PLAIN: dict[str, pa.DataType] = {
 }
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _is_timestamp_us(kind: pa.DataType) -> bool:
+    """Return true for timestamps of microseconds or coarser ones."""
+    return bool(pa.types.is_timestamp(kind) and kind.unit in ("s", "ms", "us"))
+
+
+def _is_any(_kind: pa.DataType) -> bool:
+    return True
+
+
+# By contract type: file types that fit it; the first rule that holds decides, and a type without a rule does not fit.
+FITS: dict[str, tuple[tuple[Callable[[pa.DataType], bool], str], ...]] = {
+    "string": ((_is_text, "safe"), (pa.types.is_time, "safe")),
+    "int64": (
+        (pa.types.is_uint64, "check"),
+        (pa.types.is_integer, "safe"),
+        (pa.types.is_floating, "check"),
+        (pa.types.is_decimal, "check"),
+    ),
+    "float64": ((pa.types.is_floating, "safe"), (pa.types.is_integer, "check")),
+    "decimal": ((pa.types.is_decimal, "check"), (pa.types.is_integer, "check")),
+    "bool": (),
+    "date": ((pa.types.is_date, "safe"),),
+    "timestamp": ((_is_timestamp_us, "safe"), (pa.types.is_timestamp, "check"), (pa.types.is_date, "safe")),
+    "json": ((_is_text, "check"), (pa.types.is_nested, "check")),
+    "bytes": ((_is_binary, "safe"),),
+    "text": ((pa.types.is_nested, "check"), (_is_binary, "no"), (_is_any, "safe")),
+}
+
+
 def arrow_type(declared: str) -> pa.DataType:
-    """Arrow type of a contract type."""
+    """Return the Arrow type of a contract type."""
     match = DECIMAL.match(declared)
     if match:
         precision, scale = int(match[1]), int(match[2])
@@ -44,61 +82,36 @@ def arrow_type(declared: str) -> pa.DataType:
 
 
 @dataclass
-class Refused:
-    """Rows that break the contract: reason and detail by position."""
+class QuarantinedRows:
+    """Rows that break the contract: reason and detail by position, and the columns that do not fit."""
 
     reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
     columns: set[str] = field(default_factory=set)
 
-    def add(self, bad: Mask, reason: str, detail: str, first: int = 0) -> None:
-        """Refuse the rows where `bad` is true, of which the first is at `first`; a row's first reason stays."""
-        for row in np.flatnonzero(bad):
+    def add(self, invalid: Mask, reason: str, detail: str, first: int = 0) -> None:
+        """Add the rows where `invalid` is true, counting from `first`; the first reason of a row stays."""
+        for row in np.flatnonzero(invalid):
             self.reasons.setdefault(first + int(row), (reason, detail))
 
 
 def column_types(contract: StreamContract) -> dict[str, str]:
-    """The contract's columns, and the log columns that order its rows, with their types."""
+    """Return the types of the contract's columns and of the log columns that order its rows."""
     declared = {n: "text" if c.any_type else c.type for n, c in contract.columns.items()}
     return declared | {n: contract.order_types[n] for n in contract.order}
 
 
 def fits(file: pa.DataType, declared: str) -> str:
-    """Whether a file's type is the contract's (`same`), always fits (`safe`), fits by value (`check`) or not (`no`)."""
-    wanted, t = arrow_type(declared), pa.types
-    text = t.is_string(file) or t.is_large_string(file) or t.is_string_view(file)
-    if declared == "json":
-        return "safe" if t.is_null(file) else "check" if text or t.is_nested(file) else "no"
-    if file == wanted:
+    """Compare a file's type with the contract's: `same`, `safe` (every value fits), `check` (some may not) or `no`."""
+    if pa.types.is_null(file):
+        return "safe"
+    if declared != "json" and file == arrow_type(declared):
         return "same"
-    if declared == "text" and not t.is_null(file):
-        return "check" if t.is_nested(file) else "no" if not text and _is_binary(file) else "safe"
-    if t.is_time(file) and t.is_string(wanted):
-        return "safe"
-    if t.is_null(file) or (text and t.is_string(wanted)):
-        return "safe"
-    if t.is_integer(file):
-        if t.is_integer(wanted):
-            return "check" if t.is_uint64(file) else "safe"
-        return "check" if t.is_floating(wanted) or t.is_decimal(wanted) else "no"
-    if t.is_floating(file):
-        if t.is_floating(wanted):
-            return "safe"
-        return "check" if t.is_integer(wanted) else "no"
-    if t.is_decimal(file):
-        return "check" if t.is_decimal(wanted) or t.is_integer(wanted) else "no"
-    if t.is_date(file):
-        return "safe" if t.is_date(wanted) or t.is_timestamp(wanted) else "no"
-    if t.is_timestamp(file) and t.is_timestamp(wanted):
-        return "safe" if file.unit in ("s", "ms", "us") else "check"
-    return "safe" if t.is_binary(wanted) and _is_binary(file) else "no"
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind))
+    rules = FITS["decimal" if DECIMAL.match(declared) else declared]
+    return next((answer for holds, answer in rules if holds(file)), "no")
 
 
 def check_types(schema: pa.Schema, contract: StreamContract, where: str) -> None:
-    """Refuse a file whose types contradict the contract, or that lacks a key or order column.
+    """Reject a file whose types contradict the contract, or that lacks a key or order column.
 
     Raises:
         FileRejected: names the object and every column.
@@ -116,7 +129,7 @@ def check_types(schema: pa.Schema, contract: StreamContract, where: str) -> None
 
 
 def checked_columns(schema: pa.Schema, contract: StreamContract) -> list[str]:
-    """Columns whose values decide whether a row fits."""
+    """Return the columns whose values decide whether a row fits."""
     return [
         name
         for name, declared in column_types(contract).items()
@@ -125,41 +138,41 @@ def checked_columns(schema: pa.Schema, contract: StreamContract) -> list[str]:
 
 
 def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | None]:
-    """A column as the contract's type; the mask tells values that do not fit, which are NULL in it."""
-    wanted, kind = arrow_type(declared), fits(column.type, declared)
+    """Convert a column to the contract's type; the mask marks values that do not fit, which become NULL."""
+    target, kind = arrow_type(declared), fits(column.type, declared)
     if kind == "same":
         return column, None
     if kind == "safe":
-        return _cast_safe(column, wanted), None
-    return _to_json(column) if declared in ("json", "text") else _cast_checked(column, wanted)
+        return _cast_safe(column, target), None
+    return _to_json(column) if declared in ("json", "text") else _cast_checked(column, target)
 
 
-def _cast_safe(column: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if column.type == wanted:
+def _cast_safe(column: pa.Array, target: pa.DataType) -> pa.Array:
+    if column.type == target:
         return column
     if pa.types.is_timestamp(column.type) and column.type.tz is None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
-    if pa.types.is_date(column.type) and pa.types.is_timestamp(wanted):
-        return column.cast(pa.timestamp("us")).cast(wanted)
-    return column.cast(wanted)
+    if pa.types.is_date(column.type) and pa.types.is_timestamp(target):
+        return column.cast(pa.timestamp("us")).cast(target)
+    return column.cast(target)
 
 
 def _to_json(column: pa.Array) -> tuple[pa.Array, Mask]:
-    """Texts that are JSON as they are, nested values as JSON; a warehouse refuses anything else, and a whole batch."""
+    """Keep texts that are JSON and serialize nested values; the mask marks the rest, which would fail a whole load."""
     values = column.to_pylist()
     texts = [None if value is None else _json_text(value) for value in values]
-    bad = [text is None and value is not None for text, value in zip(texts, values, strict=True)]
-    return pa.array(texts, pa.string()), np.array(bad, np.bool_)
+    invalid = [text is None and value is not None for text, value in zip(texts, values, strict=True)]
+    return pa.array(texts, pa.string()), np.array(invalid, np.bool_)
 
 
 def _json_text(value: object) -> str | None:
-    """JSON (RFC 8259) of a value, None when there is none: NaN, half a surrogate pair, text that is not JSON."""
+    """Return a value as JSON (RFC 8259); None for NaN, half a surrogate pair and text that is not JSON."""
     try:
         if not isinstance(value, str):
             return json.dumps(value, default=str, sort_keys=True, allow_nan=False)
-        found = json.loads(value, parse_constant=_no_constant)
+        parsed = json.loads(value, parse_constant=_no_constant)
         if "\\ud" in value.lower():
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return value
@@ -169,38 +182,38 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _cast_checked(column: pa.Array, wanted: pa.DataType) -> tuple[pa.Array, Mask]:
-    """Cast what is lossless, and tell what is not."""
-    fine = _lossless(column, wanted)
-    kept = pc.if_else(fine, column, pa.scalar(None, column.type))
-    if pa.types.is_integer(column.type) and pa.types.is_decimal(wanted):
-        kept = kept.cast(pa.string())  # a cast of integers asks for room for the widest of their type
-    cast = kept.cast(wanted, safe=not (pa.types.is_timestamp(wanted) or pa.types.is_floating(wanted)))
-    return cast, ~pc.or_(fine, column.is_null()).to_numpy(zero_copy_only=False)
+def _cast_checked(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
+    """Cast the values that can be cast without loss; the mask marks the others."""
+    lossless = _lossless(column, target)
+    values = pc.if_else(lossless, column, pa.scalar(None, column.type))
+    if pa.types.is_integer(column.type) and pa.types.is_decimal(target):
+        values = values.cast(pa.string())  # Arrow casts integers only to decimals that hold the widest of their type
+    cast = values.cast(target, safe=not (pa.types.is_timestamp(target) or pa.types.is_floating(target)))
+    return cast, ~pc.or_(lossless, column.is_null()).to_numpy(zero_copy_only=False)
 
 
-def _lossless(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+def _lossless(column: pa.Array, target: pa.DataType) -> pa.Array:
     t = pa.types
-    if t.is_integer(column.type) and t.is_floating(wanted):
+    if t.is_integer(column.type) and t.is_floating(target):
         fine = _within(column, EXACT_INT)
-    elif t.is_integer(column.type) and t.is_decimal(wanted):
-        fine = _within(column, 10 ** (wanted.precision - wanted.scale) - 1)
+    elif t.is_integer(column.type) and t.is_decimal(target):
+        fine = _within(column, 10 ** (target.precision - target.scale) - 1)
     elif t.is_floating(column.type):
         column = column.cast(pa.float64())
         whole = pc.equal(pc.floor(column), column)
         fine = pc.and_(whole, pc.and_(pc.greater_equal(column, -(2.0**63)), pc.less(column, 2.0**63)))
-    elif t.is_uint64(column.type) and t.is_integer(wanted):
+    elif t.is_uint64(column.type) and t.is_integer(target):
         fine = _within(column, (1 << 63) - 1)
     elif t.is_timestamp(column.type):
         nanos = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         fine = pa.array(nanos % 1000 == 0)
     else:
-        fine = pa.array([_fits_decimal(value, wanted) for value in column], pa.bool_())
+        fine = pa.array([_fits_decimal(value, target) for value in column], pa.bool_())
     return pc.fill_null(fine, False)
 
 
 def _within(column: pa.Array, limit: int) -> pa.Array:
-    """Integers from -limit to limit; Arrow compares no large uint64 with a signed number."""
+    """Compare integers with -limit and limit; Arrow can not compare a large uint64 with a signed number."""
     if pa.types.is_unsigned_integer(column.type):
         return pc.less_equal(column.cast(pa.uint64()), pa.scalar(min(limit, (1 << 64) - 1), pa.uint64()))
     low, high = pa.scalar(max(-limit, -1 << 63), pa.int64()), pa.scalar(min(limit, (1 << 63) - 1), pa.int64())
@@ -208,16 +221,16 @@ def _within(column: pa.Array, limit: int) -> pa.Array:
     return pc.and_(pc.greater_equal(wide, low), pc.less_equal(wide, high))
 
 
-def _fits_decimal(value: pa.Scalar, wanted: pa.DataType) -> bool:
+def _fits_decimal(value: pa.Scalar, target: pa.DataType) -> bool:
     try:
-        value.cast(wanted)
+        value.cast(target)
     except pa.ArrowInvalid:
         return False
     return True
 
 
 def extracted_at(table: pa.Table) -> pa.Array:
-    """When Airbyte extracted each row, in either of its layouts: a timestamp, or milliseconds in an integer."""
+    """Return when Airbyte extracted each row; its column is a timestamp, or milliseconds in an integer."""
     name = EXTRACTED_AT if EXTRACTED_AT in table.column_names else EMITTED_AT
     column = table.column(name).combine_chunks()
     if pa.types.is_integer(column.type):

@@ -1,4 +1,4 @@
-"""What goes from one step to the next: as bytes, or on this machine's disk, so that memory is bounded in process."""
+"""Tables between two steps in, bytes out: the table itself, or a file on this machine so that memory is bounded."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 
 def park(table: pa.Table, folder: str) -> bytes:
-    """What stands for a table on its way: a file's name where there is a folder, else the table itself."""
+    """Return a table as bytes: the name of a file if there is a folder, else the table itself."""
     if not folder:
         sink = pa.BufferOutputStream()
         _write(table, sink)
@@ -20,7 +20,7 @@ def park(table: pa.Table, folder: str) -> bytes:
 
 
 def fetch(parcels: Iterable[bytes], folder: str) -> Iterator[pa.Table]:
-    """The tables again, one at a time."""
+    """Yield the parked tables, one at a time."""
     for parcel in parcels:
         yield pa.ipc.open_stream(pa.memory_map(parcel.decode()) if folder else parcel).read_all()
 

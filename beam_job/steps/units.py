@@ -1,4 +1,4 @@
-"""A batch's objects in groups of bounded size: what one step reads, and what one staging file of each kind holds."""
+"""A batch in, its objects in units of bounded size out; a step reads one, and a staging file holds rows of one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ UNIT_FILES = 256
 
 @dataclass(frozen=True)
 class Unit:
-    """Consecutive objects of a batch, from place `first` on; an object is never divided."""
+    """Consecutive objects of a batch from index `first` on; an object is never split."""
 
     number: int
     first: int
     objects: tuple[BatchObject, ...]
 
-    def places(self) -> Iterator[tuple[int, BatchObject]]:
-        """Each object with its place in the batch."""
+    def indexed_objects(self) -> Iterator[tuple[int, BatchObject]]:
+        """Yield each object with its index in the batch."""
         yield from enumerate(self.objects, self.first)
 
 
 def units(batch: Batch) -> list[Unit]:
-    """The units of a batch, the same in every run of it."""
-    found: list[Unit] = []
-    held: list[BatchObject] = []
+    """Return the units of a batch; they are the same in every run."""
+    complete: list[Unit] = []
+    current: list[BatchObject] = []
     first = size = 0
-    for place, what in enumerate(batch.objects):
-        if held and (size + what.size > UNIT_BYTES or len(held) == UNIT_FILES):
-            found.append(Unit(len(found), first, tuple(held)))
-            held, first, size = [], place, 0
-        held.append(what)
-        size += what.size
-    return [*found, Unit(len(found), first, tuple(held))] if held else found
+    for index, obj in enumerate(batch.objects):
+        if current and (size + obj.size > UNIT_BYTES or len(current) == UNIT_FILES):
+            complete.append(Unit(len(complete), first, tuple(current)))
+            current, first, size = [], index, 0
+        current.append(obj)
+        size += obj.size
+    return [*complete, Unit(len(complete), first, tuple(current))] if current else complete

@@ -1,4 +1,4 @@
-"""The version of every row of a table that was read from one object."""
+"""A table that was read from one object in, the version of each of its rows out."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +14,22 @@ from millrace.domain.batch import BatchObject
 def encode_versions(
     table: pa.Table,
     contract: StreamContract,
-    what: BatchObject,
+    obj: BatchObject,
     columns: dict[str, pa.Array],
     rows: npt.NDArray[np.int64],
 ) -> pa.Array:
-    """`_version` of rows: `columns` has the contract's order columns, `rows` their positions in the object."""
-    generations = _generations(table, contract, what)
-    first = int(generations[0]) if len(generations) else what.generation_id
-    origin = Origin(what.epoch, first, what.job_id, what.name, what.generation)
+    """Return `_version` of each row; `columns` has the contract's order columns, `rows` the positions in the object."""
+    generations = _generations(table, contract, obj)
+    first = int(generations[0]) if len(generations) else obj.generation_id
+    origin = Origin(obj.epoch, first, obj.job_id, obj.name, obj.generation)
     differ = generations if (generations != first).any() else None
     return encode_version(origin, [columns[name] for name in contract.order], extracted_at(table), rows, differ)
 
 
-def _generations(table: pa.Table, contract: StreamContract, what: BatchObject) -> npt.NDArray[np.int64]:
-    """Airbyte's generation of each row: its own, or else its manifest's; a snapshot is of one."""
-    told = GENERATION_ID in table.column_names and contract.mode != "overwrite"
-    if not told:
-        return np.full(table.num_rows, what.generation_id, np.int64)
+def _generations(table: pa.Table, contract: StreamContract, obj: BatchObject) -> npt.NDArray[np.int64]:
+    """Return Airbyte's generation of each row, or else that of its manifest; a snapshot has only one."""
+    by_row = GENERATION_ID in table.column_names and contract.mode != "overwrite"
+    if not by_row:
+        return np.full(table.num_rows, obj.generation_id, np.int64)
     own = pc.fill_null(table.column(GENERATION_ID).combine_chunks().cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-    return np.where(own > 0, own, what.generation_id)
+    return np.where(own > 0, own, obj.generation_id)

@@ -1,4 +1,4 @@
-"""Second step: the newest body and the newest delete of each key of one shard."""
+"""Second step: keys and versions of one shard in, the newest upsert and the newest delete of each key out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -18,20 +18,20 @@ Column = npt.NDArray[Any]
 
 
 def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-    """(unit, rows of it) that win; a shard with too many versions of its keys is thinned out as it comes."""
+    """Yield (unit, its winning rows); a shard with many versions of its keys is reduced while it is read."""
     rows = held = 0
-    kept: list[pa.Table] = []
+    tables: list[pa.Table] = []
     for part in parts:
-        kept.append(part)
+        tables.append(part)
         rows += part.num_rows
         held += part.num_rows
-        if held > HELD_ROWS and len(kept) > 1:
-            keys = pa.concat_tables(kept)
-            kept = [keys.filter(pa.array(newest(keys)))]
-            held = max(kept[0].num_rows - HELD_ROWS, 0)
-    keys = pa.concat_tables(kept)
-    winners = keys.select(["place", "row", "kind"]).filter(pa.array(newest(keys)))
-    unit = work.unit_of[winners.column("place").to_numpy()]
+        if held > HELD_ROWS and len(tables) > 1:
+            keys = pa.concat_tables(tables)
+            tables = [keys.filter(pa.array(newest(keys)))]
+            held = max(tables[0].num_rows - HELD_ROWS, 0)
+    keys = pa.concat_tables(tables)
+    winners = keys.select(["index", "row", "kind"]).filter(pa.array(newest(keys)))
+    unit = work.unit_of[winners.column("index").to_numpy()]
     used = np.unique(unit)
     work.report("shard", shard, {"rows": rows, "winners": winners.num_rows, "units": used.tolist()})
     for number in used:
@@ -39,7 +39,7 @@ def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[
 
 
 def newest(keys: pa.Table) -> Mask:
-    """Which row is the last of its register in the order of versions; only keys that have several are compared."""
+    """Return a mask of the newest row of each register; only keys with several rows are compared."""
     several = _several(keys.column("hash").to_numpy())
     winners = np.ones(keys.num_rows, np.bool_)
     if len(several):
@@ -52,25 +52,24 @@ def newest(keys: pa.Table) -> Mask:
 
 
 def _several(hashes: Words) -> Rows:
-    """Positions of the rows of keys that have several, and of a few others, in the order of their hashes.
+    """Return positions of rows whose keys have several, and of a few others, in the order of their hashes.
 
-    A hash's high bits are sorted with its position in the place of the low ones: words sort six times as fast as
-    their positions do.
+    A word of the hash's high bits and the position as its low bits is sorted: six times as fast as an argsort.
     """
     low = np.uint64(max(1, (len(hashes) - 1).bit_length()))
     ordered = np.sort((hashes >> low << low) | np.arange(len(hashes), dtype=np.uint64))
     high = ordered >> low
     same = high[1:] == high[:-1]
     several = ordered[np.append(same, False) | np.insert(same, 0, False)] & ((np.uint64(1) << low) - np.uint64(1))
-    found: Rows = several.astype(np.int64)
-    of_several = hashes[found]
-    if (of_several[1:] < of_several[:-1]).any():  # hashes that differ in low bits alone
-        found = found[np.argsort(of_several)]
-    return found
+    positions: Rows = several.astype(np.int64)
+    of_several = hashes[positions]
+    if (of_several[1:] < of_several[:-1]).any():  # hashes that differ only in their low bits
+        positions = positions[np.argsort(of_several)]
+    return positions
 
 
 def _last_of_each(keys: pa.Table) -> Rows:
-    """Positions of the last row of each register; the keys come in the order of their hashes."""
+    """Return positions of the last row of each register; `keys` must be sorted by their hashes."""
     registers, words = _registers(keys), sort_words(keys.column("version").combine_chunks())
     most = list(islice(words, 1))
     if len(registers) == 1 and most:
@@ -85,7 +84,7 @@ def _last_of_each(keys: pa.Table) -> Rows:
 
 
 def _registers(keys: pa.Table) -> list[Column]:
-    """Columns that tell registers apart: hashes, kinds where they differ, and keys where two of them have one hash."""
+    """Return columns that distinguish registers: hashes, kinds if they differ, and keys if two of them share a hash."""
     hashes, kinds = keys.column("hash").to_numpy(), keys.column("kind").to_numpy()
     parts = [keys.column(name).combine_chunks() for name in keys.column_names if name.startswith("key_")]
     alike = _alike([hashes])
@@ -96,12 +95,12 @@ def _registers(keys: pa.Table) -> list[Column]:
 
 
 def _same_as_next(column: pa.Array) -> Mask:
-    """Which values equal the one after them; NaN does not equal NaN."""
+    """Return a mask of values that equal the next one; NaN does not equal NaN."""
     same: Mask = pc.equal(column[:-1], column[1:]).to_numpy(zero_copy_only=False)
     return same
 
 
 def _alike(columns: Sequence[Column]) -> Mask:
-    """Which rows have the values of the one after them."""
+    """Return a mask of rows whose values equal those of the next one."""
     alike: Mask = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
     return alike

@@ -1,4 +1,4 @@
-"""The work at hand of a staging step, and where it leaves files and reports."""
+"""An attempt to stage a batch in; the names and writers of its files and reports out."""
 
 import json
 import tempfile
@@ -25,9 +25,9 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Work:
-    """One attempt to stage one batch of one stream, and where its files are.
+    """One attempt to stage one batch of one stream, with the names of its files.
 
-    No two attempts share staging files, so that one never deletes or reads what another writes.
+    No two attempts share staging files, so that one never deletes or reads the files of another.
     """
 
     lake: Lake
@@ -37,34 +37,34 @@ class Work:
 
     @cached_property
     def units(self) -> list[Unit]:
-        """The batch's objects in groups."""
+        """Return the batch's objects in units."""
         return units(self.batch)
 
     @cached_property
     def unit_of(self) -> npt.NDArray[np.int32]:
-        """Number of the unit of the object at each place."""
+        """Return the unit's number for the index of each object."""
         return np.repeat(np.arange(len(self.units), dtype=np.int32), [len(unit.objects) for unit in self.units])
 
     def staging_path(self, kind: str, number: int) -> str:
-        """Name of a file of one unit's rows, which the warehouse loads."""
+        """Return the name of a file with one unit's rows, which the warehouse loads."""
         return self.path(kind, number, f".{self.batch.staging}")
 
     def path(self, kind: str, number: int, ending: str) -> str:
-        """Name of a file that a step leaves for one unit or shard."""
+        """Return the name of a file that a step writes for one unit or shard."""
         return f"{names.staging_prefix(self.batch.id, self.attempt)}{kind}-{number:05d}{ending}"
 
     def report(self, kind: str, number: int, body: dict[str, object]) -> None:
-        """Leave counts for the driver."""
+        """Write counts for the driver."""
         self.lake.write(self.path(kind, number, ".json"), json.dumps(body).encode(), "application/json")
 
 
-def refused_path(batch: Batch, kind: str, place: int) -> str:
-    """Name of the file that keeps one object's refused rows, or the object's refusal; the same in all attempts."""
-    return f"{names.quarantine_prefix(batch.source, batch.stream, batch.id)}{kind}-{place:05d}.parquet"
+def quarantine_path(batch: Batch, kind: str, index: int) -> str:
+    """Return the file of an object's quarantined rows, or of a quarantined object's reason; all attempts share it."""
+    return f"{names.quarantine_prefix(batch.source, batch.stream, batch.id)}{kind}-{index:05d}.parquet"
 
 
 class TableFile:
-    """A Parquet or Arrow object of the lake in the making: a local file, which is uploaded whole in the end."""
+    """A Parquet or Arrow object of the lake that is being written: a local file, uploaded whole when it is finished."""
 
     def __init__(self, lake: Lake, name: str) -> None:
         self._lake, self._name = lake, name
@@ -76,7 +76,7 @@ class TableFile:
         self.rows = 0
 
     def add(self, table: pa.Table) -> None:
-        """Append rows; those of small tables wait for each other, as each write makes a row group."""
+        """Append rows; small tables are collected first, as each write makes a row group."""
         self._waiting.append(table)
         self._waiting_rows += table.num_rows
         self.rows += table.num_rows
@@ -95,19 +95,19 @@ class TableFile:
         self._writer.write_table(table)
 
     def finish(self) -> None:
-        """Write the object, if there are rows."""
+        """Upload the object, if it has rows."""
         self._write()
         if self._writer is not None:
             self._writer.close()
             self._lake.upload(self._name, self._path)
 
     def close(self) -> None:
-        """Delete what is on this machine."""
+        """Delete the local file."""
         self._written.close()
 
 
 def _open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter | pa.ipc.RecordBatchFileWriter:
-    """Parquet without dictionaries, but for what is one already: smaller, and twice as quick to write."""
+    """Open a file; Parquet encodes only dictionary columns as such, which is smaller and twice as fast to write."""
     if path.endswith(".arrow"):
         return pa.ipc.new_file(path, schema)
     coded = [f.name for f in schema if pa.types.is_dictionary(f.type)]
@@ -116,7 +116,7 @@ def _open_writer(path: str, schema: pa.Schema) -> pq.ParquetWriter | pa.ipc.Reco
 
 @contextmanager
 def table_files(lake: Lake, *paths: str) -> Iterator[list[TableFile]]:
-    """Objects in the making, Parquet or Arrow by their names' endings; none is written when the block fails."""
+    """Yield writers of objects, Parquet or Arrow by their names' endings; none is uploaded when the block fails."""
     with ExitStack() as open_files:
         files = [open_files.enter_context(closing(TableFile(lake, path))) for path in paths]
         yield files
