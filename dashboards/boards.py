@@ -1,9 +1,9 @@
-"""The boards of this project: of each its query, its chart, its sentence and its table."""
+"""The dashboards of this project, each with its query, chart, summary sentence and table."""
 
 from pathlib import Path
 
 from dashboards import charts
-from dashboards.flights import FEW, told
+from dashboards.flights import FEW, board_row
 from millrace.dashboards.boards import Board, Row
 
 QUERIES = Path(__file__).with_name("queries")
@@ -35,7 +35,7 @@ def _weather(rows: list[Row]) -> str:
 
 
 def _weather_name(row: Row) -> str:
-    names = {"fair": "fair weather", "windy": "wind", "unknown": "weather that nobody observed"}
+    names = {"fair": "fair weather", "windy": "wind", "unknown": "unobserved weather"}
     return names.get(row["weather"], str(row["weather"]).replace("_", " "))
 
 
@@ -99,7 +99,7 @@ BOARDS = (
         QUERIES / "board.sql",
         "A day's board",
         _board,
-        prepare=lambda rows: [told(row) for row in rows],
+        prepare=lambda rows: [board_row(row) for row in rows],
         columns={
             "local": "time",
             "origin": "from",

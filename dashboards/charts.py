@@ -1,4 +1,4 @@
-"""The charts: rows of a query in, a chart out; pure. Each figure that is shown is computed from the rows."""
+"""Charts of the dashboards: rows of a query in, an Altair chart out; pure. Every figure is computed from the rows."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -20,10 +20,10 @@ ROOM = 1.25  # to the right of the longest bar, for its label
 
 
 def punctuality(rows: list[Row], theme: Theme) -> Any:
-    """A bar per airline: the share of its landings that were late, beside that of all."""
+    """Draw a bar per airline: its share of late landings, with the share of all airlines as a line."""
     landed = sum(row["landed"] for row in rows)
     mean = sum(row["late_arrivals"] for row in rows) / landed
-    told = [
+    values = [
         {
             "airline": row["airline"],
             "late_share": row["late_share"],
@@ -33,7 +33,7 @@ def punctuality(rows: list[Row], theme: Theme) -> Any:
         for row in rows
     ]
     most = max(row["late_share"] for row in rows) * ROOM or 1
-    base = alt.Chart({"values": told}).encode(
+    base = alt.Chart({"values": values}).encode(
         y=alt.Y("airline:N", sort=None, title=None, axis=alt.Axis(labelLimit=240, ticks=False, domain=False))
     )
     share = alt.X(
@@ -56,8 +56,8 @@ def punctuality(rows: list[Row], theme: Theme) -> Any:
 
 
 def routes(rows: list[Row], theme: Theme) -> Any:
-    """A bar per route: the mean delay at arrival."""
-    told = [
+    """Draw a bar per route: the mean delay at arrival."""
+    values = [
         {
             "route": f"{row['origin']} → {row['dest_name']}",
             "delay": row["avg_arr_delay"],
@@ -68,7 +68,7 @@ def routes(rows: list[Row], theme: Theme) -> Any:
     ]
     least = min(0, *(row["avg_arr_delay"] for row in rows))
     most = max(1, *(row["avg_arr_delay"] for row in rows)) * 1.45
-    base = alt.Chart({"values": told}).encode(
+    base = alt.Chart({"values": values}).encode(
         y=alt.Y("route:N", sort=None, title=None, axis=alt.Axis(labelLimit=270, ticks=False, domain=False))
     )
     delay = _minutes("mean delay at arrival, minutes", least, most)
@@ -86,8 +86,8 @@ def _minutes(title: str, least: float, most: float) -> alt.X:
 
 
 def weather(rows: list[Row], theme: Theme) -> Any:
-    """A bar per origin in each weather: the mean delay at departure."""
-    told = [
+    """Draw a bar per origin and weather: the mean delay at departure."""
+    values = [
         {
             "origin": row["origin"],
             "in": weather_name(row),
@@ -100,7 +100,7 @@ def weather(rows: list[Row], theme: Theme) -> Any:
     least = min(0, *(row["avg_dep_delay"] for row in rows))
     most = max(1, *(row["avg_dep_delay"] for row in rows)) * 1.35
     origins = sorted({row["origin"] for row in rows})
-    colours = [theme.origins[place % len(theme.origins)] for place in range(len(origins))]
+    colours = [theme.origins[index % len(theme.origins)] for index in range(len(origins))]
     delay = _minutes("mean delay at departure, minutes", least, most)
     base = alt.Chart().encode(y=alt.Y("origin:N", title=None, axis=alt.Axis(ticks=False, domain=False)))
     bars = base.mark_bar(**BAR).encode(
@@ -110,7 +110,7 @@ def weather(rows: list[Row], theme: Theme) -> Any:
     for row in rows:
         flights[weather_name(row)] += row["flights"]
     return (
-        alt.layer(bars, *_labels(base.encode(x="end:Q"), theme), data={"values": told})
+        alt.layer(bars, *_labels(base.encode(x="end:Q"), theme), data={"values": values})
         .properties(width=WIDTH - 180, height=alt.Step(ROW))
         .facet(
             row=alt.Row(
@@ -126,15 +126,15 @@ def weather(rows: list[Row], theme: Theme) -> Any:
 
 
 def board(rows: list[Row], theme: Theme) -> Any:
-    """A point per flight: when it was to depart, by its origin's clock, and how late it did."""
+    """Draw a point per flight: its scheduled departure in the origin's time zone, and its delay."""
     flown = [row for row in rows if row["dep_delay"] is not None]
-    told = [
+    values = [
         {"at": f"{row['local']:%Y-%m-%dT%H:%M:00Z}", "delay": row["dep_delay"], "class": row["class"]} for row in flown
     ]
-    there = [name for name in theme.classes if any(row["class"] == name for row in told)]
-    colours = alt.Scale(domain=there, range=[theme.classes[name] for name in there])
+    present = [name for name in theme.classes if any(row["class"] == name for row in values)]
+    colours = alt.Scale(domain=present, range=[theme.classes[name] for name in present])
     points = (
-        alt.Chart({"values": told})
+        alt.Chart({"values": values})
         .mark_circle(size=34, opacity=0.75)
         .encode(
             x=alt.X(
@@ -156,11 +156,11 @@ def board(rows: list[Row], theme: Theme) -> Any:
 
 
 def _labels(base: alt.Chart, theme: Theme) -> tuple[alt.Chart, alt.Chart]:
-    """The words at the end of a bar, readable over whatever they cross."""
+    """Draw the labels at the end of bars, with a halo that keeps them readable over lines."""
     halo = base.mark_text(**LABEL, color=theme.background, stroke=theme.background, strokeWidth=4)
     return halo.encode(text="label:N"), base.mark_text(**LABEL).encode(text="label:N")
 
 
 def weather_name(row: Row) -> str:
-    """A kind of weather as people say it."""
+    """Return the display name of a row's weather."""
     return WEATHER.get(row["weather"], str(row["weather"]).replace("_", " "))

@@ -1,1 +1,1 @@
-"""Prefect flows: they read like the diagram; no I/O, no SQL."""
+"""Prefect flows, one a file: each reads like the diagram, without I/O or SQL of its own."""

@@ -1,20 +1,11 @@
-"""Deals with messages that could not be delivered."""
+"""Lists, redrives or drops messages that could not be delivered."""
 
-from prefect import flow
-
-from blocks.names import RESULT_STORAGE
 from millrace.domain.dead_letters import Action, Topic
-from tasks.tell import tell_failure, tell_recovery
-from tasks.upkeep.sort_dead_letters import sort_dead_letters
+from tasks.flow import millrace_flow
+from tasks.upkeep.manage_dead_letters import manage_dead_letters
 
 
-@flow(
-    flow_run_name="dead letters: {action}",
-    persist_result=True,
-    result_storage=RESULT_STORAGE,
-    on_failure=[tell_failure],
-    on_completion=[tell_recovery],
-)
+@millrace_flow(flow_run_name="dead letters: {action}")
 def dead_letters(
     action: Action = "list",
     topic: Topic | None = None,
@@ -22,13 +13,13 @@ def dead_letters(
     reason: str = "",
     dry_run: bool = False,
 ) -> int:
-    """List dead letters with the reason of each, publish them again, or drop them; returns how many.
+    """List dead letters with the reason of each, publish them again, or drop them; returns their number.
 
     Args:
-        action: `redrive` publishes on the topic they came from; `drop` forgets them for good, and logs what they said.
-        topic: look at this topic only.
-        ids: do it with these only.
-        reason: why they are dropped; needed for that.
-        dry_run: report, and do nothing.
+        action: `redrive` publishes on the original topic; `drop` deletes permanently and logs the content.
+        topic: process this topic only.
+        ids: process these messages only.
+        reason: the reason for dropping them; required by `drop`.
+        dry_run: report and change nothing.
     """
-    return sort_dead_letters(action, topic, ids, reason, dry_run)
+    return manage_dead_letters(action, topic, ids, reason, dry_run)

@@ -1,20 +1,11 @@
-"""Tells people once a day what was done, so that no message is needed for what went well."""
+"""Sends a daily digest to Slack, so that success needs no message of its own."""
 
-from prefect import flow
-
-from blocks.names import RESULT_STORAGE
-from tasks.tell import tell_failure, tell_recovery
+from tasks.flow import millrace_flow
 from tasks.upkeep.gather_day import gather_day
 from tasks.upkeep.send_digest import send_digest
 
 
-@flow(
-    flow_run_name="digest",
-    persist_result=True,
-    result_storage=RESULT_STORAGE,
-    on_failure=[tell_failure],
-    on_completion=[tell_recovery],
-)
+@millrace_flow(flow_run_name="digest")
 def digest(day: str | None = None) -> str:
     """Send yesterday's batches, rows, quarantine, quality and failures to Slack; returns the text.
 

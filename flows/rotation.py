@@ -1,25 +1,16 @@
-"""Takes up rotated secrets, and tells of those that want a new value."""
+"""Applies rotated secrets, and reports those that should be rotated."""
 
-from prefect import flow
-
-from blocks.names import RESULT_STORAGE
-from tasks.tell import tell_failure, tell_recovery
+from tasks.flow import millrace_flow
 from tasks.upkeep.check_secrets import check_secrets
 from tasks.upkeep.refresh_slack import refresh_slack
 
 
-@flow(
-    flow_run_name="rotation",
-    persist_result=True,
-    result_storage=RESULT_STORAGE,
-    on_failure=[tell_failure],
-    on_completion=[tell_recovery],
-)
+@millrace_flow(flow_run_name="rotation")
 def rotation() -> int:
-    """Hand Prefect the Slack URL that Secret Manager has now, and look at the age of every secret.
+    """Copy the current Slack URL from Secret Manager to Prefect, and check the age of every secret.
 
-    All other secrets are read on use, so that they need nothing. Returns how many secrets are old, about to expire or
-    unusable; each is told by an event.
+    All other secrets are read on use, so they need no copy. Returns the number of secrets that are old, about to
+    expire or unusable; each of them emits an event.
     """
     refresh_slack()
     return check_secrets()

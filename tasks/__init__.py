@@ -1,1 +1,1 @@
-"""Prefect tasks: one verb a file, retries beside the definition."""
+"""Prefect tasks: one verb a file, with the retries in the decorator."""

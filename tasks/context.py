@@ -1,4 +1,4 @@
-"""What tasks work with: the registered blocks, opened; the contracts; the run."""
+"""Context of a task: its run, the data contracts, and the opened clients of the registered blocks."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 
 from blocks import MillraceEventBus, MillraceLake, MillraceWarehouse
 from blocks import names as block_names
-from blocks.load import registered
+from blocks.load import load_block
 from millrace.contracts.source import SourceContract, find_source, load_sources
 from millrace.contracts.stream import StreamContract
 from millrace.events.bus import EventBus
@@ -24,61 +24,61 @@ SOURCES = ROOT / "sources"
 
 
 def run_id() -> str:
-    """Id of the flow run that this task belongs to."""
+    """Return the id of the flow run that this task belongs to."""
     return str(flow_run.id)
 
 
 def source_contract(source: str) -> SourceContract:
-    """Contract of a source. Raises UnknownStream, and ContractError when a file is wrong."""
+    """Return the contract of a source. Raises UnknownStream, and ContractError when a file is invalid."""
     return find_source(load_sources(SOURCES), source)
 
 
 def stream_contract(source: str, stream: str) -> StreamContract:
-    """Contract of a stream. Raises UnknownStream, and ContractError when a file is wrong."""
+    """Return the contract of a stream. Raises UnknownStream, and ContractError when a file is invalid."""
     return source_contract(source).stream(stream)
 
 
-def wanted_sources(source: str | None) -> list[SourceContract]:
-    """The contract of one source, or of all. Raises UnknownStream, and ContractError when a file is wrong."""
+def select_sources(source: str | None) -> list[SourceContract]:
+    """Return the contract of one source, or of all. Raises UnknownStream, and ContractError when a file is invalid."""
     sources = load_sources(SOURCES)
     return [find_source(sources, source)] if source else list(sources.values())
 
 
 def open_lake() -> Lake:
-    """The lake."""
-    return registered(MillraceLake, block_names.LAKE).open()
+    """Return the lake."""
+    return load_block(MillraceLake, block_names.LAKE).open()
 
 
 def open_warehouse() -> Warehouse:
-    """The warehouse."""
-    return registered(MillraceWarehouse, block_names.WAREHOUSE).open()
+    """Return the warehouse."""
+    return load_block(MillraceWarehouse, block_names.WAREHOUSE).open()
 
 
 def open_marts() -> Read:
-    """The published marts, as readers see them."""
-    return registered(MillraceWarehouse, block_names.WAREHOUSE).open_marts()
+    """Return a reader of the published marts."""
+    return load_block(MillraceWarehouse, block_names.WAREHOUSE).open_marts()
 
 
 def open_bus() -> EventBus:
-    """The event bus."""
-    return registered(MillraceEventBus, block_names.EVENT_BUS).open()
+    """Return the event bus."""
+    return load_block(MillraceEventBus, block_names.EVENT_BUS).open()
 
 
 def open_dead_letters() -> DeadLetters:
-    """What the event bus could not deliver."""
-    return registered(MillraceEventBus, block_names.EVENT_BUS).open_dead_letters()
+    """Return the messages that the event bus could not deliver."""
+    return load_block(MillraceEventBus, block_names.EVENT_BUS).open_dead_letters()
 
 
 def open_secret(name: str) -> str:
-    """Newest value of a secret in Secret Manager. Raises SecretError, ServiceUnavailable."""
+    """Return the newest value of a secret in Secret Manager. Raises SecretError, ServiceUnavailable."""
     from blocks.secrets import MillraceCredentials  # imports Google's integration, as below
     from millrace.secrets import read_secret
 
-    return read_secret(registered(MillraceCredentials, block_names.CREDENTIALS), name)
+    return read_secret(load_block(MillraceCredentials, block_names.CREDENTIALS), name)
 
 
 def airbyte_block() -> "MillraceAirbyte":
-    """Airbyte's address, credentials and limits."""
+    """Return the block with Airbyte's address, credentials and limits."""
     from blocks import MillraceAirbyte  # imports Google's integration, which most runs do not need
 
-    return registered(MillraceAirbyte, block_names.AIRBYTE)
+    return load_block(MillraceAirbyte, block_names.AIRBYTE)

@@ -1,4 +1,4 @@
-"""Renders the status page into the lake, after a run has done its work or failed."""
+"""Renders the status page into the lake after a run has changed the platform, or failed."""
 
 import logging
 import time
@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
 
+from millrace.observability.events import log_event
 from millrace.status.types import Status
 from tasks.context import run_id
 
@@ -20,9 +21,9 @@ LIMIT_S = 120
 
 @task(task_run_name="show status", cache_policy=NO_CACHE, persist_result=False, timeout_seconds=LIMIT_S)
 def show_status() -> str:
-    """Make the page show what this run has done; returns its address, '' when it could not be rendered.
+    """Render the page with the results of this run; returns its address, or '' when rendering failed.
 
-    A page that can't be rendered is told in the log and holds nothing back: the next run renders it.
+    A failure is logged and does not fail the task: the next run renders the page.
     """
     address = _render(run_id())
     if address:
@@ -31,7 +32,7 @@ def show_status() -> str:
 
 
 def show_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Make the page show that a run failed, as a hook of its flow."""
+    """Render the page with the failure of a run, as a hook of its flow."""
     _render(str(flow_run.id))
 
 
@@ -39,23 +40,22 @@ def _render(run: str) -> str:
     began = time.monotonic()
     try:
         from millrace.settings import load_settings
+        from millrace.status.clients import status_clients
         from millrace.status.collect import collect
-        from millrace.status.places import status_places
         from millrace.status.publish import publish_page
         from millrace.status.syncs import remember
 
-        places = status_places(load_settings())
+        clients = status_clients(load_settings())
 
-        def asked(at: datetime) -> Status:
-            status = collect(places, at, own=run)
-            remember(places.lake, status)
+        def collect_and_remember(at: datetime) -> Status:
+            status = collect(clients, at, own_run=run)
+            remember(clients.lake, status)
             return status
 
-        rendered = publish_page(places.lake, asked, lambda: datetime.now(UTC))
-    except Exception as error:  # whatever it is, the data is where it belongs
-        fields: dict[str, Any] = {"why": f"{type(error).__name__}: {error}"}
-        log.warning("status.not_shown", extra={"event": "status.not_shown", "fields": fields})
+        rendered = publish_page(clients.lake, collect_and_remember, lambda: datetime.now(UTC))
+    except Exception as error:  # a missing page must not fail a run whose data is committed
+        log_event(log, logging.WARNING, "status.not_shown", why=f"{type(error).__name__}: {error}")
         return ""
-    fields = {"ms": round((time.monotonic() - began) * 1000), "rendered": rendered, "page": places.links.page}
-    log.info("status.shown", extra={"event": "status.shown", "fields": fields})
-    return places.links.page
+    milliseconds = round((time.monotonic() - began) * 1000)
+    log_event(log, logging.INFO, "status.shown", ms=milliseconds, rendered=rendered, page=clients.links.page)
+    return clients.links.page

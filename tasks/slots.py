@@ -1,4 +1,4 @@
-"""One run at a time, by Prefect's global concurrency limits."""
+"""Mutual exclusion of runs, by Prefect's global concurrency limits."""
 
 import logging
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from prefect.concurrency.sync import concurrency
 from beam_job.lease import merge_lease
 from millrace.domain import names
 from millrace.domain.errors import StreamBusy
+from millrace.observability.events import log_event
 from tasks.context import open_lake, run_id
 
 log = logging.getLogger(__name__)
@@ -20,20 +21,20 @@ LEASE_S = 60.0
 
 @contextmanager
 def slot(name: str, wait_s: float = WAIT_S) -> Iterator[bool]:
-    """Hold the slot of that name; gives False when another run holds it.
+    """Hold the slot of that name; yields False when another run holds it.
 
-    A run that dies loses the slot when its lease ends. Raises when no limit of that name is registered.
+    A run that dies loses the slot when its lease expires. Raises when no limit of that name is registered.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         while True:
             try:
-                held.enter_context(
+                stack.enter_context(
                     concurrency(name, occupy=1, timeout_seconds=wait_s, strict=True, lease_duration=LEASE_S)
                 )
                 break
             except TimeoutError:
                 if is_taken(name):
-                    log.info("run.handed_over", extra={"event": "run.handed_over", "fields": {"slot": name}})
+                    log_event(log, logging.INFO, "run.handed_over", slot=name)
                     yield False
                     return
         yield True
@@ -41,19 +42,18 @@ def slot(name: str, wait_s: float = WAIT_S) -> Iterator[bool]:
 
 @contextmanager
 def merge_turn(source: str, stream: str) -> Iterator[bool]:
-    """Hold the slot and the lease of a stream's merges; gives False when another run, or a command line, holds them."""
-    with slot(names.merge_slot(source, stream)) as acquired, ExitStack() as held:
+    """Hold the slot and the lease of a stream's merges; yields False when another run, or a command line, holds one."""
+    with slot(names.merge_slot(source, stream)) as acquired, ExitStack() as stack:
         if acquired:
             try:
-                held.enter_context(merge_lease(open_lake(), source, stream, f"flow run {run_id()}"))
+                stack.enter_context(merge_lease(open_lake(), source, stream, f"flow run {run_id()}"))
             except StreamBusy as error:
-                fields = {"stream": f"{source}.{stream}", "why": str(error)}
-                log.info("run.handed_over", extra={"event": "run.handed_over", "fields": fields})
+                log_event(log, logging.INFO, "run.handed_over", stream=f"{source}.{stream}", why=str(error))
                 acquired = False
         yield acquired
 
 
 def is_taken(name: str) -> bool:
-    """Whether a run holds the slot: a busy server may also be late to give a free one."""
+    """Return True when a run holds the slot: an overloaded server may also time out on a free one."""
     with get_client(sync_client=True) as client:
         return client.read_global_concurrency_limit_by_name(name).active_slots > 0

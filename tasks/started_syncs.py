@@ -1,14 +1,15 @@
-"""Which sync a flow run asked for and started: kept in the lake, so that it is found again after any death."""
+"""The sync that a flow run requested and started, kept in the lake: a run that dies finds it again on its retry."""
 
 from millrace.domain import names
+from millrace.domain.errors import ObjectMissing
 from millrace.domain.sync import RequestedSync, StartedSync
-from millrace.lake.store import Lake, ObjectMissing
+from millrace.lake.store import Lake
 
 JSON = "application/json"
 
 
 def recall_requested(lake: Lake, run: str) -> RequestedSync | None:
-    """The sync that a run asked for, or was about to."""
+    """Return the sync that a run requested, or was about to request."""
     try:
         return RequestedSync.model_validate_json(lake.read(names.requested_sync_path(run)))
     except ObjectMissing:
@@ -16,12 +17,12 @@ def recall_requested(lake: Lake, run: str) -> RequestedSync | None:
 
 
 def remember_requested(lake: Lake, run: str, requested: RequestedSync) -> None:
-    """Keep what a run is about to ask for."""
+    """Store the sync that a run is about to request."""
     lake.write(names.requested_sync_path(run), requested.model_dump_json().encode(), JSON)
 
 
 def recall_sync(lake: Lake, run: str) -> StartedSync | None:
-    """The sync that a run started and has not reported as failed."""
+    """Return the sync that a run started and has not reported as failed."""
     try:
         return StartedSync.model_validate_json(lake.read(names.started_sync_path(run)))
     except ObjectMissing:
@@ -29,11 +30,11 @@ def recall_sync(lake: Lake, run: str) -> StartedSync | None:
 
 
 def remember_sync(lake: Lake, run: str, started: StartedSync) -> None:
-    """Keep what a run started."""
+    """Store the sync that a run started."""
     lake.write(names.started_sync_path(run), started.model_dump_json().encode(), JSON)
 
 
 def forget_sync(lake: Lake, run: str) -> None:
-    """Let the run start another sync when it is retried."""
+    """Delete the stored sync of a run, so that its retry starts another one."""
     lake.delete(names.started_sync_path(run))
     lake.delete(names.requested_sync_path(run))

@@ -1,1 +1,1 @@
-"""Tasks of `ingest` and `land`: a source in, a manifest of each stream in the lake out; they import no other stage."""
+"""Tasks of `ingest` and `land`: a source in, a manifest per stream in the lake out; they import no other stage."""

@@ -1,9 +1,10 @@
-"""Cancels the Airbyte job of a flow run that a person cancelled."""
+"""Cancels the Airbyte job of a cancelled flow run."""
 
 import logging
 from typing import Any
 
 from millrace.domain.errors import MillraceError
+from millrace.observability.events import log_event
 from tasks.context import airbyte_block, open_lake
 from tasks.started_syncs import recall_sync
 
@@ -11,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 def cancel_sync(flow: object, flow_run: Any, state: object) -> None:
-    """Hook of a cancelled flow run: cancel the job that it started; one that it only attached to goes on.
+    """Cancel the job that a cancelled flow run started; a job that it only attached to continues.
 
-    What the job wrote before is landed by the next `reconcile`.
+    The next `reconcile` lands the rows that the job has written.
     """
     try:
         started = recall_sync(open_lake(), str(flow_run.id))
@@ -21,6 +22,6 @@ def cancel_sync(flow: object, flow_run: Any, state: object) -> None:
             return
         with airbyte_block().open() as client:
             client.cancel_job(started.job_id)
-        log.info("sync.cancelled", extra={"event": "sync.cancelled", "fields": started.model_dump(mode="json")})
-    except MillraceError as error:  # a hook that raises is only a line in a log: say which job goes on
-        log.error("sync.not_cancelled", extra={"event": "sync.not_cancelled", "fields": {"error": str(error)}})
+        log_event(log, logging.INFO, "sync.cancelled", **started.model_dump(mode="json"))
+    except MillraceError as error:  # Prefect only logs what a hook raises: log which job continues instead
+        log_event(log, logging.ERROR, "sync.not_cancelled", error=str(error))

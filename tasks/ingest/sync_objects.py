@@ -1,4 +1,4 @@
-"""Finds the objects that one sync wrote, wherever the destination's path format put them."""
+"""Finds the objects of one sync in the lake, under any path format of the destination."""
 
 import re
 from collections.abc import Iterable
@@ -11,62 +11,62 @@ from millrace.lake.footers import count_rows, is_data_file
 from millrace.lake.store import Lake, ObjectInfo
 
 GENERATION = "ab-generation-id"
-SLACK = timedelta(seconds=2)  # Airbyte tells whole seconds, by a clock of its own
+SLACK = timedelta(seconds=2)  # Airbyte rounds times to seconds, and its clock may differ
 DAY = timedelta(days=1)
 SYNC_FOLDER = re.compile(r"/sync_id=(\d+)/")
 
-Found = dict[LandedObject, int]  # with the Airbyte generation each bears
+LandedObjects = dict[LandedObject, int]  # objects with their Airbyte generation
 Footers = dict[tuple[str, int], int | None]
 
 
-def find_objects(lake: Lake, source: str, stream: str, job_id: int, footers: Footers | None = None) -> Found:
-    """Objects of one stream in the folder of a sync; `footers` keeps what was counted between two looks."""
-    found = _data_files(lake, names.sync_prefix(source, stream, job_id))
-    return _counted(lake, found, {} if footers is None else footers)
+def find_objects(lake: Lake, source: str, stream: str, job_id: int, footers: Footers | None = None) -> LandedObjects:
+    """Return the objects of one stream in the folder of a sync; `footers` caches row counts between two calls."""
+    files = _data_files(lake, names.sync_prefix(source, stream, job_id))
+    return _count_rows(lake, files, {} if footers is None else footers)
 
 
-def find_stray_objects(lake: Lake, stream: str, sync: Sync, footers: Footers) -> Found:
-    """Objects of one stream that were written while the sync ran and that no manifest names.
+def find_stray_objects(lake: Lake, stream: str, sync: Sync, footers: Footers) -> LandedObjects:
+    """Return the objects of one stream that were written while the sync ran and that no manifest names.
 
     For a destination whose `SYNC_ID` is not the job's id, or whose path format has none: Airbyte runs one sync of a
-    connection at a time, so what appeared meanwhile is the sync's.
+    connection at a time, so objects of that period belong to the sync.
     """
     if sync.ended_at is None:
         return {}
     first, last = sync.created_at - SLACK, sync.ended_at + SLACK
-    found = [o for o in _data_files(lake, names.raw_prefix(sync.source, stream)) if first <= o.updated <= last]
-    claimed = _claimed(lake, stream, sync) if found else set()
-    return _counted(lake, [o for o in found if (o.name, o.generation) not in claimed], footers)
+    files = [o for o in _data_files(lake, names.raw_prefix(sync.source, stream)) if first <= o.updated <= last]
+    claimed = _claimed(lake, stream, sync) if files else set()
+    return _count_rows(lake, [o for o in files if (o.name, o.generation) not in claimed], footers)
 
 
-def newest_generation(found: Found) -> Found:
-    """The objects of the newest generation: an attempt that began anew left older ones, which Airbyte takes away."""
-    newest = max(found.values(), default=0)
-    return {landed: generation for landed, generation in found.items() if generation == newest}
+def newest_generation(landed: LandedObjects) -> LandedObjects:
+    """Return the objects of the newest generation: a restarted attempt leaves older ones, which Airbyte deletes."""
+    newest = max(landed.values(), default=0)
+    return {obj: generation for obj, generation in landed.items() if generation == newest}
 
 
-def sync_ids(found: Iterable[LandedObject]) -> list[str]:
-    """What the objects' paths call the sync."""
-    return sorted({match[1] for o in found if (match := SYNC_FOLDER.search(o.name))})
+def sync_ids(objects: Iterable[LandedObject]) -> list[str]:
+    """Return the values of `sync_id` in the objects' paths."""
+    return sorted({match[1] for o in objects if (match := SYNC_FOLDER.search(o.name))})
 
 
 def _data_files(lake: Lake, prefix: str) -> list[ObjectInfo]:
     return [info for info in lake.list(prefix) if is_data_file(info.name)]
 
 
-def _counted(lake: Lake, found: Iterable[ObjectInfo], footers: Footers) -> Found:
-    counted = {}
-    for info in found:
+def _count_rows(lake: Lake, files: Iterable[ObjectInfo], footers: Footers) -> LandedObjects:
+    landed = {}
+    for info in files:
         version = (info.name, info.generation)
         if version not in footers:
             footers[version] = count_rows(lake, info.name)
-        landed = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=footers[version])
-        counted[landed] = int(info.metadata.get(GENERATION, 0))
-    return counted
+        obj = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=footers[version])
+        landed[obj] = int(info.metadata.get(GENERATION, 0))
+    return landed
 
 
 def _claimed(lake: Lake, stream: str, sync: Sync) -> set[tuple[str, int]]:
-    """Objects that manifests of other syncs name; a sync that began the day before may have ended meanwhile."""
+    """Return the objects that manifests of other syncs name; a sync may have begun the day before and ended since."""
     prefix = names.manifests_prefix(sync.source, stream)
     claimed: set[tuple[str, int]] = set()
     for info in lake.list(prefix, start=f"{prefix}{sync.created_at - DAY:%Y%m%d}/"):

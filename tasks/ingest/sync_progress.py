@@ -1,4 +1,4 @@
-"""Shows in Prefect's UI how far a sync is: rows, bytes and rate, against the newest sync that succeeded."""
+"""Shows a sync's progress in Prefect's UI: rows, bytes and rate, relative to the newest successful sync."""
 
 import time
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ class SyncProgress:
     """A progress artifact of one sync; `before` are earlier jobs of its connection, newest first."""
 
     def __init__(self, started: StartedSync, before: Sequence[Job]) -> None:
-        self._what = f"Sync {started.job_id} of {started.source}"
+        self._title = f"Sync {started.job_id} of {started.source}"
         succeeded = (job.rows or 0 for job in before if job.succeeded)
         self._expected = next(succeeded, 0)
         self._began = time.monotonic()
         self._rows_then: int | None = None
         self._shown = self._began - SHOW_S
-        made = create_progress_artifact(
-            progress=0.0, key=f"sync-{started.source}".replace("_", "-"), description=f"{self._what}: started"
+        artifact = create_progress_artifact(
+            progress=0.0, key=f"sync-{started.source}".replace("_", "-"), description=f"{self._title}: started"
         )
-        self._artifact = cast(UUID, made)
+        self._artifact = cast(UUID, artifact)
 
     def show(self, job: Job) -> None:
-        """Show a running job, every few seconds at most."""
+        """Show a running job, at most every few seconds."""
         if time.monotonic() - self._shown < SHOW_S:
             return
         self._shown = time.monotonic()
@@ -38,7 +38,7 @@ class SyncProgress:
         self._update(min(share, ALMOST), job)
 
     def end(self, job: Job) -> None:
-        """Show a job that ended."""
+        """Show an ended job."""
         self._update(100.0, job)
 
     def _update(self, progress: float, job: Job) -> None:
@@ -47,10 +47,10 @@ class SyncProgress:
             self._rows_then = rows
         seconds = time.monotonic() - self._began
         rate = (rows - self._rows_then) / seconds if seconds > 0 else 0.0
-        update_progress_artifact(self._artifact, progress=progress, description=describe(self._what, job, rate))
+        update_progress_artifact(self._artifact, progress=progress, description=describe(self._title, job, rate))
 
 
-def describe(what: str, job: Job, rate: float) -> str:
-    """One line: what the job read until now, and how fast since it is watched."""
+def describe(title: str, job: Job, rate: float) -> str:
+    """Return one line: the rows and bytes that the job has read, and the rate since the first poll."""
     rows, size = job.rows or 0, job.bytes or 0
-    return f"{what}: {job.status}, {rows:,} rows, {size / 1e6:,.1f} MB, {rate:,.0f} rows/s"
+    return f"{title}: {job.status}, {rows:,} rows, {size / 1e6:,.1f} MB, {rate:,.0f} rows/s"

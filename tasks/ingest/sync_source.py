@@ -4,41 +4,33 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from millrace.airbyte.client import AirbyteClient, SyncRunning
+from millrace.airbyte.client import AirbyteClient
 from millrace.airbyte.job import Job
 from millrace.domain import names
-from millrace.domain.errors import ServiceUnavailable, SyncTimeout
+from millrace.domain.errors import ServiceUnavailable, SyncRunning, SyncTimeout
 from millrace.domain.sync import RequestedSync, StartedSync, Sync
+from millrace.observability.events import log_event
 from tasks.context import airbyte_block, open_lake, run_id, source_contract
 from tasks.ingest.sync_progress import SyncProgress
 from tasks.ingest.webhook_error import webhook_error
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import transient_task, uncached_task
 from tasks.started_syncs import forget_sync, recall_requested, recall_sync, remember_requested, remember_sync
 
 log = logging.getLogger(__name__)
 
-LATE = timedelta(minutes=5)  # after a job's end, its webhook is not waited for
+LATE = timedelta(minutes=5)  # after a job's end, from when on its webhook is not awaited
 
 
-@task(
-    task_run_name="start sync of {source}",
-    retries=3,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
+@uncached_task(task_run_name="start sync of {source}", retries=3)
 def start_sync(source: str, streams: list[str] | None = None) -> StartedSync:
-    """Start a sync of a source, attach to the one that runs, or find the one that this run started before.
+    """Start a sync of a source, attach to a running one, or return the one that this run has started before.
 
-    Running twice equals running once, by the flow run's id, until the sync is reported as failed: what is asked for is
-    kept before the request, and what was started before it is watched.
+    Running twice equals running once, by the flow run's id, until the sync is reported as failed: the request is stored
+    before it is sent, and the started sync before it is watched.
 
     Raises:
         UnknownStream: no such source or stream.
-        AirbyteRefused: the connection is inactive, or Airbyte won't.
+        AirbyteRefused: the connection is inactive, or Airbyte rejects the request.
     """
     contract = source_contract(source)
     for stream in streams or ():
@@ -54,7 +46,7 @@ def start_sync(source: str, streams: list[str] | None = None) -> StartedSync:
             remember_requested(lake, run, requested)
         started = _started_before(client, requested) or _start(client, requested)
     remember_sync(lake, run, started)
-    log.info("sync.started", extra={"event": "sync.started", "fields": started.model_dump(mode="json")})
+    log_event(log, logging.INFO, "sync.started", **started.model_dump(mode="json"))
     return started
 
 
@@ -64,16 +56,16 @@ def _request(client: AirbyteClient, source: str, connection_id: str) -> Requeste
 
 
 def _started_before(client: AirbyteClient, requested: RequestedSync) -> StartedSync | None:
-    """The job of a request whose answer was lost: by a timeout, a 5xx, or the death of the run."""
+    """Return the job of a request whose response was lost by a timeout, a 5xx, or the death of the run."""
     newer = [job.id for job in client.newest_jobs(requested.connection_id) if job.id > requested.after_job_id]
     return _as_started(requested, min(newer)) if newer else None
 
 
 def _start(client: AirbyteClient, requested: RequestedSync) -> StartedSync:
-    """Start a job; attach to the one that runs when Airbyte says so.
+    """Start a job, or attach to the running one that Airbyte reports.
 
     Raises:
-        ServiceUnavailable: Airbyte did not answer, and has no job that could be ours; worth a retry, which looks again.
+        ServiceUnavailable: Airbyte did not answer, and has no job that could be ours; a retry looks for it again.
     """
     try:
         return _as_started(requested, client.start_job(requested.connection_id))
@@ -81,7 +73,7 @@ def _start(client: AirbyteClient, requested: RequestedSync) -> StartedSync:
         running = [j for j in client.newest_jobs(requested.connection_id) if not j.ended]
         if not running:
             raise ServiceUnavailable(
-                f"Airbyte has no running sync of connection {requested.connection_id}, and starts none: {error}"
+                f"Airbyte reports a running sync of connection {requested.connection_id} but lists none: {error}"
             ) from None
         return _as_started(requested, running[0].id)
     except ServiceUnavailable:
@@ -100,18 +92,12 @@ def _as_started(requested: RequestedSync, job_id: int) -> StartedSync:
     )
 
 
-@task(
-    task_run_name="watch sync {started.job_id} of {started.source}",
-    tags=[names.STEP_TAG],
-    retries=3,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-)
+@transient_task(task_run_name="watch sync {started.job_id} of {started.source}", tags=[names.STEP_TAG], retries=3)
 def watch_sync(started: StartedSync) -> Sync:
-    """Wait until a job ends, and show how far it is; cancels it past the deadline.
+    """Wait until a job ends, and show its progress; cancels it past the deadline.
 
-    The deadline counts from when the sync was asked for, so that a retry does not move it. A status that is unknown
-    here is not the end.
+    The deadline counts from the request of the sync, so that a retry does not extend it. An unknown status does not
+    count as the end.
 
     Raises:
         SyncTimeout: the job ran past the block's `sync_timeout_s`.
@@ -133,12 +119,12 @@ def watch_sync(started: StartedSync) -> Sync:
         sync_modes=modes,
         error=_error(started, job),
     )
-    log.info("sync.ended", extra={"event": "sync.ended", "fields": sync.model_dump(mode="json")})
+    log_event(log, logging.INFO, "sync.ended", **sync.model_dump(mode="json"))
     return sync
 
 
 def _error(started: StartedSync, job: Job) -> str:
-    """Why a job did not succeed: the API's own words where it has some, else the webhook's."""
+    """Return the error of a failed job from the API when it has one, else from the webhook."""
     if job.error or job.status != "failed":
         return job.error
     just_ended = job.updated_at is not None and datetime.now(UTC) - job.updated_at < LATE

@@ -1,4 +1,4 @@
-"""Why a sync failed, from Airbyte's webhook: the API of jobs tells no reason."""
+"""The error of a failed sync, from Airbyte's webhook: the jobs API has no field for it."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,9 @@ PAUSE_S = 0.5
 
 
 def webhook_error(source: str, job_id: int, patience_s: float = PATIENCE_S) -> str:
-    """What the webhook said of a job that just ended; waits a little for it. '' when it said nothing, or never came.
+    """Return the error that the webhook reports of a job that just ended, or '' when none arrives in time.
 
-    The webhook is sent once and may be lost, so that nothing may rest on it.
+    The webhook is sent once and may be lost, so that no decision may depend on it.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -30,14 +30,14 @@ def webhook_error(source: str, job_id: int, patience_s: float = PATIENCE_S) -> s
 
 
 def _errors(source: str) -> dict[int, str]:
-    """Error by job, of the events that the webhook became."""
+    """Return the error of each job, from the events that the gateway made of the webhook."""
     now = datetime.now(UTC)
-    wanted = {
+    event_filter = {
         "event": {"name": [names.SYNC_COMPLETED]},
         "resource": {"id": [names.source_resource(source)]},
         "occurred": {"since": (now - LOOK_BACK).isoformat(), "until": (now + LOOK_BACK).isoformat()},
     }
     with get_client(sync_client=True) as client:
-        answer = client.request("POST", "/events/filter", json={"filter": wanted, "limit": 50})
-    payloads = [event["payload"] for event in answer.raise_for_status().json()["events"]]
+        response = client.request("POST", "/events/filter", json={"filter": event_filter, "limit": 50})
+    payloads = [event["payload"] for event in response.raise_for_status().json()["events"]]
     return {payload["job_id"]: payload.get("error") or "" for payload in payloads if "job_id" in payload}

@@ -1,9 +1,10 @@
-"""Cancels the Dataflow job of a merge run that a person cancelled."""
+"""Cancels the Dataflow job of a cancelled merge run."""
 
 import logging
 from typing import Any
 
 from millrace.domain.errors import MillraceError
+from millrace.observability.events import log_event
 from millrace.settings import load_settings
 from tasks.context import open_lake
 
@@ -11,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def cancel_dataflow(flow: object, flow_run: Any, state: object) -> None:
-    """Hook of a cancelled flow run: cancel the job that it waits for; the batch stays open for the next run."""
+    """Cancel the job that a cancelled flow run waits for; the batch stays open for the next run."""
     from beam_job.engines.dataflow import cancel_job  # imports Google's client, which most runs do not need
     from beam_job.engines.dataflow_jobs import DataflowJobs
 
@@ -21,6 +22,6 @@ def cancel_dataflow(flow: object, flow_run: Any, state: object) -> None:
         jobs = DataflowJobs(settings.events.project, dataflow.region, dataflow.endpoint)
         source, stream = flow_run.parameters["source"], flow_run.parameters["stream"]
         cancel_job(jobs, open_lake(), source, stream, str(flow_run.id))
-    except MillraceError as error:  # a hook that raises is only a line in a log: say which job goes on
-        fields = {"run_id": str(flow_run.id), "error": str(error)}
-        log.error("dataflow.not_cancelled: %s", error, extra={"event": "dataflow.not_cancelled", "fields": fields})
+    except MillraceError as error:  # Prefect only logs what a hook raises: log which job continues instead
+        run, reason = str(flow_run.id), str(error)
+        log_event(log, logging.ERROR, "dataflow.not_cancelled", reason, run_id=run, error=reason)

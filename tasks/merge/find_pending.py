@@ -1,28 +1,19 @@
-"""Asks the lake and the ledger what is left to do."""
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+"""Compares the lake with the ledger: True out when a stream has work for a merge."""
 
 from beam_job.batches import pending
 from tasks.context import open_lake, open_warehouse, stream_contract
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import uncached_task
 
 
-@task(
-    task_run_name="look for landings of {source}.{stream}",
-    retries=3,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def has_pending(source: str, stream: str, audit: bool = False) -> bool:
-    """Whether a stream has manifests that the ledger lacks, or a batch under way; never answered from a cache.
+@uncached_task(task_run_name="look for landings of {source}.{stream}", retries=3)
+def has_pending(source: str, stream: str, full_scan: bool = False) -> bool:
+    """Return True when a stream has manifests that the ledger lacks, or an open batch.
 
-    With `audit` all manifests are looked at, however late one came.
+    With `full_scan` all manifests are listed, however late one arrived.
 
     Raises:
         UnknownStream: no such source or stream.
     """
     contract = stream_contract(source, stream)
     lake = open_lake()
-    return bool(pending(lake, open_warehouse(), contract, audit=audit))
+    return bool(pending(lake, open_warehouse(), contract, full_scan=full_scan))

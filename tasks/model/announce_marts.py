@@ -1,34 +1,25 @@
-"""Publishes that the marts were replaced."""
+"""Announces on the event bus that the marts were replaced."""
 
 from datetime import UTC, datetime
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from millrace.domain.events import MartsPublished
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import unannounced
+from millrace.domain.model import unannounced_publication
 from tasks.context import open_bus, open_warehouse
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import uncached_task
 
 
-@task(
-    task_run_name="announce marts",
-    retries=5,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
+@uncached_task(task_run_name="announce marts", retries=5)
 def announce_marts() -> str:
     """Publish `marts-published` for the newest marts, whichever run published them; returns the message's id.
 
-    The ledger remembers which were announced, so that none is forgotten; '' when there is nothing to announce.
+    Each announcement is in the ledger, so that the next run repeats a lost one; '' when all marts are announced.
 
     Raises:
-        ServiceUnavailable: Pub/Sub did not take it; the next run announces it.
+        ServiceUnavailable: Pub/Sub did not accept it; the next run announces it.
     """
     warehouse = open_warehouse()
-    newest = unannounced(warehouse.ledger(kinds=("published", "announced")))
+    newest = unannounced_publication(warehouse.ledger(kinds=("published", "announced")))
     if newest is None:
         return ""
     message = MartsPublished(run_id=newest.run_id, marts=warehouse.marts(), batches=newest.batches)

@@ -1,4 +1,4 @@
-"""The gate before the build: Great Expectations looks at the rows that the merges wrote, and at no others."""
+"""The gate before the build: Great Expectations validates the rows that the merges wrote, and no others."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ SUITES = ROOT / "expectations" / "raw"
 def check_merges(
     warehouse: Warehouse, streams: Mapping[str, StreamContract], work: ModelWork, as_of: datetime | None
 ) -> QualityReport:
-    """Validate the newest rows of the work's batches, by the suites that the contracts make."""
+    """Validate the newest rows of the work's batches with the suites that are generated from the contracts."""
     changed = {name: stream for name, stream in streams.items() if name in work.streams}
     queries = {name: warehouse.merged_rows(stream, work.batches, as_of) for name, stream in changed.items()}
     return validate_rows(warehouse.raw_url(), load_suites(SUITES), queries)

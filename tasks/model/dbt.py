@@ -1,4 +1,4 @@
-"""Runs dbt through prefect-dbt: one task run per node, logs and failures in the run."""
+"""dbt through prefect-dbt: a command in; one task run per node, logs and failures in the run out."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ REPORT_S = 60.0
 
 
 def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
-    """Run one dbt command; raises with dbt's own message when a node fails. Artifacts go to `target`."""
+    """Run one dbt command with its artifacts in `target`; raises with dbt's message when a node fails."""
     from prefect_dbt import PrefectDbtSettings  # imports dbt, which only this process needs
 
     from tasks.model.dbt_runner import Runner
@@ -29,10 +29,10 @@ def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Pat
 
 
 def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> list[str]:
-    """Arguments that make dbt build everything from nothing, or what is downstream of the changed streams.
+    """Return dbt's arguments for a full refresh, or for the models downstream of the changed streams.
 
-    `changed` gives, by stream, the days in which its rows changed, None when they are not known. Nothing changed:
-    nothing to run. Unit tests need no data: they are run when the project changed, with everything else.
+    `changed` holds by stream the days of its changed rows, None for unknown days; without a changed stream there is
+    nothing to run. Unit tests do not depend on data: they run with a full refresh only.
     """
     if whole:
         return ["build", "--full-refresh"]
@@ -51,7 +51,7 @@ def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> lis
 
 
 def built_marts(target: Path) -> tuple[str, ...]:
-    """Marts that the last command built, by the artifacts it left."""
+    """Return the marts that the last command built, from its artifacts."""
     results = json.loads((target / "run_results.json").read_text())["results"]
     nodes = json.loads((target / "manifest.json").read_text())["nodes"]
     built = (nodes[r["unique_id"]] for r in results if r["unique_id"] in nodes)
@@ -59,7 +59,7 @@ def built_marts(target: Path) -> tuple[str, ...]:
 
 
 def project_digest(project: Path) -> str:
-    """Digest of everything that dbt builds from."""
+    """Return a digest of the project's models, schemas and documentation."""
     digest = hashlib.sha256()
     for path in sorted(project.rglob("*")):
         if path.suffix in (".sql", ".yml", ".md") and "target" not in path.parts:
@@ -69,7 +69,7 @@ def project_digest(project: Path) -> str:
 
 @contextmanager
 def dbt_variables(variables: Mapping[str, str]) -> Iterator[None]:
-    """Give dbt's `env_var` these values until the last node's task run has ended."""
+    """Set environment variables for dbt's `env_var` until the last node's task run has ended."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -84,7 +84,7 @@ def dbt_variables(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _await_nodes() -> None:
-    """Wait for prefect-dbt's threads: each reports one node, and the last go on after dbt has ended."""
+    """Wait for prefect-dbt's threads: each reports one node, and the last ones outlive the dbt command."""
     until = time.monotonic() + REPORT_S
     for thread in threading.enumerate():
         if thread.name.endswith("(run_task)"):

@@ -1,19 +1,17 @@
-"""Keeps dbt's documentation of the marts in the lake's bucket."""
+"""Publishes dbt's documentation of the marts in the lake's bucket."""
 
 import tempfile
 from pathlib import Path
 
-from prefect import task
-
 from millrace.domain import names
 from tasks.context import open_lake, open_warehouse
 from tasks.model.dbt import PROJECT, invoke_dbt, project_digest
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import transient_task
 
 
-@task(task_run_name="document marts", retries=2, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient)
+@transient_task(task_run_name="document marts", retries=2)
 def document_marts(candidate: str) -> bool:
-    """Build dbt's documentation as one page when the project changed since the last time; returns whether it did."""
+    """Build dbt's documentation as one page; returns False when the project has not changed since the last build."""
     lake = open_lake()
     page, mark = f"{names.SITE}dbt/index.html", f"{names.SITE}dbt/project-{project_digest(PROJECT)}"
     if lake.stat(mark):

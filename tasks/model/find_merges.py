@@ -1,22 +1,13 @@
-"""Asks the ledger which merges are not in the marts yet."""
+"""Finds the merges in the ledger that the marts lack."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from millrace.domain.model import KINDS, ModelWork, unpublished
+from millrace.domain.model import KINDS, ModelWork, unpublished_work
 from tasks.context import open_warehouse
 from tasks.model.dbt import PROJECT, project_digest
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import uncached_task
 
 
-@task(
-    task_run_name="look for merges",
-    retries=3,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
+@uncached_task(task_run_name="look for merges", retries=3)
 def find_merges(full: bool) -> ModelWork | None:
-    """Merges that no published marts have (with `full`, all merges); None when there are none."""
+    """Return the merges that no published marts include (with `full`, all merges); None without such merges."""
     ledger = open_warehouse().ledger(kinds=KINDS)
-    return unpublished(ledger, full=full, project=project_digest(PROJECT))
+    return unpublished_work(ledger, full=full, project=project_digest(PROJECT))

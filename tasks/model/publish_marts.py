@@ -1,27 +1,20 @@
-"""Replaces the marts by candidates that passed."""
+"""Replaces the marts by the candidates that passed the gate."""
 
 from datetime import UTC, datetime
 
-from prefect import task
 from prefect.artifacts import create_table_artifact
 
 from millrace.domain import names
 from millrace.domain.ledger import modelled_entry, published_entry
-from millrace.domain.model import Built
+from millrace.domain.model import BuiltCandidate
 from tasks.context import open_warehouse, run_id
 from tasks.model.dbt import PROJECT, project_digest
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import transient_task
 
 
-@task(
-    task_run_name="publish {built.candidate}",
-    tags=[names.STEP_TAG],
-    retries=3,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-)
-def publish_marts(built: Built) -> dict[str, int]:
-    """Let all readers see the candidates at once, then note in the ledger which merges they have; rows per mart."""
+@transient_task(task_run_name="publish {built.candidate}", tags=[names.STEP_TAG], retries=3)
+def publish_marts(built: BuiltCandidate) -> dict[str, int]:
+    """Switch readers to the candidates atomically, and record their merges in the ledger; returns rows per mart."""
     warehouse, candidate, work = open_warehouse(), built.candidate, built.work
     marts = warehouse.publish(candidate)
     at = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""How a run ends whose candidates did not pass the gate."""
+"""The final state of a run whose candidates did not pass the gate."""
 
 from typing import Any
 
@@ -11,6 +11,6 @@ Refusal = State[Any]
 REFUSED = "Refused"
 
 
-def refused(why: QualityFailed) -> Refusal:
-    """A failed state of its own name: the gate has told people already, so the alert on failed runs must not."""
-    return Failed(name=REFUSED, message=str(why), data=why)
+def refuse(error: QualityFailed) -> Refusal:
+    """Return a failed state of its own name: the gate has its own alert, so the alert on failed runs skips it."""
+    return Failed(name=REFUSED, message=str(error), data=error)

@@ -1,24 +1,19 @@
-"""How old the newest row of each stream is, beside its contract, by dbt: `python -m tasks.model.source_freshness`.
-
-`reconcile` tells when each stream was merged last, by the ledger; this looks at the rows themselves.
-"""
+"""Streams in; the age of each newest row, read by dbt from the rows themselves, beside its contract's limit, out."""
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 
-from millrace.domain.errors import MillraceError, WarehouseRefused
+from millrace.domain.errors import WarehouseRefused
 from millrace.domain.types import Frozen
-from millrace.settings import load_settings
-from millrace.warehouse.port import Warehouse, open_warehouse
+from millrace.warehouse.port import Warehouse
 from tasks.model.dbt import PROJECT, dbt_variables
 
 CANDIDATE = "candidate_of_no_run"
 
 
 class Age(Frozen):
-    """A stream whose contract promises freshness: seconds since its newest row was extracted, and how many may be."""
+    """The age of a stream's newest row since its extraction, and the limit of its contract, in seconds."""
 
     stream: str
     age_s: int
@@ -26,12 +21,12 @@ class Age(Frozen):
 
     @property
     def kept(self) -> bool:
-        """Whether the newest row is young enough."""
+        """Return True when the newest row is within the limit."""
         return self.age_s <= self.limit_s
 
 
 def source_freshness(warehouse: Warehouse) -> list[Age]:
-    """Run `dbt source freshness`, holding writers off where they would be in the way.
+    """Run `dbt source freshness` under a lock against writers, where the engine needs one.
 
     Raises:
         WarehouseBusy: a writer holds the warehouse.
@@ -41,7 +36,7 @@ def source_freshness(warehouse: Warehouse) -> list[Age]:
 
     with tempfile.TemporaryDirectory() as folder, warehouse.reader("dbt source freshness"):
         environment = warehouse.dbt_environment(CANDIDATE) | {"MILLRACE_CANDIDATE_PATH": f"{folder}/none.duckdb"}
-        places = [
+        folders = [
             "--project-dir",
             str(PROJECT),
             "--profiles-dir",
@@ -52,11 +47,11 @@ def source_freshness(warehouse: Warehouse) -> list[Age]:
             folder,
         ]
         with dbt_variables(environment):
-            done = dbtRunner().invoke(["--quiet", "source", "freshness", *places])
-        found = Path(folder) / "sources.json"
-        if not found.exists():
-            raise WarehouseRefused(f"dbt source freshness: {done.exception or 'it told nothing'}")
-        return [_age(result) for result in json.loads(found.read_text())["results"]]
+            run = dbtRunner().invoke(["--quiet", "--log-level", "none", "source", "freshness", *folders])
+        artifact = Path(folder) / "sources.json"
+        if not artifact.exists():
+            raise WarehouseRefused(f"dbt source freshness: {run.exception or 'no results'}")
+        return [_age(result) for result in json.loads(artifact.read_text())["results"]]
 
 
 def _age(result: dict[str, object]) -> Age:
@@ -67,28 +62,3 @@ def _age(result: dict[str, object]) -> Age:
     limit = criteria["error_after"]
     seconds = {"minute": 60, "hour": 3600, "day": 86400}[limit["period"]] * int(limit["count"])
     return Age(stream=name, age_s=round(float(str(result["max_loaded_at_time_ago_in_s"]))), limit_s=seconds)
-
-
-def main() -> int:
-    """Print a line for each stream that promises freshness; 1 when one is older than its contract allows."""
-    given = load_settings().warehouse
-    warehouse = open_warehouse(
-        given.url,
-        given.marts_url,
-        given.lock_timeout_s,
-        endpoint=given.endpoint,
-        max_bytes_billed=given.max_bytes_billed,
-    )
-    try:
-        ages = source_freshness(warehouse)
-    except MillraceError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    for age in ages:
-        told = "fresh" if age.kept else "too old"
-        print(f"{age.stream}: newest row {age.age_s:,} s old, {age.limit_s:,} s allowed: {told}")
-    return 0 if all(age.kept for age in ages) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,1 +1,1 @@
-"""Tasks of `reconcile`: lake, ledger and runs in, what is missing out; they import no other stage."""
+"""Tasks of `reconcile`: lake, ledger and runs in, gaps and the runs that close them out; they import no other stage."""

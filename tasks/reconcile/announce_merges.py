@@ -1,35 +1,27 @@
-"""Publishes merges that were never announced: their run died, or they were made without a bus."""
+"""Announces merges that were never announced: their run died, or had no event bus."""
 
 from datetime import UTC, datetime
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from beam_job.announce import announce, told_again
+from beam_job.announce import announce, message_from_ledger
 from millrace.domain import names
 from millrace.domain.batch import Batch
-from millrace.domain.findings import Found, UnderWay
+from millrace.domain.findings import ActiveWork, Gap
 from millrace.domain.ledger import LedgerEntry
 from millrace.domain.model import CHANGES, unannounced_merges
 from millrace.lake.store import Lake
 from tasks.context import open_bus, open_lake, open_warehouse, run_id
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import uncached_task
 
 
-@task(
-    task_run_name="announce merges",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def announce_merges(source: str | None, under_way: UnderWay, dry_run: bool) -> list[Found]:
-    """Merges that the ledger does not call announced, published on `warehouse-merged` now unless `dry_run`.
+@uncached_task(task_run_name="announce merges", retries=2)
+def announce_merges(source: str | None, under_way: ActiveWork, dry_run: bool) -> list[Gap]:
+    """Return the merges without an announcement in the ledger, after announcing them on `warehouse-merged`.
 
-    Those of a living run and those whose batch is still open are left out: their run, or the next, announces them.
+    A merge of an active run, or of a batch that is still open, is left to that run or the next one. With `dry_run`
+    nothing is announced.
 
     Raises:
-        ServiceUnavailable: Pub/Sub did not take one; the next run announces it.
+        ServiceUnavailable: Pub/Sub did not accept one; the next run announces it.
     """
     warehouse, lake = open_warehouse(), open_lake()
     missing = [
@@ -38,8 +30,8 @@ def announce_merges(source: str | None, under_way: UnderWay, dry_run: bool) -> l
         if source in (None, e.source) and f"{e.source}.{e.stream}" not in under_way.streams and not _is_open(lake, e)
     ]
     for entry in [] if dry_run else missing:
-        announce(open_bus(), warehouse, told_again(entry), run_id=run_id(), at=datetime.now(UTC))
-    return [Found(kind="merge not announced", where=f"{e.source}.{e.stream}", detail=e.batch_id) for e in missing]
+        announce(open_bus(), warehouse, message_from_ledger(entry), run_id=run_id(), at=datetime.now(UTC))
+    return [Gap(kind="merge not announced", where=f"{e.source}.{e.stream}", detail=e.batch_id) for e in missing]
 
 
 def _is_open(lake: Lake, entry: LedgerEntry) -> bool:

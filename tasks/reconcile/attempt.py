@@ -1,28 +1,33 @@
-"""Does one task after the other, whatever becomes of each: one source that fails must not stop the rest."""
+"""Runs tasks one after the other and collects their failures, so that one failing source does not stop the rest."""
 
+from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
 from prefect import Task
 from prefect.client.schemas.objects import State
 
-from millrace.domain.findings import Found
+from millrace.domain.findings import Gap
 
 T = TypeVar("T")
 
 
 class Attempts:
-    """Calls tasks and remembers those that failed."""
+    """A caller of tasks that returns their results and keeps the failed ones in `failed`."""
 
     def __init__(self) -> None:
-        self.failed: list[Found] = []
+        self.failed: list[Gap] = []
 
-    def __call__(self, task: Task[..., list[T]], *given: Any) -> list[T]:
-        """What the task gives; nothing when it fails, after its own retries."""
-        state = cast(State[list[T]], task(*given, return_state=True))
+    def __call__(self, task: Task[..., list[T]], *arguments: Any) -> list[T]:
+        """Return a task's result, or an empty list when it fails after its own retries."""
+        state = cast(State[list[T]], task(*arguments, return_state=True))
         if state.is_completed():
             return state.result()
         error = state.result(raise_on_failure=False)
         reason = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else str(state.message)
-        name = " ".join([task.name, *(str(value) for value in given if isinstance(value, str))])
-        self.failed.append(Found(kind="could not be done", where=name, detail=reason))
+        name = " ".join([task.name, *(value for value in arguments if isinstance(value, str))])
+        self.failed.append(Gap(kind="could not be done", where=name, detail=reason))
         return []
+
+    def each(self, task: Task[..., list[T]], calls: Iterable[tuple[Any, ...]]) -> list[T]:
+        """Call a task once per tuple of arguments; returns the results in one list."""
+        return [result for arguments in calls for result in self(task, *arguments)]

@@ -1,38 +1,29 @@
-"""Looks for objects in the lake that no manifest names: nobody will ever merge them."""
+"""Finds objects in the lake that no manifest names, so that no merge will ever read them."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.findings import Found
+from millrace.domain.findings import Gap
 from millrace.lake.footers import is_data_file
 from millrace.lake.manifests import read_manifest
 from millrace.lake.store import Lake, ObjectInfo
 from millrace.settings import load_settings
 from millrace.warehouse.port import Warehouse
-from tasks.context import open_lake, open_warehouse, wanted_sources
-from tasks.retries import DELAYS_S, is_transient
+from tasks.context import open_lake, open_warehouse, select_sources
+from tasks.retries import uncached_task
 
 SHOWN = 3
 
 
-@task(
-    task_run_name="look for orphans",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def find_orphans(source: str | None) -> list[Found]:
-    """Data files under raw/ that are older than `reconcile.orphan_after_h` and in no manifest, by folder."""
+@uncached_task(task_run_name="look for orphans", retries=2)
+def find_orphans(source: str | None) -> list[Gap]:
+    """Return the data files under raw/ older than `reconcile.orphan_after_h` that no manifest names, by folder."""
     lake, warehouse = open_lake(), open_warehouse()
     before = datetime.now(UTC) - timedelta(hours=load_settings().reconcile.orphan_after_h)
-    streams = {names.raw_prefix(c.source, s): c.streams[s] for c in wanted_sources(source) for s in c.streams}
+    streams = {names.raw_prefix(c.source, s): c.streams[s] for c in select_sources(source) for s in c.streams}
     listed = lake.list(f"{names.RAW}{source}/" if source else names.RAW)
     old = [info for info in listed if info.updated < before and is_data_file(info.name)]
     orphans: list[ObjectInfo] = []
@@ -43,7 +34,7 @@ def find_orphans(source: str | None) -> list[Found]:
 
 
 def unnamed(lake: Lake, warehouse: Warehouse, contract: StreamContract, objects: list[ObjectInfo]) -> list[ObjectInfo]:
-    """Those objects of a stream that neither the ledger has nor a manifest names."""
+    """Return the objects of a stream that are neither in the ledger nor in a manifest."""
     merged = warehouse.merged_objects(contract, [(o.name, o.generation) for o in objects])
     left = [o for o in objects if (o.name, o.generation) not in merged]
     if not left:
@@ -58,14 +49,14 @@ def unnamed(lake: Lake, warehouse: Warehouse, contract: StreamContract, objects:
     return [o for o in left if (o.name, o.generation) not in named]
 
 
-def by_folder(objects: Iterable[ObjectInfo]) -> list[Found]:
-    """One finding per folder: how many objects, how many bytes, and the first of them."""
-    found = []
+def by_folder(objects: Iterable[ObjectInfo]) -> list[Gap]:
+    """Return one gap per folder: the number of objects, their bytes, and the first names."""
+    gaps = []
     for folder, group in groupby(objects, key=lambda o: _folder(o.name)):
         inside = list(group)
         shown = ", ".join(o.name.removeprefix(folder) for o in inside[:SHOWN])
-        found.append(
-            Found(
+        gaps.append(
+            Gap(
                 kind="object that no manifest names",
                 where=folder,
                 count=len(inside),
@@ -73,7 +64,7 @@ def by_folder(objects: Iterable[ObjectInfo]) -> list[Found]:
                 detail=shown,
             )
         )
-    return found
+    return gaps
 
 
 def _folder(name: str) -> str:

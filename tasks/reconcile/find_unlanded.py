@@ -1,40 +1,31 @@
-"""Looks for syncs that ended without a manifest: started elsewhere, or by a run that died."""
+"""Finds syncs that ended without a manifest: started outside the platform, or by a run that died."""
 
 from datetime import UTC, datetime, timedelta
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import SourceContract
 from millrace.domain import names
-from millrace.domain.findings import Found
+from millrace.domain.findings import Gap
 from millrace.lake.store import Lake
 from tasks.context import airbyte_block, open_lake, source_contract
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import uncached_task
 
 LOOK_BACK = timedelta(days=7)
 
 
-@task(
-    task_run_name="look for unlanded syncs of {source}",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def find_unlanded(source: str, audit: bool = False) -> list[Found]:
-    """Syncs of the last 7 days (with `audit`, all) that ended without a manifest."""
+@uncached_task(task_run_name="look for unlanded syncs of {source}", retries=2)
+def find_unlanded(source: str, full_scan: bool = False) -> list[Gap]:
+    """Return the syncs of the last 7 days (with `full_scan`, all) that ended without a manifest."""
     contract, lake = source_contract(source), open_lake()
     with airbyte_block().open() as client:
         return [
-            Found(kind="sync without a manifest", where=f"{source} job {job}", source=source, job_id=job)
-            for job in unlanded(client, lake, contract, None if audit else datetime.now(UTC) - LOOK_BACK)
+            Gap(kind="sync without a manifest", where=f"{source} job {job}", source=source, job_id=job)
+            for job in unlanded(client, lake, contract, None if full_scan else datetime.now(UTC) - LOOK_BACK)
         ]
 
 
 def unlanded(client: AirbyteClient, lake: Lake, contract: SourceContract, since: datetime | None) -> list[int]:
-    """Ended jobs of a connection, made at `since` or later, that lack a manifest of a stream; oldest first."""
+    """Return the ended jobs of a connection, created since `since`, that lack a stream's manifest; oldest first."""
     connection_id = client.connection(contract.source)["connectionId"]
     landed = {stream: landed_jobs(lake, contract.source, stream, since) for stream in contract.streams}
     missing = []
@@ -48,8 +39,8 @@ def unlanded(client: AirbyteClient, lake: Lake, contract: SourceContract, since:
 
 
 def landed_jobs(lake: Lake, source: str, stream: str, since: datetime | None) -> set[int]:
-    """Ids of the jobs that have a manifest of a stream."""
+    """Return the ids of the jobs that have a manifest of a stream."""
     prefixes = [names.manifests_prefix(source, stream, empty=empty) for empty in (False, True)]
-    places = [(prefix, f"{prefix}{since:%Y%m%d}" if since else None) for prefix in prefixes]
-    paths = [names.MANIFEST_PATH.fullmatch(o.name) for place in places for o in lake.list(*place)]
-    return {int(path[3]) for path in paths if path}  # other files there are not ours
+    ranges = [(prefix, f"{prefix}{since:%Y%m%d}" if since else None) for prefix in prefixes]
+    paths = [names.MANIFEST_PATH.fullmatch(o.name) for listed in ranges for o in lake.list(*listed)]
+    return {int(path[3]) for path in paths if path}  # a folder may hold other files

@@ -1,32 +1,23 @@
-"""Asks lake and ledger what is left to do, leaving out what a living run is at."""
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+"""Finds pending work by lake and ledger: landings and batches for a merge, merges and publications for the model."""
 
 from beam_job.batches import pending, under_way
-from millrace.domain.findings import Found
-from millrace.domain.model import CHANGES, unannounced, unpublished
+from millrace.domain.findings import Gap
+from millrace.domain.model import CHANGES, unannounced_publication, unpublished_work
 from tasks.context import open_lake, open_warehouse, stream_contract
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import uncached_task
 
 
-@task(
-    task_run_name="look for unmerged landings of {source}.{stream}",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
-    """Landings that the ledger lacks (with `audit`, however late they came), and a batch that nobody goes on with."""
+@uncached_task(task_run_name="look for unmerged landings of {source}.{stream}", retries=2)
+def find_unmerged(source: str, stream: str, full_scan: bool = False) -> list[Gap]:
+    """Return the landings that the ledger lacks (with `full_scan`, however late), and an open batch without a run."""
     contract, lake = stream_contract(source, stream), open_lake()
     batch = under_way(lake, contract)
-    waiting = pending(lake, open_warehouse(), contract, audit=audit)
+    waiting = pending(lake, open_warehouse(), contract, full_scan=full_scan)
     landed = [path for path in waiting if not (batch and path in batch.manifests)]
-    found = []
+    gaps = []
     if landed:
-        found.append(
-            Found(
+        gaps.append(
+            Gap(
                 kind="landing not merged",
                 where=contract.id,
                 count=len(landed),
@@ -36,8 +27,8 @@ def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
             )
         )
     if batch:
-        found.append(
-            Found(
+        gaps.append(
+            Gap(
                 kind="open batch without a run",
                 where=contract.id,
                 bytes=batch.bytes,
@@ -46,23 +37,17 @@ def find_unmerged(source: str, stream: str, audit: bool = False) -> list[Found]:
                 stream=stream,
             )
         )
-    return found
+    return gaps
 
 
-@task(
-    task_run_name="look for unpublished merges",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def find_unpublished() -> list[Found]:
-    """What a model run has left to do: merges that no marts have, marts that were not announced."""
+@uncached_task(task_run_name="look for unpublished merges", retries=2)
+def find_unpublished() -> list[Gap]:
+    """Return the work of a model run: merges that no marts include, and marts that were not announced."""
     ledger = open_warehouse().ledger(kinds=(*CHANGES, "published", "announced"))
-    found, work, newest = [], unpublished(ledger), unannounced(ledger)
+    gaps, work, newest = [], unpublished_work(ledger), unannounced_publication(ledger)
     if work:
         streams = ", ".join(work.streams)
-        found.append(Found(kind="merge not published", where="marts", count=len(work.batches), detail=streams))
+        gaps.append(Gap(kind="merge not published", where="marts", count=len(work.batches), detail=streams))
     if newest:
-        found.append(Found(kind="publication not announced", where="marts", detail=newest.candidate))
-    return found
+        gaps.append(Gap(kind="publication not announced", where="marts", detail=newest.candidate))
+    return gaps

@@ -1,34 +1,27 @@
-"""Frees slots that no run holds any more: Prefect's server may forget a lease, but not that a slot is taken."""
+"""Frees slots that no run holds: Prefect's server keeps leases in memory, but the slots in its database."""
 
 import logging
 from collections.abc import Iterator
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
-from millrace.domain.findings import Found
+from millrace.domain.findings import Gap
 from millrace.domain.names import MERGE_SLOTS, MODEL_SLOT, merge_slot
-from tasks.retries import DELAYS_S, is_transient
+from millrace.observability.events import log_event
+from tasks.retries import uncached_task
 
 log = logging.getLogger(__name__)
 
 PAGE = 200
 
 
-@task(
-    task_run_name="free slots",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def free_slots(dry_run: bool) -> list[Found]:
-    """Slots that are taken though no run of theirs is running, freed now unless `dry_run`.
+@uncached_task(task_run_name="free slots", retries=2)
+def free_slots(dry_run: bool) -> list[Gap]:
+    """Free the slots that are taken although none of their runs is running, unless `dry_run`, and return them.
 
     Freeing one by mistake costs a retry at most: the head of a stream lets one committer win.
     """
@@ -36,11 +29,11 @@ def free_slots(dry_run: bool) -> list[Found]:
         leaked = leaked_slots(client)
         if not dry_run:
             release(client, leaked)
-    return [Found(kind="slot that no run holds", where=slot) for slot in leaked]
+    return [Gap(kind="slot that no run holds", where=slot) for slot in leaked]
 
 
 def leaked_slots(client: SyncPrefectClient) -> list[str]:
-    """Names of the merge and model slots that are taken, and whose runs are not running."""
+    """Return the names of the merge and model slots that are taken although no run of theirs is running."""
     taken = {limit.name for limit in _limits(client) if limit.active_slots}
     ours = {name for name in taken if name == MODEL_SLOT or name.startswith(MERGE_SLOTS)}
     if not ours:
@@ -53,10 +46,10 @@ def leaked_slots(client: SyncPrefectClient) -> list[str]:
 
 
 def release(client: SyncPrefectClient, slots: list[str]) -> None:
-    """Let the next run have these slots."""
+    """Make these slots available to the next run."""
     for name in slots:
         client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
-        log.warning("slot.freed", extra={"event": "slot.freed", "fields": {"slot": name}})
+        log_event(log, logging.WARNING, "slot.freed", slot=name)
 
 
 def _limits(client: SyncPrefectClient) -> Iterator[GlobalConcurrencyLimitResponse]:
@@ -67,5 +60,5 @@ def _limits(client: SyncPrefectClient) -> Iterator[GlobalConcurrencyLimitRespons
 
 
 def _slot_of(run: FlowRun) -> str:
-    given = run.parameters
-    return merge_slot(given["source"], given["stream"]) if "stream" in given else MODEL_SLOT
+    parameters = run.parameters
+    return merge_slot(parameters["source"], parameters["stream"]) if "stream" in parameters else MODEL_SLOT

@@ -1,4 +1,4 @@
-"""Starts the flows that events should have started, and waits for them."""
+"""Starts the runs that lost events should have started, and waits for them."""
 
 import time
 from collections.abc import Iterable
@@ -13,54 +13,48 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from millrace.domain.errors import SettingsError
+from millrace.domain.findings import Gap
 from millrace.settings import load_settings
 from tasks.context import run_id
-from tasks.reconcile.find_under_way import SOON, living
-from tasks.retries import DELAYS_S, is_transient
+from tasks.reconcile.attempt import Attempts
+from tasks.reconcile.find_under_way import SOON, active_runs
+from tasks.reconcile.find_work import find_unpublished
+from tasks.retries import uncached_task
 
 POLL_S = 1.0
 
 
-@task(
-    task_run_name="start merges",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
-def start_merges(streams: list[str], audit: bool = False) -> list[str]:
-    """Start a merge per stream (`<source>.<stream>`); a retried run starts none twice. Returns the ids of the runs.
+@uncached_task(task_run_name="start merges", retries=2)
+def start_merges(streams: list[str], full_scan: bool = False) -> list[str]:
+    """Start a merge per stream (`<source>.<stream>`), each once per reconcile run; returns the ids of the runs.
 
     Raises:
         SettingsError: the flow is not deployed.
     """
-    late = {"audit": True} if audit else {}
-    given = [dict(zip(("source", "stream"), stream.split("."), strict=True)) for stream in sorted(set(streams))]
-    return [_start("merge/merge", ".".join(one.values()), {**one, **late}) for one in given]
+    runs = []
+    for stream_id in sorted(set(streams)):
+        source, stream = stream_id.split(".")
+        parameters = {"source": source, "stream": stream} | ({"full_scan": True} if full_scan else {})
+        runs.append(_start("merge/merge", stream_id, parameters))
+    return runs
 
 
-@task(
-    task_run_name="start model",
-    retries=2,
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=is_transient,
-    cache_policy=NO_CACHE,
-)
+@uncached_task(task_run_name="start model", retries=2)
 def start_model() -> list[str]:
-    """Start a model run unless one is living; a retried run starts none twice. Returns its id, if there is one.
+    """Start a model run unless one is active, once per reconcile run; returns its id, or an empty list.
 
     Raises:
         SettingsError: the flow is not deployed.
     """
     with get_client(sync_client=True) as client:
-        if any(True for _ in living(client, "model", datetime.now(UTC) + SOON)):
+        if any(True for _ in active_runs(client, "model", datetime.now(UTC) + SOON)):
             return []
     return [_start("model/model", "model", {})]
 
 
 @task(task_run_name="wait for merges", cache_policy=NO_CACHE)
 def await_runs(runs: list[str]) -> list[str]:
-    """Wait until runs have ended, for `reconcile.wait_s` at most; returns those that have."""
+    """Wait until runs have ended, for `reconcile.wait_s` at most; returns the ended ones."""
     deadline = time.monotonic() + load_settings().reconcile.wait_s
     ended: list[str] = []
     with get_client(sync_client=True) as client:
@@ -72,19 +66,26 @@ def await_runs(runs: list[str]) -> list[str]:
     return ended
 
 
+def run_merges_and_model(attempt: Attempts, streams: list[str], unpublished: list[Gap], full_scan: bool) -> None:
+    """Start merges and wait for them, then start the model when it has work, so that one interval makes marts right."""
+    runs = attempt(start_merges, streams, full_scan)
+    if (attempt(await_runs, runs) or unpublished) and attempt(find_unpublished):
+        attempt(start_model)
+
+
 def _is_final(state: Any) -> bool:
     return state is not None and bool(state.is_final())
 
 
-def _start(deployment: str, what: str, parameters: dict[str, Any]) -> str:
-    key = f"reconcile-{run_id()}-{what}"
+def _start(deployment: str, work: str, parameters: dict[str, Any]) -> str:
+    key = f"reconcile-{run_id()}-{work}"
     try:
         run = run_deployment(deployment, parameters=parameters, timeout=0, idempotency_key=key, as_subflow=False)
     except ObjectNotFound:
-        raise SettingsError(f"no deployment {deployment}; run `python -m cli.deploy.deployments`") from None
-    return str(run.id)  # type: ignore[union-attr]  # it is not awaited in a task that is not async
+        raise SettingsError(f"deployment {deployment} does not exist; run `millrace deploy deployments`") from None
+    return str(run.id)  # type: ignore[union-attr]  # in a synchronous task it returns the run, not a coroutine
 
 
-def streams_of(found: Iterable[Any]) -> list[str]:
-    """Streams that findings ask to merge."""
-    return [f"{f.source}.{f.stream}" for f in found if f.stream]
+def streams_of(gaps: Iterable[Gap]) -> list[str]:
+    """Return the streams of those gaps that a merge closes."""
+    return [f"{gap.source}.{gap.stream}" for gap in gaps if gap.stream]

@@ -1,1 +1,1 @@
-"""Tasks of the flows that run now and then: keys, secrets, connections, the digest; they import no other stage."""
+"""Tasks of the maintenance flows: keys, secrets, connections, the digest; they import no other stage."""

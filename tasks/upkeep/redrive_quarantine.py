@@ -1,26 +1,22 @@
-"""Lets quarantined objects be merged once more."""
+"""Redrives quarantined objects of a stream: the next merge reads them again."""
 
 from datetime import UTC, datetime
 
-from prefect import task
-
 from beam_job.redrive import redrive
 from tasks.context import open_lake, open_warehouse, run_id, stream_contract
-from tasks.retries import DELAYS_S, is_transient
+from tasks.retries import transient_task
 
 
-@task(
-    task_run_name="redrive {source}.{stream}", retries=3, retry_delay_seconds=DELAYS_S, retry_condition_fn=is_transient
-)
+@transient_task(task_run_name="redrive {source}.{stream}", retries=3)
 def redrive_quarantine(source: str, stream: str, objects: list[str] | None) -> int:
-    """Let a stream's quarantined objects (or those named) in again; returns how many. Again, before the merge: none.
+    """Make all quarantined objects of a stream, or the named ones, pending again; returns their number, then 0.
 
     Raises:
         UnknownStream: no such source or stream.
         FileRejected: a named object is not in quarantine.
     """
     contract = stream_contract(source, stream)
-    done = redrive(
+    result = redrive(
         open_lake(), open_warehouse(), contract, objects=objects or (), run_id=run_id(), at=datetime.now(UTC)
     )
-    return done.admitted + done.mended
+    return result.admitted + result.repaired

@@ -1,4 +1,4 @@
-"""Every secret that the platform uses: by whom, how old, whether it wants a new value; never its value."""
+"""Every secret that the platform uses, with its user, its age and the reason to rotate it; never its value."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from millrace.settings.tree import ROOT
 
 
 def secret_names(settings: Settings, sources: Iterable[SourceContract]) -> dict[str, str]:
-    """Every secret that the platform or its sources use, each with who uses it."""
+    """Return every secret that the platform or its sources use, with its user."""
     used = dict.fromkeys(HMAC, "Airbyte, for the lake")
     used |= {name: f"Airbyte, for {source.source}" for source in sources for name in source.connector.secrets}
     used |= dict.fromkeys((settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret), "Airbyte's API")
@@ -24,7 +24,7 @@ def secret_names(settings: Settings, sources: Iterable[SourceContract]) -> dict[
 
 @dataclass(frozen=True)
 class SecretState:
-    """A secret, when its newest version was made, and why it wants a new value ('' when it does not)."""
+    """A secret, the time of its newest version, and the reason to rotate it (`due`; '' without one)."""
 
     secret: str
     used_by: str
@@ -34,21 +34,21 @@ class SecretState:
 
 
 def credentials_of(settings: Settings) -> MillraceCredentials:
-    """Who we are at Google, by the settings; no block is needed."""
+    """Return our credentials at Google from the settings, without a registered block."""
     return MillraceCredentials(project=settings.events.project, endpoint=settings.secrets.endpoint)
 
 
 def secret_states(
     settings: Settings, credentials: MillraceCredentials | None = None, now: datetime | None = None
 ) -> list[SecretState]:
-    """All secrets in the order of their users.
+    """Return the state of all secrets, in the order of their users.
 
     Raises:
         ServiceUnavailable: Secret Manager did not answer.
     """
     credentials, now = credentials or credentials_of(settings), now or datetime.now(UTC)
     used = secret_names(settings, load_sources(ROOT / "sources").values())
-    most = timedelta(days=settings.secrets.max_age_days)
+    max_age = timedelta(days=settings.secrets.max_age_days)
     ages = {age.secret: age for age in secret_ages(credentials, used)}
     unusable = unusable_secrets(credentials, used)
     return [
@@ -56,7 +56,7 @@ def secret_states(
             secret=name,
             used_by=user,
             newest=ages[name].created_at if name in ages else None,
-            due=unusable.get(name) or (ages[name].why_due(now, most) if name in ages else ""),
+            due=unusable.get(name) or (ages[name].due_reason(now, max_age) if name in ages else ""),
             usable=name not in unusable,
         )
         for name, user in used.items()
