@@ -1,6 +1,6 @@
 """The same way without an orchestrator: sync → manifest → merge → dbt → Great Expectations → publish, as a script.
 
-`python -m bench.bare --days 7 --state DIR`: what remains of a day's time when nothing coordinates, retries or tells.
+`python -m bench.bare --days 7 --state DIR`: the rest of a day's time without coordination, retries and logs.
 """
 
 import argparse
@@ -29,7 +29,8 @@ from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.lake.footers import count_rows
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
-from millrace.warehouse.port import open_warehouse
+from millrace.settings.tree import WarehouseSettings
+from millrace.warehouse.engines import open_warehouse
 from tests.support.servers import server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,15 +39,15 @@ BUCKET = "millrace-bare"
 
 
 def sync(lake: Lake, state: Path, job_id: int, positions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Read what is new into the lake; returns the new positions."""
+    """Read new records into the lake; return the new positions."""
     connector = [sys.executable, "-m", "local.demo.airport_ops.connector"]
     environment = os.environ | {"AIRPORT_OPS_DATABASE": str(state / "source.sqlite")}
     with tempfile.TemporaryDirectory() as folder:
         config = _file(folder, "config", {"database": "airport_ops", "username": "millrace", "password": "bare"})
-        found = subprocess.run(
+        completed = subprocess.run(
             [*connector, "discover", "--config", config], env=environment, capture_output=True, check=True
         )
-        streams = json.loads(found.stdout)["catalog"]["streams"]
+        streams = json.loads(completed.stdout)["catalog"]["streams"]
         catalog = _file(folder, "catalog", {"streams": [{"stream": s, "sync_mode": "incremental"} for s in streams]})
         command = [
             *connector,
@@ -111,7 +112,9 @@ def run(days: int, state: Path, endpoint: str) -> list[float]:
     client = storage.Client("bare", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint})
     client.bucket(BUCKET).create()
     lake = open_lake(f"gs://{BUCKET}", endpoint)
-    warehouse = open_warehouse(f"duckdb:///{state}/warehouse.duckdb", f"duckdb:///{state}/published.duckdb")
+    warehouse = open_warehouse(
+        WarehouseSettings(url=f"duckdb:///{state}/warehouse.duckdb", marts_url=f"duckdb:///{state}/published.duckdb")
+    )
     source = load_sources(ROOT / "sources")["airport_ops"]
     create(state / "source.sqlite", "bare")
     positions: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
-"""How fast a connector's rows reach the lake, beside the bare connector: `python -m bench.connector [--record]`.
+"""Measures how fast a connector's rows reach the lake, and the connector alone: `python -m bench.connector [--record]`.
 
-The demo's SQLite source is read in full, in turn: by itself into nothing, and by the local Airbyte into Parquet in the
+The demo's SQLite source is read in full, in turn: without a destination, and by the local Airbyte into Parquet in the
 local Cloud Storage. Each job starts from no state. `--record` writes the table into docs/benchmarks.md.
 """
 
@@ -48,17 +48,17 @@ def make_database(file: Path, rows: int) -> int:
     advance(file, DAYS)
     with closing(sqlite3.connect(file)) as db, db:
         columns = [name for (_, name, *_) in db.execute("PRAGMA table_info(flights)") if name != "flight_date"]
-        (there,), (before,) = (
-            db.execute(f"SELECT {what} FROM flights").fetchone() for what in ("count(*)", "max(flight_date)")
+        (row_count,), (before,) = (
+            db.execute(f"SELECT {aggregate} FROM flights").fetchone() for aggregate in ("count(*)", "max(flight_date)")
         )
-        for copy in range(1, rows // there + 1):
+        for copy in range(1, rows // row_count + 1):
             days = {"days": f"+{400 * copy} days", "before": f"{before}~"}
             db.execute(COPY.format(columns=", ".join(columns)), days)
         return int(db.execute("SELECT count(*) FROM flights").fetchone()[0])
 
 
 def bare(file: Path, folder: Path) -> float:
-    """Seconds of the connector by itself, its output thrown away."""
+    """Return the seconds of the connector alone, with its output discarded."""
     (folder / "config.json").write_text(
         json.dumps({"database": str(file), "username": "millrace", "password": PASSWORD})
     )
@@ -120,14 +120,14 @@ def synced(client: AirbyteClient, file: Path, rows: int) -> float:
 
 def report(rows: int, alone: list[float], landed: list[float]) -> str:
     """The measurement as the documentation has it."""
-    one, other = statistics.median(alone), statistics.median(landed)
-    met = "met" if rows / other >= GOAL else "**not met**"
+    bare_s, landed_s = statistics.median(alone), statistics.median(landed)
+    met = "met" if rows / landed_s >= GOAL else "**not met**"
     return (
         f"`make bench-connector` on {date.today()}; {os.cpu_count()} cores, {platform.system()} {platform.machine()},"
         f" Python {platform.python_version()}; medians of {len(alone)} interleaved runs.\n\n"
         f"| {rows:,} flights, read in full | s | rows/s |\n|---|---|---|\n"
-        f"| the bare connector, its output thrown away | {one:.1f} | {rows / one:,.0f} |\n"
-        f"| connector → Airbyte → Parquet in the lake | {other:.1f} | {rows / other:,.0f} |\n\n"
+        f"| the bare connector, its output thrown away | {bare_s:.1f} | {rows / bare_s:,.0f} |\n"
+        f"| connector → Airbyte → Parquet in the lake | {landed_s:.1f} | {rows / landed_s:,.0f} |\n\n"
         f"- At least {GOAL:,} rows/s into the lake: {met}\n"
     )
 
@@ -138,18 +138,18 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="write the table into docs/benchmarks.md")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-connector-") as made:
-        folder = Path(made)
-        rows = make_database(folder / "airport_ops.sqlite", given.rows)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-connector-") as directory:
+        folder = Path(directory)
+        rows = make_database(folder / "airport_ops.sqlite", options.rows)
         alone, landed = [], []
         with airbyte(folder) as client:
-            for _ in range(given.repeat):
+            for _ in range(options.repeat):
                 alone.append(bare(folder / "airport_ops.sqlite", folder))
                 landed.append(synced(client, folder / "airport_ops.sqlite", rows))
     text = report(rows, alone, landed)
     print(text)
-    if given.record:
+    if options.record:
         page = ROOT / "docs" / "benchmarks.md"
         between = re.compile(r"(<!-- connector: begin -->\n).*?(<!-- connector: end -->)", re.DOTALL)
         page.write_text(between.sub(lambda match: match[1] + text + match[2], page.read_text()))

@@ -1,6 +1,6 @@
 """Days of real data through the whole stack, beside the bare script, in one run: `python -m bench.days --days 7`.
 
-Writes what it measured to docs/benchmarks.md.
+Writes the figures to docs/benchmarks.md.
 """
 
 import argparse
@@ -27,7 +27,7 @@ GOALS = {"in_all_s": 360, "landing_s": 60, "peak_bytes": 4 << 30, "ratio": 2}
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run of the stack and one of the script gave."""
+    """Measurements of one run of the stack and one run of the script."""
 
     days: int
     stack: Measured
@@ -58,7 +58,7 @@ def run(days: int) -> Figures:
     """Run both, one after the other, each from nothing; both check every figure of their marts.
 
     Raises:
-        SystemExit: one of them failed; its output tells why.
+        SystemExit: one of them failed; the message has its output.
     """
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         stack = measure(
@@ -109,11 +109,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.days", description=__doc__)
     parser.add_argument("--days", type=int, default=7, help="days of January 2013 (7)")
     options = parser.parse_args()
-    made = report(run(options.days), datetime.now(UTC))
-    print(made)
+    table = report(run(options.days), datetime.now(UTC))
+    print(table)
     text = REPORT.read_text()
     before, rest = text.split(BEGIN)
-    REPORT.write_text(before + made + rest.split(END)[1])
+    REPORT.write_text(before + table + rest.split(END)[1])
     return 0
 
 

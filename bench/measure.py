@@ -15,7 +15,7 @@ SAMPLE_S = 1.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took: seconds of wall and CPU time, peak memory in bytes, and what it printed."""
+    """A command's cost: seconds of wall and CPU time, peak memory in bytes; and its output."""
 
     wall_s: float
     cpu_s: float
@@ -27,9 +27,9 @@ class Measured:
 def measure(command: Sequence[str], cwd: Path, sample_s: float = SAMPLE_S) -> Measured:
     """Run a command to its end, and look at its processes every `sample_s` seconds.
 
-    Memory is the sum of proportional set sizes where the system tells them (forks share pages), else of resident sizes.
-    CPU time is what its processes had used when they were last seen, or what the system tells of those that it waited
-    for, whichever is more: the one misses the last moments of each, the other what went on by itself.
+    Memory is the sum of proportional set sizes where the system has them (forks share pages), else of resident sizes.
+    CPU time is the larger of two figures: the last samples of its processes, which miss the end of each, and the
+    system's total of awaited children, which misses detached ones.
     """
     began, cpu_before = time.monotonic(), _children_cpu_s()
     with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

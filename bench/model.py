@@ -1,8 +1,8 @@
-"""How long dbt and Great Expectations take per model run, on both engines: `python -m bench.model --flights 100000`.
+"""Measures dbt and Great Expectations per model run on both engines: `python -m bench.model --flights 100000`.
 
 Rows are put into the merged tables by plain SQL, and published by the steps of the flow `model` in one process. Each
 step is timed, the first run (imports, everything built) apart from those that follow. BigQuery is the emulator, where
-its environment was built (`make test-bigquery`): its seconds tell what the steps ask of it, not what Google's take.
+its environment was built (`make test-bigquery`): its seconds show the number of steps, not the time that Google takes.
 """
 
 import argparse
@@ -36,8 +36,8 @@ def opened(engine: str, folder: Path, per_day: int) -> Iterator[Platform]:
     if engine == "DuckDB":
         yield OnDuckDB(folder, per_day)
         return
-    with emulator(folder / "emulator") as found, found.prefix() as prefix:
-        yield OnBigQuery(folder, per_day, found.warehouse(prefix))
+    with emulator(folder / "emulator") as bigquery, bigquery.prefix() as prefix:
+        yield OnBigQuery(folder, per_day, bigquery.warehouse(prefix))
 
 
 def measure(place: Platform, days: int, runs: int) -> dict[str, list[ModelRun]]:
@@ -67,11 +67,11 @@ def report(measured: dict[str, dict[str, list[ModelRun]]], flights: int, days: i
         f"| a table of {flights:,} flights | " + " | ".join(STEPS) + " | in all | marts built |",
         "|---|" + "---|" * (len(STEPS) + 2),
     ]
-    for engine, found in measured.items():
-        for what, runs in found.items():
+    for engine, kinds in measured.items():
+        for kind, runs in kinds.items():
             figures = [statistics.median(run.seconds[step] for run in runs) for step in STEPS]
             shown = [f"{figure:.2f}" for figure in (*figures, statistics.median(run.total_s for run in runs))]
-            lines.append(f"| {engine}: {what} | {' | '.join(shown)} | {len(runs[-1].marts)} |")
+            lines.append(f"| {engine}: {kind} | {' | '.join(shown)} | {len(runs[-1].marts)} |")
     return "\n".join([*lines, END])
 
 
@@ -98,11 +98,11 @@ def main() -> int:
             measured[f"{engine} (emulator)" if engine == "BigQuery" else engine] = measure(
                 place, options.days, options.runs
             )
-    made = report(measured, options.flights, options.days, datetime.now(UTC))
-    print(made)
+    table = report(measured, options.flights, options.days, datetime.now(UTC))
+    print(table)
     if options.write:
         before, rest = REPORT.read_text().split(BEGIN)
-        REPORT.write_text(before + made + rest.split(END)[1])
+        REPORT.write_text(before + table + rest.split(END)[1])
     return 0
 
 

@@ -11,7 +11,7 @@ from bench.model_run import ModelRun, run_model
 from millrace.contracts.source import load_sources
 from millrace.domain.ledger import LedgerEntry
 from millrace.settings.tree import ROOT
-from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from millrace.warehouse.port import Warehouse
@@ -119,19 +119,19 @@ class OnBigQuery(Platform):
     """In datasets of a BigQuery, which may be an emulator."""
 
     def __init__(self, folder: Path, per_day: int, warehouse: BigQueryWarehouse) -> None:
-        self._place, self._jobs = Place.of(warehouse.url), warehouse._jobs
+        self._namespace, self._jobs = Namespace.of(warehouse.url), warehouse._jobs
         super().__init__(folder, per_day, warehouse)
 
     def fill(self, stream: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
         """Put rows of a dimension into its merged table."""
-        table = self._place.table("raw_airport_ops", stream)
+        table = self._namespace.table("raw_airport_ops", stream)
         self._jobs.rows(_insert(table, columns, rows), step="bench")
         self._jobs.rows(f"UPDATE {table} SET _version = b'a' WHERE TRUE", step="bench")
 
     def fly(self, batch: str, days: list[date]) -> None:
         """Put all flights of some days into their merged table."""
         named = ", ".join(f"DATE '{day}'" for day in days)
-        table = self._place.table("raw_airport_ops", "flights")
+        table = self._namespace.table("raw_airport_ops", "flights")
         self._jobs.rows(
             BIGQUERY_FLIGHTS.format(table=table, batch=batch, days=named, last=self.per_day - 1), step="bench"
         )

@@ -11,7 +11,7 @@ from millrace.contracts.source import load_sources
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import QualityFailed
 from millrace.domain.ledger import modelled_entry, published_entry
-from millrace.domain.model import KINDS, ModelWork, unpublished
+from millrace.domain.model import KINDS, ModelWork, unpublished_work
 from millrace.quality.gate import validate, validate_rows
 from millrace.quality.report import QualityReport
 from millrace.quality.suites import load_suites
@@ -24,7 +24,7 @@ SUITES = ROOT / "expectations"
 
 @dataclass
 class ModelRun:
-    """What a run built, what its gates found, and how many seconds each step took."""
+    """The marts that a run built, the reports of its gates, and the seconds of each step."""
 
     candidate: str
     work: ModelWork
@@ -40,13 +40,13 @@ class ModelRun:
 
 
 def run_model(warehouse: Warehouse, state: Path, *, full: bool = False, project: str = "") -> ModelRun | None:
-    """Check, build, validate and publish what is pending; None when nothing is.
+    """Check, build, validate and publish the pending work; return None when there is none.
 
     Raises:
         QualityFailed: a gate refused; nothing was published.
         RuntimeError: dbt failed; its log is under `state`.
     """
-    work = unpublished(warehouse.ledger(kinds=KINDS), full=full, project=project)
+    work = unpublished_work(warehouse.ledger(kinds=KINDS), full=full, project=project)
     if work is None:
         return None
     run = ModelRun(f"candidate_{uuid.uuid4().hex[:12]}", work)
@@ -78,7 +78,7 @@ def _build(
     from dbt.cli.main import dbtRunner
 
     whole = run.work.whole or not warehouse.marts()
-    warehouse.begin(run.candidate, empty=whole)
+    warehouse.begin_candidate(run.candidate, empty=whole)
     days = {s: warehouse.touched_days(streams[s], run.work.batches) for s in run.work.streams}
     arguments = build_arguments(whole, days)
     if not arguments:
@@ -95,9 +95,9 @@ def _build(
         str(state / "dbt"),
     ]
     with dbt_variables(environment):
-        done = dbtRunner().invoke(["--quiet", *arguments, *places])
-    if not done.success:
-        raise RuntimeError(f"dbt failed: {done.exception or _failures(state / 'dbt')}")
+        result = dbtRunner().invoke(["--quiet", *arguments, *places])
+    if not result.success:
+        raise RuntimeError(f"dbt failed: {result.exception or _failures(state / 'dbt')}")
     return built_marts(state / "dbt")
 
 

@@ -1,4 +1,4 @@
-"""What a gateway, Prefect and a trigger made of a load of pushes, as Markdown in docs/benchmarks.md."""
+"""Writes the outcome of a load of pushes on a gateway, Prefect and a trigger into docs/benchmarks.md."""
 
 import os
 import platform
@@ -17,15 +17,15 @@ DRAIN_S = 120
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a gateway and a trigger made of the load: for `told` messages one of the `events` stands.
+    """Events and runs that a gateway and a trigger made of the load; `delivered` messages have an event.
 
-    Seconds are after the last push, None when it was not over in `DRAIN_S`.
+    Seconds count from the last push; None means more than `DRAIN_S`.
     """
 
     met: Met
     messages: int
     events: int
-    told: int
+    delivered: int
     runs: int
     events_drained_s: float | None
     runs_drained_s: float | None
@@ -50,7 +50,7 @@ ROWS: dict[str, Callable[[Outcome], str]] = {
     "redeliveries": lambda o: f"{o.met.redelivered:,}",
     "messages not taken within two minutes": lambda o: f"{o.met.given_up:,}",
     "events in Prefect's database": lambda o: f"{o.events:,}",
-    "messages for which one of them stands": lambda o: f"{o.told:,}",
+    "messages for which one of them stands": lambda o: f"{o.delivered:,}",
     "deliveries that Prefect dropped inside (its log)": lambda o: f"{o.dropped:,}",
     "runs made": lambda o: f"{o.runs:,}",
     "all events in the database, s after the last push": lambda o: _drained(o.events_drained_s),
@@ -60,12 +60,12 @@ ROWS: dict[str, Callable[[Outcome], str]] = {
 }
 
 
-def report(gathered: Outcome, naive: Outcome, what: str, window_s: int, load: float) -> str:
+def report(gathered: Outcome, naive: Outcome, setup: str, window_s: int, load: float) -> str:
     """The figures as Markdown; `load` is the machine's load average before it began."""
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     rows = "\n".join(f"| {text} | {of(gathered)} | {of(naive)} |" for text, of in ROWS.items())
     return f"""{BEGIN}
-`make bench-pushes` on {datetime.now(UTC):%Y-%m-%d}: {what}; {machine}; prefect {version("prefect")} with SQLite; load
+`make bench-pushes` on {datetime.now(UTC):%Y-%m-%d}: {setup}; {machine}; prefect {version("prefect")} with SQLite; load
 average {load:.1f} before it began.
 
 | | as deployed, triggers' windows of {window_s} s | an event for each message, a run for each event |
@@ -74,7 +74,7 @@ average {load:.1f} before it began.
 {END}"""
 
 
-def keep(made: str) -> None:
+def keep(text: str) -> None:
     """Put the figures in the place of those before."""
     before, rest = REPORT.read_text().split(BEGIN)
-    REPORT.write_text(before + made + rest.split(END)[1])
+    REPORT.write_text(before + text + rest.split(END)[1])

@@ -1,6 +1,6 @@
 """The local Pub/Sub and Cloud Storage through Google's clients, Google's emulator beside: `python -m bench.standins`.
 
-Writes what it measured to docs/benchmarks.md.
+Writes the figures to docs/benchmarks.md.
 """
 
 import argparse
@@ -85,24 +85,24 @@ def local_server(name: str, folder: Path) -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Whether someone does on 127.0.0.1."""
+    """Return True when a server listens on the port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(holds: Callable[[], object], seconds: float, what: str) -> None:
+def wait_until(holds: Callable[[], object], seconds: float, condition: str) -> None:
     """Wait for a condition. Raises SystemExit when it does not come."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
-            raise SystemExit(f"not within {seconds} s: {what}")
+            raise SystemExit(f"not within {seconds} s: {condition}")
         time.sleep(0.002)  # short beside what is measured
 
 
@@ -140,8 +140,8 @@ def measure_pubsub(port: int, count: int, burst: int) -> PubSubFigures:
             topic = f"projects/{PROJECT}/topics/{name}"
             subscription = f"projects/{PROJECT}/subscriptions/{name}"
             publisher.create_topic(name=topic)
-            wanted: dict[str, Any] = {"name": subscription, "topic": topic, "ack_deadline_seconds": 60}
-            subscriber.create_subscription(request=wanted | ({"push_config": {"push_endpoint": push}} if push else {}))
+            request: dict[str, Any] = {"name": subscription, "topic": topic, "ack_deadline_seconds": 60}
+            subscriber.create_subscription(request=request | ({"push_config": {"push_endpoint": push}} if push else {}))
             return topic, subscription
 
         received = threading.Semaphore(0)

@@ -1,6 +1,6 @@
 """The merge beside raw DuckDB, dlt and element-wise Beam, in one run: `python -m bench.merge`.
 
-Every peer must end in the same table. Results are kept in .millrace/bench/results.json; docs/benchmarks.md tells the
+Every peer must end in the same table. Results are kept in .millrace/bench/results.json; docs/benchmarks.md has the
 newest of this machine.
 """
 
@@ -42,7 +42,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         metavar="ROWS",
         help="largest batch for element-wise Beam, which takes minutes (1000000)",
     )
-    parser.add_argument("--report", action="store_true", help="measure nothing; write the report of what is kept")
+    parser.add_argument("--report", action="store_true", help="measure nothing; write the report of the stored results")
     return parser.parse_args(arguments)
 
 
@@ -64,8 +64,8 @@ def measure(scenario: Scenario, runners: dict[str, Runner], options: argparse.Na
     runs = run_scenario(CACHE, scenario, able, options.repeat)
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     return [
-        Result(scenario.name, peer, scenario.batch.rows, machine(), versions(), command, day, tuple(found))
-        for peer, found in runs.items()
+        Result(scenario.name, peer, scenario.batch.rows, machine(), versions(), command, day, tuple(peer_runs))
+        for peer, peer_runs in runs.items()
     ]
 
 

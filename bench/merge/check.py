@@ -1,4 +1,4 @@
-"""Whether two peers ended in the same table: all rows, all columns of the table."""
+"""Checks that two peers ended with the same table: all rows, all columns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,8 @@ def digest(table: Table) -> Digest:
     with _open() as db:
         _attach(db, "a", table)
         hashes = "SELECT hash(r) AS h FROM a r"
-        found = db.execute(f"SELECT count(*), sum(h::HUGEINT), bit_xor(h) FROM ({hashes})").fetchone() or ()
-    return Digest(*(int(value or 0) for value in found))
+        row = db.execute(f"SELECT count(*), sum(h::HUGEINT), bit_xor(h) FROM ({hashes})").fetchone() or ()
+    return Digest(*(int(value or 0) for value in row))
 
 
 def require_equal(name: str, table: Table, other_name: str, other: Table) -> None:
@@ -47,18 +47,18 @@ def require_equal(name: str, table: Table, other_name: str, other: Table) -> Non
     Raises:
         TablesDiffer: names both, and shows rows that one of them lacks.
     """
-    found, wanted = digest(table), digest(other)
-    if found != wanted:
+    actual, expected = digest(table), digest(other)
+    if actual != expected:
         raise TablesDiffer(
-            f"{name} ended with {found.rows:,} rows, {other_name} with {wanted.rows:,};"
+            f"{name} ended with {actual.rows:,} rows, {other_name} with {expected.rows:,};"
             f" only in {name}: {_missing(table, other)}; only in {other_name}: {_missing(other, table)}"
         )
 
 
-def require_rows(name: str, table: Table, wanted: int) -> None:
+def require_rows(name: str, table: Table, expected: int) -> None:
     """Compare the number of rows with what follows from the workload. Raises TablesDiffer."""
-    if (found := digest(table).rows) != wanted:
-        raise TablesDiffer(f"{name} ended with {found:,} rows; table and batch have {wanted:,} keys")
+    if (actual := digest(table).rows) != expected:
+        raise TablesDiffer(f"{name} ended with {actual:,} rows; table and batch have {expected:,} keys")
 
 
 def _missing(table: Table, other: Table) -> str:

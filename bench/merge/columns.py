@@ -20,7 +20,7 @@ YEAR_US = 31_536_000_000_000
 def make_table(rng: np.random.Generator, ids: Ints, days: Ints, positions: Ints, sync_id: int) -> pa.Table:
     """Rows as Airbyte's destination 1.x lays them out; all but key, day and position is random."""
     count = len(ids)
-    made = {
+    columns = {
         "_airbyte_raw_id": uuids(rng, count),
         "_airbyte_extracted_at": pa.array(np.full(count, EXTRACTED_MS + sync_id * 60_000)),
         "_airbyte_generation_id": pa.array(np.zeros(count, np.int64)),
@@ -38,7 +38,7 @@ def make_table(rng: np.random.Generator, ids: Ints, days: Ints, positions: Ints,
         "email": texts(rng, count, 16, 30),
         "note": texts(rng, count, 20, 124, nulls=0.05),
     }
-    return pa.table(made)
+    return pa.table(columns)
 
 
 def uuids(rng: np.random.Generator, count: int) -> pa.Array:
@@ -61,8 +61,8 @@ def texts(rng: np.random.Generator, count: int, shortest: int, longest: int, nul
 def _strings(lengths: Ints, letters: npt.NDArray[np.uint8], missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     offsets = np.zeros(len(lengths) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
-    there = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes())
-    return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(letters), there)
+    validity = None if missing is None else pa.py_buffer(np.packbits(~missing, bitorder="little").tobytes())
+    return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(letters), validity)
 
 
 def _meta(count: int, sync_id: int) -> pa.Array:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from bench.merge import raw
-from bench.merge.job import Place
+from bench.merge.job import Workspace
 from bench.merge.table import COLUMNS, ORDER
 
 prepare = raw.prepare
@@ -19,22 +19,22 @@ prepare = raw.prepare
 Row = dict[str, Any]
 
 
-def merge(place: Place) -> None:
+def merge(workspace: Workspace) -> None:
     """Take the newest row of each key with Beam, write those as Parquet, and merge them."""
-    picked = Path(place.folder) / "picked"
-    run_pipeline(place, str(picked / "part"))
-    with duckdb.connect(place.database) as db:
+    picked = Path(workspace.folder) / "picked"
+    run_pipeline(workspace, str(picked / "part"))
+    with duckdb.connect(workspace.database) as db:
         db.execute(f"CREATE TEMP TABLE picked AS FROM {raw.files(str(p) for p in sorted(picked.iterdir()))}")
         db.execute(raw.TUNED)
-        db.execute(raw.merge_picked(place.key))
+        db.execute(raw.merge_picked(workspace.key))
 
 
-def run_pipeline(place: Place, output: str) -> None:
+def run_pipeline(workspace: Workspace, output: str) -> None:
     """Parquet files → rows → newest row of each key → Parquet files."""
-    schema = pq.read_schema(place.files[0])
-    kept = [name for name in schema.names if name in COLUMNS]
-    written = pa.schema([schema.field(name) for name in kept])
-    key = place.key
+    schema = pq.read_schema(workspace.files[0])
+    columns = [name for name in schema.names if name in COLUMNS]
+    written = pa.schema([schema.field(name) for name in columns])
+    key = workspace.key
 
     def keyed(row: Row) -> tuple[tuple[Any, ...], Row]:
         return tuple(row[name] for name in key), row
@@ -42,7 +42,7 @@ def run_pipeline(place: Place, output: str) -> None:
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         _ = (
             pipeline
-            | "read" >> beam.io.ReadFromParquet(f"{Path(place.files[0]).parent}/*.parquet", columns=kept)
+            | "read" >> beam.io.ReadFromParquet(f"{Path(workspace.files[0]).parent}/*.parquet", columns=columns)
             | "key" >> beam.Map(keyed)
             | "newest" >> beam.CombinePerKey(newest)
             | "rows" >> beam.Values()

@@ -12,11 +12,11 @@ SHARED = ("duckdb", "pyarrow", "polars")
 
 
 class NotInstalled(Exception):
-    """The environment can't be made; the message tells why."""
+    """The environment can't be created; the message has the reason."""
 
 
 def requirements() -> list[str]:
-    """What is installed, each pinned."""
+    """Return the pinned packages of the environment."""
     return [f"dlt[duckdb]=={DLT}", *(f"{name}=={version(name)}" for name in SHARED)]
 
 
@@ -27,13 +27,13 @@ def make(folder: Path) -> str:
         NotInstalled: without a package index, say.
     """
     python, made_for = folder / "bin" / "python", folder / "made-for.txt"
-    wanted = "\n".join([sys.version, *requirements()])
-    if made_for.exists() and made_for.read_text() == wanted:
+    fingerprint = "\n".join([sys.version, *requirements()])
+    if made_for.exists() and made_for.read_text() == fingerprint:
         return str(python)
     shutil.rmtree(folder, ignore_errors=True)
     _uv("venv", "--python", sys.executable, str(folder))
     _uv("pip", "install", "--compile-bytecode", "--python", str(python), *requirements())
-    made_for.write_text(wanted)
+    made_for.write_text(fingerprint)
     return str(python)
 
 
@@ -41,9 +41,10 @@ def _uv(*arguments: str) -> None:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
-        raise NotInstalled("there is no uv; `make setup` installs it")
-    done = subprocess.run(
+        raise NotInstalled("uv is not installed; `make setup` installs it")
+    completed = subprocess.run(
         [uv, *arguments], env=os.environ | {"UV_SYSTEM_CERTS": "1"}, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise NotInstalled(f"uv {' '.join(arguments[:2])} ended with {done.returncode}: {done.stderr.strip()[-1000:]}")
+    if completed.returncode:
+        error = completed.stderr.strip()[-1000:]
+        raise NotInstalled(f"uv {' '.join(arguments[:2])} failed with {completed.returncode}: {error}")

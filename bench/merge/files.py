@@ -17,27 +17,27 @@ from local.servers.airbyte.destination import to_avro
 AVRO_CODEC = {"compression_codec": {"codec": "snappy"}}
 
 
-def data_files(cache: Path, what: Target | Batch) -> list[Path]:
+def data_files(cache: Path, rows: Target | Batch) -> list[Path]:
     """Its files in order; made when the cache lacks them, or the code that makes them has changed."""
-    parameters = "-".join(str(value) for value in asdict(what).values())
+    parameters = "-".join(str(value) for value in asdict(rows).values())
     made_by = fingerprint(Path(module.__file__ or "") for module in (columns, workload, destination))
-    folder = cache / f"{type(what).__name__.lower()}-{parameters}-{made_by}"
+    folder = cache / f"{type(rows).__name__.lower()}-{parameters}-{made_by}"
     if not folder.exists():
-        print(f"making {what}", flush=True)
+        print(f"making {rows}", flush=True)
         partly = folder.with_name(folder.name + ".part")
         shutil.rmtree(partly, ignore_errors=True)
         partly.mkdir(parents=True)
-        ending = getattr(what, "format", "parquet")
-        for number, parts in enumerate(what.make_files()):
+        ending = getattr(rows, "format", "parquet")
+        for number, parts in enumerate(rows.make_files()):
             write = _write_avro if ending == "avro" else _write_parquet
             write(partly / f"{number:05d}.{ending}", parts)
         partly.rename(folder)
     return sorted(folder.iterdir())
 
 
-def fingerprint(files: Iterable[Path], *more: str) -> str:
+def fingerprint(files: Iterable[Path], *texts: str) -> str:
     """A short hash of what files hold, and of some texts."""
-    parts = [*(path.read_bytes() for path in sorted(files)), *(text.encode() for text in more)]
+    parts = [*(path.read_bytes() for path in sorted(files)), *(text.encode() for text in texts)]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:8]
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
+from millrace.domain.errors import ObjectExists, ObjectMissing
 from millrace.lake import open as opening
-from millrace.lake.store import Lake, ObjectExists, ObjectInfo, ObjectMissing
+from millrace.lake.store import Lake, ObjectInfo
 
 SCHEME = "file://"
 UNFINISHED = ".unfinished"
@@ -37,11 +38,11 @@ class FolderLake:
         try:
             file = (self._root / name).open("rb")
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise ObjectMissing(f"{self.url}/{name} is not there") from error
-        found = os.fstat(file.fileno()).st_mtime_ns
-        if generation not in (None, found):
+            raise ObjectMissing(f"{self.url}/{name} does not exist") from error
+        newest = os.fstat(file.fileno()).st_mtime_ns
+        if generation not in (None, newest):
             file.close()
-            raise ObjectMissing(f"{self.url}/{name}#{generation} is not there; #{found} is")
+            raise ObjectMissing(f"{self.url}/{name}#{generation} does not exist; #{newest} is")
         return file
 
     def write(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> int:
@@ -59,9 +60,9 @@ class FolderLake:
 
     def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
         """Write an object over a generation; the metadata is lost. Raises ObjectExists."""
-        there = self.stat(name)
-        if (there.generation if there else 0) != generation:
-            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more")
+        current = self.stat(name)
+        if (current.generation if current else 0) != generation:
+            raise ObjectExists(f"{self.url}/{name} is no longer generation {generation}")
         return self.write(name, data, content_type)
 
     def address(self, name: str) -> str:
@@ -79,7 +80,7 @@ class FolderLake:
         try:
             _link(self._root / name, Path(path))
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise ObjectMissing(f"{self.url}/{name} is not there") from error
+            raise ObjectMissing(f"{self.url}/{name} does not exist") from error
 
     def link(self, name: str, file: Path) -> int:
         """Make a file an object without copying it; returns its generation. Raises ObjectExists."""
@@ -98,14 +99,14 @@ class FolderLake:
         yield from (info for name in names if (info := self.stat(name)))
 
     def stat(self, name: str) -> ObjectInfo | None:
-        """What the store knows of an object, None when there is none."""
+        """Return an object's metadata, None when it does not exist."""
         try:
-            found = (self._root / name).stat()
+            status = (self._root / name).stat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        if not S_ISREG(found.st_mode):
+        if not S_ISREG(status.st_mode):
             return None
-        return ObjectInfo(name, found.st_mtime_ns, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+        return ObjectInfo(name, status.st_mtime_ns, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def delete(self, name: str, generation: int | None = None) -> None:
         """Delete an object; nothing happens when it, or that generation, is gone."""
@@ -121,7 +122,7 @@ class FolderLake:
 
     @contextmanager
     def _unfinished(self) -> Iterator[Path]:
-        """A file that is no object yet, so that every write is whole or not at all."""
+        """Write to a temporary file first, so that every write is whole or absent."""
         file = self._root / UNFINISHED / uuid.uuid4().hex
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -139,7 +140,7 @@ class FolderLake:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Another name for a file that nobody changes any more: peers read theirs in place, and copy nothing either."""
+    """Link a finished file under another name: other peers also read files in place, without a copy."""
     try:
         os.link(source, target)
     except FileNotFoundError:
@@ -149,7 +150,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _stamp(file: Path, after: int) -> None:
-    """Give a file its generation; the file system's own clock ticks too slowly to tell two writes apart."""
+    """Give a file its generation; the file system's clock is too coarse to distinguish two writes."""
     now = max(time.time_ns(), after + 1)
     os.utime(file, ns=(now, now))
 
@@ -160,7 +161,7 @@ def open_lake(url: str, endpoint: str = "") -> Lake:
 
 
 def teach_open_lake() -> None:
-    """Let Beam's steps open a folder, as they know a lake by its address only; also those that are imported already."""
+    """Let Beam's steps, imported ones included, open a folder by its address, as they open any lake."""
     for module in list(sys.modules.values()):
         if getattr(module, "__dict__", {}).get("open_lake") is _open_lake:
             vars(module)["open_lake"] = open_lake

@@ -1,4 +1,4 @@
-"""What the figures are measured against; a goal whose figures are not there is left out."""
+"""Compares the figures with the goals; a goal without figures is left out."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -70,9 +70,9 @@ def _judge_ratios(figures: Figures) -> Iterator[Outcome]:
     for ratio in RATIOS:
         over, under = figures.get(ratio.over), figures.get(ratio.under)
         if over and under:
-            found = (over.cpu_s / over.rows) / (under.cpu_s / under.rows)
+            value = (over.cpu_s / over.rows) / (under.cpu_s / under.rows)
             most, least = ratio.at_most or float("inf"), ratio.at_least or 0.0
-            yield Outcome(ratio.text, f"{found:.2f}", least <= found <= most)
+            yield Outcome(ratio.text, f"{value:.2f}", least <= value <= most)
 
 
 def _judge_memory(figures: Figures) -> Iterator[Outcome]:

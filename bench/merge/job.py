@@ -1,4 +1,4 @@
-"""What a peer's process is told, as JSON. Standard library only."""
+"""The job of a peer's process, as JSON. Standard library only."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from bench.merge.table import DATABASE
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """A peer's folder, the landed files to take in, and the table's key."""
 
     folder: str
@@ -24,17 +24,17 @@ class Place:
 
     @property
     def avro(self) -> bool:
-        """Whether the files are Avro; else they are Parquet."""
+        """True when the files are Avro; else they are Parquet."""
         return self.files[0].endswith(".avro")
 
 
 @dataclass(frozen=True)
 class Job:
-    """Make the table of `place`; or, with a place to warm up, merge that one and then, measured, `place`."""
+    """Make the table of `workspace`; with `warm_up` merge that first, and then `workspace`, which is measured."""
 
     module: str
-    place: Place
-    warm_up: Place | None = None
+    workspace: Workspace
+    warm_up: Workspace | None = None
 
     def write(self, path: Path) -> Path:
         """Keep it as JSON."""
@@ -45,15 +45,15 @@ class Job:
 def read_job(path: str) -> Job:
     """The job again."""
     body = json.loads(Path(path).read_text())
-    return Job(body["module"], _place(body["place"]), _place(body["warm_up"]) if body["warm_up"] else None)
+    return Job(body["module"], _workspace(body["workspace"]), _workspace(body["warm_up"]) if body["warm_up"] else None)
 
 
-def _place(body: dict[str, Any]) -> Place:
-    return Place(str(body["folder"]), tuple(body["files"]), tuple(body["key"]))
+def _workspace(body: dict[str, Any]) -> Workspace:
+    return Workspace(str(body["folder"]), tuple(body["files"]), tuple(body["key"]))
 
 
 class Peer(Protocol):
     """A module that makes a table out of files, each key once, and merges files into it."""
 
-    prepare: Callable[[Place], None]
-    merge: Callable[[Place], None]
+    prepare: Callable[[Workspace], None]
+    merge: Callable[[Workspace], None]

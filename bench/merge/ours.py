@@ -6,30 +6,31 @@ from pathlib import Path
 from beam_job.batches import Limits
 from beam_job.merge import merge_stream
 from bench.merge.folder_lake import teach_open_lake
-from bench.merge.job import Place
+from bench.merge.job import Workspace
 from bench.merge.landing import contract, lake_in
-from millrace.warehouse.duckdb.warehouse import SCHEME, DuckDBWarehouse
+from millrace.warehouse.duckdb.engine import SCHEME
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 
-def prepare(place: Place) -> None:
-    """Merge each landed sync by itself."""
-    _merge(place, Limits(max_bytes=1))
+def prepare(workspace: Workspace) -> None:
+    """Merge each landed sync in its own batch."""
+    _merge(workspace, Limits(max_bytes=1))
 
 
-def merge(place: Place) -> None:
+def merge(workspace: Workspace) -> None:
     """Merge all that is landed, within the limits that the platform has by default."""
-    _merge(place, Limits())
+    _merge(workspace, Limits())
 
 
-def _merge(place: Place, limits: Limits) -> None:
+def _merge(workspace: Workspace, limits: Limits) -> None:
     teach_open_lake()
-    folder = Path(place.folder)
-    warehouse = DuckDBWarehouse(f"{SCHEME}{place.database}", f"{SCHEME}{folder / 'published.duckdb'}")
+    folder = Path(workspace.folder)
+    warehouse = DuckDBWarehouse(f"{SCHEME}{workspace.database}", f"{SCHEME}{folder / 'published.duckdb'}")
     merge_stream(
         lake_in(folder),
         warehouse,
         None,
-        contract(place.key),
+        contract(workspace.key),
         limits=limits,
         run_id="bench",
         clock=lambda: datetime.now(UTC),

@@ -24,7 +24,7 @@ LIVE = f"{names.raw_schema(SOURCE)}.{names.live_view(STREAM)}"
 
 @dataclass(frozen=True)
 class Runner:
-    """How a peer is run; `table` names the kind of table that it keeps, and `sources` decide what is in it."""
+    """The module that runs a peer; `table` names the kind of its table, `sources` are the files that determine it."""
 
     name: str
     module: str
@@ -34,16 +34,16 @@ class Runner:
     python: str = sys.executable
 
 
-def find_runners(cache: Path, wanted: Iterable[str]) -> dict[str, Runner]:
+def find_runners(cache: Path, names: Iterable[str]) -> dict[str, Runner]:
     """The wanted peers that can be run; says why one can't."""
-    found = {name: RUNNERS[name] for name in RUNNERS if name in set(wanted)}
-    if DLT in found:
+    runners = {name: RUNNERS[name] for name in RUNNERS if name in set(names)}
+    if DLT in runners:
         try:
-            found[DLT] = replace(found[DLT], python=environment.make(cache / "dlt"))
+            runners[DLT] = replace(runners[DLT], python=environment.make(cache / "dlt"))
         except environment.NotInstalled as error:
             print(f"skipped {TITLES[DLT]}: {error}", flush=True)
-            del found[DLT]
-    return found
+            del runners[DLT]
+    return runners
 
 
 def _sources(*patterns: str) -> tuple[Path, ...]:

@@ -18,7 +18,7 @@ Points = list[tuple[float, float]]
 
 def draw(figures: Figures) -> str:
     """The plot; empty when no peer has two points."""
-    series = {peer: found for peer in TITLES if (found := _points(figures, peer))}
+    series = {peer: points for peer in TITLES if (points := _points(figures, peer))}
     if not any(len(points) > 1 for points in series.values()):
         return ""
     x, y = _axis([p[0] for s in series.values() for p in s]), _axis([p[1] for s in series.values() for p in s])
@@ -51,12 +51,12 @@ def _axis(values: list[float]) -> tuple[int, int]:
     return low, max(high, low + 1)
 
 
-def _place(value: float, axis: tuple[int, int], start: float, end: float) -> float:
+def _workspace(value: float, axis: tuple[int, int], start: float, end: float) -> float:
     return start + (log10(value) - axis[0]) / (axis[1] - axis[0]) * (end - start)
 
 
 def _at(point: tuple[float, float], x: tuple[int, int], y: tuple[int, int]) -> tuple[float, float]:
-    return _place(point[0], x, LEFT, WIDTH - RIGHT), _place(point[1], y, HEIGHT - BOTTOM, TOP)
+    return _workspace(point[0], x, LEFT, WIDTH - RIGHT), _workspace(point[1], y, HEIGHT - BOTTOM, TOP)
 
 
 def _grid(x: tuple[int, int], y: tuple[int, int]) -> list[str]:

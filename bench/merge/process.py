@@ -1,4 +1,4 @@
-"""A peer's process: `python -m bench.merge.process JOB`; prints what the merge took. Standard library only."""
+"""A peer's process: `python -m bench.merge.process JOB`; prints the merge's cost. Standard library only."""
 
 import importlib
 import json
@@ -29,15 +29,15 @@ def peak_bytes() -> int:
 
 
 def main(path: str) -> int:
-    """Prepare; or merge the small place, which imports what is imported late, and then the place, measured."""
+    """Prepare; or merge the small workspace, which triggers late imports, and then the workspace, measured."""
     job = read_job(path)
     peer = cast(Peer, importlib.import_module(job.module))
     if job.warm_up is None:
-        peer.prepare(job.place)
+        peer.prepare(job.workspace)
         return 0
     peer.merge(job.warm_up)
     cpu, wall = cpu_s(), time.perf_counter()
-    peer.merge(job.place)
+    peer.merge(job.workspace)
     taken = {"cpu_s": cpu_s() - cpu, "wall_s": time.perf_counter() - wall, "peak_bytes": peak_bytes()}
     print(MARK + json.dumps(taken), flush=True)
     return 0

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from bench.merge.job import Place
+from bench.merge.job import Workspace
 from bench.merge.table import COLUMNS, ORDER, RELATION, SHOWN
 from millrace.warehouse.duckdb.warehouse import VACUUM_TASKS
 
@@ -14,23 +14,23 @@ TUNED = f"SET max_vacuum_tasks = {VACUUM_TASKS}; SET preserve_insertion_order = 
 SELDOM_REPEAT = ("customer", "email", "note")
 
 
-def prepare(place: Place, packed: Collection[str] = SELDOM_REPEAT) -> None:
+def prepare(workspace: Workspace, packed: Collection[str] = SELDOM_REPEAT) -> None:
     """Make the table, its `packed` text as ours chooses to store it."""
     columns = ", ".join(f"{n} {t}{' USING COMPRESSION zstd' if n in packed else ''}" for n, t in COLUMNS.items())
-    with duckdb.connect(place.database) as db:
+    with duckdb.connect(workspace.database) as db:
         db.execute(f"CREATE SCHEMA bench; CREATE TABLE {RELATION} ({columns})")
-        db.execute(f"INSERT INTO {RELATION} SELECT {SHOWN} FROM {files(place.files)}")
+        db.execute(f"INSERT INTO {RELATION} SELECT {SHOWN} FROM {files(workspace.files)}")
 
 
-def merge(place: Place, settings: str = TUNED) -> None:
+def merge(workspace: Workspace, settings: str = TUNED) -> None:
     """Take the newest row of each key, and merge those."""
-    with duckdb.connect(place.database) as db:
+    with duckdb.connect(workspace.database) as db:
         db.execute(settings)
-        came = files(place.files)
-        if place.avro:
-            db.register("came", pa.concat_tables(_read_avro(file) for file in place.files))
+        came = files(workspace.files)
+        if workspace.avro:
+            db.register("came", pa.concat_tables(_read_avro(file) for file in workspace.files))
             came = "came"
-        db.execute(pick(place.key, came) + merge_picked(place.key))
+        db.execute(pick(workspace.key, came) + merge_picked(workspace.key))
 
 
 def files(paths: Iterable[str]) -> str:

@@ -22,17 +22,17 @@ def write_report(docs: Path, results: Sequence[Result]) -> None:
     if plot:
         (docs / PLOT).write_text(plot)
     page = docs / "benchmarks.md"
-    page.write_text(place(page.read_text(), report(shown, PLOT if plot else "")))
+    page.write_text(insert(page.read_text(), report(shown, PLOT if plot else "")))
 
 
-def place(page: str, text: str) -> str:
+def insert(page: str, text: str) -> str:
     """The page with another text between the markers."""
     before, rest = page.split(BEGIN)
     return f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}"
 
 
 def report(figures: Figures, plot: str = "") -> str:
-    """The figures as Markdown; nothing is told of what was not measured."""
+    """Return the figures as Markdown, without those that were not measured."""
     if not figures:
         return "No results yet."
     parts = [_conditions(figures.values()), _goals(figures), table(figures)]
@@ -61,13 +61,13 @@ def _lines(scenario: Scenario, figures: Figures) -> Iterable[str]:
 
 
 def _conditions(results: Iterable[Result]) -> str:
-    found = list(results)
-    days = sorted({r.day for r in found})
-    repeats = sorted({len(r.runs) for r in found})
-    commands = "; ".join(f"`{command}`" for command in sorted({r.command for r in found}))
+    rows = list(results)
+    days = sorted({r.day for r in rows})
+    repeats = sorted({len(r.runs) for r in rows})
+    commands = "; ".join(f"`{command}`" for command in sorted({r.command for r in rows}))
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     times = str(repeats[0]) if len(repeats) == 1 else f"{repeats[0]} to {repeats[-1]}"
-    machines = "; ".join(sorted({f"{r.machine}; {r.versions}" for r in found}))
+    machines = "; ".join(sorted({f"{r.machine}; {r.versions}" for r in rows}))
     return f"{commands} on {when}; {machines}; medians of {times} interleaved runs, of memory the most."
 
 

@@ -26,7 +26,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """What a peer took for a scenario; figures are medians, memory is the most of all runs."""
+    """A peer's cost of a scenario; figures are medians, memory is the maximum of all runs."""
 
     scenario: str
     peer: str
@@ -64,7 +64,7 @@ class Result:
 
 
 def machine() -> str:
-    """What results are compared on."""
+    """Return a description of the machine; only results of one machine are compared."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {system}"
@@ -85,9 +85,9 @@ def load(file: Path) -> list[Result]:
 
 def keep(file: Path, new: list[Result]) -> list[Result]:
     """Add results, each in place of an older one; returns all."""
-    found = {(r.machine, r.scenario, r.peer): r for r in [*load(file), *new]}
+    merged = {(r.machine, r.scenario, r.peer): r for r in [*load(file), *new]}
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".part")
-    unfinished.write_text(json.dumps([asdict(result) for result in found.values()], indent=1))
+    unfinished.write_text(json.dumps([asdict(result) for result in merged.values()], indent=1))
     unfinished.replace(file)
-    return list(found.values())
+    return list(merged.values())

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench.measure import Measured, measure
 from bench.merge.check import Table, require_equal, require_rows
-from bench.merge.job import Job, Place
+from bench.merge.job import Job, Workspace
 from bench.merge.peers import ROOT, TITLES, Runner
 from bench.merge.process import MARK
 from bench.merge.results import Run
 from bench.merge.scenarios import Scenario
-from bench.merge.targets import PeerFailed, make_place
+from bench.merge.targets import PeerFailed, make_workspace
 from bench.merge.workload import Batch
 
 SAMPLE_S = 0.2
@@ -40,12 +40,12 @@ def run_scenario(cache: Path, scenario: Scenario, runners: Mapping[str, Runner],
                 require_equal(TITLES[runner.name], table, TITLES[first[0].name], first[1])
                 shutil.rmtree(folder / runner.name)
             runs[runner.name].append(run)
-            print(f"{scenario.name} {number}/{repeat} {TITLES[runner.name]}: {told(run)}", flush=True)
+            print(f"{scenario.name} {number}/{repeat} {TITLES[runner.name]}: {describe(run)}", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     return runs
 
 
-def told(run: Run) -> str:
+def describe(run: Run) -> str:
     """One run as a line."""
     whole = f"whole process {run.process_cpu_s:.1f} / {run.process_wall_s:.1f} s"
     return f"{run.cpu_s:.2f} CPU s, {run.wall_s:.2f} s, {whole}, {run.peak_bytes / 1e6:,.0f} MB"
@@ -54,15 +54,15 @@ def told(run: Run) -> str:
 def run_once(cache: Path, scenario: Scenario, runner: Runner, folder: Path) -> tuple[Run, Table]:
     """One merge, and the table that it left."""
     warm = Batch(WARM_ROWS, WARM_TARGET, 2, scenario.batch.format)
-    warm_up = make_place(cache, runner, warm, scenario.key, folder / "warm-up")
-    place = make_place(cache, runner, scenario.batch, scenario.key, folder / "measured")
-    job = Job(runner.module, place, warm_up).write(folder / "job.json")
+    warm_up = make_workspace(cache, runner, warm, scenario.key, folder / "warm-up")
+    workspace = make_workspace(cache, runner, scenario.batch, scenario.key, folder / "measured")
+    job = Job(runner.module, workspace, warm_up).write(folder / "job.json")
     measured = measure([runner.python, "-m", "bench.merge.process", str(job)], ROOT, SAMPLE_S)
-    return read_run(runner, measured), _table(runner, place)
+    return read_run(runner, measured), _table(runner, workspace)
 
 
 def read_run(runner: Runner, measured: Measured) -> Run:
-    """What the process printed, and what was seen of it from outside. Raises PeerFailed."""
+    """Combine the figures that the process printed with those measured from outside. Raises PeerFailed."""
     marked = [line.removeprefix(MARK) for line in measured.output.splitlines() if line.startswith(MARK)]
     if measured.code or not marked:
         raise PeerFailed(f"{TITLES[runner.name]} ended with {measured.code}:\n{measured.output[-4000:]}")
@@ -71,5 +71,5 @@ def read_run(runner: Runner, measured: Measured) -> Run:
     return Run(inside["cpu_s"], inside["wall_s"], measured.cpu_s, measured.wall_s, peak)
 
 
-def _table(runner: Runner, place: Place) -> Table:
-    return Table(Path(place.database), runner.relation)
+def _table(runner: Runner, workspace: Workspace) -> Table:
+    return Table(Path(workspace.database), runner.relation)

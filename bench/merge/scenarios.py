@@ -1,4 +1,4 @@
-"""What is measured: which batch goes into which table, by which peers."""
+"""The scenarios of the benchmark: a batch, the table it is merged into, and the peers that merge it."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

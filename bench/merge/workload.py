@@ -1,4 +1,4 @@
-"""Which rows a table has and which a batch brings: everything follows from the parameters and a seed."""
+"""Makes the rows of a table and of a batch from their parameters and a seed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Target:
 
     @property
     def files(self) -> int:
-        """How many."""
+        """Number of files."""
         return -(-self.rows // CHUNK)
 
     def make_files(self) -> Iterator[Iterable[pa.Table]]:
@@ -75,14 +75,14 @@ class Batch:
         if self.keys == "hot":
             return np.full(self.rows, self.target - 1)
         first = max(0, self.target - ROWS_OF_A_DAY * RECENT_DAYS) if self.keys == "recent" else 0
-        known = first + rng.choice(self.target - first, self.known, replace=False)
-        keys = np.concatenate([known, self.target + np.arange(self.distinct - self.known)])
+        existing = first + rng.choice(self.target - first, self.known, replace=False)
+        keys = np.concatenate([existing, self.target + np.arange(self.distinct - self.known)])
         ids = np.concatenate([keys, keys[rng.integers(0, len(keys), self.rows - len(keys))]])
         rng.shuffle(ids)
         return ids
 
     def make_positions(self) -> Ints:
-        """Place of every row in the source's log: no two are equal, and files have no order."""
+        """Position of every row in the source's log: no two are equal, and files have no order."""
         rng = np.random.default_rng([SEED, 3, self.rows])
         positions = rng.permutation(self.rows)
         return positions + np.where(rng.random(self.rows) < self.late, 0, FRESH)

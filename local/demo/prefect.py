@@ -1,4 +1,4 @@
-"""What the demonstration asks of the Prefect server: start a run, see runs, their artifacts and events."""
+"""A client of the Prefect server: starts runs, and reads runs, their artifacts and events."""
 
 import json
 import time
@@ -15,7 +15,7 @@ ACTION_FAILED = "prefect.automation.action.failed"
 
 @dataclass(frozen=True)
 class Run:
-    """One flow run, as the server tells it."""
+    """One flow run of the server."""
 
     id: str
     flow: str
@@ -28,23 +28,23 @@ class Run:
 
     @property
     def active(self) -> bool:
-        """Whether it may still do something."""
+        """True while the run has not ended."""
         return self.state in ACTIVE
 
     @property
     def bad(self) -> bool:
-        """Whether it ended without doing what it should."""
+        """True when the run failed, crashed or was cancelled."""
         return self.state in ("FAILED", "CRASHED", "CANCELLED")
 
 
-class Patient(httpx.BaseTransport):
-    """Asks again while the server says that it can't now: its SQLite database may be locked for a moment."""
+class RetryUnavailable(httpx.BaseTransport):
+    """Repeats requests that are answered with 503: the server's SQLite database may be locked for a moment."""
 
     def __init__(self, inner: httpx.BaseTransport) -> None:
         self._inner = inner
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """One request, up to six times."""
+        """Send a request, up to six times."""
         for wait_s in (0.2, 0.5, 1, 2, 4):
             response = self._inner.handle_request(request)
             if response.status_code != 503:
@@ -58,25 +58,25 @@ class PrefectApi:
     """The server's REST API at `url`."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=url, timeout=60, transport=Patient(httpx.HTTPTransport()))
+        self._http = httpx.Client(base_url=url, timeout=60, transport=RetryUnavailable(httpx.HTTPTransport()))
         self._flows: dict[str, str] = {}
 
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
-        """Start a deployment named `flow/deployment`; returns the run's id."""
-        found = self._http.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        """Start a deployment named `flow/deployment`; return the run's id."""
+        deployment_id = self._http.get(f"/deployments/name/{deployment}").raise_for_status().json()["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        made = self._http.post(f"/deployments/{found['id']}/create_flow_run", json=body).raise_for_status().json()
-        return str(made["id"])
+        run = self._http.post(f"/deployments/{deployment_id}/create_flow_run", json=body).raise_for_status().json()
+        return str(run["id"])
 
     def runs(self, since: datetime) -> list[Run]:
-        """Runs of our flows that were due at `since` or later, oldest first; those due in the future are left out."""
-        wanted = {"expected_start_time": {"after_": since.isoformat()}}
-        body = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
-        found = self._http.post("/flow_runs/filter", json=body).raise_for_status().json()
-        return [self._run(run) for run in found if not _is_scheduled_by_clock(run)]
+        """Return runs that were due at `since` or later, oldest first, without those that a schedule plans."""
+        run_filter = {"expected_start_time": {"after_": since.isoformat()}}
+        body = {"flow_runs": run_filter, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        runs = self._http.post("/flow_runs/filter", json=body).raise_for_status().json()
+        return [self._run(run) for run in runs if not _is_scheduled_by_clock(run)]
 
     def run(self, run_id: str) -> Run:
-        """One run."""
+        """Return one run."""
         return self._run(self._http.get(f"/flow_runs/{run_id}").raise_for_status().json())
 
     def _run(self, run: dict[str, Any]) -> Run:
@@ -96,16 +96,16 @@ class PrefectApi:
         )
 
     def artifacts(self, run_id: str) -> dict[str, list[dict[str, Any]]]:
-        """Tables that a run made, newest of each key."""
+        """Return the rows of a run's table artifacts, by key."""
         body = {"artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": ["table"]}}, "sort": "UPDATED_DESC"}
-        found = self._http.post("/artifacts/filter", json=body).raise_for_status().json()
+        artifacts = self._http.post("/artifacts/filter", json=body).raise_for_status().json()
         tables: dict[str, list[dict[str, Any]]] = {}
-        for artifact in reversed(found):
+        for artifact in reversed(artifacts):
             tables.setdefault(artifact["key"], []).extend(json.loads(artifact["data"]))
         return tables
 
     def events(self, name: str, since: datetime) -> list[dict[str, Any]]:
-        """Events of one name since an instant."""
+        """Return the events of one name since an instant."""
         occurred = {"since": since.isoformat(), "until": "2999-01-01T00:00:00Z"}
         body = {"filter": {"event": {"name": [name]}, "occurred": occurred}, "limit": 50}
         return list(self._http.post("/events/filter", json=body).raise_for_status().json()["events"])

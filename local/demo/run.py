@@ -1,4 +1,4 @@
-"""`make run`: the whole platform on this machine, day after day of real data, and every figure checked at the end."""
+"""`make run`: runs days of real data through the whole platform on this machine, and checks every figure."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,48 +11,54 @@ from local.demo.airport_ops.replay import FIRST_DAY, LAST_DAY, day
 from local.demo.day import DayFailed, DayResult, Platform, finish_open_work, take_day
 from local.demo.prefect import ACTION_FAILED, PrefectApi
 from local.demo.say import Say
-from local.stack.place import BUCKET, ROOT, Place
+from local.stack.environment import platform_settings
+from local.stack.local_stack import BUCKET, ROOT, LocalStack
 from local.stack.supervise import is_held
 from local.stack.up import down, up
 from millrace.contracts.source import load_sources
 from millrace.domain import names
 from millrace.lake.open import open_lake
-from millrace.warehouse.port import open_warehouse
+from millrace.settings.tree import WarehouseSettings
+from millrace.warehouse.engines import open_warehouse
 
 SLACK_PATIENCE_S = 15.0
 
 
 def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
-    """Bring the stack up, take `days` more days through it, check the marts; 0 when every figure is right.
+    """Start the stack, run `days` more days through it, check the marts; return 0 when every figure is right.
 
-    With `leave` the stack is ended afterwards; else it stays until Ctrl-C. A stack that was up before stays up.
+    With `leave` the stack is stopped afterwards; else it stays up until Ctrl-C. A stack that was up before stays up.
     """
     began, was_up = time.monotonic(), is_held(state)
     say("Millrace on this machine: source → lake → warehouse → marts", "bold")
-    place = up(state, say, detached=False)
+    stack = up(state, say, detached=False)
     try:
-        code = _take_days(open_platform(place), days, began, say)
+        code = _take_days(open_platform(stack), days, began, say)
         if not leave:
-            say("The stack stays up; press Ctrl-C to end it.", "bold")
+            say("The stack stays up; press Ctrl-C to stop it.", "bold")
             while True:
                 time.sleep(3600)  # until Ctrl-C
         return code
     except KeyboardInterrupt:
-        say(f"\n{'the stack stays up' if was_up else 'ending the stack'}; `make run` goes on where this stopped")
+        say(f"\n{'the stack stays up' if was_up else 'stopping the stack'}; `make run` continues from here")
         return 130
     finally:
         if not was_up:
             down(state)
 
 
-def open_platform(place: Place) -> Platform:
-    """What the demonstration looks at."""
-    settings = place.settings()
+def open_platform(stack: LocalStack) -> Platform:
+    """Return the clients and contracts that the demonstration uses."""
+    settings = platform_settings(stack)
     return Platform(
-        place=place,
-        api=PrefectApi(place.prefect_api),
+        stack=stack,
+        api=PrefectApi(stack.prefect_api),
         lake=open_lake(settings["MILLRACE_LAKE__URL"], settings["MILLRACE_LAKE__ENDPOINT"]),
-        warehouse=open_warehouse(settings["MILLRACE_WAREHOUSE__URL"], settings["MILLRACE_WAREHOUSE__MARTS_URL"]),
+        warehouse=open_warehouse(
+            WarehouseSettings(
+                url=settings["MILLRACE_WAREHOUSE__URL"], marts_url=settings["MILLRACE_WAREHOUSE__MARTS_URL"]
+            )
+        ),
         source=load_sources(ROOT / "sources")["airport_ops"],
     )
 
@@ -60,7 +66,7 @@ def open_platform(place: Place) -> Platform:
 def _take_days(platform: Platform, days: int, began: float, say: Say) -> int:
     since = datetime.now(UTC)
     results: list[DayResult] = []
-    first = day(platform.place.database) + 1
+    first = day(platform.stack.database) + 1
     last = min(first + days - 1, LAST_DAY)
     try:
         if first > 1:
@@ -70,19 +76,19 @@ def _take_days(platform: Platform, days: int, began: float, say: Say) -> int:
             results.append(take_day(platform, number, say))
     except DayFailed as error:
         say.error(str(error))
-        links(platform.place, say)
+        links(platform.stack, say)
         return 1
-    outcome = compare(platform.place.marts, day(platform.place.database))
+    outcome = compare(platform.stack.marts, day(platform.stack.database))
     summary(results, outcome, time.monotonic() - began, say)
     wrong = problems(platform, results, outcome, since)
     for text in wrong:
         say.error(text)
-    links(platform.place, say)
+    links(platform.stack, say)
     return 1 if wrong else 0
 
 
 def problems(platform: Platform, results: list[DayResult], outcome: Comparison, since: datetime) -> list[str]:
-    """Everything that is not as it should be."""
+    """Return every failure of the demonstration, as sentences."""
     wrong = []
     if outcome.differences:
         wrong.append("the marts differ from the original data")
@@ -92,24 +98,24 @@ def problems(platform: Platform, results: list[DayResult], outcome: Comparison, 
         if payload.get("action_type") == "change-flow-run-state":
             continue  # the run had ended before it could be marked as crashed
         wrong.append(f"an automation could not {payload.get('action_type', 'act')}: {payload.get('reason', 'unknown')}")
-    if not wrong and not posted(platform.place, since):
+    if not wrong and not posted(platform.stack, since):
         wrong.append("no Slack message arrived; is the URL in the secret slack-webhook-url right?")
     return wrong
 
 
-def posted(place: Place, since: datetime) -> bool:
-    """Whether the Slack inbox got a message since then; waits for it a while."""
+def posted(stack: LocalStack, since: datetime) -> bool:
+    """Wait a short while for a Slack message since then; return True when one arrived."""
     deadline = time.monotonic() + SLACK_PATIENCE_S
     while time.monotonic() < deadline:
-        messages = httpx.get(f"{place.http('slack')}/messages.json", timeout=10).raise_for_status().json()
+        messages = httpx.get(f"{stack.http('slack')}/messages.json", timeout=10).raise_for_status().json()
         if any(datetime.fromisoformat(m["at"]) >= since for m in messages):
             return True
-        time.sleep(0.5)  # the inbox is asked again
+        time.sleep(0.5)  # polls the inbox
     return False
 
 
 def summary(results: list[DayResult], outcome: Comparison, seconds: float, say: Say) -> None:
-    """Rows per step that balance, durations per step, and whether the figures are right."""
+    """Print the rows per day, the durations per flow and the outcome of the comparison."""
     say("")
     say(
         f"{'day':>4} {'landed':>9} {'merged':>9} {'superseded':>11} {'stale':>6} {'quarantined':>12} "
@@ -134,18 +140,18 @@ def summary(results: list[DayResult], outcome: Comparison, seconds: float, say: 
     say(str(outcome), "red" if outcome.differences else "green")
 
 
-def links(place: Place, say: Say) -> None:
-    """Where to look."""
-    site = f"{place.http('storage')}/{BUCKET}/{names.SITE}"
+def links(stack: LocalStack, say: Say) -> None:
+    """Print the addresses of the pages and files that show the outcome."""
+    site = f"{stack.http('storage')}/{BUCKET}/{names.SITE}"
     say("")
-    say(f"  status       {place.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
+    say(f"  status       {stack.http('storage')}/{BUCKET}/{names.STATUS_PAGE}")
     say(f"  dashboards   {site}dashboards/index.html")
-    say(f"  Prefect      {place.http('prefect')}/runs")
-    say(f"  Slack inbox  {place.http('slack')}")
-    say(f"  Airbyte      {place.http('airbyte')}")
+    say(f"  Prefect      {stack.http('prefect')}/runs")
+    say(f"  Slack inbox  {stack.http('slack')}")
+    say(f"  Airbyte      {stack.http('airbyte')}")
     say(f"  Data Docs    {site}quality/index.html")
     say(f"  dbt docs     {site}dbt/index.html")
-    say(f"  marts        {place.marts}")
+    say(f"  marts        {stack.marts}")
     say("")
 
 

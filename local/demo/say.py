@@ -1,4 +1,4 @@
-"""What the demonstration prints: one line per step as it ends."""
+"""Prints one line per run of the demonstration, with the totals of its artifacts, as the run ends."""
 
 import sys
 import time
@@ -13,33 +13,33 @@ FAILED = ("FAILED", "CRASHED", "CANCELLED")
 
 
 class Say:
-    """Lines on the terminal; colours only where someone looks."""
+    """Printer of lines; it uses colours only on a terminal."""
 
     def __init__(self) -> None:
         self._began, self._colours = time.monotonic(), sys.stdout.isatty()
 
     def __call__(self, text: str, colour: str = "") -> None:
-        """One line."""
+        """Print one line."""
         if colour and self._colours:
             text = f"\033[{COLOURS[colour]}m{text}\033[0m"
         print(text, flush=True)
 
     def step(self, text: str, seconds: float | None = None, colour: str = "") -> None:
-        """One line about a step, with how long it took."""
+        """Print one line about a step, with its duration."""
         took = "" if seconds is None else f"  {seconds:5.1f} s"
         self(f"  {text:<86}{took}", colour)
 
     def warn(self, text: str) -> None:
-        """Something a person should see."""
+        """Print a warning."""
         self.step(text, colour="yellow")
 
     def error(self, text: str) -> None:
-        """Something that is wrong."""
+        """Print an error."""
         self(f"error: {text}", "red")
 
 
 def describe(run: Run, artifacts: dict[str, list[dict[str, Any]]], rows: Rows, say: Say) -> None:
-    """Show a run that ended, and add what its tables say to `rows`."""
+    """Print a run that ended, and add the row counts of its tables to `rows`."""
     if run.bad:
         say.step(f"{work(run.name)}: {run.state.lower()}: {run.message}", run.seconds, "red")
         return
@@ -59,7 +59,7 @@ def _details(key: str, table: list[dict[str, Any]], rows: Rows) -> str:
         merged, quarantined = (sum(int(line[n]) for line in table) for n in ("merged", "quarantined"))
         return f"{merged:,} rows merged" + (f", {quarantined:,} quarantined" if quarantined else "")
     if key == "reconcile":
-        return f"{sum(int(line['count']) for line in table)} things were missing" if table else "nothing was missing"
+        return f"{sum(int(line['count']) for line in table)} omissions were found" if table else "nothing was missing"
     if key == "quality":
         held = sum(line["success"] == "True" for line in table)
         _add(rows, "expectations", len(table))

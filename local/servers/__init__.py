@@ -1,1 +1,1 @@
-"""Local servers that speak the protocols of Google Cloud, Airbyte and Slack; each starts by itself."""
+"""Local servers that speak the protocols of Google Cloud, Airbyte and Slack; each is a separate process."""

@@ -22,7 +22,7 @@ SERVER_OPTIONS = (
 )
 
 
-class Refused(Exception):
+class RpcError(Exception):
     """A call that is answered with a status other than OK."""
 
     def __init__(self, code: str, message: str, trailers: Sequence[tuple[str, bytes]] = ()) -> None:
@@ -39,22 +39,22 @@ class Method:
     call: Callable[[Proto], Coroutine[Any, Any, Proto]]
 
     def handler(self) -> Any:
-        """What gRPC registers."""
+        """Return the handler that gRPC registers."""
 
         async def answer(request: Proto, context: Any) -> Proto:
             try:
                 return await self.call(request)
-            except Refused as refused:
-                await abort(context, refused)
+            except RpcError as error:
+                await abort(context, error)
 
         return grpc.unary_unary_rpc_method_handler(
             answer, request_deserializer=self.request.FromString, response_serializer=self.response.SerializeToString
         )
 
 
-async def abort(context: Any, refused: Refused) -> None:
-    """Answer a call with the status of a refusal."""
-    await context.abort(grpc.StatusCode[refused.code], str(refused), refused.trailers)
+async def abort(context: Any, error: RpcError) -> None:
+    """Abort a call with the status of an error."""
+    await context.abort(grpc.StatusCode[error.code], str(error), error.trailers)
 
 
 async def start_server(port: int, services: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -66,21 +66,21 @@ async def start_server(port: int, services: Mapping[str, Mapping[str, Any]]) -> 
     server = grpc.aio.server(options=SERVER_OPTIONS)
     handlers = [grpc.method_handlers_generic_handler(name, dict(methods)) for name, methods in services.items()]
     server.add_generic_rpc_handlers(tuple(handlers))
-    bound(port).close()  # gRPC binds by itself, but says in many words that it could not
+    bound(port).close()  # gRPC binds too, but its error for a taken port is hard to read
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     return server
 
 
 def page(names: Iterable[str], size: int, token: str) -> tuple[list[str], str]:
-    """One page of sorted names after `token`, and the token of the next ('' at the end)."""
+    """Return one page of sorted names after `token`, and the token of the next ('' at the end)."""
     rest = sorted(name for name in names if name > token)
-    wanted = size or DEFAULT_PAGE
-    return rest[:wanted], rest[wanted - 1] if len(rest) > wanted else ""
+    limit = size or DEFAULT_PAGE
+    return rest[:limit], rest[limit - 1] if len(rest) > limit else ""
 
 
-def project_page(kept: Mapping[str, Proto], request: Proto) -> tuple[list[Proto], str]:
-    """One page of what a project has, for a request that names the project, and the token of the next."""
-    mine = [name for name in kept if name.startswith(f"{request.project}/")]
+def project_page(resources: Mapping[str, Proto], request: Proto) -> tuple[list[Proto], str]:
+    """Return one page of the resources of the request's project, and the token of the next page."""
+    mine = [name for name in resources if name.startswith(f"{request.project}/")]
     names, token = page(mine, request.page_size, request.page_token)
-    return [kept[name] for name in names], token
+    return [resources[name] for name in names], token

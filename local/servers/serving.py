@@ -1,4 +1,4 @@
-"""What the local servers share: options, ownership of a state directory, a ready line, and a clean end."""
+"""Runs a local server: parses its options, owns its state directory, prints a ready line, and ends it cleanly."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ Application = Any  # an ASGI application; the servers differ in the framework's 
 
 @dataclass(frozen=True)
 class Options:
-    """What every server is told."""
+    """The options that every server takes."""
 
     port: int
     state: Path
@@ -31,7 +31,7 @@ class Options:
 
 
 def option_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every server takes."""
+    """Return a parser with the options that every server takes."""
     parser = argparse.ArgumentParser(prog=f"python -m local.servers.{name}", description=description)
     parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
     parser.add_argument("--state", type=Path, required=True, help="directory that keeps the server's state")
@@ -40,7 +40,7 @@ def option_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def common_options(parsed: argparse.Namespace) -> Options:
-    """The options that every server takes, out of all those parsed."""
+    """Return the common options out of all parsed ones."""
     return Options(parsed.port, parsed.state.resolve(), parsed.parent)
 
 
@@ -61,7 +61,7 @@ def owned(state: Path) -> Iterator[Path]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise SystemExit(f"{state} belongs to another running server; end it first") from None
-                time.sleep(0.05)  # a lock on a file tells no one when it is free
+                time.sleep(0.05)  # polls, as a lock on a file sends no notification
         yield state
 
 
@@ -90,22 +90,22 @@ def bound(port: int) -> socket.socket:
 
 
 def say_ready(name: str, port: int) -> None:
-    """The line that tells a waiting caller that the server answers."""
+    """Print the line by which a waiting caller sees that the server answers."""
     say(f"local.servers.{name} ready on 127.0.0.1:{port}")
 
 
 def hear_of_end(parent: int | None) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Listen for SIGTERM, SIGINT and the parent's end from now on, before the port is open; what is given waits."""
-    told = asyncio.Event()
+    """Listen for SIGTERM, SIGINT and the parent's end, before the port is open; return a function that waits."""
+    ending = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
+        loop.add_signal_handler(number, ending.set)
     ended = parent_watch(parent)
 
     async def until_told() -> None:
-        while not told.is_set() and not ended():
+        while not ending.is_set() and not ended():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(told.wait(), PARENT_POLL_S)
+                await asyncio.wait_for(ending.wait(), PARENT_POLL_S)
 
     return until_told
 
@@ -120,7 +120,7 @@ def parent_watch(parent: int | None) -> Callable[[], bool]:
 
 
 def serve_http(name: str, application: Application, options: Options) -> None:
-    """Serve an ASGI application until told to end.
+    """Serve an ASGI application until SIGTERM or the end of the parent.
 
     Raises:
         SystemExit: the port is taken.

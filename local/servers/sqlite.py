@@ -1,4 +1,4 @@
-"""The SQLite files of the stand-ins: what a kill leaves is whole, and an older version's state is taken over."""
+"""Opens the SQLite files of the local servers: a kill leaves them consistent, and older versions are migrated."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def open_database(file: Path, schema: str, old_table: str, from_old: str) -> sqlite3.Connection:
-    """The database with this version's tables; what an older version, which had `old_table`, kept is kept."""
+    """Open the database with this version's tables; migrate the data of an older version, which had `old_table`."""
     db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=NORMAL")  # a kill loses nothing; a power cut may

@@ -1,1 +1,1 @@
-"""The whole platform on one machine: its places, ports, processes, and what they need to find."""
+"""The whole platform on one machine: its state directory, ports and processes, and the resources they use."""

@@ -1,24 +1,26 @@
-"""The demo's secret values: made once per stack, at random, and readable by its owner only."""
+"""Creates the stack's secret values once, at random, in a file that only its owner can read."""
 
 import json
 import secrets
 
-from local.stack.place import Place, write_atomically
+from local.demo.source import PASSWORD_SECRET
+from local.stack.files import write_atomically
+from local.stack.local_stack import LocalStack
 
 NAMES = (
     "airbyte-client-id",
     "airbyte-client-secret",
     "airbyte-webhook-token",
-    "airport-ops-password",
+    PASSWORD_SECRET,
     "airbyte-hmac-id",
     "airbyte-hmac-secret",
 )
 SLACK = "slack-token"
 
 
-def load_credentials(place: Place) -> dict[str, str]:
-    """The values by name; what an administrator would keep in a password manager. Makes those that are missing."""
-    file = place.state / "credentials.json"
+def load_credentials(stack: LocalStack) -> dict[str, str]:
+    """Return the secret values by name, as in an administrator's password manager; create those that are missing."""
+    file = stack.state / "credentials.json"
     values: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
     if missing := {*NAMES, SLACK} - set(values):
         values |= {name: _slack_token() if name == SLACK else secrets.token_urlsafe(24) for name in sorted(missing)}

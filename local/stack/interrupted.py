@@ -1,6 +1,6 @@
-"""Ends what was running when the stack was ended: `python -m local.stack.interrupted`, before any worker starts.
+"""Ends runs that were active when the stack was stopped: `python -m local.stack.interrupted`, before any worker starts.
 
-On a machine of its own the platform knows that such runs are dead; elsewhere missing heartbeats tell, minutes later.
+On one machine such runs have certainly ended; elsewhere Prefect detects them by missing heartbeats, minutes later.
 """
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -9,11 +9,11 @@ from prefect.states import Crashed
 
 from tasks.reconcile.free_slots import leaked_slots, release
 
-MESSAGE = "The stack was ended while this ran. Nothing is lost: what is left is picked up by reconcile, or press Retry."
+MESSAGE = "The stack was stopped during this run. Nothing is lost: reconcile finishes its work, or press Retry."
 
 
 def end_interrupted(client: SyncPrefectClient) -> int:
-    """Mark runs without a process as crashed, and free their slots; returns how many."""
+    """Mark active runs as crashed and free their slots; return how many."""
     dead = client.read_flow_runs(
         flow_run_filter=FlowRunFilter.model_validate(
             {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
@@ -26,7 +26,7 @@ def end_interrupted(client: SyncPrefectClient) -> int:
 
 
 def main() -> None:
-    """End them."""
+    """End interrupted runs."""
     with get_client(sync_client=True) as client:
         print(f"{end_interrupted(client)} runs were interrupted")
 

@@ -1,7 +1,7 @@
-"""Makes the work pool of this machine: `python -m local.stack.pool`.
+"""Creates the work pool of this machine: `python -m local.stack.pool`.
 
-A process pool whose command forks a process that has the libraries imported; on another machine the pool is of another
-type, and the deployments are the same.
+Its command forks a process that has already imported the libraries. Elsewhere the pool has another type, for the same
+deployments.
 """
 
 import os
@@ -13,15 +13,15 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from local.stack.place import POOL, load_place
+from local.stack.local_stack import POOL, load_stack
 from millrace.settings.tree import ROOT
 
 
 def main() -> None:
     """Create or update the pool."""
-    place = load_place(Path(os.environ["MILLRACE_STATE"]))
+    stack = load_stack(Path(os.environ["MILLRACE_STATE"]))
     template = ProcessWorker.get_default_base_job_template()
-    template["variables"]["properties"]["command"]["default"] = shlex.join([*place.launcher, "prefect.engine"])
+    template["variables"]["properties"]["command"]["default"] = shlex.join([*stack.launcher, "prefect.engine"])
     template["variables"]["properties"]["working_dir"]["default"] = str(ROOT)
     with get_client(sync_client=True) as client:
         try:

@@ -1,4 +1,4 @@
-"""`prefect server start`, at ease with SQLite: `python -m local.stack.prefect_server --port 4200`.
+"""Starts `prefect server start` with fixes for SQLite: `python -m local.stack.prefect_server --port 4200`.
 
 Prefect begins most transactions as DEFERRED. One that reads and then writes fails with "database is locked" when
 another wrote in between, and the event it was about is lost after four attempts: here they are begun as IMMEDIATE, so
@@ -32,7 +32,7 @@ def give_up_connection(context: ExceptionContext) -> None:
 
 
 def main() -> None:
-    """Start the server with the arguments given."""
+    """Start the server with the command line's arguments."""
     from prefect.cli import app
 
     sys.argv = ["prefect", "server", "start", *sys.argv[1:]]

@@ -1,6 +1,7 @@
-"""Makes what Terraform makes on Google Cloud: bucket, topics, subscriptions, notification, secrets. Idempotent.
+"""Creates what Terraform creates on Google Cloud: bucket, topics, subscriptions, notification, secrets. Idempotent.
 
-`python -m local.stack.provision`, in the environment of a stack whose servers answer; also makes the demo's database.
+`python -m local.stack.provision` runs in the environment of a stack whose servers answer, and also creates the demo's
+database.
 """
 
 import contextlib
@@ -20,9 +21,9 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Subscription
 
-from local.demo.airport_ops.replay import create
+from local.demo import source
 from local.stack.credentials import load_credentials
-from local.stack.place import BUCKET, PROJECT, PUSH_ACCOUNT, Place, load_place
+from local.stack.local_stack import BUCKET, PROJECT, PUSH_ACCOUNT, LocalStack, load_stack
 from millrace.domain import names
 
 ACK_DEADLINE_S = 60
@@ -30,24 +31,24 @@ MAX_ATTEMPTS = 10
 BACKOFF_S = (1, 30)
 
 
-def provision(place: Place, credentials: dict[str, str]) -> None:
-    """Make everything that the platform expects to find; leaves alone what is there."""
-    add_secrets(place, credentials)
-    add_topics(place)
-    add_bucket(place)
+def provision(stack: LocalStack, credentials: dict[str, str]) -> None:
+    """Create every resource that the platform needs; existing ones stay as they are."""
+    add_secrets(stack, credentials)
+    add_topics(stack)
+    add_bucket(stack)
 
 
-def add_secrets(place: Place, credentials: dict[str, str]) -> None:
+def add_secrets(stack: LocalStack, credentials: dict[str, str]) -> None:
     """Add a version to each secret that has none, or whose Slack URL points to another port."""
-    channel = grpc.insecure_channel(place.grpc("secrets"))
+    channel = grpc.insecure_channel(stack.grpc("secrets"))
     client = SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
     values = {name: value for name, value in credentials.items() if name != "slack-token"}
-    values["slack-webhook-url"] = f"{place.http('slack')}/services/{credentials['slack-token']}"
+    values["slack-webhook-url"] = f"{stack.http('slack')}/services/{credentials['slack-token']}"
     for name, value in values.items():
         parent = f"projects/{PROJECT}"
         with contextlib.suppress(AlreadyExists):
             client.create_secret(parent=parent, secret_id=name, secret={"replication": {"automatic": {}}})
-        moved = name == "slack-webhook-url" and _is_ours_but_moved(_newest(client, f"{parent}/secrets/{name}"), value)
+        moved = name == "slack-webhook-url" and _has_former_port(_newest(client, f"{parent}/secrets/{name}"), value)
         if moved or not list(client.list_secret_versions(parent=f"{parent}/secrets/{name}")):
             client.add_secret_version(parent=f"{parent}/secrets/{name}", payload={"data": value.encode()})
     channel.close()
@@ -56,19 +57,19 @@ def add_secrets(place: Place, credentials: dict[str, str]) -> None:
 def _newest(client: SecretManagerServiceClient, secret: str) -> str:
     try:
         return str(client.access_secret_version(name=f"{secret}/versions/latest").payload.data.decode())
-    except (NotFound, FailedPrecondition):  # none, or disabled: a person's doing
+    except (NotFound, FailedPrecondition):  # it has no version, or an administrator disabled it
         return ""
 
 
-def _is_ours_but_moved(there: str, wanted: str) -> bool:
-    """Whether a URL names our inbox at a port it had before; a URL that a person set is left alone."""
-    path = wanted.split("/services/")[1]
-    return there != wanted and there.startswith("http://127.0.0.1:") and there.endswith(f"/services/{path}")
+def _has_former_port(url: str, current: str) -> bool:
+    """Return True for the inbox's URL with a port it had before; a URL that an administrator set is left alone."""
+    path = current.split("/services/")[1]
+    return url != current and url.startswith("http://127.0.0.1:") and url.endswith(f"/services/{path}")
 
 
-def add_topics(place: Place) -> None:
-    """A topic, its dead-letter topic, and a push subscription to the gateway for each event."""
-    channel = grpc.insecure_channel(place.grpc("pubsub"))
+def add_topics(stack: LocalStack) -> None:
+    """Create for each event a topic, its dead-letter topic and a push subscription to the gateway."""
+    channel = grpc.insecure_channel(stack.grpc("pubsub"))
     publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
     subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
     for topic in names.TOPICS:
@@ -77,36 +78,36 @@ def add_topics(place: Place) -> None:
             with contextlib.suppress(AlreadyExists):
                 publisher.create_topic(name=_topic(name))
         keep = Subscription(name=_subscription(names.dead_letter_subscription(topic)), topic=_topic(dead))
-        for wanted in (keep, push_subscription(place, topic)):
-            add_subscription(subscriber, wanted)
+        for subscription in (keep, push_subscription(stack, topic)):
+            add_subscription(subscriber, subscription)
     channel.close()
 
 
-def add_subscription(subscriber: SubscriberClient, wanted: Subscription) -> None:
-    """Make a subscription, or bring it to what is wanted; one of a topic that was deleted hears nothing any more."""
+def add_subscription(subscriber: SubscriberClient, subscription: Subscription) -> None:
+    """Create or update a subscription; one whose topic was deleted receives nothing, and is created again."""
     try:
-        there = subscriber.get_subscription(subscription=wanted.name)
+        existing = subscriber.get_subscription(subscription=subscription.name)
     except NotFound:
-        subscriber.create_subscription(request=wanted)
+        subscriber.create_subscription(request=subscription)
         return
-    if there.topic != wanted.topic:
-        subscriber.delete_subscription(subscription=wanted.name)
-        subscriber.create_subscription(request=wanted)
-    elif wanted.push_config.push_endpoint:
+    if existing.topic != subscription.topic:
+        subscriber.delete_subscription(subscription=subscription.name)
+        subscriber.create_subscription(request=subscription)
+    elif subscription.push_config.push_endpoint:
         mask = FieldMask(paths=["push_config", "dead_letter_policy", "retry_policy", "ack_deadline_seconds"])
-        subscriber.update_subscription(subscription=wanted, update_mask=mask)
+        subscriber.update_subscription(subscription=subscription, update_mask=mask)
 
 
-def push_subscription(place: Place, topic: str) -> Subscription:
-    """The subscription through which the gateway hears of a topic."""
+def push_subscription(stack: LocalStack, topic: str) -> Subscription:
+    """Return the subscription that pushes a topic's messages to the gateway."""
     return Subscription(
         name=_subscription(names.gateway_subscription(topic)),
         topic=_topic(topic),
         ack_deadline_seconds=ACK_DEADLINE_S,
         push_config=PushConfig(
-            push_endpoint=f"{place.http('gateway')}/push/{topic}",
+            push_endpoint=f"{stack.http('gateway')}/push/{topic}",
             oidc_token=PushConfig.OidcToken(
-                service_account_email=PUSH_ACCOUNT, audience=f"{place.http('gateway')}/push"
+                service_account_email=PUSH_ACCOUNT, audience=f"{stack.http('gateway')}/push"
             ),
         ),
         retry_policy=RetryPolicy(
@@ -118,10 +119,10 @@ def push_subscription(place: Place, topic: str) -> Subscription:
     )
 
 
-def add_bucket(place: Place) -> None:
-    """The lake's bucket; it announces each manifest on `lake-landed`."""
+def add_bucket(stack: LocalStack) -> None:
+    """Create the lake's bucket, with a notification on `lake-landed` for each manifest."""
     client = storage.Client(
-        project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": place.http("storage")}
+        project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": stack.http("storage")}
     )
     bucket = client.bucket(BUCKET)
     with contextlib.suppress(Conflict):
@@ -145,12 +146,11 @@ def _subscription(name: str) -> str:
 
 
 def main() -> None:
-    """Make everything that is missing."""
-    place = load_place(Path(os.environ["MILLRACE_STATE"]))
-    credentials = load_credentials(place)
-    provision(place, credentials)
-    if not place.database.exists():
-        create(place.database, credentials["airport-ops-password"])
+    """Create everything that is missing."""
+    stack = load_stack(Path(os.environ["MILLRACE_STATE"]))
+    credentials = load_credentials(stack)
+    provision(stack, credentials)
+    source.provision(stack.state, credentials)
 
 
 if __name__ == "__main__":

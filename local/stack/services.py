@@ -3,24 +3,24 @@
 import sys
 from dataclasses import dataclass
 
-from local.stack.place import BUCKET, POOL, PROJECT, Place
+from local.stack.local_stack import BUCKET, POOL, PROJECT, LocalStack
 
 PYTHON = sys.executable
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process: its command, and the address that answers when it is ready ('' when it has none)."""
+    """One process: its command, and the address that answers when it is ready ('' for a process without one)."""
 
     name: str
     command: tuple[str, ...]
     health: str = ""
     environment: tuple[tuple[str, str], ...] = ()
-    patience_s: float = 60
+    start_limit_s: float = 60
 
 
-def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[Service]:
-    """Everything that must answer before the platform can be registered."""
+def servers(stack: LocalStack, supervisor_pid: int, secrets: dict[str, str]) -> list[Service]:
+    """Return the servers that must answer before the platform can be registered."""
 
     def server(name: str, *options: str, health: str = "") -> Service:
         command = (
@@ -28,28 +28,28 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
             "-m",
             f"local.servers.{name}",
             "--port",
-            str(place.ports[name]),
+            str(stack.ports[name]),
             "--state",
-            str(place.state / name),
+            str(stack.state / name),
             "--parent",
             str(supervisor_pid),
             *options,
         )
-        return Service(name, command, health or f"tcp://127.0.0.1:{place.ports[name]}")
+        return Service(name, command, health or f"tcp://127.0.0.1:{stack.ports[name]}")
 
     airbyte_credentials = (
         ("MILLRACE_AIRBYTE_CLIENT_ID", secrets["airbyte-client-id"]),
         ("MILLRACE_AIRBYTE_CLIENT_SECRET", secrets["airbyte-client-secret"]),
-        ("MILLRACE_AIRBYTE_WEBHOOK", f"{place.http('gateway')}/airbyte/{secrets['airbyte-webhook-token']}"),
+        ("MILLRACE_AIRBYTE_WEBHOOK", f"{stack.http('gateway')}/airbyte/{secrets['airbyte-webhook-token']}"),
     )
     airbyte = server(
         "airbyte",
         "--storage",
-        place.http("storage"),
+        stack.http("storage"),
         "--bucket",
         BUCKET,
         "--secrets",
-        place.grpc("secrets"),
+        stack.grpc("secrets"),
         "--project",
         PROJECT,
     )
@@ -59,7 +59,7 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         "-m",
         "local.stack.warm",
         "--socket",
-        str(place.warm_socket),
+        str(stack.warm_socket),
         "--parent",
         str(supervisor_pid),
     )
@@ -70,23 +70,23 @@ def servers(place: Place, supervisor_pid: int, secrets: dict[str, str]) -> list[
         "--host",
         "127.0.0.1",
         "--port",
-        str(place.ports["prefect"]),
+        str(stack.ports["prefect"]),
     )
     return [
-        Service("prefect", prefect, f"{place.prefect_api}/health", patience_s=240),
-        Service("warm", warm, f"unix://{place.warm_socket}", patience_s=240),
+        Service("prefect", prefect, f"{stack.prefect_api}/health", start_limit_s=240),
+        Service("warm", warm, f"unix://{stack.warm_socket}", start_limit_s=240),
         server("identity", "--project", PROJECT),
-        server("pubsub", "--identity", str(place.state / "identity")),
+        server("pubsub", "--identity", str(stack.state / "identity")),
         server("secrets"),
-        server("storage", "--pubsub", place.grpc("pubsub"), "--identity", str(place.state / "identity")),
+        server("storage", "--pubsub", stack.grpc("pubsub"), "--identity", str(stack.state / "identity")),
         Service(slack.name, slack.command, slack.health, (("MILLRACE_SLACK_TOKEN", secrets["slack-token"]),)),
         Service(airbyte.name, airbyte.command, airbyte.health, airbyte_credentials),
     ]
 
 
-def workers(place: Place) -> list[Service]:
-    """What works on events and flow runs, once everything is registered."""
-    gateway = (PYTHON, "-m", "millrace.gateway", "--port", str(place.ports["gateway"]))
+def workers(stack: LocalStack) -> list[Service]:
+    """Return the gateway and the worker, which start once everything is registered."""
+    gateway = (PYTHON, "-m", "millrace.gateway", "--port", str(stack.ports["gateway"]))
     worker = (
         PYTHON,
         "-m",
@@ -102,4 +102,4 @@ def workers(place: Place) -> list[Service]:
         "--prefetch-seconds",
         "1",
     )
-    return [Service("gateway", gateway, f"{place.http('gateway')}/healthz"), Service("worker", worker)]
+    return [Service("gateway", gateway, f"{stack.http('gateway')}/healthz"), Service("worker", worker)]

@@ -1,4 +1,4 @@
-"""The process that owns the stack: starts it, provisions and registers, tends it, ends it on SIGTERM."""
+"""The process that owns the stack: starts, provisions, registers and supervises it, and stops it on SIGTERM."""
 
 import argparse
 import fcntl
@@ -14,18 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.stack.credentials import load_credentials
-from local.stack.place import ROOT, Place, load_place, move_taken_ports, write_atomically
+from local.stack.environment import process_environment
+from local.stack.files import write_atomically
+from local.stack.local_stack import ROOT, LocalStack, load_stack, move_taken_ports
 from local.stack.services import servers, workers
 from local.stack.supervisor import StackError, Supervisor, die_with_parent, end_leftovers
 
-TEND_S = 0.5
+POLL_S = 0.5
+MILLRACE = ("cli", "--environment", "local")  # whose addresses are variables of the process
 REGISTER = (
     ("interrupted runs", ("local.stack.interrupted",)),
     ("work pool", ("local.stack.pool",)),
-    ("blocks", ("cli.deploy.blocks",)),
-    ("connections", ("blocks.airbyte", "apply")),
-    ("deployments", ("cli.deploy.deployments",)),
-    ("automations", ("automations", "apply")),
+    ("blocks", (*MILLRACE, "deploy", "blocks")),
+    ("connections", (*MILLRACE, "connections", "apply")),
+    ("deployments", (*MILLRACE, "deploy", "deployments")),
+    ("automations", (*MILLRACE, "deploy", "automations")),
 )
 
 
@@ -33,24 +36,24 @@ def supervise(state: Path) -> None:
     """Run the stack until SIGTERM or SIGINT.
 
     Raises:
-        StackError: another supervisor has the state, or a part did not come up.
+        StackError: another supervisor holds the state directory, or a process did not come up.
     """
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     with held(state):
         ready = state / "ready.json"
         ready.unlink(missing_ok=True)
-        began, place = time.monotonic(), load_place(state)
-        end_leftovers(place, say)
-        supervisor = Supervisor(place, say)
+        began, stack = time.monotonic(), load_stack(state)
+        end_leftovers(stack, say)
+        supervisor = Supervisor(stack, say)
         try:
             with one_start_at_a_time():
                 start_servers(supervisor, began)
             bring_up(supervisor, began)
             write_atomically(ready, json.dumps({"pid": os.getpid()}))
             while True:
-                time.sleep(TEND_S)
-                supervisor.tend()
+                time.sleep(POLL_S)
+                supervisor.restart_dead()
         except KeyboardInterrupt:
             say("stopping")
         finally:
@@ -60,7 +63,7 @@ def supervise(state: Path) -> None:
 
 @contextmanager
 def one_start_at_a_time() -> Iterator[None]:
-    """Let no other stack of this machine look for free ports while ours are not taken yet."""
+    """Keep other stacks of this machine from choosing ports until this stack's servers listen on theirs."""
     file = Path(tempfile.gettempdir()) / f"millrace-start-{os.getuid()}.lock"
     with file.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -68,55 +71,61 @@ def one_start_at_a_time() -> Iterator[None]:
 
 
 def start_servers(supervisor: Supervisor, began: float) -> None:
-    """Start all servers, on other ports where those of last time are taken."""
-    before = supervisor.place
-    place = supervisor.place = move_taken_ports(before)
-    for name, port in place.ports.items():
+    """Start all servers; a server whose last port is taken gets another."""
+    before = supervisor.stack
+    stack = supervisor.stack = move_taken_ports(before)
+    for name, port in stack.ports.items():
         if port != before.ports[name]:
             say(f"port {before.ports[name]} of {name} is taken by another program; using {port}")
-    (place.state / "warehouse").mkdir(parents=True, exist_ok=True)
+    (stack.state / "warehouse").mkdir(parents=True, exist_ok=True)
     say("starting Prefect, Pub/Sub, Cloud Storage, Secret Manager, Airbyte and the Slack inbox")
-    supervisor.start(servers(place, os.getpid(), load_credentials(place)))
+    supervisor.start(servers(stack, os.getpid(), load_credentials(stack)))
     say(f"servers answer ({time.monotonic() - began:.0f} s)")
 
 
 def bring_up(supervisor: Supervisor, began: float) -> None:
-    """What stands on the servers, then the workers."""
-    place = supervisor.place
-    run_step(place, "bucket, topics and secrets", ("local.stack.provision",))
-    say(f"bucket, topics, secrets and the demo's database are there ({time.monotonic() - began:.0f} s)")
-    for what, command in REGISTER:
-        run_step(place, what, command)
+    """Provision and register everything on the servers, then start the workers."""
+    stack = supervisor.stack
+    run_step(stack, "bucket, topics and secrets", ("local.stack.provision",))
+    say(f"bucket, topics, secrets and the demo's database exist ({time.monotonic() - began:.0f} s)")
+    for title, command in REGISTER:
+        run_step(stack, title, command)
     say(f"blocks, connections, deployments and automations are registered ({time.monotonic() - began:.0f} s)")
-    supervisor.start(workers(place))
+    supervisor.start(workers(stack))
     say(f"the stack is up ({time.monotonic() - began:.0f} s)")
 
 
-def run_step(place: Place, what: str, command: tuple[str, ...]) -> None:
-    """Run one of the platform's own commands, as an administrator would."""
-    log = place.state / "logs" / f"register-{what.replace(',', '').replace(' ', '-')}.log"
+def run_step(stack: LocalStack, title: str, command: tuple[str, ...]) -> None:
+    """Run one of the platform's commands, as an administrator would.
+
+    Raises:
+        StackError: the command failed; the message ends with its output.
+    """
+    log = stack.state / "logs" / f"register-{title.replace(',', '').replace(' ', '-')}.log"
     with log.open("wb") as output:
-        done = subprocess.run(
-            [*place.launcher, *command],
+        completed = subprocess.run(
+            [*stack.launcher, *command],
             cwd=ROOT,
-            env=place.environment(),
+            env=process_environment(stack),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
-    if done.returncode:
+    if completed.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])
-        raise StackError(f"{what}: `python -m {' '.join(command)}` ended with {done.returncode}:\n{tail}")
+        raise StackError(
+            f"{title}: `python -m {' '.join(command)}` failed with exit code {completed.returncode}:\n{tail}"
+        )
 
 
 @contextmanager
 def held(state: Path) -> Iterator[None]:
-    """Hold the state, so that two stacks never share one.
+    """Hold the lock of the state directory, so that two stacks never share one.
 
     Raises:
-        StackError: another supervisor has it.
+        StackError: another supervisor holds it.
     """
     state.mkdir(parents=True, exist_ok=True)
     with (state / "lock").open("w") as lock:
@@ -124,13 +133,13 @@ def held(state: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StackError(
-                f"a stack is running on {state} already; see `make status`, end it by `make down`"
+                f"a stack is already running on {state}; see `millrace status`, stop it with `millrace down`"
             ) from None
         yield
 
 
 def is_held(state: Path) -> bool:
-    """Whether a supervisor has the state."""
+    """Return True when a supervisor holds the state directory."""
     if not (state / "lock").exists():
         return False
     try:
@@ -141,7 +150,7 @@ def is_held(state: Path) -> bool:
 
 
 def say(text: str) -> None:
-    """One line of progress."""
+    """Print one line of progress."""
     print(f"  {text}", flush=True)
 
 
@@ -150,7 +159,7 @@ def _stop(*_: object) -> None:
 
 
 def main() -> int:
-    """Supervise until told to end."""
+    """Supervise a stack until SIGTERM; return 1 when it can't start."""
     parser = argparse.ArgumentParser(prog="python -m local.stack.supervise", description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
     try:

@@ -13,7 +13,9 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from local.stack.place import Place, write_atomically
+from local.stack.environment import process_environment
+from local.stack.files import write_atomically
+from local.stack.local_stack import LocalStack
 from local.stack.services import Service
 
 GRACE_S = 15.0
@@ -22,14 +24,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class StackError(Exception):
-    """The stack can't do what was asked; the message says which part and what to do."""
+    """The stack can't be started or stopped; the message names the part and the remedy."""
 
 
 class Supervisor:
-    """A tree of processes under this one."""
+    """The stack's processes, all children of this process."""
 
-    def __init__(self, place: Place, say: Callable[[str], None]) -> None:
-        self.place, self._say = place, say
+    def __init__(self, stack: LocalStack, say: Callable[[str], None]) -> None:
+        self.stack, self._say = stack, say
         self._services: dict[str, Service] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts: dict[str, int] = {}
@@ -39,7 +41,7 @@ class Supervisor:
         """Start processes side by side and wait until each answers.
 
         Raises:
-            StackError: one did not come up; the message has the end of its log.
+            StackError: a process did not come up; the message has the end of its log.
         """
         started = list(services)
         for service in started:
@@ -47,20 +49,20 @@ class Supervisor:
             self._spawn(service)
         for service in started:
             self._wait_healthy(service)
-        for service in started:  # the address may have been answered by a program that was quicker to take it
+        for service in started:  # another program may have taken the address first and answered
             if self._processes[service.name].poll() is not None:
-                raise StackError(self._why(service, "ended at once"))
+                raise StackError(self._describe(service, "ended at once"))
 
     def pids(self) -> dict[str, int]:
-        """Process id of every running part."""
+        """Return the process id of every running service."""
         return {name: p.pid for name, p in self._processes.items() if p.poll() is None}
 
     def log_file(self, name: str) -> Path:
-        """Where a process's output goes."""
-        return self.place.state / "logs" / f"{name}.log"
+        """Return the file that gets a process's output."""
+        return self.stack.state / "logs" / f"{name}.log"
 
-    def tend(self) -> None:
-        """Restart what died; call it often."""
+    def restart_dead(self) -> None:
+        """Restart processes that died, after a pause that grows with each restart; call it often."""
         for name, process in list(self._processes.items()):
             if process.poll() is None:
                 continue
@@ -75,7 +77,7 @@ class Supervisor:
                 self._spawn(self._services[name])
 
     def stop(self) -> None:
-        """End every process: workers first, SIGKILL to those that don't end in time."""
+        """End every process: workers first; those that don't end in time get SIGKILL."""
         for name in reversed(list(self._processes)):
             process = self._processes[name]
             if process.poll() is None:
@@ -95,39 +97,39 @@ class Supervisor:
         with log.open("ab") as output:
             self._processes[service.name] = subprocess.Popen(
                 service.command,
-                env=self.place.environment() | dict(service.environment),
+                env=process_environment(self.stack) | dict(service.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=self.place.state,
+                cwd=self.stack.state,
                 start_new_session=True,
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
-        write_atomically(self.place.state / "pids.json", json.dumps(self.pids() | {"supervisor": os.getpid()}))
+        write_atomically(self.stack.state / "pids.json", json.dumps(self.pids() | {"supervisor": os.getpid()}))
 
     def _wait_healthy(self, service: Service) -> None:
-        deadline = time.monotonic() + service.patience_s
+        deadline = time.monotonic() + service.start_limit_s
         while service.health and not answers(service.health):
             process = self._processes[service.name]
             if process.poll() is not None:
-                raise StackError(self._why(service, "ended at once"))
+                raise StackError(self._describe(service, "ended at once"))
             if time.monotonic() > deadline:
-                raise StackError(self._why(service, f"did not answer in {service.patience_s:.0f} s"))
+                raise StackError(self._describe(service, f"did not answer in {service.start_limit_s:.0f} s"))
             time.sleep(0.1)
 
-    def _why(self, service: Service, what: str) -> str:
+    def _describe(self, service: Service, failure: str) -> str:
         log = self.log_file(service.name)
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        return f"{service.name} {what} ({service.health}); its log {log} ends with:\n{tail}"
+        return f"{service.name} {failure} ({service.health}); the end of its log {log}:\n{tail}"
 
 
 def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
-    """Ask Linux to end this process when its parent dies, so that a killed supervisor leaves nothing behind."""
+    """Have Linux end this process when its parent dies, so that a killed supervisor leaves no process behind."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def answers(address: str) -> bool:
-    """Whether a server answers at `tcp://`, `unix://` or `http://`."""
+    """Return True when a server answers at `tcp://`, `unix://` or `http://`."""
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(address.removeprefix("unix://")) == 0
@@ -143,9 +145,9 @@ def answers(address: str) -> bool:
         return False
 
 
-def end_leftovers(place: Place, say: Callable[[str], None]) -> None:
-    """End processes of a stack whose supervisor was killed; only those that still run our commands."""
-    file = place.state / "pids.json"
+def end_leftovers(stack: LocalStack, say: Callable[[str], None]) -> None:
+    """End processes of a stack whose supervisor was killed, if their process ids still run the stack's commands."""
+    file = stack.state / "pids.json"
     if not file.exists():
         return
     for name, pid in json.loads(file.read_text()).items():
@@ -161,9 +163,9 @@ def end_leftovers(place: Place, say: Callable[[str], None]) -> None:
 
 
 def runs_ours(pid: int) -> bool:
-    """Whether a process is one of the stack's."""
-    found = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
-    return any(word in found.stdout for word in ("-m local", "-m prefect", "-m millrace.gateway"))
+    """Return True when a process runs one of the stack's commands."""
+    ps = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
+    return any(word in ps.stdout for word in ("-m local", "-m prefect", "-m millrace.gateway"))
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""Starts the supervisor as a process of its own, shows its progress, and ends it."""
+"""Starts the supervisor as a separate process, shows its progress, and stops it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from local.stack.place import ROOT, Place, load_place
+from local.stack.local_stack import ROOT, LocalStack, load_stack
 from local.stack.supervise import is_held
 from local.stack.supervisor import StackError, die_with_parent
 
@@ -17,15 +17,15 @@ UP_S = 600
 DOWN_S = 60
 
 
-def up(state: Path, say: Callable[[str], None], *, detached: bool) -> Place:
-    """Bring the stack up, or find it up; a detached one outlives this process.
+def up(state: Path, say: Callable[[str], None], *, detached: bool) -> LocalStack:
+    """Start the stack unless it runs already; a detached one outlives this process.
 
     Raises:
-        StackError: it did not come up; the supervisor's words were shown.
+        StackError: it did not come up; the supervisor's output was shown.
     """
     if is_held(state):
         _wait_ready(state, None)
-        return load_place(state)
+        return load_stack(state)
     log = state / "logs" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     (state / "ready.json").unlink(missing_ok=True)
@@ -46,7 +46,7 @@ def up(state: Path, say: Callable[[str], None], *, detached: bool) -> Place:
     except BaseException:
         end(process.pid)
         raise
-    return load_place(state)
+    return load_stack(state)
 
 
 def _show(text: str, say: Callable[[str], None]) -> None:
@@ -69,7 +69,7 @@ def _wait_ready(
 
 
 def down(state: Path) -> bool:
-    """End the stack; False when none was running."""
+    """Stop the stack; return False when none was running."""
     ready, pids = state / "ready.json", state / "pids.json"
     if not is_held(state):
         return False
@@ -85,12 +85,12 @@ def down(state: Path) -> bool:
 
 
 def supervisor_pid(state: Path) -> int:
-    """Process id of the supervisor of a stack that is up."""
+    """Return the process id of the supervisor of a running stack."""
     return int(json.loads((state / "ready.json").read_text())["pid"])
 
 
 def end(pid: int) -> None:
-    """Ask a supervisor to end its stack, and wait until it has when it is our child."""
+    """Send SIGTERM to a supervisor, and wait until it has ended when it is a child of this process."""
     try:
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + DOWN_S

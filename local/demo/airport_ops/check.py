@@ -27,22 +27,22 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class Difference:
-    """One figure that is not what it should be."""
+    """One figure that differs from its expected value."""
 
     mart: str
     key: tuple[Any, ...]
     column: str
     expected: Any
-    found: Any
+    actual: Any
 
     def __str__(self) -> str:
         key = ", ".join(str(part) for part in self.key)
-        return f"{self.mart}[{key}].{self.column}: expected {self.expected!r}, found {self.found!r}"
+        return f"{self.mart}[{key}].{self.column}: expected {self.expected!r}, found {self.actual!r}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many figures of how many marts were compared, and those that differ."""
+    """The numbers of marts and figures that were compared, and the figures that differ."""
 
     marts: int
     figures: int
@@ -60,46 +60,46 @@ def compare(marts: Path, days: int) -> Comparison:
     return compare_with(marts, expected_marts(days))
 
 
-def compare_with(marts: Path, wanted: dict[str, list[Row]]) -> Comparison:
+def compare_with(marts: Path, expected: dict[str, list[Row]]) -> Comparison:
     """Compare every column of every row of every mart with the rows that it should have."""
     differences: list[Difference] = []
     figures = 0
     with duckdb.connect(str(marts), read_only=True) as db:
         db.execute("SET TimeZone = 'UTC'")
         query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts'"
-        there = {n for (n,) in db.execute(query).fetchall()}
+        published = {n for (n,) in db.execute(query).fetchall()}
         differences += [
             Difference(n, (), "mart", "there" if n in KEYS else "none", "none" if n in KEYS else "there")
-            for n in sorted(there ^ set(KEYS))
+            for n in sorted(published ^ set(KEYS))
         ]
-        for name in sorted(there & set(KEYS)):
-            count, found = _compare_mart(name, wanted[name], _rows(db, name))
+        for name in sorted(published & set(KEYS)):
+            count, wrong = _compare_mart(name, expected[name], _rows(db, name))
             figures += count
-            differences += found
+            differences += wrong
     return Comparison(len(KEYS), figures, tuple(differences))
 
 
-def _compare_mart(name: str, wanted: list[Row], found: list[Row]) -> tuple[int, list[Difference]]:
+def _compare_mart(name: str, expected_rows: list[Row], actual_rows: list[Row]) -> tuple[int, list[Difference]]:
     key = KEYS[name]
-    left, right = ({tuple(row[k] for k in key): row for row in rows} for rows in (wanted, found))
+    left, right = ({tuple(row[k] for k in key): row for row in rows} for rows in (expected_rows, actual_rows))
     differences = [Difference(name, k, "row", "there", "missing") for k in sorted(left.keys() - right.keys(), key=str)]
     differences += [Difference(name, k, "row", "none", "there") for k in sorted(right.keys() - left.keys(), key=str)]
-    if len(right) != len(found):
-        differences.append(Difference(name, (), "rows", len(right), len(found)))
+    if len(right) != len(actual_rows):
+        differences.append(Difference(name, (), "rows", len(right), len(actual_rows)))
     figures = 0
     for k in sorted(left.keys() & right.keys(), key=str):
         for column in sorted(left[k].keys() | right[k].keys()):
             figures += 1
-            expected, seen = left[k].get(column, "no column"), right[k].get(column, "no column")
-            if not _same(expected, seen):
-                differences.append(Difference(name, k, column, expected, seen))
+            expected, actual = left[k].get(column, "no column"), right[k].get(column, "no column")
+            if not _same(expected, actual):
+                differences.append(Difference(name, k, column, expected, actual))
     return figures, differences
 
 
-def _same(expected: Any, found: Any) -> bool:
-    if isinstance(expected, float) and isinstance(found, float):
-        return abs(expected - found) <= TOLERANCE * max(1.0, abs(expected))
-    return type(expected) is type(found) and bool(expected == found)
+def _same(expected: Any, actual: Any) -> bool:
+    if isinstance(expected, float) and isinstance(actual, float):
+        return abs(expected - actual) <= TOLERANCE * max(1.0, abs(expected))
+    return type(expected) is type(actual) and bool(expected == actual)
 
 
 def _rows(db: duckdb.DuckDBPyConnection, mart: str) -> list[Row]:

@@ -100,13 +100,13 @@ def discover() -> dict[str, Any]:
 
 
 def read(db: sqlite3.Connection, catalog: dict[str, Any], states: dict[str, int]) -> None:
-    """Emit what is new of every stream since its state, as of one moment of the database."""
+    """Emit the new records of every stream since its state, from one snapshot of the database."""
     db.execute("BEGIN")
     (head,) = db.execute("SELECT coalesce(max(lsn), 0) FROM _changes").fetchone()
     for configured in catalog["streams"]:
         stream = configured["stream"]["name"]
         if stream not in TABLES:
-            raise ConnectorError("config_error", f"there is no stream {stream}; there are {', '.join(TABLES)}")
+            raise ConnectorError("config_error", f"stream {stream} does not exist; the streams are {', '.join(TABLES)}")
         fresh = configured.get("sync_mode") == "full_refresh"
         _status(stream, "STARTED")
         position = None if fresh else states.get(stream)
@@ -114,7 +114,7 @@ def read(db: sqlite3.Connection, catalog: dict[str, Any], states: dict[str, int]
             raise ConnectorError(
                 "config_error",
                 f"stream {stream} was read up to log position {position}, but the log ends at {head}: the database was"
-                " made anew or restored. Make the connection anew, or raise its epoch",
+                " created again or restored. Create the connection again, or raise its epoch",
             )
         rows = _snapshot(db, stream, head) if position is None else _log(db, stream, position, head)
         for count, (lsn, data) in enumerate(rows, 1):
@@ -130,10 +130,10 @@ def read(db: sqlite3.Connection, catalog: dict[str, Any], states: dict[str, int]
 def _snapshot(db: sqlite3.Connection, stream: str, head: int) -> Iterator[tuple[int, dict[str, Any]]]:
     names = list(columns(stream))
     try:
-        found = db.execute(f"SELECT {', '.join(names)} FROM {stream}")
+        rows = db.execute(f"SELECT {', '.join(names)} FROM {stream}")
     except sqlite3.OperationalError as error:
         raise ConnectorError("system_error", f"stream {stream}: {error}") from None
-    for row in found:
+    for row in rows:
         data = dict(zip(names, row, strict=True))
         cdc = {"_ab_cdc_lsn": head, "_ab_cdc_updated_at": data["updated_at"], "_ab_cdc_deleted_at": None}
         yield head, data | cdc

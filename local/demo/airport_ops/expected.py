@@ -100,8 +100,8 @@ def _flight_as_of(row: Row, flown: date, now: datetime) -> tuple[str, Row]:
 
 
 def _with_keys(flight: Row, airlines: dict[str, Row], airports: dict[str, Row], planes: dict[str, Row]) -> Row:
-    def key(value: str | None, known: dict[str, Row]) -> str:
-        return value if value is not None and value in known else "unknown"
+    def key(value: str | None, dimension: dict[str, Row]) -> str:
+        return value if value is not None and value in dimension else "unknown"
 
     return flight | {
         "flight_key": f"{flight['flight_date']}|{flight['carrier']}|{flight['flight']}|{flight['origin']}",
@@ -124,16 +124,16 @@ def _monthly(flights: list[Row], cancelled: set[int], airlines: dict[str, Row]) 
     for flight in flights:
         months[flight["flight_date"].replace(day=1), flight["carrier"]].append(flight)
     shown = ("scheduled", "departed", "landed", "late_arrivals", "late_arrival_share")
-    found = []
+    rows = []
     for (month, carrier), those in months.items():
         counts = _counts(those)
         name = airlines[carrier]["name"] if carrier in airlines else None
-        found.append(
+        rows.append(
             {"month": month, "carrier": carrier, "airline": name}
             | {key: counts[key] for key in shown}
             | {"cancelled": sum(id(f) in cancelled for f in those)}
         )
-    return found
+    return rows
 
 
 def _counts(flights: list[Row]) -> Row:
@@ -246,8 +246,8 @@ def _planes() -> dict[str, Row]:
     }
 
 
-def _unknown(key: str, *empty: str, **given: Any) -> Row:
-    return {key: "unknown", "is_known": False} | dict.fromkeys(empty) | given
+def _unknown(key: str, *empty: str, **values: Any) -> Row:
+    return {key: "unknown", "is_known": False} | dict.fromkeys(empty) | values
 
 
 def _raw(table: str) -> Iterator[Row]:

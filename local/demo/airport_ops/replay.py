@@ -54,7 +54,7 @@ def create(database: Path, password: str, username: str = "millrace") -> None:
 
 
 def hash_password(password: str, salt: str) -> str:
-    """What the database keeps of a password."""
+    """Return the hash of a password that the database stores."""
     return hashlib.scrypt(password.encode(), salt=salt.encode(), n=1024, r=8, p=1).hex()
 
 
@@ -183,8 +183,8 @@ def _where(table: str) -> str:
 
 def _typed(table: str, row: Row) -> dict[str, Any]:
     casts = {"INTEGER": _integer, "REAL": _real}
-    wanted = TABLES[table][1].items()
-    return {name: casts[kind](row.get(name)) if kind in casts else row.get(name) for name, kind in wanted}
+    types = TABLES[table][1].items()
+    return {name: casts[kind](row.get(name)) if kind in casts else row.get(name) for name, kind in types}
 
 
 def _integer(value: str | None) -> int | None:

@@ -90,12 +90,12 @@ def _table(name: str) -> str:
     key, _ = TABLES[name]
     declared = ", ".join(f"{column} {kind}" for column, kind in columns(name).items())
     sql = f"CREATE TABLE {name} ({declared}, PRIMARY KEY ({', '.join(key)}));\n"
-    for op, image, wanted in (
+    for op, image, logged in (
         ("INSERT", "new", columns(name)),
         ("UPDATE", "new", columns(name)),
         ("DELETE", "old", {column: columns(name)[column] for column in key}),
     ):
-        row = ", ".join(f"'{column}', {_json(f'{image}.{column}', kind)}" for column, kind in wanted.items())
+        row = ", ".join(f"'{column}', {_json(f'{image}.{column}', kind)}" for column, kind in logged.items())
         sql += (
             # our own names
             f"CREATE TRIGGER {name}_{op.lower()} AFTER {op} ON {name} BEGIN"

@@ -29,14 +29,14 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--webhook",
         default=os.environ.get("MILLRACE_AIRBYTE_WEBHOOK"),
-        help="URL that is told of each job that ended, as Airbyte's notification webhook [MILLRACE_AIRBYTE_WEBHOOK]",
+        help="URL that gets a POST for each ended job, as Airbyte's notification webhook [MILLRACE_AIRBYTE_WEBHOOK]",
     )
     parser.add_argument("--token-s", type=float, default=TOKEN_S, help="seconds that an access token lives")
     return parser
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     parsed = options().parse_args()
     common = common_options(parsed)
     connectors = load_connectors(parsed.connectors)

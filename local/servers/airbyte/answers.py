@@ -1,4 +1,4 @@
-"""What the API's requests and answers have in common: JSON bodies, pages, refusals."""
+"""Reads JSON bodies of the API's requests, and writes its pages and errors."""
 
 import json
 from datetime import UTC, datetime
@@ -19,48 +19,48 @@ KINDS = {
 }
 
 
-class Refused(Exception):
-    """The request can't be answered; `status` and text are the answer."""
+class RequestRejected(Exception):
+    """The request is rejected; `status` and message are the answer."""
 
     def __init__(self, status: int, detail: str, kind: str = "") -> None:
         super().__init__(detail)
         self.status, self.kind = status, kind or KINDS[status]
 
 
-async def refuse(_: Request, error: Exception) -> Response:
-    """A refusal as the API words it."""
+async def answer_error(_: Request, error: Exception) -> Response:
+    """Return the API's answer to a rejected request."""
     if isinstance(error, HTTPException):
-        error = Refused(error.status_code, error.detail, KINDS.get(error.status_code, "http"))
-    assert isinstance(error, Refused)  # noqa: S101  the application sends only these two here
+        error = RequestRejected(error.status_code, error.detail, KINDS.get(error.status_code, "http"))
+    assert isinstance(error, RequestRejected)  # noqa: S101  the application sends only these two here
     body = {"status": error.status, "type": f"error:{error.kind}", "title": error.kind, "detail": str(error)}
     return JSONResponse(body, error.status)
 
 
 async def body_of(request: Request) -> Json:
-    """The request's JSON object.
+    """Return the request's JSON object.
 
     Raises:
-        Refused: it has none, or one that can't be sent back.
+        RequestRejected: the body is not a JSON object that can be sent back.
     """
     try:
         body = json.loads(await request.body())
         json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise Refused(400, f"the body is no JSON: {error}") from None
+        raise RequestRejected(400, f"the body is not valid JSON: {error}") from None
     if not isinstance(body, dict):
-        raise Refused(400, f"the body is a JSON {type(body).__name__}, not an object")
+        raise RequestRejected(400, f"the body is a JSON {type(body).__name__}, not an object")
     return body
 
 
 def text_of(body: Json, field: str) -> str:
-    """A field that must be a text.
+    """Return a field that must be a string.
 
     Raises:
-        Refused: it is missing or something else.
+        RequestRejected: the field is missing or not a string.
     """
     value = body.get(field)
     if not isinstance(value, str) or not value:
-        raise Refused(400, f"{field} is missing or no text")
+        raise RequestRejected(400, f"{field} is missing or not a string")
     return value
 
 
@@ -68,13 +68,13 @@ def instant_of(request: Request, field: str) -> datetime:
     """An instant in the query; the beginning of time when it is not given.
 
     Raises:
-        Refused: it is no instant.
+        RequestRejected: the value is not an instant.
     """
     value = request.query_params.get(field, "0001-01-01T00:00:00Z").replace(" ", "+")
     try:
         return as_instant(value)
     except ValueError:
-        raise Refused(400, f"{field}={value} is no instant like 2026-01-31T12:00:00Z") from None
+        raise RequestRejected(400, f"{field}={value} is not an instant like 2026-01-31T12:00:00Z") from None
 
 
 def as_instant(value: str) -> datetime:
@@ -92,5 +92,5 @@ def listing(request: Request, items: list[Json]) -> Response:
 def _number(request: Request, field: str, default: int) -> int:
     value = request.query_params.get(field, str(default))
     if not (value.isascii() and value.isdigit()) or len(value) > 18:
-        raise Refused(400, f"{field}={value} is no whole number from 0")
+        raise RequestRejected(400, f"{field}={value} is not a whole number from 0")
     return int(value)

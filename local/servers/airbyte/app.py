@@ -12,7 +12,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from local.servers.airbyte.answers import Json, Refused, as_instant, body_of, instant_of, listing, refuse, text_of
+from local.servers.airbyte.answers import (
+    Json,
+    RequestRejected,
+    answer_error,
+    as_instant,
+    body_of,
+    instant_of,
+    listing,
+    text_of,
+)
 from local.servers.airbyte.definitions import definition_handlers
 from local.servers.airbyte.page import jobs_page
 from local.servers.airbyte.runner import Runner
@@ -54,28 +63,29 @@ class Api:
         routes.append(self._route("/jobs/{id}", self.job, "GET", "DELETE"))
         return Starlette(
             routes=[Mount("/api/public/v1", routes=routes), Route("/", self.page)],
-            exception_handlers={Refused: refuse, HTTPException: refuse},
+            exception_handlers={RequestRejected: answer_error, HTTPException: answer_error},
         )
 
     def _route(self, path: str, handler: Handler, *methods: str) -> Route:
         async def authorised(request: Request) -> Response:
             token = request.headers.get("authorization", "").removeprefix("Bearer ")
             if self._tokens.get(token, 0) < time.monotonic():
-                raise Refused(401, "the access token is missing, unknown or expired")
+                raise RequestRejected(401, "the access token is missing, unknown or expired")
             return await handler(request)
 
         return Route(path, authorised, methods=list(methods))
 
     async def health(self, _: Request) -> Response:
-        """Whether the server answers."""
+        """Answer that the server is available."""
         return JSONResponse({"available": True})
 
     async def token(self, request: Request) -> Response:
-        """A token for a client id and secret."""
+        """Answer with a token for a client id and secret."""
         body = await body_of(request)
-        given = (str(body.get("client_id", "")), str(body.get("client_secret", "")))
-        if not all(secrets.compare_digest(a.encode(), b.encode()) for a, b in zip(given, self._client, strict=True)):
-            raise Refused(401, "unknown client id or wrong secret")
+        credentials = (str(body.get("client_id", "")), str(body.get("client_secret", "")))
+        pairs = zip(credentials, self._client, strict=True)
+        if not all(secrets.compare_digest(a.encode(), b.encode()) for a, b in pairs):
+            raise RequestRejected(401, "unknown client id or wrong secret")
         token, now = secrets.token_urlsafe(32), time.monotonic()
         self._tokens = {t: end for t, end in self._tokens.items() if end > now} | {token: now + self._token_s}
         return JSONResponse({"access_token": token, "expires_in": self._token_s, "token_type": "Bearer"})
@@ -97,16 +107,16 @@ class Api:
     def _single(self, kind: str) -> Handler:
         async def handle(request: Request) -> Response:
             item_id = request.path_params["id"]
-            there = self._store.item(kind, item_id)
-            if there is None:
-                raise Refused(404, f"no {kind[:-1]} {item_id}")
+            item = self._store.item(kind, item_id)
+            if item is None:
+                raise RequestRejected(404, f"{kind[:-1]} {item_id} does not exist")
             if request.method == "DELETE":
                 self._store.drop(kind, item_id)
                 return Response(status_code=204)
             if request.method == "PATCH":
-                changed = there | await body_of(request) | {IDS[kind]: item_id}
-                there = self._store.put(kind, item_id, self._checked(kind, changed))
-            return JSONResponse(there)
+                changed = item | await body_of(request) | {IDS[kind]: item_id}
+                item = self._store.put(kind, item_id, self._checked(kind, changed))
+            return JSONResponse(item)
 
         return handle
 
@@ -114,14 +124,14 @@ class Api:
         """An item that a job can rely on.
 
         Raises:
-            Refused: a field is missing or wrong, or refers to nothing.
+            RequestRejected: a field is missing or wrong, or refers to nothing.
         """
         text_of(item, "name")
         for field, of in REFERENCES[kind].items():
             if all(self._store.item(kind, text_of(item, field)) is None for kind in of):
-                raise Refused(404, f"no {of[0][:-1]} {item[field]}")
+                raise RequestRejected(404, f"{of[0][:-1]} {item[field]} does not exist")
         if not isinstance(item.get("configuration", {}), dict):
-            raise Refused(400, "configuration is no object")
+            raise RequestRejected(400, "configuration is not an object")
         if kind == "connections":
             _check_connection(item)
         return item
@@ -133,7 +143,7 @@ class Api:
         query, since = request.query_params, instant_of(request, "updatedAtStart")
         by, _, direction = query.get("orderBy", "createdAt|DESC").partition("|")
         if by not in ("createdAt", "updatedAt") or direction not in ("ASC", "DESC"):
-            raise Refused(400, f"orderBy={query['orderBy']} is not createdAt or updatedAt with |ASC or |DESC")
+            raise RequestRejected(400, f"orderBy={query['orderBy']} is not createdAt or updatedAt with |ASC or |DESC")
         jobs = self._store.jobs(query.get("connectionId", ""))
         jobs = [j for j in jobs if query.get("status") in (None, j["status"])]
         jobs = [j for j in jobs if as_instant(j["lastUpdatedAt"]) >= since]
@@ -143,15 +153,15 @@ class Api:
     def _start(self, body: Json) -> Response:
         connection = self._store.item("connections", text_of(body, "connectionId"))
         if connection is None:
-            raise Refused(404, f"no connection {body['connectionId']}")
+            raise RequestRejected(404, f"connection {body['connectionId']} does not exist")
         if body.get("jobType", "sync") != "sync":
-            raise Refused(422, f"jobType {body['jobType']!r} is not served here; sync is")
+            raise RequestRejected(422, f"jobType {body['jobType']!r} is not supported; expected sync")
         if connection["status"] != "active":
-            raise Refused(422, f"connection {connection['name']!r} is {connection['status']}")
+            raise RequestRejected(422, f"connection {connection['name']!r} is {connection['status']}")
         job = self._store.add_job(connection["connectionId"])
         if job is None:
             text = f"A sync is already running for: {connection['connectionId']}"
-            raise Refused(409, text, "try-again-later")
+            raise RequestRejected(409, text, "try-again-later")
         self._runner.start(job)
         return JSONResponse(job)
 
@@ -160,17 +170,17 @@ class Api:
         job = self._job(request.path_params["id"])
         if request.method == "DELETE":
             if job["status"] in TERMINAL:
-                raise Refused(409, f"job {job['jobId']} has ended")
+                raise RequestRejected(409, f"job {job['jobId']} has ended")
             await asyncio.to_thread(self._runner.cancel, job["jobId"])
             job = self._job(str(job["jobId"]))
         return JSONResponse(self._runner.as_it_stands(job))
 
     def _job(self, number: str) -> Json:
         if not (number.isascii() and number.isdigit()) or len(number) > 18:
-            raise Refused(400, f"job id {number} is no number")
+            raise RequestRejected(400, f"job id {number} is not a number")
         job = self._store.job(int(number))
         if job is None:
-            raise Refused(404, f"no job {number}")
+            raise RequestRejected(404, f"job {number} does not exist")
         return job
 
     async def page(self, _: Request) -> Response:
@@ -180,12 +190,14 @@ class Api:
 
 def _check_connection(connection: Json) -> None:
     if connection.get("status") not in ("active", "inactive", "deprecated"):
-        raise Refused(400, f"status {connection.get('status')!r} is not active, inactive or deprecated")
+        raise RequestRejected(400, f"status {connection.get('status')!r} is not active, inactive or deprecated")
     configurations = connection.get("configurations", {})
     streams = configurations.get("streams") or [] if isinstance(configurations, dict) else None
     if not isinstance(streams, list) or not all(isinstance(s, dict) for s in streams):
-        raise Refused(400, "configurations.streams is no list of objects")
+        raise RequestRejected(400, "configurations.streams is not a list of objects")
     for stream in streams:
         text_of(stream, "name")
         if stream.get("syncMode") not in (None, *SYNC_MODES):
-            raise Refused(400, f"stream {stream['name']}: no syncMode {stream['syncMode']!r}; {', '.join(SYNC_MODES)}")
+            raise RequestRejected(
+                400, f"stream {stream['name']}: syncMode {stream['syncMode']!r} is not among {', '.join(SYNC_MODES)}"
+            )

@@ -1,4 +1,4 @@
-"""The lake's bucket as the destination uses it: nothing there is ever overwritten."""
+"""The lake's bucket for the destination, which only adds objects and never overwrites one."""
 
 import itertools
 

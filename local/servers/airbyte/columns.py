@@ -86,5 +86,5 @@ def _truth(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    text.encode()  # half a surrogate pair is no text
+    text.encode()  # fails for half a surrogate pair
     return text

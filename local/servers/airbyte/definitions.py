@@ -7,7 +7,7 @@ from typing import cast
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.servers.airbyte.answers import Json, Refused, body_of, listing, text_of
+from local.servers.airbyte.answers import Json, RequestRejected, body_of, listing, text_of
 from local.servers.airbyte.store import Store
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -25,18 +25,18 @@ def _handlers(store: Store, workspace: str, kind: str) -> tuple[Handler, Handler
         if request.method == "GET":
             return listing(request, store.items(kind))
         body = await body_of(request)
-        made = body | (_new_image(body) if kind == "definitions" else _new_manifest(body))
-        return JSONResponse(store.put(kind, made["id"], made))
+        item = body | (_new_image(body) if kind == "definitions" else _new_manifest(body))
+        return JSONResponse(store.put(kind, item["id"], item))
 
     async def single(request: Request) -> Response:
         _check_workspace(request, workspace)
-        there = store.item(kind, request.path_params["id"])
-        if there is None:
-            raise Refused(404, f"no definition {request.path_params['id']}")
+        item = store.item(kind, request.path_params["id"])
+        if item is None:
+            raise RequestRejected(404, f"definition {request.path_params['id']} does not exist")
         if request.method == "PUT":
             body = await body_of(request)
-            there = store.put(kind, there["id"], there | (_image(body) if kind == "definitions" else _manifest(body)))
-        return JSONResponse(there)
+            item = store.put(kind, item["id"], item | (_image(body) if kind == "definitions" else _manifest(body)))
+        return JSONResponse(item)
 
     return cast(tuple[Handler, Handler], (collection, single))
 
@@ -55,10 +55,10 @@ def _new_manifest(body: Json) -> Json:
 
 def _manifest(body: Json) -> Json:
     if not isinstance(body.get("manifest"), dict) or body["manifest"].get("type") != "DeclarativeSource":
-        raise Refused(422, "manifest is no declarative manifest: its `type` is not DeclarativeSource")
+        raise RequestRejected(422, "the manifest is not declarative: its `type` is not DeclarativeSource")
     return {"manifest": body["manifest"]}
 
 
 def _check_workspace(request: Request, workspace: str) -> None:
     if request.path_params["workspace"] != workspace:
-        raise Refused(404, f"no workspace {request.path_params['workspace']}")
+        raise RequestRejected(404, f"workspace {request.path_params['workspace']} does not exist")

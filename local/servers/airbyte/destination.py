@@ -44,7 +44,7 @@ class StreamWriter:
         """Take one record.
 
         Raises:
-            TypeError: it is no object, or has no time.
+            TypeError: the value is not an object, or has no time.
         """
         if not isinstance(data, dict):
             raise TypeError(f"its data is {type(data).__name__}, no object")
@@ -54,7 +54,7 @@ class StreamWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Upload what was collected; nothing is written for no rows."""
+        """Upload the collected rows; without rows no file is written."""
         if not self._records:
             return
         table = self._table()
@@ -87,7 +87,7 @@ class StreamWriter:
 
 
 def path_format(config: Json) -> str:
-    """Where the destination's objects go: its bucket path, then its path format."""
+    """Return the template of the destination's object names: its bucket path, then its path format."""
     inside = str(config.get("gcs_bucket_path", "")).strip("/")
     return f"{inside}/{config['gcs_path_format']}".lstrip("/")
 
@@ -108,7 +108,7 @@ def folder(template: str, namespace: str, stream: str, job_id: int) -> str:
 
 
 def stream_prefix(config: Json, namespace: str, stream: str) -> str:
-    """What all objects of a stream begin with: its path up to what differs between syncs."""
+    """Return the common prefix of a stream's objects: their path up to the first part that differs between syncs."""
     return _fill(path_format(config), {"NAMESPACE": namespace, "STREAM_NAME": stream}).split("${")[0]
 
 
@@ -155,12 +155,12 @@ def to_avro(table: pa.Table, config: Json) -> bytes:
     for field in table.schema:
         if not field.name.startswith("_airbyte_"):
             fields.append({"name": field.name, "type": ["null", avro_type(field.type)], "default": None})
-    codec = config.get("compression_codec", {"codec": "null"})
-    name = codec["codec"] if isinstance(codec, dict) else str(codec)
+    compression = config.get("compression_codec", {"codec": "null"})
+    name = compression["codec"] if isinstance(compression, dict) else str(compression)
     buffer = io.BytesIO()
     schema = fastavro.parse_schema({"type": "record", "name": "record", "fields": fields})
-    wanted = {"no compression": "null", "null": "null", "deflate": "deflate", "snappy": "snappy"}[name.lower()]
-    fastavro.writer(buffer, schema, table.to_pylist(), codec=wanted)
+    codec = {"no compression": "null", "null": "null", "deflate": "deflate", "snappy": "snappy"}[name.lower()]
+    fastavro.writer(buffer, schema, table.to_pylist(), codec=codec)
     return buffer.getvalue()
 
 

@@ -17,11 +17,11 @@ DECLARATIVE = "airbyte/source-declarative-manifest"
 
 
 class NotInstalled(Exception):
-    """The environment can't be made; the message tells why."""
+    """The environment can't be created; the message has the reason."""
 
 
 def installed(image: str, folder: Path = FOLDER) -> tuple[str, ...]:
-    """Command of one of these connectors; installs all of them, by their hashes, when they are not there.
+    """Return the command of one of these connectors; install all of them, by their hashes, when they are missing.
 
     Raises:
         NotInstalled: without a package index, say.
@@ -29,13 +29,13 @@ def installed(image: str, folder: Path = FOLDER) -> tuple[str, ...]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:  # uv has a lock inside
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made_for, wanted = folder / "made-for.txt", "\n".join([sys.version, LOCK.read_text()])
-        if not made_for.exists() or made_for.read_text() != wanted:
+        made_for, fingerprint = folder / "made-for.txt", "\n".join([sys.version, LOCK.read_text()])
+        if not made_for.exists() or made_for.read_text() != fingerprint:
             made_for.unlink(missing_ok=True)
             _uv("venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder))
             python = str(folder / "bin" / "python")
             _uv("pip", "sync", "--quiet", "--require-hashes", "--python", python, str(LOCK))
-            made_for.write_text(wanted)
+            made_for.write_text(fingerprint)
     return str(folder / "bin" / "python"), "-I", str(folder / "bin" / COMMANDS[image])
 
 
@@ -43,8 +43,9 @@ def _uv(*arguments: str) -> None:
     beside = Path(sys.executable).with_name("uv")
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
-        raise NotInstalled("there is no uv; `make setup` installs it")
+        raise NotInstalled("uv is not installed; `make setup` installs it")
     environment = os.environ | {"UV_SYSTEM_CERTS": "1"}
-    done = subprocess.run([uv, *arguments], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NotInstalled(f"uv {' '.join(arguments[:2])} ended with {done.returncode}: {done.stderr.strip()[-800:]}")
+    completed = subprocess.run([uv, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if completed.returncode:
+        error = completed.stderr.strip()[-800:]
+        raise NotInstalled(f"uv {' '.join(arguments[:2])} failed with {completed.returncode}: {error}")

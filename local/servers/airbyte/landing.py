@@ -1,4 +1,4 @@
-"""What a connector reads, on its way to the lake: a STATE is kept only after the records before it are there."""
+"""Writes a connector's records to the lake; a STATE is stored only after the records before it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ Keep = Callable[[str, Json], None]
 
 
 class SyncFailed(Exception):
-    """The job failed; the message is what Airbyte would show."""
+    """The job failed; the message is the failure that Airbyte would show."""
 
 
 class Landing:
@@ -54,7 +54,7 @@ class Landing:
         self._since_flush = 0
 
     def check_outcome(self, exit_code: int) -> None:
-        """Whether the sync succeeded: exit code 0, no error told, every stream complete.
+        """Return True when the sync succeeded: exit code 0, no error message, every stream complete.
 
         Raises:
             SyncFailed: it did not.
@@ -89,10 +89,10 @@ class Landing:
         elif trace["type"] == "STREAM_STATUS" and trace["stream_status"]["status"] == "COMPLETE":
             self._complete.add(trace["stream_status"]["stream_descriptor"]["name"])
 
-    def _writer(self, stream: str, what: str) -> StreamWriter:
+    def _writer(self, stream: str, message_type: str) -> StreamWriter:
         if stream not in self._writers:
-            asked = ", ".join(self._writers)
-            raise SyncFailed(f"the connector sent a {what} of stream {stream!r}, which is not among {asked}")
+            streams = ", ".join(self._writers)
+            raise SyncFailed(f"the connector sent a {message_type} of stream {stream!r}, which is not among {streams}")
         return self._writers[stream]
 
 

@@ -43,31 +43,31 @@ Log = Callable[[str], None]
 
 @dataclass
 class Cancel:
-    """Tells a sync to stop; ends the connector under way and any that is started after."""
+    """The cancellation of a sync: it ends the connector that runs, and each that is started later."""
 
-    told: threading.Event = field(default_factory=threading.Event)
+    requested: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _process: "subprocess.Popen[bytes] | None" = None
 
     def cancel(self) -> None:
-        """Stop; returns at once or after the connector's grace."""
+        """Request the end, and end the connector that runs."""
         with self._lock:
-            self.told.set()
+            self.requested.set()
             process = self._process
         if process is not None:
             end(process)
 
     def watch(self, process: "subprocess.Popen[bytes] | None") -> None:
-        """Know the connector under way."""
+        """Set the connector that runs; end it at once if the sync is cancelled."""
         with self._lock:
             self._process = process
-        if process is not None and self.told.is_set():
+        if process is not None and self.requested.is_set():
             end(process)
 
 
 @contextmanager
 def connector(command: Command, verb: str, inputs: dict[str, Any], log: Log, cancel: Cancel) -> Iterator["Connector"]:
-    """Run a connector in a process group of its own; its inputs are files that nobody else can read, in its home."""
+    """Run a connector in its own process group; its inputs are files in its home that only its user can read."""
     with tempfile.TemporaryDirectory(prefix="connector-") as folder:  # mode 0700
         arguments = [verb]
         for name, content in inputs.items():
@@ -112,7 +112,7 @@ class Connector:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a connector and all that it started: SIGTERM, and SIGKILL for what lingers or was left behind."""
+    """End a connector and its child processes: SIGTERM, and SIGKILL for those that do not end."""
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -127,7 +127,7 @@ def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
 
 
 def _spawn(command: Command, arguments: list[str], home: str) -> "subprocess.Popen[bytes]":
-    """Start a connector with none of the server's secrets; on Linux it dies with the thread that started it."""
+    """Start a connector without the server's secrets; on Linux it dies with the thread that started it."""
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {
         "HOME": home,
         "TMPDIR": home,

@@ -17,7 +17,7 @@ from local.servers.airbyte.webhook import Notify
 
 @dataclass(frozen=True)
 class Running:
-    """A job under way."""
+    """A running job."""
 
     thread: threading.Thread
     cancel: Cancel
@@ -25,7 +25,7 @@ class Running:
 
 
 class Runner:
-    """Starts and cancels jobs; `notify` hears of each that ended."""
+    """Starts and cancels jobs; it calls `notify` for each that ended."""
 
     def __init__(self, store: Store, syncs: Syncs, logs: Path, notify: Notify | None = None) -> None:
         self._store, self._syncs, self._logs, self._notify = store, syncs, logs, notify
@@ -41,7 +41,7 @@ class Runner:
         thread.start()
 
     def as_it_stands(self, job: Json) -> Json:
-        """A job with what it has brought into the lake until now."""
+        """Return a job with the rows and bytes that it has written until now."""
         running = self._running.get(job["jobId"])
         return job | written(running.writers) if running and job["status"] == "running" else job
 
@@ -78,7 +78,7 @@ class Runner:
             return {"status": "succeeded"}
         if self._closing:
             return {"status": "failed", "failureReason": SERVER_ENDED}
-        return {"status": "cancelled" if cancel.told.is_set() else "failed", "failureReason": reason}
+        return {"status": "cancelled" if cancel.requested.is_set() else "failed", "failureReason": reason}
 
     def _failure(self, job: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> str:
         """Sync; returns why it failed, or ''."""
@@ -86,7 +86,7 @@ class Runner:
             self._syncs.sync(job, writers, log, cancel)
         except (SyncFailed, SecretMissing) as error:
             return str(error)
-        except Exception as error:  # whatever it is, the job ends as failed, as Airbyte's do
+        except Exception as error:  # the job fails with any error, as Airbyte's do
             log(traceback.format_exc())
             return f"{type(error).__name__}: {error}"
         return ""
@@ -94,5 +94,5 @@ class Runner:
 
 def written(writers: dict[str, StreamWriter]) -> Json:
     """Rows and bytes in the lake."""
-    there = list(writers.values())  # a job that begins adds to them meanwhile
-    return {"rowsSynced": sum(w.rows for w in there), "bytesSynced": sum(w.bytes for w in there)}
+    streams = list(writers.values())  # a job that begins adds to them meanwhile
+    return {"rowsSynced": sum(w.rows for w in streams), "bytesSynced": sum(w.bytes for w in streams)}

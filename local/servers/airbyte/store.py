@@ -102,7 +102,7 @@ class Store:
             return {stream: json.loads(body) for stream, body in self._db.execute(query, (connection,))}
 
     def put_state(self, connection: str, stream: str, body: Json) -> None:
-        """Keep a STATE of a stream, or of all ('') in place of theirs; only after what it covers is in the lake."""
+        """Store a STATE of a stream, or of all (''), which replaces theirs, once its rows are in the lake."""
         with self._lock:
             self._db.execute("BEGIN")
             self._db.execute("DELETE FROM states WHERE connection = ? AND '' IN (stream, ?)", (connection, stream))
@@ -125,7 +125,7 @@ class Store:
 
 
 def now() -> str:
-    """Now, as the API tells it."""
+    """Return the current time in the API's format."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 

@@ -1,4 +1,4 @@
-"""One sync: resolves secrets, runs the connector, brings what it emits into the lake, keeps its state."""
+"""Runs a sync: resolves secrets, runs the connector, writes its records to the lake and stores its state."""
 
 import json
 import time
@@ -21,7 +21,7 @@ DEFAULT_MODE = "full_refresh_overwrite"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a connection reads, with which connector, and where that goes; configurations have their secrets."""
+    """A connection with its connector's command and the configurations of source and destination, secrets filled in."""
 
     connection: Json
     command: Command
@@ -36,13 +36,13 @@ class Plan:
     def namespace(self, stream: Json) -> str:
         """Namespace of a stream at the destination."""
         own = str(stream.get("namespace") or "")
-        wanted = str(self.connection.get("namespaceFormat") or "${SOURCE_NAMESPACE}")
-        return wanted.replace("${SOURCE_NAMESPACE}", own)
+        template = str(self.connection.get("namespaceFormat") or "${SOURCE_NAMESPACE}")
+        return template.replace("${SOURCE_NAMESPACE}", own)
 
 
 @dataclass
 class Syncs:
-    """Makes syncs of connections, from what they all share."""
+    """Runner of syncs, with the store, secrets and connectors that all connections share."""
 
     store: Store
     secrets: Secrets
@@ -51,7 +51,7 @@ class Syncs:
     _catalogs: dict[str, tuple[float, Json]] = field(default_factory=dict)
 
     def sync(self, job: Json, writers: dict[str, StreamWriter], log: Log, cancel: Cancel) -> None:
-        """Run a job to its end; `writers` is filled and tells what was written, however it ends.
+        """Run a job to its end; `writers` is filled and has the written rows, however the job ends.
 
         Raises:
             SyncFailed: says what Airbyte would show.
@@ -86,8 +86,9 @@ class Syncs:
             image = self._item("definitions", source["definitionId"])["dockerRepository"]
         target = self.secrets.resolve(destination.get("configuration", {}))
         target.setdefault("gcs_path_format", PATH_FORMAT)
-        if (wanted := target.setdefault("format", {"format_type": "Parquet"})["format_type"]) not in FORMATS:
-            raise SyncFailed(f"destination {destination['name']!r}: no format {wanted!r} here; {' or '.join(FORMATS)}")
+        if (kind := target.setdefault("format", {"format_type": "Parquet"})["format_type"]) not in FORMATS:
+            expected = " or ".join(FORMATS)
+            raise SyncFailed(f"destination {destination['name']!r}: format {kind!r} is unknown; expected {expected}")
         return Plan(connection, self._command(image), config, target)
 
     def _command(self, image: str) -> Command:
@@ -96,7 +97,8 @@ class Syncs:
         except NotInstalled as error:
             raise SyncFailed(f"connector {image!r} can't be installed: {error}") from None
         if command is None:
-            raise SyncFailed(f"no connector {image!r} here; there are {', '.join([*self.connectors, *COMMANDS])}")
+            images = ", ".join([*self.connectors, *COMMANDS])
+            raise SyncFailed(f"connector {image!r} is unknown; the connectors are {images}")
         return command
 
     def _item(self, kind: str, item_id: str) -> Json:
@@ -106,12 +108,12 @@ class Syncs:
         return item
 
     def _discovered(self, plan: Plan, log: Log, cancel: Cancel) -> Json:
-        """The source's catalog, kept for a while: a connection that changes is discovered anew."""
+        """Return the source's catalog, cached for an hour; a connection that changes is discovered again."""
         key = json.dumps([plan.connection, plan.command.words, plan.config], sort_keys=True)
-        found = self._catalogs.get(key)
-        if found is None or time.monotonic() - found[0] > CATALOG_S:
-            found = self._catalogs[key] = (time.monotonic(), discover(plan, log, cancel))
-        return found[1]
+        cached = self._catalogs.get(key)
+        if cached is None or time.monotonic() - cached[0] > CATALOG_S:
+            cached = self._catalogs[key] = (time.monotonic(), discover(plan, log, cancel))
+        return cached[1]
 
     def _configured(self, plan: Plan, stream: Json, mode: str, key: list[Any], job_id: int) -> Json:
         overwrite = mode == "full_refresh_overwrite"
@@ -131,8 +133,8 @@ class Syncs:
         full = {entry["stream"]["name"] for entry in catalog["streams"] if entry["sync_mode"] == "full_refresh"}
         for name in full:
             self.store.drop_state(plan.id, name)
-        kept = self.store.states(plan.id)
-        states = [without_streams(state, full) if name == GLOBAL else state for name, state in kept.items()]
+        saved = self.store.states(plan.id)
+        states = [without_streams(state, full) if name == GLOBAL else state for name, state in saved.items()]
         landing = Landing(writers, full, lambda name, state: self.store.put_state(plan.id, name, state))
         inputs = {"config": plan.config, "catalog": catalog, "state": states}
         with connector(plan.command, "read", inputs, log, cancel) as reading:
@@ -148,7 +150,7 @@ def discover(plan: Plan, log: Log, cancel: Cancel) -> Json:
     """The streams of a source.
 
     Raises:
-        SyncFailed: the connector told an error, or gave no catalog.
+        SyncFailed: the connector sent an error, or no catalog.
     """
     error, catalog = "", None
     with connector(plan.command, "discover", {"config": plan.config}, log, cancel) as discovering:
@@ -169,8 +171,8 @@ def chosen_streams(connection: Json, catalog: Json) -> list[tuple[Json, str, lis
     Raises:
         SyncFailed: the source lacks one of them.
     """
-    there = {stream["name"]: stream for stream in catalog["streams"]}
-    wanted = connection.get("configurations", {}).get("streams") or [{"name": name} for name in there]
-    if missing := [s["name"] for s in wanted if s["name"] not in there]:
-        raise SyncFailed(f"the source has no stream {', '.join(missing)}; it has {', '.join(there)}")
-    return [(there[s["name"]], s.get("syncMode") or DEFAULT_MODE, s.get("primaryKey") or []) for s in wanted]
+    available = {stream["name"]: stream for stream in catalog["streams"]}
+    selected = connection.get("configurations", {}).get("streams") or [{"name": name} for name in available]
+    if missing := [s["name"] for s in selected if s["name"] not in available]:
+        raise SyncFailed(f"the source has no stream {', '.join(missing)}; it has {', '.join(available)}")
+    return [(available[s["name"]], s.get("syncMode") or DEFAULT_MODE, s.get("primaryKey") or []) for s in selected]

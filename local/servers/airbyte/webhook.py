@@ -1,4 +1,4 @@
-"""Tells a URL that a job ended, with the JSON that Airbyte's notification webhook has: once, unsigned, never again."""
+"""Posts the JSON of Airbyte's notification webhook to a URL when a job ended: once, unsigned, without retries."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,21 +9,21 @@ import httpx
 from local.servers.airbyte.store import Store
 
 TIMEOUT_S = 10.0
-TOLD = ("succeeded", "failed")  # Airbyte has a notification for each of these, and none for a cancelled job
+NOTIFIED = ("succeeded", "failed")  # Airbyte has a notification for each of these, and none for a cancelled job
 UNITS = ("B", "kB", "MB", "GB")
 Json = dict[str, Any]
 Notify = Callable[[Json, Callable[[str], None]], None]
 
 
 class Webhook:
-    """Posts to `url`; `workspace` is the id of the one there is."""
+    """A webhook at `url`; `workspace` is the id of the only workspace."""
 
     def __init__(self, store: Store, url: str, workspace: str) -> None:
         self._store, self._url, self._workspace = store, url, workspace
 
     def notify(self, job: Json, log: Callable[[str], None]) -> None:
-        """Tell of a job that ended; whatever goes wrong is only a line of its log, as with Airbyte."""
-        if job["status"] not in TOLD:
+        """Post a job that ended; a failure is only a line of the job's log, as with Airbyte."""
+        if job["status"] not in NOTIFIED:
             return
         try:
             answer = httpx.post(self._url, json=self._body(job), timeout=TIMEOUT_S)

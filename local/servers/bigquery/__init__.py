@@ -1,1 +1,1 @@
-"""A BigQuery emulator for tests: a package of its own in an environment of its own, and what it lacks."""
+"""A BigQuery emulator for tests: a package in its own environment, with fixes for its gaps."""

@@ -1,4 +1,4 @@
-"""Serves `local-bigquery` on 127.0.0.1, mended where it differs from BigQuery in what Millrace needs.
+"""Serves `local-bigquery` on 127.0.0.1, with fixes where it differs from BigQuery in features that Millrace needs.
 
 It runs in the environment of `requirements.txt` beside it, by file name; nothing here imports Millrace.
 """
@@ -32,12 +32,12 @@ TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.I)
 
 
 def submit_one_by_one() -> None:
-    """Of two jobs of one id that come at a time, one is refused."""
+    """Reject one of two concurrent jobs with the same id."""
     original, lock = runner.submit, threading.Lock()
 
-    def submit(*given: Any, **named: Any) -> Any:
+    def submit(*arguments: Any, **named: Any) -> Any:
         with lock:
-            return original(*given, **named)
+            return original(*arguments, **named)
 
     runner.submit = submit
 
@@ -57,16 +57,16 @@ def try_merges_dry() -> None:
 
 def name_conflicts() -> None:
     """A transaction that lost to another says so in BigQuery's words."""
-    said = "Transaction is aborted due to concurrent update against table; {name}"
-    errors.DUCKDB_ERRORS.insert(0, (re.compile(r"(?P<name>Failed to commit DuckLake)"), "invalidQuery", said))
+    message = "Transaction is aborted due to concurrent update against table; {name}"
+    errors.DUCKDB_ERRORS.insert(0, (re.compile(r"(?P<name>Failed to commit DuckLake)"), "invalidQuery", message))
 
 
 def name_new_tables() -> None:
-    """A job that creates a table from a query names it as its destination; dbt and clients read its rows there."""
+    """Name the created table as the destination of a CREATE TABLE AS job; dbt and clients read its rows there."""
     original = query.execute
 
-    def execute(*given: Any, **named: Any) -> Any:
-        statistics, children, destination = original(*given, **named)
+    def execute(*arguments: Any, **named: Any) -> Any:
+        statistics, children, destination = original(*arguments, **named)
         if destination is None and statistics.statementType == "CREATE_TABLE_AS_SELECT":
             destination = statistics.ddlTargetTable
         return statistics, children, destination
@@ -75,16 +75,16 @@ def name_new_tables() -> None:
 
 
 class Nested:
-    """A cursor within a transaction, which refuses to begin another one without ending the one there is."""
+    """A cursor within a transaction; it raises at a BEGIN before the current transaction has ended."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
-    def execute(self, sql: str, *given: Any) -> Any:
+    def execute(self, sql: str, *arguments: Any) -> Any:
         """Run a statement."""
         if sql == "BEGIN":
             raise duckdb.TransactionException("a transaction is open")
-        return self._cursor.execute(sql, *given)
+        return self._cursor.execute(sql, *arguments)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
@@ -96,8 +96,8 @@ def merge_within_transactions() -> None:
 
     def sql(self: Any, statement: Any) -> None:
         run_sql(self, statement)
-        if found := TRANSACTION.match(statement.text):
-            self.context.system["transaction"] = found[1].upper() == "BEGIN"
+        if match := TRANSACTION.match(statement.text):
+            self.context.system["transaction"] = match[1].upper() == "BEGIN"
 
     def run(cursor: Any, tree: Any, context: Any) -> Any:
         return run_merge(Nested(cursor) if context.system.get("transaction") else cursor, tree, context)
@@ -109,8 +109,8 @@ def remember_digits() -> None:
     """A column that was made a longer decimal is described as one."""
     original = ddl.apply
 
-    def apply(tree: Any, project: str, dataset: str, *given: Any) -> None:
-        original(tree, project, dataset, *given)
+    def apply(tree: Any, project: str, dataset: str, *arguments: Any) -> None:
+        original(tree, project, dataset, *arguments)
         for action in tree.find_all(exp.AlterColumn):
             digits = [part.name for part in action.args["dtype"].expressions] if action.args.get("dtype") else []
             if len(digits) == 2:
@@ -143,7 +143,7 @@ def read_lake(endpoint: str) -> None:
 
 
 def load_bytes() -> None:
-    """Bytes in Parquet are bytes; the emulator takes those of a declared column for base64 text."""
+    """Load bytes of Parquet files as bytes; the emulator takes those of a declared column for base64 text."""
     original = load._projection
 
     def projection(config: Any, fields: Any, columns: Any) -> Any:
@@ -156,33 +156,33 @@ def load_bytes() -> None:
 
 
 def count_bytes() -> None:
-    """Dry runs tell the bytes of the tables that a statement reads, and `maximumBytesBilled` is kept to."""
+    """Report the bytes of the tables that a statement reads in dry runs, and enforce `maximumBytesBilled`."""
     STATUSES["bytesBilledLimitExceeded"] = (400, "INVALID_ARGUMENT")
     original = query.execute
 
     def execute(cur: Any, project: str, job: Any, config: Any, dry_run: bool = False, **named: Any) -> Any:
         if not dry_run and config.maximumBytesBilled:
             dry, _, _ = original(cur, project, None, config, dry_run=True)
-            refuse_above(int(config.maximumBytesBilled), read_bytes(dry))
+            check_bytes_billed(int(config.maximumBytesBilled), read_bytes(dry))
         statistics, *rest = original(cur, project, job, config, dry_run=dry_run, **named)
         return statistics.replace(totalBytesProcessed=str(read_bytes(statistics))), *rest
 
     query.execute = execute
 
 
-def refuse_above(most: int, found: int) -> None:
+def check_bytes_billed(most: int, required: int) -> None:
     """Fail as BigQuery does."""
-    if found > most:
-        message = f"Query exceeded limit for bytes billed: {most}. {found} or higher required."
+    if required > most:
+        message = f"Query exceeded limit for bytes billed: {most}. {required} or higher required."
         raise BigQueryError("bytesBilledLimitExceeded", message)
 
 
 def read_bytes(statistics: Any) -> int:
-    """Bytes of whole tables, as the emulator counts them: it knows no columns and no partitions."""
-    found = 0
+    """Return the bytes of whole tables: the emulator does not count columns or partitions."""
+    size = 0
     for reference in statistics.referencedTables or []:
-        found += int(tables.load(*tables.reference(reference)).numBytes or 0)
-    return found
+        size += int(tables.load(*tables.reference(reference)).numBytes or 0)
+    return size
 
 
 def main() -> None:
@@ -192,10 +192,10 @@ def main() -> None:
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--lake", default="", help="address of a Cloud Storage server")
-    given = parser.parse_args()
+    options = parser.parse_args()
     for name in EXTENSIONS:
         duckdb_extensions.import_extension(name)
-    settings.data_dir, settings.default_project_id = given.state, "local"
+    settings.data_dir, settings.default_project_id = options.state, "local"
     database.FUNCTIONS = [path for path in database.FUNCTIONS if path.stem != "geography"]  # needs another extension
     submit_one_by_one()
     try_merges_dry()
@@ -205,13 +205,13 @@ def main() -> None:
     remember_digits()
     count_bytes()
     load_bytes()
-    if given.lake:
-        read_lake(given.lake)
+    if options.lake:
+        read_lake(options.lake)
     import uvicorn
     from local_bigquery import app
 
-    storage, _ = server.start("127.0.0.1", given.grpc_port)
-    uvicorn.run(app, host="127.0.0.1", port=given.port, log_level="warning")
+    storage, _ = server.start("127.0.0.1", options.grpc_port)
+    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
     storage.stop(None)
 
 

@@ -6,7 +6,7 @@ from local.servers.serving import common_options, option_parser, owned, serve_ht
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     parser = option_parser("identity", "Google's certificates and token endpoint for one machine.")
     parser.add_argument("--project", default="millrace-local", help="project of the service account")
     parsed = parser.parse_args()

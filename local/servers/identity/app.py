@@ -26,13 +26,13 @@ def identity_app(directory: Path) -> Starlette:
     async def token(request: Request) -> JSONResponse:
         form = parse_qs((await request.body()).decode(errors="replace"))
         if form.get("grant_type") != [JWT_BEARER]:
-            return _refusal("unsupported_grant_type", f"grant_type must be {JWT_BEARER}")
+            return _oauth_error("unsupported_grant_type", f"grant_type must be {JWT_BEARER}")
         from google.auth import exceptions, jwt
 
         try:
             claims = jwt.decode(form.get("assertion", [""])[0], certs=identity.certificates)
         except (exceptions.GoogleAuthError, ValueError) as error:
-            return _refusal("invalid_grant", f"the assertion was not signed with this identity's key: {error}")
+            return _oauth_error("invalid_grant", f"the assertion was not signed with this identity's key: {error}")
         if audience := claims.get("target_audience"):
             return JSONResponse({"id_token": sign_oidc(directory, audience, claims["iss"], time.time(), LIFETIME_S)})
         access = f"ya29.local-{secrets.token_urlsafe(24)}"
@@ -41,5 +41,5 @@ def identity_app(directory: Path) -> Starlette:
     return Starlette(routes=[Route("/certs", certs), Route("/token", token, methods=["POST"])])
 
 
-def _refusal(error: str, why: str) -> JSONResponse:
-    return JSONResponse({"error": error, "error_description": why}, status_code=400)
+def _oauth_error(error: str, description: str) -> JSONResponse:
+    return JSONResponse({"error": error, "error_description": description}, status_code=400)

@@ -1,4 +1,4 @@
-"""A directory with a key in, OpenID Connect tokens as Google's push and service accounts bear them out."""
+"""Signs OpenID Connect tokens, in the form of Google's push and service accounts, with the key of a directory."""
 
 import fcntl
 import hashlib
@@ -47,9 +47,9 @@ def identity_of(directory: Path) -> Identity:
     with (directory / ".identity.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (key.exists() and certificate.exists()):
-            made = _new_identity()
-            write_private(certificate, made.certificate)
-            write_private(key, made.key)
+            identity = _new_identity()
+            write_private(certificate, identity.certificate)
+            write_private(key, identity.key)
     return Identity(key.read_text(), certificate.read_text())
 
 
@@ -96,7 +96,7 @@ def write_service_account(directory: Path, project: str, token_uri: str) -> Path
 
 
 def write_private(file: Path, text: str) -> None:
-    """Replace a file whole; nobody else can read it, at no moment."""
+    """Replace a file whole; only its owner can read it at any time."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:

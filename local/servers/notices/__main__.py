@@ -5,7 +5,7 @@ from local.servers.serving import common_options, option_parser, owned, serve_ht
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     options = common_options(option_parser("notices", "Notices of airports, as a REST API.").parse_args())
     with owned(options.state):
         serve_http("notices", notices_app(options.state / "notices.json"), options)

@@ -20,14 +20,14 @@ Json = dict[str, Any]
 
 
 def notice(number: int) -> Json:
-    """One of the notices that there are from the beginning, an hour apart."""
+    """Return one of the initial notices, which are an hour apart."""
     at = FIRST + timedelta(hours=number)
     text = f"Notice {number}: a taxiway is closed"
     return {"id": number, "airport": AIRPORTS[number % 3], "text": text, "updated_at": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def notices_app(file: Path) -> Starlette:
-    """The server; what is added is kept in `file`."""
+    """Return the server; added notices are stored in `file`."""
     notices = json.loads(file.read_text()) if file.exists() else [notice(number) for number in range(120)]
     count = itertools.count(1)
     stats: Json = {"answered": 0, "refused": 0, "since": ""}
@@ -44,10 +44,10 @@ def notices_app(file: Path) -> Starlette:
             return JSONResponse({"error": "too many requests"}, 429, {"Retry-After": "1"})
         since, page = request.query_params.get("since", ""), int(request.query_params.get("page", "1"))
         stats.update(answered=stats["answered"] + 1, since=since)
-        found = sorted((n for n in notices if n["updated_at"] >= since), key=lambda n: str(n["updated_at"]))
-        return JSONResponse({"data": found[(page - 1) * PAGE : page * PAGE]})
+        newest = sorted((n for n in notices if n["updated_at"] >= since), key=lambda n: str(n["updated_at"]))
+        return JSONResponse({"data": newest[(page - 1) * PAGE : page * PAGE]})
 
-    async def told(_: Request) -> Response:
+    async def stats_of(_: Request) -> Response:
         return JSONResponse(stats)
 
-    return Starlette(routes=[Route("/notices", listed, methods=["GET", "POST"]), Route("/stats", told)])
+    return Starlette(routes=[Route("/notices", listed, methods=["GET", "POST"]), Route("/stats", stats_of)])

@@ -13,7 +13,7 @@ from local.servers.serving import GRACE_S, common_options, hear_of_end, option_p
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     parser = option_parser("pubsub", "Pub/Sub for one machine.")
     parser.add_argument("--identity", type=Path, help="directory of the key that signs push tokens")
     parsed = parser.parse_args()

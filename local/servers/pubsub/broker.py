@@ -1,4 +1,4 @@
-"""What the server does with messages: hands them to who listens, wakes who waits, dead-letters."""
+"""Delivers messages: leases them to subscribers, wakes those that wait, and forwards to dead-letter topics."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ class Broker:
         self._windows: dict[str, set[Window]] = defaultdict(set)
 
     def publish(self, topic: str, messages: Sequence[Proto]) -> list[str]:
-        """Keep messages for every subscription whose filter they pass, and for who retains them."""
+        """Store messages for subscriptions whose filter they pass, and for topics and snapshots that retain them."""
         listening = [s for s in self.subscriptions.values() if s.topic == topic and not s.detached]
         keeping = [Holder(s.name) for s in self.snapshots.values() if s.topic == topic]
         if self.topics[topic].HasField("message_retention_duration"):
@@ -43,23 +43,23 @@ class Broker:
         return ids
 
     def take(self, subscription: Proto, count: int, seconds: float = 0, window: Window | None = None) -> list[Lease]:
-        """Lease what is due and has room; what was tried too often goes to the dead-letter topic instead."""
+        """Lease due messages for which there is room; those delivered too often go to the dead-letter topic instead."""
         seconds = seconds or subscription.ack_deadline_seconds
         if window is None:
             leases = self.store.lease(subscription, count, seconds)
         else:
             messages, most_bytes = window.room(self.store.now())
             leases = self.store.lease(subscription, min(count, messages), seconds, most_bytes)
-        kept = [
+        leases = [
             lease for lease in leases if not self._bury(subscription, lease.message, lease.ack_id, lease.attempt - 1)
         ]
         if window is not None:
-            for lease in kept:
+            for lease in leases:
                 window.add(lease.ack_id, self.store.now() + seconds, lease.message.ByteSize())
-        return kept
+        return leases
 
     def _bury(self, subscription: Proto, message: Proto, ack_id: str, attempts: int) -> bool:
-        """Forward a message that was given out too often; not when there is no such topic."""
+        """Forward a message that was delivered too often, unless its dead-letter topic does not exist."""
         policy = subscription.dead_letter_policy
         topic = policy.dead_letter_topic
         if not policy.max_delivery_attempts or attempts < policy.max_delivery_attempts or topic not in self.topics:
@@ -77,36 +77,36 @@ class Broker:
 
     def acknowledge(self, subscription: Proto, ack_ids: Sequence[str]) -> list[str]:
         """Let go of messages; returns the ack ids that count no more."""
-        refused = self.store.acknowledge(subscription, ack_ids)
+        rejected = self.store.acknowledge(subscription, ack_ids)
         self._settle(subscription.name, ack_ids)
         if subscription.enable_message_ordering:
             self.wake(subscription.name)
-        return refused
+        return rejected
 
     def extend(self, subscription: Proto, ack_ids: Sequence[str], seconds: float) -> list[str]:
         """Move deadlines; 0 gives messages back. Returns the ack ids that count no more."""
         if not seconds:
             return self.give_back(subscription, ack_ids)
-        refused = []
+        rejected = []
         for ack_id in ack_ids:
             if not self.store.postpone(subscription, ack_id, seconds, leased=True):
-                refused.append(ack_id)
+                rejected.append(ack_id)
             for window in self._windows[subscription.name]:
                 window.extend(ack_id, self.store.now() + seconds)
         if seconds <= SOON_S:
-            self.wake(subscription.name)  # the deadline may end sooner than those who wait for it think
-        return refused
+            self.wake(subscription.name)  # waiting subscribers may sleep beyond the new deadline
+        return rejected
 
     def give_back(self, subscription: Proto, ack_ids: Sequence[str], wait_s: float | None = None) -> list[str]:
         """Make messages due again after `wait_s` seconds, or the retry policy's backoff."""
-        refused = []
+        rejected = []
         for ack_id in ack_ids:
             wait = self._backoff(subscription, ack_id) if wait_s is None else wait_s
             if not self.store.postpone(subscription, ack_id, wait):
-                refused.append(ack_id)
+                rejected.append(ack_id)
         self._settle(subscription.name, ack_ids)
         self.wake(subscription.name)
-        return refused
+        return rejected
 
     def _backoff(self, subscription: Proto, ack_id: str) -> float:
         policy = subscription.HasField("retry_policy")
@@ -127,7 +127,7 @@ class Broker:
             self._windows[name].discard(window)
 
     def wake(self, name: str) -> None:
-        """Tell whoever waits for a subscription to look again."""
+        """Wake the callers that wait for a subscription's messages."""
         for event in self._waiting[name]:
             event.set()
 
@@ -149,7 +149,7 @@ class Broker:
             self._waiting[name].discard(event)
 
     async def sweep(self) -> None:
-        """End what is retained too long, for ever."""
+        """Delete expired messages, in an endless loop."""
         while True:
             self.history.expire(list(self.subscriptions.values()), list(self.topics.values()))
             self.snapshots = self.history.snapshots()
@@ -157,5 +157,5 @@ class Broker:
 
 
 def passes(subscription: Proto, message: Proto) -> bool:
-    """Whether a message meets a subscription's filter."""
+    """Return True when a message matches a subscription's filter."""
     return not subscription.filter or parse_filter(subscription.filter)(message.attributes)

@@ -1,9 +1,9 @@
-"""What a request may say: names, sizes, durations and update masks. Raises Refused with what is wrong."""
+"""Checks requests: names, sizes, durations and update masks. Raises RpcError with the reason."""
 
 import re
 from collections.abc import Collection
 
-from local.servers.rpc import Proto, Refused
+from local.servers.rpc import Proto, RpcError
 
 NAME = re.compile(r"projects/[^/]+/(topics|subscriptions|snapshots)/(?!goog)[A-Za-z][\w.~+%-]{2,254}", re.ASCII)
 # https://cloud.google.com/pubsub/quotas#resource_limits
@@ -17,30 +17,30 @@ ATTEMPTS = (5, 100)  # https://cloud.google.com/pubsub/docs/handling-failures
 WEEK_S = 7 * 86_400
 
 
-def invalid(text: str) -> Refused:
-    """The refusal of what can't be asked."""
-    return Refused("INVALID_ARGUMENT", text)
+def invalid(text: str) -> RpcError:
+    """Return the error of an invalid request."""
+    return RpcError("INVALID_ARGUMENT", text)
 
 
-def not_found(name: str) -> Refused:
-    """The refusal of what is not there."""
-    return Refused("NOT_FOUND", f"Resource not found (resource={name.split('/')[-1]}).")
+def not_found(name: str) -> RpcError:
+    """Return the error of a resource that does not exist."""
+    return RpcError("NOT_FOUND", f"Resource not found (resource={name.split('/')[-1]}).")
 
 
-def already_exists(name: str) -> Refused:
-    """The refusal of a name that is taken."""
-    return Refused("ALREADY_EXISTS", f"Resource already exists in the project (resource={name.split('/')[-1]}).")
+def already_exists(name: str) -> RpcError:
+    """Return the error of a name that is taken."""
+    return RpcError("ALREADY_EXISTS", f"Resource already exists in the project (resource={name.split('/')[-1]}).")
 
 
 def check_name(name: str, kind: str) -> None:
-    """Refuse a name that Google would."""
+    """Reject a name that Google rejects."""
     match = NAME.fullmatch(name)
     if not match or match[1] != kind:
         raise invalid(f"Invalid [{kind}] name: (name={name})")
 
 
 def check_messages(messages: Collection[Proto]) -> None:
-    """Refuse what may not be published in one request."""
+    """Reject messages that may not be published in one request."""
     if not 1 <= len(messages) <= MESSAGES:
         raise invalid(f"a request publishes from 1 to {MESSAGES} messages, not {len(messages)}")
     if (size := sum(message.ByteSize() for message in messages)) > REQUEST_BYTES:
@@ -56,14 +56,14 @@ def check_messages(messages: Collection[Proto]) -> None:
 
 
 def check_topic(topic: Proto) -> None:
-    """Refuse a topic whose settings are out of bounds."""
+    """Reject a topic whose settings are out of bounds."""
     check_name(topic.name, "topics")
     if topic.HasField("message_retention_duration"):
         check_seconds(topic.message_retention_duration, "message_retention_duration", *RETENTION_S)
 
 
 def complete_subscription(subscription: Proto) -> None:
-    """Fill in a subscription's defaults and refuse what is out of bounds."""
+    """Fill in a subscription's defaults and reject values out of bounds."""
     check_name(subscription.name, "subscriptions")
     subscription.ack_deadline_seconds = subscription.ack_deadline_seconds or 10
     if not 1 <= subscription.ack_deadline_seconds <= ACK_DEADLINE_S:
@@ -84,34 +84,34 @@ def complete_subscription(subscription: Proto) -> None:
 
 
 def check_seconds(duration: Proto, field: str, least: float, most: float) -> None:
-    """Refuse a duration that is out of bounds."""
+    """Reject a duration that is out of bounds."""
     if not least <= duration.ToNanoseconds() / 1e9 <= most:
         raise invalid(f"{field} must be from {least:.0f} s to {most:.0f} s")
 
 
-def masked(there: Proto, wanted: Proto, paths: Collection[str], fixed: Collection[str]) -> Proto:
-    """A copy of what is there with the fields that a mask names as they are wanted.
+def masked(current: Proto, update: Proto, paths: Collection[str], fixed: Collection[str]) -> Proto:
+    """Return a copy of the current resource with the update's values of the fields that a mask names.
 
     A field that is not set in `wanted` is cleared. `fixed` fields can't be changed.
     """
-    kind = there.DESCRIPTOR.name
+    kind = current.DESCRIPTOR.name
     if not paths:
         raise invalid(f"the update_mask of a {kind} must name at least one field")
-    merged = type(there)()
-    merged.CopyFrom(there)
+    merged = type(current)()
+    merged.CopyFrom(current)
     for path in paths:
         head, _, rest = path.partition(".")
-        field = there.DESCRIPTOR.fields_by_name.get(head)
+        field = current.DESCRIPTOR.fields_by_name.get(head)
         if field is None or head in fixed or (rest and field.message_type is None):
             raise invalid(f"{path} of a {kind} can't be changed")
         if rest:
-            inner = masked(getattr(merged, head), getattr(wanted, head), [rest], ())
+            inner = masked(getattr(merged, head), getattr(update, head), [rest], ())
             getattr(merged, head).CopyFrom(inner)
             continue
         merged.ClearField(head)
-        only = type(there)()
-        only.CopyFrom(wanted)
-        for other in there.DESCRIPTOR.fields_by_name:
+        only = type(current)()
+        only.CopyFrom(update)
+        for other in current.DESCRIPTOR.fields_by_name:
             if other != head:
                 only.ClearField(other)
         merged.MergeFrom(only)

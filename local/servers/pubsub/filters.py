@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from local.servers.rpc import Refused
+from local.servers.rpc import RpcError
 
 MAX_BYTES = 256
 TOKEN = re.compile(r'\s*(?:(?P<string>"(?:[^"\\]|\\.)*")|(?P<word>[\w-]+)|(?P<sign>!=|[():=.,]))')
@@ -23,10 +23,10 @@ def parse_filter(expression: str) -> Test:
     """The test that an expression describes; an empty one lets everything through.
 
     Raises:
-        Refused: it is malformed or longer than 256 bytes.
+        RpcError: it is malformed or longer than 256 bytes.
     """
     if len(expression.encode()) > MAX_BYTES:
-        raise Refused("INVALID_ARGUMENT", f"a filter has at most {MAX_BYTES} bytes")
+        raise RpcError("INVALID_ARGUMENT", f"a filter has at most {MAX_BYTES} bytes")
     return _Parser(expression).whole() if expression.strip() else lambda _: True
 
 
@@ -93,7 +93,7 @@ class _Parser:
         self._take(".")
         key, operator = self._key(), self._take()
         if operator not in ("=", "!="):
-            raise self._malformed(f"{operator!r} is no operator")
+            raise self._malformed(f"{operator!r} is not an operator")
         value = self._string()
         return lambda attributes: (attributes.get(key) == value) == (operator == "=")
 
@@ -102,42 +102,42 @@ class _Parser:
         if token.startswith('"'):
             return _unquoted(token)
         if token in WORDS or not re.fullmatch(r"[\w-]+", token):
-            raise self._malformed(f"{token!r} is no key")
+            raise self._malformed(f"{token!r} is not a key")
         return token
 
     def _string(self) -> str:
         token = self._take()
         if not token.startswith('"'):
-            raise self._malformed(f"{token!r} is no string")
+            raise self._malformed(f"{token!r} is not a string")
         return _unquoted(token)
 
     def _peek(self) -> str:
         return self._tokens[self._place] if self._place < len(self._tokens) else ""
 
-    def _take(self, wanted: str = "") -> str:
+    def _take(self, expected: str = "") -> str:
         token = self._peek()
-        if not token or wanted not in ("", token):
-            raise self._malformed(f"{wanted or 'more'} is missing before {token or 'its end'!r}")
+        if not token or expected not in ("", token):
+            raise self._malformed(f"{expected or 'more'} is missing before {token or 'its end'!r}")
         self._place += 1
         return token
 
-    def _malformed(self, why: str) -> Refused:
-        return Refused("INVALID_ARGUMENT", f"filter {self._expression!r} is malformed: {why}")
+    def _malformed(self, reason: str) -> RpcError:
+        return RpcError("INVALID_ARGUMENT", f"filter {self._expression!r} is malformed: {reason}")
 
 
 def _tokens(expression: str) -> list[str]:
-    found, position, text = [], 0, expression.rstrip()
+    tokens, position, text = [], 0, expression.rstrip()
     while position < len(text):
         match = TOKEN.match(text, position)
         if not match:
-            raise Refused("INVALID_ARGUMENT", f"filter {expression!r} is malformed at {text[position:]!r}")
-        found.append(match[match.lastgroup or 0])
+            raise RpcError("INVALID_ARGUMENT", f"filter {expression!r} is malformed at {text[position:]!r}")
+        tokens.append(match[match.lastgroup or 0])
         position = match.end()
-    return found
+    return tokens
 
 
 def _unquoted(literal: str) -> str:
     try:
         return str(json.loads(literal))  # the escapes that both languages have
     except ValueError:
-        raise Refused("INVALID_ARGUMENT", f"{literal} is no string: write its escapes as JSON does") from None
+        raise RpcError("INVALID_ARGUMENT", f"{literal} is not a string: write its escapes as in JSON") from None

@@ -1,4 +1,4 @@
-"""What was delivered may be delivered again: seeking, snapshots, and the end of what is retained."""
+"""Delivers retained messages again: seeks and snapshots, and the deletion of expired messages."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from google.pubsub_v1.types import Snapshot
 
 from local.servers.pubsub.filters import parse_filter
 from local.servers.pubsub.store import Holder, MessagePb, Store, acked
-from local.servers.rpc import Proto, Refused
+from local.servers.rpc import Proto, RpcError
 
 SnapshotPb: Proto = Snapshot.pb()
 RETENTION_S = 7 * 86_400  # of a subscription that does not say
@@ -23,7 +23,7 @@ class History:
         self._store, self._db = store, store.db
 
     def seek_to_time(self, subscription: Proto, at: float) -> None:
-        """Count as acknowledged exactly what was published before a time, as far as the rest is retained."""
+        """Acknowledge exactly the messages published before a time; the retained later ones are delivered again."""
         with self._store.transaction():
             for message in self._ids(f"{OF} AND m.published < ?", subscription.name, at):
                 self._store.let_go(subscription, message)
@@ -32,9 +32,9 @@ class History:
             self._order(subscription)
 
     def seek_to_snapshot(self, subscription: Proto, snapshot: Proto) -> None:
-        """Hold exactly what the snapshot holds."""
+        """Set a subscription's messages to those of a snapshot."""
         if snapshot.topic != subscription.topic:
-            raise Refused(
+            raise RpcError(
                 "FAILED_PRECONDITION",
                 f"{snapshot.name} is of {snapshot.topic}, {subscription.name} of {subscription.topic}",
             )
@@ -71,42 +71,42 @@ class History:
         return {name: Parse(body, SnapshotPb()) for name, body in rows}
 
     def take_snapshot(self, snapshot: Proto, subscription: Proto) -> Proto:
-        """Hold what a subscription holds now; what is published from now on is added by the broker.
+        """Copy a subscription's messages into a new snapshot; the broker adds those published from now on.
 
         Raises:
-            Refused: the name is taken, or the oldest message is so old that the snapshot would end within an hour.
+            RpcError: the name is taken, or the oldest message is so old that the snapshot would end within an hour.
         """
         now, name = self._store.now(), subscription.name
         query = "SELECT min(m.published) FROM held h JOIN messages m ON m.id = h.message WHERE h.holder = ?"
         (oldest,) = self._db.execute(query, (name,)).fetchone()
         ends = (oldest or now) + SNAPSHOT_S
         if ends < now + SNAPSHOT_LEAST_S:
-            raise Refused(
+            raise RpcError(
                 "FAILED_PRECONDITION", f"a snapshot of {name} would end within an hour: its backlog is too old"
             )
         snapshot.topic = subscription.topic
         snapshot.expire_time.FromNanoseconds(int(ends * 1e9))
         with self._store.transaction():
             if not self.put_snapshot(snapshot, new=True):
-                raise Refused("ALREADY_EXISTS", f"Resource already exists in the project (resource={snapshot.name}).")
+                raise RpcError("ALREADY_EXISTS", f"Resource already exists in the project (resource={snapshot.name}).")
             copy = "INSERT INTO held SELECT ?, message, ordering, NULL, 0, 0 FROM held WHERE holder = ?"
             self._db.execute(copy, (snapshot.name, name))
         return snapshot
 
     def put_snapshot(self, snapshot: Proto, *, new: bool = False) -> bool:
-        """Write a snapshot; a new one must not be there yet."""
+        """Write a snapshot; a new one must not exist yet."""
         verb = "INSERT OR IGNORE" if new else "REPLACE"
         row = (snapshot.name, MessageToJson(snapshot))
         return self._db.execute(f"{verb} INTO snapshots VALUES (?, ?)", row).rowcount == 1
 
     def drop_snapshot(self, name: str) -> None:
-        """Delete a snapshot and what only it holds."""
+        """Delete a snapshot and the messages that only it holds."""
         with self._store.transaction():
             self._db.execute("DELETE FROM snapshots WHERE name = ?", (name,))
             self._store.drop_holders(name)
 
     def expire(self, subscriptions: Iterable[Proto], topics: Iterable[Proto]) -> None:
-        """Forget what nobody has to retain any longer."""
+        """Delete messages that no topic, subscription or snapshot has to retain any longer."""
         now = self._store.now()
         for snapshot in self.snapshots().values():
             if snapshot.expire_time.ToNanoseconds() / 1e9 < now:
@@ -132,12 +132,12 @@ class History:
             "SELECT h.message, m.published FROM held h CROSS JOIN messages m ON m.id = h.message"
             " WHERE h.holder = ? ORDER BY h.message"
         )
-        found = []
+        expired = []
         for message, published in self._db.execute(query, (holder,)):
             if published >= before:
                 break
-            found.append(message)
-        return found
+            expired.append(message)
+        return expired
 
     def _ids(self, query: str, *values: object) -> list[int]:
         return [row[0] for row in self._db.execute(query, values)]

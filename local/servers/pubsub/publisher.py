@@ -27,7 +27,7 @@ class PublisherService:
         self._broker, self._store, self._changed = broker, broker.store, changed
 
     def methods(self) -> dict[str, Any]:
-        """What gRPC registers."""
+        """Return the handlers that gRPC registers."""
         table = {
             "CreateTopic": Method(pb("Topic"), pb("Topic"), self.create),
             "GetTopic": Method(pb("GetTopicRequest"), pb("Topic"), self.get),
@@ -74,11 +74,11 @@ class PublisherService:
 
     async def list(self, request: Proto) -> Proto:
         """Topics of a project."""
-        found, token = project_page(self._broker.topics, request)
-        return pb("ListTopicsResponse")(topics=found, next_page_token=token)
+        topics, token = project_page(self._broker.topics, request)
+        return pb("ListTopicsResponse")(topics=topics, next_page_token=token)
 
     async def delete(self, request: Proto) -> Proto:
-        """Delete a topic: its subscriptions and snapshots keep what they have, and hear nothing of a new namesake."""
+        """Delete a topic: its subscriptions and snapshots keep their messages, but get none of a new namesake."""
         topic = self._known(request.topic).name
         self._store.drop_topic(topic)
         del self._broker.topics[topic]
@@ -107,7 +107,7 @@ class PublisherService:
         return pb("ListTopicSnapshotsResponse")(snapshots=names, next_page_token=token)
 
     async def detach(self, request: Proto) -> Proto:
-        """Cut a subscription off its topic; what it had is dropped."""
+        """Detach a subscription from its topic; its messages are dropped."""
         subscription = self._broker.subscriptions.get(request.subscription)
         if subscription is None:
             raise not_found(request.subscription)

@@ -15,7 +15,7 @@ from local.servers.pubsub.broker import Broker
 from local.servers.pubsub.store import Lease, backoff
 from local.servers.rpc import Proto
 
-HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+: [\x20-\x7e]*", re.ASCII)  # what is no header is left out
+HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+: [\x20-\x7e]*", re.ASCII)  # other attributes do not become headers
 ACKNOWLEDGED = (102, 200, 201, 202, 204)
 IN_FLIGHT = 16
 SPARE_S = 5  # a push ends by its own timeout before its lease does
@@ -30,7 +30,7 @@ class Pusher:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def resume(self) -> None:
-        """Start all deliveries; what was in flight when the server ended is due now."""
+        """Start all deliveries; messages that were in flight when the server ended are due now."""
         for name, subscription in self._broker.subscriptions.items():
             if subscription.push_config.push_endpoint:
                 self._broker.store.release(name)
@@ -45,7 +45,7 @@ class Pusher:
             self._tasks[name] = asyncio.get_running_loop().create_task(self._deliver(subscription))
 
     async def close(self) -> None:
-        """End all deliveries; what was not acknowledged is delivered after the next start."""
+        """End all deliveries; unacknowledged messages are delivered after the next start."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -81,7 +81,7 @@ class Pusher:
             self._broker.give_back(subscription, [lease.ack_id], wait_s=backoff(subscription, lease.attempt))
 
     async def _post(self, subscription: Proto, lease: Lease) -> bool:
-        """Whether the endpoint takes a message within the acknowledgement deadline."""
+        """Push a message; return True when the endpoint acknowledges it within the acknowledgement deadline."""
         config, deadline = subscription.push_config, httpx.Timeout(subscription.ack_deadline_seconds, connect=5)
         content, headers = request_of(subscription, lease)
         headers |= self._token(config)

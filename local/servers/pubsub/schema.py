@@ -1,8 +1,8 @@
-"""The tables of the Pub/Sub server, and what brings an older file up to them."""
+"""The tables of the Pub/Sub server, and the statements that migrate an older file."""
 
 # A message lives as long as something holds it: a subscription that has not had it acknowledged (`held.holder` is its
-# name), one that keeps what was acknowledged (its name and `#acked`), a snapshot, or a topic that retains messages.
-# `due` is when a message may be delivered next; NULL for what is only kept, or waits for another of its ordering key.
+# name), one that keeps acknowledged messages (its name and `#acked`), a snapshot, or a topic that retains messages.
+# `due` is when a message may be delivered next; NULL if it is only kept, or waits for another of its ordering key.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS topics (name TEXT PRIMARY KEY, body TEXT NOT NULL DEFAULT '{}');
 CREATE TABLE IF NOT EXISTS subscriptions (name TEXT PRIMARY KEY, topic TEXT NOT NULL, body TEXT NOT NULL);

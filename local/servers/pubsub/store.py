@@ -1,4 +1,4 @@
-"""Topics, subscriptions, messages and who holds them in one SQLite file: what was answered survives a kill."""
+"""Stores topics, subscriptions, messages and their holders in one SQLite file: answered calls survive a kill."""
 
 import itertools
 import re
@@ -12,7 +12,7 @@ from google.protobuf.json_format import MessageToJson, Parse
 from google.pubsub_v1.types import PubsubMessage, Subscription, Topic
 
 from local.servers.pubsub.schema import FROM_1, OLD_TABLE, SCHEMA
-from local.servers.rpc import Proto, Refused
+from local.servers.rpc import Proto, RpcError
 from local.servers.sqlite import open_database, transaction
 
 MessagePb: Proto = PubsubMessage.pb()
@@ -36,7 +36,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who keeps a message: a subscription `delivers` it, a topic or snapshot only keeps it."""
+    """A subscription, topic or snapshot that keeps a message; only a subscription `delivers` it."""
 
     name: str
     delivers: bool = False
@@ -44,7 +44,7 @@ class Holder:
 
 
 class Store:
-    """What the server keeps; one process owns it."""
+    """The server's topics, subscriptions and messages in SQLite; one process owns the file."""
 
     def __init__(self, file: Path, clock: Clock = time.time) -> None:
         self.db = open_database(file, SCHEMA, OLD_TABLE, FROM_1)
@@ -57,12 +57,12 @@ class Store:
         return {name: Parse(body, TopicPb(name=name)) for name, body in rows}
 
     def put_topic(self, topic: Proto, *, new: bool) -> bool:
-        """Write a topic; a new one must not be there yet."""
+        """Write a topic; a new one must not exist yet."""
         verb = "INSERT OR IGNORE" if new else "REPLACE"
         return self.db.execute(f"{verb} INTO topics VALUES (?, ?)", (topic.name, MessageToJson(topic))).rowcount == 1
 
     def drop_topic(self, name: str) -> None:
-        """Delete a topic and what only it holds; its subscriptions keep what they have."""
+        """Delete a topic and the messages that only it holds; its subscriptions keep theirs."""
         with self.transaction():
             self.db.execute("DELETE FROM topics WHERE name = ?", (name,))
             self.drop_holders(name)
@@ -73,13 +73,13 @@ class Store:
         return {name: Parse(body, SubscriptionPb()) for name, body in rows}
 
     def put_subscription(self, subscription: Proto, *, new: bool) -> bool:
-        """Write a subscription; a new one must not be there yet."""
+        """Write a subscription; a new one must not exist yet."""
         verb = "INSERT OR IGNORE" if new else "REPLACE"
         row = (subscription.name, subscription.topic, MessageToJson(subscription))
         return self.db.execute(f"{verb} INTO subscriptions VALUES (?, ?, ?)", row).rowcount == 1
 
     def drop_subscription(self, name: str) -> None:
-        """Delete a subscription and what only it holds."""
+        """Delete a subscription and the messages that only it holds."""
         with self.transaction():
             self.db.execute("DELETE FROM subscriptions WHERE name = ?", (name,))
             self.drop_holders(name, acked(name))
@@ -90,7 +90,7 @@ class Store:
             self.drop_holders(name, acked(name))
 
     def drop_holders(self, *holders: str) -> None:
-        """Forget what only these hold."""
+        """Delete the messages that only these holders have."""
         for holder in holders:
             self.db.execute("DELETE FROM held WHERE holder = ?", (holder,))
         self.db.execute(f"DELETE FROM messages WHERE {ORPHANS}")
@@ -152,16 +152,16 @@ class Store:
         return Lease(f"{message}-{lease}", MessagePb.FromString(body), attempt)
 
     def acknowledge(self, subscription: Proto, ack_ids: Iterable[str]) -> list[str]:
-        """Let go of messages; returns the ack ids that count no more, which only exactly-once delivery tells."""
-        refused = []
+        """Acknowledge messages; return the invalid ack ids, which only exactly-once delivery reports."""
+        invalid = []
         with self.transaction():
             for ack_id in ack_ids:
                 message, lease = parse_ack_id(ack_id)
                 if subscription.enable_exactly_once_delivery and not self._current(subscription.name, message, lease):
-                    refused.append(ack_id)
+                    invalid.append(ack_id)
                 else:
                     self.let_go(subscription, message)
-        return refused
+        return invalid
 
     def let_go(self, subscription: Proto, message: int) -> None:
         """Hold a message no more, or only as an acknowledged one; the next of its ordering key becomes due."""
@@ -194,7 +194,7 @@ class Store:
         return True
 
     def attempts(self, name: str, ack_id: str) -> int:
-        """How often the message of an ack id was given out."""
+        """Return the number of deliveries of an ack id's message."""
         query = "SELECT attempts FROM held WHERE holder = ? AND message = ?"
         row = self.db.execute(query, (name, parse_ack_id(ack_id)[0])).fetchone()
         return int(row[0]) if row else 0
@@ -228,15 +228,15 @@ class Store:
 
 
 def acked(name: str) -> str:
-    """Who holds what a subscription has had acknowledged and retains."""
+    """Return the name of the holder of a subscription's acknowledged messages."""
     return f"{name}#acked"
 
 
 def parse_ack_id(ack_id: str) -> tuple[int, int]:
-    """Message and lease of an ack id. Raises Refused when it is none of ours."""
+    """Return message and lease of an ack id. Raises RpcError for an invalid one."""
     match = ACK_ID.fullmatch(ack_id)
     if not match:
-        raise Refused("INVALID_ARGUMENT", f"Invalid ack id (ack_id={ack_id})")
+        raise RpcError("INVALID_ARGUMENT", f"Invalid ack id (ack_id={ack_id})")
     return int(match[1]), int(match[2])
 
 

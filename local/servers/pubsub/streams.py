@@ -8,7 +8,7 @@ from google.pubsub_v1 import types
 
 from local.servers.pubsub.broker import Broker
 from local.servers.pubsub.window import Window
-from local.servers.rpc import Proto, Refused
+from local.servers.rpc import Proto, RpcError
 
 BATCH = 100
 UNSENT = 100  # answers that a client may leave unread before its next requests wait
@@ -19,7 +19,7 @@ Find = Callable[[str], Proto]
 
 
 class Stream:
-    """One call of StreamingPull; `find` gives the subscription as it is now, or refuses."""
+    """One call of StreamingPull; `find` returns the current subscription, or raises."""
 
     def __init__(self, broker: Broker, find: Find, first: Proto) -> None:
         self._broker, self._find = broker, find
@@ -34,7 +34,7 @@ class Stream:
         """Deliver as messages come, until the client ends the stream.
 
         Raises:
-            Refused: the subscription was deleted or detached, or a request on the stream is wrong.
+            RpcError: the subscription was deleted or detached, or a request on the stream is wrong.
         """
         hearing = asyncio.create_task(self._hear(requests))
         hearing.add_done_callback(lambda _: self._news.set())
@@ -50,7 +50,7 @@ class Stream:
             hearing.result()
         finally:
             hearing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Refused):
+            with contextlib.suppress(asyncio.CancelledError, RpcError):
                 await hearing
 
     def _next(self, subscription: Proto) -> Proto | None:
@@ -82,7 +82,7 @@ class Stream:
         await self._heed(self._first)
         async for request in requests:
             if request.subscription:
-                raise Refused("INVALID_ARGUMENT", "only a stream's first request names the subscription")
+                raise RpcError("INVALID_ARGUMENT", "only a stream's first request names the subscription")
             await self._heed(request, alive=True)
 
     async def _heed(self, request: Proto, *, alive: bool = False) -> None:
@@ -91,22 +91,22 @@ class Stream:
         if request.stream_ack_deadline_seconds:
             self._seconds = request.stream_ack_deadline_seconds
         if request.ack_ids:
-            refused = self._broker.acknowledge(subscription, request.ack_ids)
+            invalid = self._broker.acknowledge(subscription, request.ack_ids)
             if exactly_once:
-                self._confirm(answer.acknowledge_confirmation, request.ack_ids, refused)
+                self._confirm(answer.acknowledge_confirmation, request.ack_ids, invalid)
         if request.modify_deadline_ack_ids:
-            refused = []
+            invalid = []
             moves = zip(request.modify_deadline_ack_ids, request.modify_deadline_seconds, strict=False)
             for ack_id, seconds in moves:
-                refused += self._broker.extend(subscription, [ack_id], seconds)
+                invalid += self._broker.extend(subscription, [ack_id], seconds)
             if exactly_once:
-                self._confirm(answer.modify_ack_deadline_confirmation, request.modify_deadline_ack_ids, refused)
+                self._confirm(answer.modify_ack_deadline_confirmation, request.modify_deadline_ack_ids, invalid)
         quiet = not request.ack_ids and not request.modify_deadline_ack_ids
-        if answer.ByteSize() or (alive and quiet):  # an empty request asks whether we live
+        if answer.ByteSize() or (alive and quiet):  # an empty request is a keep-alive, and gets an empty answer
             await self._answers.put(answer)
             self._news.set()
 
     @staticmethod
-    def _confirm(confirmation: Proto, ack_ids: list[str], refused: list[str]) -> None:
-        confirmation.ack_ids.extend(ack_id for ack_id in ack_ids if ack_id not in refused)
-        confirmation.invalid_ack_ids.extend(refused)
+    def _confirm(confirmation: Proto, ack_ids: list[str], invalid: list[str]) -> None:
+        confirmation.ack_ids.extend(ack_id for ack_id in ack_ids if ack_id not in invalid)
+        confirmation.invalid_ack_ids.extend(invalid)

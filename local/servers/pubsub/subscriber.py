@@ -16,7 +16,7 @@ from local.servers.pubsub.filters import parse_filter
 from local.servers.pubsub.publisher import pb
 from local.servers.pubsub.store import Lease
 from local.servers.pubsub.streams import Stream
-from local.servers.rpc import Method, Proto, Refused, abort, project_page
+from local.servers.rpc import Method, Proto, RpcError, abort, project_page
 
 LONG_POLL_S = 5.0
 MOST_PULLED = 1000
@@ -34,13 +34,13 @@ Changed = Callable[[str], None]
 
 
 class SubscriberService:
-    """Subscriptions and what they deliver; `changed` is called with the name of each that is made or changed."""
+    """The Subscriber service; it calls `changed` with the name of each subscription that is created or changed."""
 
     def __init__(self, broker: Broker, changed: Changed) -> None:
         self._broker, self._store, self._changed = broker, broker.store, changed
 
     def methods(self) -> dict[str, Any]:
-        """What gRPC registers."""
+        """Return the handlers that gRPC registers."""
         sub, snapshot = pb("Subscription"), pb("Snapshot")
         table = {
             "CreateSubscription": Method(sub, sub, self.create),
@@ -74,11 +74,11 @@ class SubscriberService:
     def _attached(self, name: str) -> Proto:
         subscription = self._known(name)
         if subscription.detached:
-            raise Refused("FAILED_PRECONDITION", f"{name} is detached from its topic; delete it")
+            raise RpcError("FAILED_PRECONDITION", f"{name} is detached from its topic; delete it")
         return subscription
 
     def _put(self, subscription: Proto, *, new: bool = False) -> Proto:
-        parse_filter(subscription.filter)  # refuses a malformed one
+        parse_filter(subscription.filter)  # raises for a malformed one
         complete_subscription(subscription)
         if not self._store.put_subscription(subscription, new=new):
             raise already_exists(subscription.name)
@@ -95,22 +95,22 @@ class SubscriberService:
 
     async def get(self, request: Proto) -> Proto:
         """A subscription, with the retention of its topic."""
-        found = pb("Subscription")()
-        found.CopyFrom(self._known(request.subscription))
-        topic = self._broker.topics.get(found.topic)
+        subscription = pb("Subscription")()
+        subscription.CopyFrom(self._known(request.subscription))
+        topic = self._broker.topics.get(subscription.topic)
         if topic is not None and topic.HasField("message_retention_duration"):
-            found.topic_message_retention_duration.CopyFrom(topic.message_retention_duration)
-        return found
+            subscription.topic_message_retention_duration.CopyFrom(topic.message_retention_duration)
+        return subscription
 
     async def update(self, request: Proto) -> Proto:
         """Change the fields that the mask names."""
-        there = self._known(request.subscription.name)
-        return self._put(masked(there, request.subscription, request.update_mask.paths, FIXED))
+        current = self._known(request.subscription.name)
+        return self._put(masked(current, request.subscription, request.update_mask.paths, FIXED))
 
     async def list(self, request: Proto) -> Proto:
         """Subscriptions of a project."""
-        found, token = project_page(self._broker.subscriptions, request)
-        return pb("ListSubscriptionsResponse")(subscriptions=found, next_page_token=token)
+        subscriptions, token = project_page(self._broker.subscriptions, request)
+        return pb("ListSubscriptionsResponse")(subscriptions=subscriptions, next_page_token=token)
 
     async def delete(self, request: Proto) -> Proto:
         """Delete a subscription."""
@@ -148,7 +148,7 @@ class SubscriberService:
         )
 
     async def acknowledge(self, request: Proto) -> Proto:
-        """Let go of messages. With exactly-once delivery, refuses with those whose ack ids count no more."""
+        """Acknowledge messages. With exactly-once delivery, raise with the invalid ack ids."""
         subscription = self._known(request.subscription)
         confirm(subscription, self._broker.acknowledge(subscription, request.ack_ids))
         return Empty()
@@ -168,8 +168,8 @@ class SubscriberService:
                 stream = Stream(self._broker, self._attached, first)
                 async for response in stream.responses(requests):
                     yield response
-        except Refused as refused:
-            await abort(context, refused)
+        except RpcError as error:
+            await abort(context, error)
 
     def _snapshot(self, name: str) -> Proto:
         if name not in self._broker.snapshots:
@@ -177,12 +177,12 @@ class SubscriberService:
         return self._broker.snapshots[name]
 
     async def create_snapshot(self, request: Proto) -> Proto:
-        """Keep what a subscription holds, and what its topic gets from now on."""
+        """Create a snapshot of a subscription's messages, and of those that its topic gets from now on."""
         check_name(request.name, "snapshots")
-        wanted = pb("Snapshot")(name=request.name, labels=request.labels)
-        made = self._broker.history.take_snapshot(wanted, self._attached(request.subscription))
-        self._broker.snapshots[made.name] = made
-        return made
+        template = pb("Snapshot")(name=request.name, labels=request.labels)
+        snapshot = self._broker.history.take_snapshot(template, self._attached(request.subscription))
+        self._broker.snapshots[snapshot.name] = snapshot
+        return snapshot
 
     async def get_snapshot(self, request: Proto) -> Proto:
         """A snapshot."""
@@ -190,16 +190,16 @@ class SubscriberService:
 
     async def update_snapshot(self, request: Proto) -> Proto:
         """Change the labels or the end of a snapshot."""
-        there = self._snapshot(request.snapshot.name)
-        merged = masked(there, request.snapshot, request.update_mask.paths, ("name", "topic"))
+        current = self._snapshot(request.snapshot.name)
+        merged = masked(current, request.snapshot, request.update_mask.paths, ("name", "topic"))
         self._broker.history.put_snapshot(merged)
         self._broker.snapshots[merged.name] = merged
         return merged
 
     async def list_snapshots(self, request: Proto) -> Proto:
         """Snapshots of a project."""
-        found, token = project_page(self._broker.snapshots, request)
-        return pb("ListSnapshotsResponse")(snapshots=found, next_page_token=token)
+        snapshots, token = project_page(self._broker.snapshots, request)
+        return pb("ListSnapshotsResponse")(snapshots=snapshots, next_page_token=token)
 
     async def delete_snapshot(self, request: Proto) -> Proto:
         """Delete a snapshot."""
@@ -221,13 +221,13 @@ class SubscriberService:
         return pb("SeekResponse")()
 
 
-def confirm(subscription: Proto, refused: Collection[str]) -> None:
-    """Refuse as Google does for ack ids that exactly-once delivery counts no more; else all is well."""
-    if not refused or not subscription.enable_exactly_once_delivery:
+def confirm(subscription: Proto, invalid: Collection[str]) -> None:
+    """Raise, as Google does, for ack ids that are invalid under exactly-once delivery."""
+    if not invalid or not subscription.enable_exactly_once_delivery:
         return
     info = ErrorInfo(reason="EXACTLY_ONCE_ACKID_FAILURE", domain="pubsub.googleapis.com")
-    info.metadata.update({ack_id: "PERMANENT_FAILURE_INVALID_ACK_ID" for ack_id in refused})
+    info.metadata.update({ack_id: "PERMANENT_FAILURE_INVALID_ACK_ID" for ack_id in invalid})
     detail, text = AnyPb(), "Some acknowledgement ids in the request were invalid."
     detail.Pack(info)
     status = Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=text, details=[detail])
-    raise Refused("INVALID_ARGUMENT", text, [("grpc-status-details-bin", status.SerializeToString())])
+    raise RpcError("INVALID_ARGUMENT", text, [("grpc-status-details-bin", status.SerializeToString())])

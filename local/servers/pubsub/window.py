@@ -1,4 +1,4 @@
-"""Flow control of a stream: what it may have outstanding, and what it has."""
+"""Flow control of a stream: its limits, and its outstanding messages."""
 
 from dataclasses import dataclass, field
 
@@ -24,19 +24,19 @@ class Window:
         )
 
     def room(self, now: float) -> tuple[int, int]:
-        """How many messages and bytes may be sent; a deadline that has passed makes room."""
+        """Return the numbers of messages and bytes that may be sent; a passed deadline makes room."""
         if self._full():
             for ack_id in [ack_id for ack_id, (deadline, _) in self.outstanding.items() if deadline <= now]:
                 self.remove(ack_id)
         return (0, 0) if self._full() else (self.most_messages - len(self.outstanding), self.most_bytes - self.bytes)
 
     def add(self, ack_id: str, deadline: float, size: int) -> None:
-        """A message was sent."""
+        """Add a message that was sent."""
         self.outstanding[ack_id] = (deadline, size)
         self.bytes += size
 
     def extend(self, ack_id: str, deadline: float) -> None:
-        """The deadline of a message was moved."""
+        """Move the deadline of a message."""
         if ack_id in self.outstanding:
             self.outstanding[ack_id] = (deadline, self.outstanding[ack_id][1])
 

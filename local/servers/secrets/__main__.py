@@ -6,7 +6,7 @@ from local.servers.serving import GRACE_S, common_options, hear_of_end, option_p
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     options = common_options(option_parser("secrets", "Secret Manager for one machine.").parse_args())
 
     async def serve() -> None:

@@ -11,7 +11,7 @@ from google.cloud.secretmanager_v1 import types
 from google.protobuf.empty_pb2 import Empty
 
 from local.servers.identity.tokens import write_private
-from local.servers.rpc import Method, Proto, Refused, page
+from local.servers.rpc import Method, Proto, RpcError, page
 
 ENABLED, DISABLED, DESTROYED = "ENABLED", "DISABLED", "DESTROYED"
 
@@ -32,11 +32,11 @@ class SecretService:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._secrets: dict[str, dict[str, Any]] = json.loads(file.read_text()) if file.exists() else {}
-        for version in (v for known in self._secrets.values() for v in known["versions"]):
+        for version in (v for secret in self._secrets.values() for v in secret["versions"]):
             version.setdefault("created", now())
 
     def methods(self) -> dict[str, Any]:
-        """What gRPC registers."""
+        """Return the handlers that gRPC registers."""
         secret, version = pb("Secret"), pb("SecretVersion")
         table = {
             "CreateSecret": Method(pb("CreateSecretRequest"), secret, self.create),
@@ -63,7 +63,7 @@ class SecretService:
 
     def _known(self, name: str) -> dict[str, Any]:
         if name not in self._secrets:
-            raise Refused("NOT_FOUND", f"Secret [{name}] not found or has no versions.")
+            raise RpcError("NOT_FOUND", f"Secret [{name}] not found or has no versions.")
         return self._secrets[name]
 
     def _version(self, name: str) -> tuple[str, dict[str, Any]]:
@@ -72,30 +72,30 @@ class SecretService:
         versions = self._known(secret)["versions"]
         number = str(len(versions)) if number == "latest" else number
         if not number.isdigit() or not 0 < int(number) <= len(versions):
-            raise Refused("NOT_FOUND", f"Secret Version [{name}] not found.")
+            raise RpcError("NOT_FOUND", f"Secret Version [{name}] not found.")
         return f"{secret}/versions/{number}", versions[int(number) - 1]
 
     def _secret_pb(self, name: str) -> Proto:
-        known = self._secrets[name]
-        made = pb("Secret")(name=name, labels=known["labels"], replication={"automatic": {}})
-        if known.get("expires"):
-            made.expire_time.FromJsonString(known["expires"])
-        return made
+        stored = self._secrets[name]
+        secret = pb("Secret")(name=name, labels=stored["labels"], replication={"automatic": {}})
+        if stored.get("expires"):
+            secret.expire_time.FromJsonString(stored["expires"])
+        return secret
 
     @staticmethod
     def _version_pb(name: str, version: dict[str, Any]) -> Proto:
-        made = pb("SecretVersion")(name=name, state=pb("SecretVersion").State.Value(version["state"]))
-        made.create_time.FromJsonString(version["created"])
-        return made
+        message = pb("SecretVersion")(name=name, state=pb("SecretVersion").State.Value(version["state"]))
+        message.create_time.FromJsonString(version["created"])
+        return message
 
     async def create(self, request: Proto) -> Proto:
         """Make a secret without a version."""
         name = f"{request.parent}/secrets/{request.secret_id}"
         if name in self._secrets:
-            raise Refused("ALREADY_EXISTS", f"Secret [{name}] already exists.")
+            raise RpcError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
         expires = request.secret.expire_time
-        told = expires.ToJsonString() if expires.ByteSize() else ""
-        self._secrets[name] = {"labels": dict(request.secret.labels), "versions": [], "expires": told}
+        expire_time = expires.ToJsonString() if expires.ByteSize() else ""
+        self._secrets[name] = {"labels": dict(request.secret.labels), "versions": [], "expires": expire_time}
         self._save()
         return self._secret_pb(name)
 
@@ -138,14 +138,14 @@ class SecretService:
     async def list_versions(self, request: Proto) -> Proto:
         """Versions, newest first."""
         versions = self._known(request.parent)["versions"]
-        found = [self._version_pb(f"{request.parent}/versions/{i + 1}", v) for i, v in enumerate(versions)]
-        return pb("ListSecretVersionsResponse")(versions=found[::-1], total_size=len(found))
+        listed = [self._version_pb(f"{request.parent}/versions/{i + 1}", v) for i, v in enumerate(versions)]
+        return pb("ListSecretVersionsResponse")(versions=listed[::-1], total_size=len(listed))
 
     async def access(self, request: Proto) -> Proto:
         """A version's value."""
         name, version = self._version(request.name)
         if version["state"] != ENABLED:
-            raise Refused("FAILED_PRECONDITION", f"Secret Version [{name}] is in {version['state']} state.")
+            raise RpcError("FAILED_PRECONDITION", f"Secret Version [{name}] is in {version['state']} state.")
         data = base64.b64decode(version["data"])
         checksum = google_crc32c.value(data)
         return pb("AccessSecretVersionResponse")(name=name, payload={"data": data, "data_crc32c": checksum})
@@ -159,13 +159,13 @@ class SecretService:
         return self._change(request.name, DISABLED)
 
     async def destroy(self, request: Proto) -> Proto:
-        """Forget a version's value for good."""
+        """Delete a version's value irrevocably."""
         return self._change(request.name, DESTROYED)
 
     def _change(self, name: str, state: str) -> Proto:
         name, version = self._version(name)
         if version["state"] == DESTROYED:
-            raise Refused("FAILED_PRECONDITION", f"Secret Version [{name}] is in DESTROYED state.")
+            raise RpcError("FAILED_PRECONDITION", f"Secret Version [{name}] is in DESTROYED state.")
         version["state"] = state
         if state == DESTROYED:
             version["data"] = ""

@@ -1,1 +1,1 @@
-"""A Slack inbox: takes what a webhook takes and shows it."""
+"""A Slack inbox: it accepts webhook posts and shows them."""

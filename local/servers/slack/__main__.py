@@ -10,7 +10,7 @@ from local.servers.slack.app import slack_app
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     parser = option_parser("slack", "A Slack inbox for one machine.")
     parser.add_argument("--token", action="append", default=[], help="webhook path after /services/")
     parsed = parser.parse_args()

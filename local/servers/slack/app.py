@@ -1,4 +1,4 @@
-"""Webhook posts in; a page and a JSON list of what was posted out."""
+"""Accepts webhook posts, and serves them as a page and as a JSON list."""
 
 import html
 import json

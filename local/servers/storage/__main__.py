@@ -19,7 +19,7 @@ Work = Callable[[], Coroutine[None, None, None]]
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM or the end of the parent."""
     parser = option_parser("storage", "Cloud Storage for one machine.")
     parser.add_argument("--pubsub", default="", help="address of the Pub/Sub server that takes notifications")
     parser.add_argument("--identity", type=Path, help="directory of the key that signs URLs")

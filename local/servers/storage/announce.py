@@ -1,4 +1,4 @@
-"""Writes into the outbox what a bucket's notifications say of an object."""
+"""Writes a message into the outbox for each notification of a bucket that an event of an object matches."""
 
 import json
 import sqlite3
@@ -6,8 +6,8 @@ import sqlite3
 from local.servers.storage.rules import Json
 
 
-def announce(db: sqlite3.Connection, event: str, resource: Json, at: str, more: dict[str, str]) -> None:
-    """Announce an event by each notification whose events and prefix it meets; within the caller's transaction."""
+def announce(db: sqlite3.Connection, event: str, resource: Json, at: str, extra: dict[str, str]) -> None:
+    """Write an event for each notification whose events and prefix match, within the caller's transaction."""
     bucket = resource["bucket"]
     for number, text in db.execute("SELECT id, body FROM notifications WHERE bucket = ?", (bucket,)).fetchall():
         config = json.loads(text)
@@ -23,7 +23,7 @@ def announce(db: sqlite3.Connection, event: str, resource: Json, at: str, more: 
             "objectId": resource["name"],
             "objectGeneration": resource["generation"],
             "eventTime": at,
-            **more,
+            **extra,
             **config.get("custom_attributes", {}),
         }
         data = json.dumps(resource).encode() if config["payload_format"] == "JSON_API_V1" else b""

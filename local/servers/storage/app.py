@@ -106,21 +106,21 @@ class Api:
         ]
 
     async def health(self, _: Request) -> Response:
-        """Whether the server answers."""
+        """Answer that the server is available."""
         return JSONResponse({"status": "ok"})
 
     async def buckets(self, request: Request) -> Response:
         """List or make buckets."""
         if request.method == "POST":
             return JSONResponse(self._index.buckets.add(await json_of(request)))
-        found = self._index.buckets.list(request.query_params.get("prefix", ""))
-        return JSONResponse({"kind": "storage#buckets", "items": found})
+        items = self._index.buckets.list(request.query_params.get("prefix", ""))
+        return JSONResponse({"kind": "storage#buckets", "items": items})
 
     async def bucket(self, request: Request, bucket: str) -> Response:
         """A bucket."""
-        found = self._index.buckets.get(bucket)
-        Preconditions.of(dict(request.query_params)).check(found, reading=True)
-        return JSONResponse(found)
+        resource = self._index.buckets.get(bucket)
+        Preconditions.of(dict(request.query_params)).check(resource, reading=True)
+        return JSONResponse(resource)
 
     async def change_bucket(self, request: Request, bucket: str) -> Response:
         """Change a bucket's settings."""
@@ -149,37 +149,37 @@ class Api:
     async def get(self, request: Request, bucket: str, name: str) -> Response:
         """An object's resource, or with `alt=media` its bytes."""
         query = dict(request.query_params)
-        there = self._index.get(bucket, name, query)
+        resource = self._index.get(bucket, name, query)
         if query.get("alt") == "media" or request.url.path.startswith("/download"):
-            return self._media(request, there)
-        return JSONResponse(there)
+            return self._media(request, resource)
+        return JSONResponse(resource)
 
     async def page(self, request: Request, bucket: str, name: str) -> Response:
-        """An object's bytes, as the XML API and browsers ask for them; a folder shows its index page."""
+        """Answer with an object's bytes, as the XML API does; a folder shows its index page."""
         if name.endswith("/") and self._index.find(bucket, name) is None:
             name += "index.html"
         return self._media(request, self._index.get(bucket, name, dict(request.query_params)))
 
-    def _media(self, request: Request, there: Json) -> Response:
-        kind = there.get("contentType") or mimetypes.guess_type(there["name"])[0] or "application/octet-stream"
-        md5 = f",md5={there['md5Hash']}" if "md5Hash" in there else ""
+    def _media(self, request: Request, resource: Json) -> Response:
+        kind = resource.get("contentType") or mimetypes.guess_type(resource["name"])[0] or "application/octet-stream"
+        md5 = f",md5={resource['md5Hash']}" if "md5Hash" in resource else ""
         headers = {
-            "x-goog-generation": there["generation"],
-            "x-goog-metageneration": there["metageneration"],
-            "x-goog-hash": f"crc32c={there['crc32c']}" + md5,
-            "etag": f'"{there["etag"]}"',
-            "x-goog-stored-content-length": there["size"],
+            "x-goog-generation": resource["generation"],
+            "x-goog-metageneration": resource["metageneration"],
+            "x-goog-hash": f"crc32c={resource['crc32c']}" + md5,
+            "etag": f'"{resource["etag"]}"',
+            "x-goog-stored-content-length": resource["size"],
             "x-goog-stored-content-encoding": "identity",
         }
-        size, wanted = int(there["size"]), request.headers.get("range", "")
-        ranged = wanted.startswith("bytes=") and "," not in wanted
-        first, last = span(wanted, size) if ranged else (0, size - 1)
+        size, range_header = int(resource["size"]), request.headers.get("range", "")
+        ranged = range_header.startswith("bytes=") and "," not in range_header
+        first, last = span(range_header, size) if ranged else (0, size - 1)
         if ranged:
             headers["content-range"] = f"bytes {first}-{last}/{size}"
         headers["content-length"] = str(last - first + 1)
         if request.method == "HEAD":
             return Response(b"", 200, headers, kind)
-        file = self._index.path(there).open("rb")  # opened at once: the next write of this name removes it
+        file = self._index.path(resource).open("rb")  # opened at once: the next write of this name removes it
         file.seek(first)
         return StreamingResponse(chunks(file, last - first + 1), 206 if ranged else 200, headers, kind)
 
@@ -201,8 +201,8 @@ class Api:
         prefix = "x-goog-meta-"
         metadata = {k.removeprefix(prefix): v for k, v in request.headers.items() if k.startswith(prefix)}
         body = {"name": name, "contentType": request.headers.get("content-type"), "metadata": metadata or None}
-        there = self._index.put(bucket, body, await request.body(), query)
-        return Response(b"", 200, {"x-goog-generation": there["generation"], "etag": f'"{there["etag"]}"'})
+        resource = self._index.put(bucket, body, await request.body(), query)
+        return Response(b"", 200, {"x-goog-generation": resource["generation"], "etag": f'"{resource["etag"]}"'})
 
     async def copy(self, request: Request, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
         """Copy or rewrite, in one step."""
@@ -210,36 +210,36 @@ class Api:
         which = {"generation": query["sourceGeneration"]} if "sourceGeneration" in query else {}
         source = self._index.get(bucket, name, which)
         Preconditions.of(query, "ifSource").check(source)
-        kept = {key: source[key] for key in DESCRIBING if key in source}
-        body = kept | {k: v for k, v in (await json_of(request)).items() if v} | {"name": to_name}
+        described = {key: source[key] for key in DESCRIBING if key in source}
+        body = described | {k: v for k, v in (await json_of(request)).items() if v} | {"name": to_name}
         body |= {"md5Hash": None, "crc32c": None}
-        there = self._index.put(to_bucket, body, self._index.path(source), query)
+        resource = self._index.put(to_bucket, body, self._index.path(source), query)
         if "/copyTo/" in request.url.path:
-            return JSONResponse(there)
-        size = there["size"]
+            return JSONResponse(resource)
+        size = resource["size"]
         return JSONResponse(
             {
                 "kind": "storage#rewriteResponse",
                 "totalBytesRewritten": size,
                 "objectSize": size,
                 "done": True,
-                "resource": there,
+                "resource": resource,
             }
         )
 
     async def compose(self, request: Request, bucket: str, name: str) -> Response:
         """Join objects into one."""
-        wanted = await json_of(request)
-        listed = wanted.get("sourceObjects") or []
+        request_body = await json_of(request)
+        listed = request_body.get("sourceObjects") or []
         if not 1 <= len(listed) <= MOST_COMPOSED:
             raise StorageError(400, "invalid", f"from 1 to {MOST_COMPOSED} objects are composed, not {len(listed)}")
         sources = []
-        for one in listed:
-            which = {"generation": str(one["generation"])} if one.get("generation") else {}
-            sources.append(self._index.get(bucket, one["name"], which))
-            Preconditions.of(one.get("objectPreconditions") or {}).check(sources[-1])
+        for component in listed:
+            which = {"generation": str(component["generation"])} if component.get("generation") else {}
+            sources.append(self._index.get(bucket, component["name"], which))
+            Preconditions.of(component.get("objectPreconditions") or {}).check(sources[-1])
         count = sum(int(source.get("componentCount", 1)) for source in sources)
-        body = (wanted.get("destination") or {}) | {"name": name, "componentCount": count}
+        body = (request_body.get("destination") or {}) | {"name": name, "componentCount": count}
         body |= {"md5Hash": None, "crc32c": None}  # clients send those of the object that is replaced
         with self._index.scratch() as joined:
             with joined.open("wb") as file:
@@ -274,12 +274,12 @@ class Api:
 async def json_of(request: Request) -> Json:
     """The object that a request's body is; without a body an empty one."""
     try:
-        found = json.loads(await request.body() or b"{}")
+        value = json.loads(await request.body() or b"{}")
     except ValueError:
-        raise StorageError(400, "parseError", "the body is no JSON") from None
-    if not isinstance(found, dict):
-        raise StorageError(400, "parseError", "the body is no JSON object")
-    return found
+        raise StorageError(400, "parseError", "the body is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise StorageError(400, "parseError", "the body is not a JSON object")
+    return value
 
 
 def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -290,11 +290,11 @@ def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
             yield data
 
 
-def span(wanted: str, size: int) -> tuple[int, int]:
+def span(header: str, size: int) -> tuple[int, int]:
     """First and last byte of a Range header. Raises 416 when it lies outside."""
-    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    first, _, last = header.removeprefix("bytes=").partition("-")
     begin = int(first) if first else max(0, size - int(last))
     end = min(int(last), size - 1) if first and last else size - 1
     if begin >= size or end < begin:
-        raise StorageError(416, "requestedRangeNotSatisfiable", f"{wanted} of {size} bytes")
+        raise StorageError(416, "requestedRangeNotSatisfiable", f"{header} of {size} bytes")
     return begin, end

@@ -16,7 +16,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 async def answer_batch(request: Request, answer: Answer) -> Response:
-    """The answers of all calls, in their order; one that is refused stops no other."""
+    """Return the answers of all calls, in their order; a rejected call does not stop the others."""
     boundary = re.search(r'boundary="?([^";]+)', request.headers.get("content-type", ""))
     if not boundary:
         raise StorageError(400, "invalid", "a batch needs a boundary")
@@ -34,7 +34,7 @@ async def _part(chunk: str, answer: Answer) -> str:
     headers, _, body = rest.partition("\n\n") if not rest.startswith("\n") else ("", "", rest)
     parsed = re.fullmatch(r"([A-Z]+) (\S+)(?: HTTP/1\.1)?", line.strip())
     if not parsed:
-        raise StorageError(400, "invalid", f"{line[:80]!r} in a batch is no call")
+        raise StorageError(400, "invalid", f"{line[:80]!r} in a batch is not a call")
     answered = await answer(_request(parsed[1], parsed[2], headers, body.strip().encode()))
     if isinstance(answered, StreamingResponse):
         raise StorageError(400, "invalid", "a batch can't upload or download")

@@ -41,8 +41,8 @@ class Buckets:
 
     def list(self, prefix: str = "") -> list[Json]:
         """All buckets whose names begin with a prefix."""
-        found = [json.loads(body) for (body,) in self._db.execute("SELECT body FROM buckets ORDER BY name")]
-        return [bucket for bucket in found if bucket["name"].startswith(prefix)]
+        buckets = [json.loads(body) for (body,) in self._db.execute("SELECT body FROM buckets ORDER BY name")]
+        return [bucket for bucket in buckets if bucket["name"].startswith(prefix)]
 
     def add(self, body: Json) -> Json:
         """Make a bucket."""
@@ -50,7 +50,7 @@ class Buckets:
         if not NAME.fullmatch(name):
             raise StorageError(400, "invalid", f"Invalid bucket name: '{name}'")
         body = {key: body[key] for key in SETTABLE if key in body}
-        made = (
+        bucket = (
             {"location": "LOCAL", "storageClass": "STANDARD", "softDeletePolicy": {}}
             | body
             | {
@@ -63,36 +63,36 @@ class Buckets:
                 "etag": etag(1),
             }
         )
-        _begin_retention(made, {}, now)
-        row = (name, json.dumps(made))
+        _begin_retention(bucket, {}, now)
+        row = (name, json.dumps(bucket))
         if not self._db.execute("INSERT OR IGNORE INTO buckets VALUES (?, ?)", row).rowcount:
             raise StorageError(409, "conflict", "Your previous request to create the named bucket succeeded.")
-        return made
+        return bucket
 
     def change(self, name: str, changes: Json, query: dict[str, str]) -> Json:
         """Change a bucket's settings; null removes one, labels are merged."""
-        there = self.get(name)
-        Preconditions.of(query).check(there)
+        current = self.get(name)
+        Preconditions.of(query).check(current)
         changes = {key: value for key, value in changes.items() if key in SETTABLE}
         if changes.get("labels"):
-            labels = there.get("labels", {}) | changes["labels"]
+            labels = current.get("labels", {}) | changes["labels"]
             changes["labels"] = {key: value for key, value in labels.items() if value is not None}
         now = timestamp()
-        changed = {key: value for key, value in (there | changes).items() if value is not None}
-        _begin_retention(changed, there, now)
-        check_bucket_change(there, changed)
+        changed = {key: value for key, value in (current | changes).items() if value is not None}
+        _begin_retention(changed, current, now)
+        check_bucket_change(current, changed)
         return self._put(changed, now)
 
     def lock(self, name: str, query: dict[str, str]) -> Json:
         """Lock a bucket's retention policy for ever."""
-        there = self.get(name)
+        bucket = self.get(name)
         if "ifMetagenerationMatch" not in query:
             raise StorageError(400, "required", "to lock a retention policy, ifMetagenerationMatch is required")
-        Preconditions.of(query).check(there)
-        if not there.get("retentionPolicy"):
+        Preconditions.of(query).check(bucket)
+        if not bucket.get("retentionPolicy"):
             raise StorageError(400, "invalid", f"{name} has no retention policy to lock")
-        there["retentionPolicy"]["isLocked"] = True
-        return self._put(there, timestamp())
+        bucket["retentionPolicy"]["isLocked"] = True
+        return self._put(bucket, timestamp())
 
     def _put(self, bucket: Json, now: str) -> Json:
         metageneration = int(bucket["metageneration"]) + 1
@@ -121,10 +121,10 @@ def _begin_retention(bucket: Json, before: Json, now: str) -> None:
 
 
 def etag(number: int) -> str:
-    """What HTTP calls a version."""
+    """Return the HTTP entity tag of a metageneration."""
     return base64.b64encode(str(number).encode()).decode()
 
 
 def timestamp(at: datetime | None = None) -> str:
-    """A time, now by default, as resources bear it."""
+    """Return a time, now by default, in the format of resources."""
     return (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

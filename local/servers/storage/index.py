@@ -41,11 +41,11 @@ class Index:
         self._remove_unknown()
 
     def _remove_unknown(self) -> None:
-        """Remove what a killed server wrote and never made visible."""
-        known = {f"{g}.bin" for (g,) in self.db.execute("SELECT generation FROM generations")}
-        known |= {f"{u}.part" for (u,) in self.db.execute("SELECT id FROM uploads")}
+        """Remove files that a killed server wrote and never made visible."""
+        names = {f"{g}.bin" for (g,) in self.db.execute("SELECT generation FROM generations")}
+        names |= {f"{u}.part" for (u,) in self.db.execute("SELECT id FROM uploads")}
         for path in self._files.iterdir():
-            if path.name not in known:
+            if path.name not in names:
                 path.unlink()
 
     def find(self, bucket: str, name: str, generation: str | None = None) -> Json | None:
@@ -57,17 +57,17 @@ class Index:
         return self._linked(row[0]) if row else None
 
     def get(self, bucket: str, name: str, query: dict[str, str], *, reading: bool = True) -> Json:
-        """An object's resource, if there and as the query's conditions want it."""
-        there = self.find(bucket, name, query.get("generation"))
-        if there is None:
+        """Return an object's resource if it exists and meets the query's preconditions."""
+        resource = self.find(bucket, name, query.get("generation"))
+        if resource is None:
             self.buckets.get(bucket)
             raise StorageError(404, "notFound", f"No such object: {bucket}/{name}")
-        Preconditions.of(query).check(there, reading=reading)
-        return there
+        Preconditions.of(query).check(resource, reading=reading)
+        return resource
 
-    def path(self, there: Json) -> Path:
+    def path(self, resource: Json) -> Path:
         """File that holds a generation's bytes."""
-        return self._files / f"{there['generation']}.bin"
+        return self._files / f"{resource['generation']}.bin"
 
     def part(self, upload: str) -> Path:
         """File that collects a resumable upload."""
@@ -83,7 +83,7 @@ class Index:
             path.unlink(missing_ok=True)
 
     def put(self, bucket: str, body: Json, content: bytes | Path, query: dict[str, str], upload: str = "") -> Json:
-        """Write an object whole; it replaces the one there when the preconditions hold.
+        """Write an object whole; it replaces the existing one when the preconditions hold.
 
         What `upload` made is remembered with it: a last chunk that is sent again gets the same answer.
         """
@@ -146,49 +146,49 @@ class Index:
         self._unlink(settings, old)
         return shown
 
-    def _remove(self, settings: Json, there: Json, more: dict[str, str], *, for_good: bool = False) -> None:
+    def _remove(self, settings: Json, resource: Json, attributes: dict[str, str], *, for_good: bool = False) -> None:
         """Make a live object noncurrent where versions are kept, else delete it; within the caller's transaction."""
-        key = (there["bucket"], there["name"], int(there["generation"]))
+        key = (resource["bucket"], resource["name"], int(resource["generation"]))
         if for_good or not is_versioned(settings):
             self.db.execute("DELETE FROM generations WHERE bucket = ? AND name = ? AND generation = ?", key)
-            announce(self.db, "OBJECT_DELETE", there, timestamp(), more)
+            announce(self.db, "OBJECT_DELETE", resource, timestamp(), attributes)
             return
-        there["timeDeleted"] = timestamp()
+        resource["timeDeleted"] = timestamp()
         self.db.execute(
             "UPDATE generations SET live = 0, body = ? WHERE bucket = ? AND name = ? AND generation = ?",
-            (json.dumps(there), *key),
+            (json.dumps(resource), *key),
         )
-        announce(self.db, "OBJECT_ARCHIVE", there, timestamp(), more)
+        announce(self.db, "OBJECT_ARCHIVE", resource, timestamp(), attributes)
 
-    def _unlink(self, settings: Json, there: Json | None, *, for_good: bool = False) -> None:
-        if there and (for_good or not is_versioned(settings)):
-            self.path(there).unlink(missing_ok=True)
+    def _unlink(self, settings: Json, resource: Json | None, *, for_good: bool = False) -> None:
+        if resource and (for_good or not is_versioned(settings)):
+            self.path(resource).unlink(missing_ok=True)
 
     def drop(self, bucket: str, name: str, query: dict[str, str]) -> None:
-        """Delete an object, which keeps it as noncurrent where versions are kept, or a generation for good."""
+        """Delete an object, which stays as noncurrent in a versioned bucket, or delete a generation permanently."""
         for_good = "generation" in query
-        there = self.get(bucket, name, query, reading=False)
+        resource = self.get(bucket, name, query, reading=False)
         settings = self.buckets.get(bucket)
-        check_removable(settings, there, datetime.now(UTC))
+        check_removable(settings, resource, datetime.now(UTC))
         with transaction(self.db):
-            self._remove(settings, there, {}, for_good=for_good)
-        self._unlink(settings, there, for_good=for_good)
+            self._remove(settings, resource, {}, for_good=for_good)
+        self._unlink(settings, resource, for_good=for_good)
 
     def patch(self, bucket: str, name: str, changes: Json, query: dict[str, str]) -> Json:
         """Change the metadata of an object or a generation; null removes a field."""
-        there = self.get(bucket, name, query, reading=False)
-        metadata = {**there.get("metadata", {}), **(changes.get("metadata") or {})}
+        resource = self.get(bucket, name, query, reading=False)
+        metadata = {**resource.get("metadata", {}), **(changes.get("metadata") or {})}
         changes = {key: value for key, value in changes.items() if key in SETTABLE}
-        there |= changes | {"metageneration": str(int(there["metageneration"]) + 1), "updated": timestamp()}
-        there["metadata"] = {key: value for key, value in metadata.items() if value is not None}
-        there = {key: value for key, value in there.items() if value is not None}
+        resource |= changes | {"metageneration": str(int(resource["metageneration"]) + 1), "updated": timestamp()}
+        resource["metadata"] = {key: value for key, value in metadata.items() if value is not None}
+        resource = {key: value for key, value in resource.items() if value is not None}
         with transaction(self.db):
             self.db.execute(
                 "UPDATE generations SET body = ? WHERE bucket = ? AND name = ? AND generation = ?",
-                (json.dumps(there), bucket, name, there["generation"]),
+                (json.dumps(resource), bucket, name, resource["generation"]),
             )
-            announce(self.db, "OBJECT_METADATA_UPDATE", there, timestamp(), {})
-        return there
+            announce(self.db, "OBJECT_METADATA_UPDATE", resource, timestamp(), {})
+        return resource
 
     def resources(
         self, bucket: str, prefix: str, start: str, end: str = "", *, versions: bool = False
@@ -200,35 +200,35 @@ class Index:
             " ORDER BY name, generation"
         )
         row = (bucket, max(prefix, start), end or prefix + "\U0010ffff", 0 if versions else 1)
-        found = (self._linked(text, settings) for (text,) in self.db.execute(query, row))
-        return (resource for resource in found if resource["name"].startswith(prefix))
+        resources = (self._linked(text, settings) for (text,) in self.db.execute(query, row))
+        return (resource for resource in resources if resource["name"].startswith(prefix))
 
     def sweep(self, now: datetime) -> int:
-        """Delete what the lifecycle rules of the buckets delete at a time; returns how many generations."""
+        """Delete the generations that the buckets' lifecycle rules delete at a time; return how many."""
         count = 0
         for settings in self.buckets.list():
             rules = (settings.get("lifecycle") or {}).get("rule") or []
-            found = self.resources(settings["name"], "", "", versions=True) if rules else ()
-            for there in list(doomed(rules, found, now)):
+            resources = self.resources(settings["name"], "", "", versions=True) if rules else ()
+            for resource in list(doomed(rules, resources, now)):
                 with contextlib.suppress(StorageError):  # held or retained: it stays until it is not
-                    check_removable(settings, there, now)
-                    for_good = "timeDeleted" in there
+                    check_removable(settings, resource, now)
+                    for_good = "timeDeleted" in resource
                     with transaction(self.db):
-                        self._remove(settings, there, {}, for_good=for_good)
-                    self._unlink(settings, there, for_good=for_good)
+                        self._remove(settings, resource, {}, for_good=for_good)
+                    self._unlink(settings, resource, for_good=for_good)
                     count += 1
         return count
 
     def _linked(self, text: str, settings: Json | None = None) -> Json:
-        """A stored resource with what is not stored: its addresses, since the port may change, and its retention."""
+        """Return a stored resource with its retention and its addresses, which change with the port."""
         resource: Json = json.loads(text)
         path = f"storage/v1/b/{resource['bucket']}/o/{quote(resource['name'], safe='')}"
         generation = resource["generation"]
         until = retained_until(settings or self.buckets.get(resource["bucket"]), resource)
-        kept = {"retentionExpirationTime": timestamp(until)} if until else {}
+        retention = {"retentionExpirationTime": timestamp(until)} if until else {}
         return (
             resource
-            | kept
+            | retention
             | {
                 "selfLink": f"{self._base}/{path}",
                 "mediaLink": f"{self._base}/download/{path}?generation={generation}&alt=media",
@@ -258,7 +258,7 @@ class Index:
         return row[0], json.loads(row[1]), json.loads(row[2])
 
     def finished(self, upload: str) -> Json | None:
-        """What a resumable upload made, None while it goes on."""
+        """Return the object of a finished resumable upload, None before its end."""
         row = self.db.execute("SELECT body FROM finished WHERE upload = ?", (upload,)).fetchone()
         return self._linked(row[0]) if row else None
 
@@ -269,12 +269,12 @@ class Index:
 
 
 def is_versioned(settings: Json) -> bool:
-    """Whether a bucket keeps noncurrent generations."""
+    """Return True when a bucket keeps noncurrent generations."""
     return bool((settings.get("versioning") or {}).get("enabled"))
 
 
 def checksums(content: bytes | Path) -> tuple[int, dict[str, str]]:
-    """Size, and `md5Hash` and `crc32c` as resources bear them; a file is read in pieces."""
+    """Return the size, and `md5Hash` and `crc32c` in the encoding of resources; read a file in pieces."""
     md5, crc, size = hashlib.md5(usedforsecurity=False), 0, 0
     for piece in pieces(content):
         md5.update(piece)
@@ -285,7 +285,7 @@ def checksums(content: bytes | Path) -> tuple[int, dict[str, str]]:
 
 
 def pieces(content: bytes | Path) -> Iterator[bytes]:
-    """The bytes of a file in pieces, or those given."""
+    """Yield the bytes of a file in pieces; bytes are yielded whole."""
     if isinstance(content, bytes):
         yield content
         return

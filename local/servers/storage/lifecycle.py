@@ -1,4 +1,4 @@
-"""What a bucket's lifecycle rules do to its objects at a time.
+"""Finds the objects that a bucket's lifecycle rules delete at a time.
 
 https://cloud.google.com/storage/docs/lifecycle
 """
@@ -38,7 +38,7 @@ def doomed(rules: Iterable[Json], resources: Iterable[Json], now: datetime) -> I
 
 
 def fits(condition: Json, resource: Json, newer: int, now: datetime) -> bool:
-    """Whether a generation with so many newer ones meets all conditions of a rule; a rule needs at least one."""
+    """Return True when a generation with `newer` newer ones meets all of a rule's conditions, at least one."""
     if not condition or not set(condition) <= KNOWN:
         return False
     created, name = datetime.fromisoformat(resource["timeCreated"]), resource["name"]

@@ -20,13 +20,14 @@ def list_objects(index: Index, bucket: str, query: dict[str, str]) -> Json:
     last = ("", 0)
     for resource in index.resources(bucket, prefix, start, query.get("endOffset", ""), versions=versions):
         folder = _folder(resource["name"], prefix, delimiter)
-        place = (folder, 0) if folder else (resource["name"], int(resource["generation"]))
-        seen = place <= after if versions else place[0] <= after[0]  # a name may have got a new generation since
-        if (after[0] and seen) or (folder and prefixes and prefixes[-1] == folder):
+        position = (folder, 0) if folder else (resource["name"], int(resource["generation"]))
+        # without versions only names count, as a name may have a new generation since the last page
+        listed = position <= after if versions else position[0] <= after[0]
+        if (after[0] and listed) or (folder and prefixes and prefixes[-1] == folder):
             continue
         if len(items) + len(prefixes) >= limit:
             return _answer(items, prefixes) | {"nextPageToken": f"{last[1]}/{last[0]}"}
-        last = place
+        last = position
         if folder:
             prefixes.append(folder)
         else:
@@ -37,7 +38,7 @@ def list_objects(index: Index, bucket: str, query: dict[str, str]) -> Json:
 def _parse(token: str) -> tuple[str, int]:
     generation, _, name = token.partition("/")
     if token and not generation.isdigit():
-        raise StorageError(400, "invalid", f"page token {token!r} is none of this server's")
+        raise StorageError(400, "invalid", f"page token {token!r} is invalid")
     return name, int(generation or 0)
 
 

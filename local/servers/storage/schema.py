@@ -1,4 +1,4 @@
-"""The tables of the Cloud Storage server, and what brings an older file up to them."""
+"""The tables of the Cloud Storage server, and the statements that migrate an older file."""
 
 # `live` is 1 for the object that a name stands for, 0 for a noncurrent generation of a bucket with versioning.
 SCHEMA = """

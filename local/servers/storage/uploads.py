@@ -48,10 +48,10 @@ def split_multipart(content_type: str, body: bytes) -> tuple[Json, str, bytes]:
 
 
 async def continue_upload(index: Index, request: Request) -> Response:
-    """Take a chunk of a resumable upload, tell how far it is, or drop it."""
+    """Add a chunk to a resumable upload, report its progress, or drop it."""
     upload = request.query_params["upload_id"]
-    if there := index.finished(upload):
-        return JSONResponse(there)
+    if resource := index.finished(upload):
+        return JSONResponse(resource)
     bucket, body, query = index.upload(upload)
     if request.method == "DELETE":
         index.drop_upload(upload)

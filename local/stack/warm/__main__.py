@@ -60,7 +60,7 @@ LIBRARIES = (
 
 
 class Warm:
-    """Forks commands and tells their launchers how they ended."""
+    """Server that forks commands and reports their exit codes to their launchers."""
 
     def __init__(self, path: Path) -> None:
         self._selector = selectors.DefaultSelector()
@@ -92,7 +92,7 @@ class Warm:
                     with contextlib.suppress(BlockingIOError):
                         self._awake.recv(4096)
                 else:
-                    self._hear(key.data, key.fileobj)  # type: ignore[arg-type]
+                    self._relay(key.data, key.fileobj)  # type: ignore[arg-type]
             self._reap()
         for child in self._children:
             _kill(child, signal.SIGTERM)
@@ -146,16 +146,16 @@ class Warm:
                 sys.stderr.flush()
             os._exit(code)  # the server's own clean-up is not the fork's
 
-    def _hear(self, child: int, connection: socket.socket) -> None:
-        """A launcher passes a signal on, or died."""
+    def _relay(self, child: int, connection: socket.socket) -> None:
+        """Pass a launcher's signals on; kill the child when its launcher died."""
         try:
-            heard = connection.recv(16)
+            numbers = connection.recv(16)
         except OSError:
-            heard = b""
-        if not heard:
+            numbers = b""
+        if not numbers:
             self._selector.unregister(connection)
             _kill(child, signal.SIGKILL)
-        for number in heard:
+        for number in numbers:
             _kill(child, signal.Signals(number))
 
     def _reap(self) -> None:
@@ -172,7 +172,7 @@ class Warm:
 
 
 def run_module(request: dict[str, object]) -> int:
-    """Do what `python -m MODULE …` does; returns its exit code."""
+    """Run a module as `python -m MODULE …` does; return its exit code."""
     argv = [str(part) for part in request["argv"]]  # type: ignore[attr-defined]
     os.environ.clear()
     os.environ.update(request["env"])  # type: ignore[call-overload]
@@ -197,7 +197,7 @@ def _read(connection: socket.socket, count: int) -> bytes:
     while len(data) < count:
         part = connection.recv(count - len(data))
         if not part:
-            raise OSError("the launcher hung up")
+            raise OSError("the launcher closed the connection")
         data += part
     return data
 
@@ -208,7 +208,7 @@ def _kill(process: int, number: signal.Signals) -> None:
 
 
 def main() -> None:
-    """Import, then serve."""
+    """Import the libraries, then serve."""
     parser = argparse.ArgumentParser(prog="python -m local.stack.warm", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket")
     parser.add_argument("--parent", type=int, help="end when the process with this id ends")

@@ -13,7 +13,7 @@ import sys
 
 
 def main(path: str, argv: list[str]) -> int:
-    """Ask for a fork and wait for its end; returns its exit code."""
+    """Request a fork and wait for its end; return its exit code."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(path)
@@ -35,7 +35,7 @@ def main(path: str, argv: list[str]) -> int:
 
 if __name__ == "__main__":
     code = main(sys.argv[1], sys.argv[2:])
-    if code < 0:  # ended by a signal: end in the same way, so that whoever waits sees it
+    if code < 0:  # ended by a signal: end in the same way, for a caller that waits for it
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
