@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from local.servers.airbyte.environment import NotInstalled, installed
@@ -18,19 +19,22 @@ from tests.support.bigquery import BigQuery, any_bigquery
 from tests.support.engines_page import EnginesPage
 from tests.support.servers import server
 
+settings.register_profile("millrace", deadline=None)  # a busy machine is not a fault of the code
+settings.load_profile("millrace")
+
 STACK = "tests/e2e/"
-FLOWS = "tests/integration/flows/"  # a file goes on with what the one before it left
+FLOWS = "tests/integration/flows/"  # each file continues with the state of the one before
 LONGEST = ("test_merge_oracle_bigquery.py", "test_model_engines.py")  # else one process waits in the end for the other
 FIRST = ("test_make_run.py", "test_way.py", "test_webhook.py")  # the others land rows that the demo does not have
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--engines FILE`: write what each engine of the warehouse does, from the results."""
-    parser.addoption("--engines", default="", help="write a page of what the warehouse does on each engine")
+    parser.addoption("--engines", default="", help="write a page of the warehouse's behaviour on each engine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The page is written by the process that hears of all results."""
+    """Write the page in the process that collects all results."""
     if (page := config.getoption("--engines")) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(EnginesPage(Path(page)))
 
@@ -39,7 +43,7 @@ class OneStack(LoadScopeScheduling):  # type: ignore[misc]
     """Gives the tests of a file to one process, and so all those of the whole stack, and all those of the flows."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((one for one in (STACK, FLOWS) if nodeid.startswith(one)), nodeid.split("::")[0])
+        return next((group for group in (STACK, FLOWS) if nodeid.startswith(group)), nodeid.split("::")[0])
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
@@ -96,6 +100,6 @@ def new_lake(storage_port: int) -> Lake:
 
 @pytest.fixture(scope="session")
 def bigquery(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
-    """A BigQuery for the whole session: the emulator, or Google's; skips where there is none."""
-    with any_bigquery(tmp_path_factory.mktemp("bigquery") / "state", f"http://127.0.0.1:{storage_port}") as found:
-        yield found
+    """A BigQuery for the whole session: the emulator, or Google's; skip without either."""
+    with any_bigquery(tmp_path_factory.mktemp("bigquery") / "state", f"http://127.0.0.1:{storage_port}") as service:
+        yield service

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.stack.place import PREFERRED_PORTS
+from local.stack.ports import PREFERRED_PORTS
 from tests.e2e.stack import Stack, local
 from tests.support.servers import free_port
 

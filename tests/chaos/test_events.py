@@ -12,13 +12,13 @@ from contextlib import contextmanager
 
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
-from local.stack.place import BUCKET, PROJECT, ROOT
+from local.stack.local_stack import BUCKET, PROJECT, ROOT
 from millrace.domain import names
 from millrace.domain.events import IngestRequested
 from millrace.events.bus import EventBus
 from millrace.events.dead_letters import DeadLetters
-from millrace.events.reasons import why_refused
-from millrace.events.sort import sort
+from millrace.events.reasons import rejection_reason
+from millrace.events.sort import settle_letters
 from tests.chaos.way import (
     active_runs,
     begun_runs,
@@ -40,16 +40,16 @@ TIMES, DAYS = 5, 2
 
 
 def drop_every_notification(stack: Stack) -> None:
-    """Nobody hears of anything any more: the bucket announces nothing, and no topic has a listener."""
-    bucket = storage_client(stack.place.ports["storage"]).bucket(BUCKET)
+    """Stop all events: the bucket sends no notifications, and no topic has a push subscription."""
+    bucket = storage_client(stack.local.ports["storage"]).bucket(BUCKET)
     for notification in bucket.list_notifications():
         notification.delete()
-    subscriber = PubSub(stack.place.ports["pubsub"]).subscriber
+    subscriber = PubSub(stack.local.ports["pubsub"]).subscriber
     for topic in names.TOPICS:
         subscriber.delete_subscription(subscription=subscription_path(names.gateway_subscription(topic)))
 
 
-def test_with_every_notification_dropped_one_reconcile_makes_the_marts_right(stack: Stack) -> None:
+def test_one_reconcile_recovers_all_lost_events(stack: Stack) -> None:
     since = now()
     drop_every_notification(stack)
     number = next_day(stack)
@@ -67,12 +67,12 @@ def test_with_every_notification_dropped_one_reconcile_makes_the_marts_right(sta
 
 
 class Repeater:
-    """Publishes each message four times more, late and in another order; own copies are told by their attribute."""
+    """Publishes each message four times more, late and in another order; its own copies have an attribute."""
 
     def __init__(self, pubsub: PubSub, chance: random.Random) -> None:
         self._pubsub, self._chance = pubsub, chance
-        self._heard = {topic: subscription_path(f"{topic}-heard") for topic in names.TOPICS}
-        for topic, path in self._heard.items():
+        self._subscriptions = {topic: subscription_path(f"{topic}-repeated") for topic in names.TOPICS}
+        for topic, path in self._subscriptions.items():
             pubsub.subscriber.create_subscription(Subscription(name=path, topic=topic_path(topic)))
         self.first: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
@@ -90,7 +90,7 @@ class Repeater:
 
     def _run(self) -> None:
         while not self._stop.wait(0.2) or self._pool:
-            for topic, path in self._heard.items():
+            for topic, path in self._subscriptions.items():
                 self._listen(topic, path)
             self._chance.shuffle(self._pool)
             now, self._pool = self._pool[: len(self._pool) // 2 + 1], self._pool[len(self._pool) // 2 + 1 :]
@@ -108,9 +108,9 @@ class Repeater:
             self._pubsub.ack(path, came)
 
 
-def test_each_message_five_times_and_shuffled_changes_nothing(stack: Stack, chance: random.Random) -> None:
+def test_repeated_shuffled_events_change_nothing(stack: Stack, chance: random.Random) -> None:
     since = now()
-    with Repeater(PubSub(stack.place.ports["pubsub"]), chance) as repeater:
+    with Repeater(PubSub(stack.local.ports["pubsub"]), chance) as repeater:
         for _ in range(DAYS):
             number = next_day(stack)
             start_ingest(stack)
@@ -128,7 +128,7 @@ def test_each_message_five_times_and_shuffled_changes_nothing(stack: Stack, chan
 
 @contextmanager
 def prefect_hangs(stack: Stack) -> Iterator[None]:
-    """Prefect's server answers nobody meanwhile."""
+    """Suspend Prefect's server meanwhile."""
     pid = stack.pids()["prefect"]
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -137,16 +137,16 @@ def prefect_hangs(stack: Stack) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_an_outage_of_prefect_that_outlasts_all_attempts_needs_no_hand(stack: Stack) -> None:
+def test_events_survive_a_long_prefect_outage(stack: Stack) -> None:
     number, since = next_day(stack), now()
     reconcile_every(stack, 20)
-    dead = DeadLetters(PROJECT, stack.place.grpc("pubsub"))
+    dead = DeadLetters(PROJECT, stack.local.grpc("pubsub"))
     began = time.monotonic()
     with prefect_hangs(stack):
-        EventBus(PROJECT, stack.place.grpc("pubsub")).publish(IngestRequested(source="airport_ops", reason="a test"))
+        EventBus(PROJECT, stack.local.grpc("pubsub")).publish(IngestRequested(source="airport_ops", reason="a test"))
         wait_until(lambda: letters(dead), "the request is given up", 400)
     away = time.monotonic() - began
-    wait_until(lambda: settled(stack) and marts_are_right(stack, number), "what was asked for is in the marts", 240)
+    wait_until(lambda: settled(stack) and marts_are_right(stack, number), "the requested data is in the marts", 240)
     print(f"Prefect away for {away:.0f} s; marts right {time.monotonic() - began - away:.0f} s after it was back")
     assert letters(dead) == []
     (ingest,) = begun_runs(stack, "ingest", since)
@@ -155,17 +155,17 @@ def test_an_outage_of_prefect_that_outlasts_all_attempts_needs_no_hand(stack: St
 
 def letters(dead: DeadLetters) -> list[str]:
     """Ids of the dead requests."""
-    return [one.id for one in sort(dead, "list", why_refused, topics=[names.INGEST_REQUESTED])]
+    return [letter.id for letter in settle_letters(dead, "list", rejection_reason, topics=[names.INGEST_REQUESTED])]
 
 
-def test_a_burst_of_a_thousand_landings_is_a_few_merges(stack: Stack) -> None:
+def test_thousand_landings_become_a_few_merges(stack: Stack) -> None:
     number = next_day(stack)  # every table must be there, or no mart is built
     start_ingest(stack)
     wait_until(lambda: settled(stack) and not active_runs(stack), f"day {number} is published", 240)
     before, since = len(stack.platform.warehouse.ledger(kinds=["merged"])), now()
     windows = tomllib.loads((ROOT / "config" / "gcp.toml").read_text())["triggers"]
     stack.administer(
-        "cli.deploy.deployments", **{f"MILLRACE_TRIGGERS__{key.upper()}": str(s) for key, s in windows.items()}
+        "deploy", "deployments", **{f"MILLRACE_TRIGGERS__{key.upper()}": str(s) for key, s in windows.items()}
     )
     lake, began = stack.platform.lake, time.monotonic()
     for row in range(LANDINGS):

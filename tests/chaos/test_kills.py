@@ -26,7 +26,7 @@ RECONCILE_S = 30
 
 @dataclass
 class Kill:
-    """One part that was killed; `back` tells whether it works again, `took_s` is 0 until it does."""
+    """One part that was killed; `back` returns True when it works again, `took_s` is 0 until it does."""
 
     part: str
     back: Callable[[], bool]
@@ -55,7 +55,7 @@ class Killer:
         self._thread.join(60)
 
     def is_done(self) -> bool:
-        """Whether all were killed, and all are back."""
+        """Return True when every part was killed and is running again."""
         return not self._left and all(kill.took_s for kill in self.kills)
 
     def _run(self) -> None:
@@ -67,10 +67,10 @@ class Killer:
                         kill.took_s = time.monotonic() - kill.at
             if self._left and time.monotonic() > due:
                 with quietly():
-                    if made := self._kill(self._left[-1]):
+                    if kill_ := self._kill(self._left[-1]):
                         self._left.pop()
-                        self.kills.append(made)
-                        print(f"{time.strftime('%H:%M:%S')} SIGKILL {made.part} {made.run}", flush=True)
+                        self.kills.append(kill_)
+                        print(f"{time.strftime('%H:%M:%S')} SIGKILL {kill_.part} {kill_.run}", flush=True)
                         due = time.monotonic() + self._chance.uniform(*PAUSE_S)
 
     def _kill(self, part: str) -> Kill | None:
@@ -85,33 +85,33 @@ class Killer:
         return Kill(part, lambda: self._is_back(part, pid, at))
 
     def _is_back(self, part: str, before: int, since: datetime) -> bool:
-        pid, place = self._stack.pids().get(part, before), self._stack.place
+        pid, local = self._stack.pids().get(part, before), self._stack.local
         if pid == before or not runs_ours(pid):
             return False
-        if part == "worker":  # the server has heard of it
-            found = self._stack.http.post("/work_pools/millrace/workers/filter", json={}).raise_for_status().json()
-            return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in found)
+        if part == "worker":  # the server has received its heartbeat
+            workers = self._stack.http.post("/work_pools/millrace/workers/filter", json={}).raise_for_status().json()
+            return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in workers)
         paths = {"prefect": "/api/health", "gateway": "/readyz"}
-        return answers(place.http(part) + paths[part] if part in paths else f"tcp://{place.grpc(part)}")
+        return answers(local.http(part) + paths[part] if part in paths else f"tcp://{local.grpc(part)}")
 
     def _kill_run(self, part: str) -> Kill | None:
-        """Kill the process of a run, a merge's when there is one; it is over when Prefect knows.
+        """Kill the process of a run, preferably a merge; the kill is over when Prefect has ended the run.
 
-        Its worker tells Prefect at once. When that is killed too, only missing heartbeats tell.
+        Its worker reports the end at once. When the worker is killed too, only missing heartbeats show it.
         """
         running = [run for run in active_runs(self._stack) if run["state_type"] == "RUNNING"]
         running.sort(key=lambda run: not str(run["name"]).startswith(("merge", "model")))
         pids = {str(run["id"]): int((run["infrastructure_pid"] or ":0").rpartition(":")[2]) for run in running}
-        found = [run for run in running if _is_launcher(pids[str(run["id"])])]
-        if not found:
+        candidates = [run for run in running if _is_launcher(pids[str(run["id"])])]
+        if not candidates:
             return None
-        run_id, worker = str(found[0]["id"]), self._stack.pids().get("worker", 0)
+        run_id, worker = str(candidates[0]["id"]), self._stack.pids().get("worker", 0)
         if part == BOTH:
             if not runs_ours(worker):
                 return None
             os.kill(worker, signal.SIGKILL)
         os.kill(pids[run_id], signal.SIGKILL)
-        return Kill(part, lambda: not self._stack.find(run_id).active, str(found[0]["name"]))
+        return Kill(part, lambda: not self._stack.find(run_id).active, str(candidates[0]["name"]))
 
 
 def _is_launcher(pid: int) -> bool:
@@ -122,20 +122,20 @@ def _is_launcher(pid: int) -> bool:
         return False
 
 
-def test_seven_days_with_parts_killed_at_random_end_in_the_right_marts(stack: Stack, chance: random.Random) -> None:
+def test_marts_survive_seven_days_of_kills(stack: Stack, chance: random.Random) -> None:
     reconcile_every(stack, RECONCILE_S)
     with Killer(stack, chance) as killer:
         for _ in range(DAYS):
             number = next_day(stack)
             start_ingest(stack)
-            time.sleep(chance.uniform(*DAY_S))  # chance decides what of the day is under way when the next begins
+            time.sleep(chance.uniform(*DAY_S))  # chance decides which steps of the day are running when the next begins
         while not killer.is_done():
             start_ingest(stack)  # so that there are runs to kill
             time.sleep(chance.uniform(*DAY_S))
             late = [k for k in killer.kills if not k.took_s and time.monotonic() - k.at > RECOVERED_S]
             assert [f"{kill.part} {kill.run}" for kill in late] == []
     began = time.monotonic()
-    start_ingest(stack)  # the clock's next sync takes what a killed one left
+    start_ingest(stack)  # the next scheduled sync reads the rest of a killed one
     wait_until(lambda: settled(stack) and marts_are_right(stack, number), f"day {number} is right", RECOVERED_S)
     slowest = {part: 0.0 for part in PARTS}
     for kill in killer.kills:

@@ -13,7 +13,7 @@ from local.demo.airport_ops.check import compare
 from local.demo.airport_ops.replay import advance, day
 from local.demo.day import is_settled
 from local.demo.prefect import ACTIVE
-from local.stack.place import PROJECT
+from local.stack.local_stack import PROJECT
 from millrace.domain.errors import MillraceError
 from tests.e2e.stack import Stack
 
@@ -28,13 +28,13 @@ def subscription_path(name: str) -> str:
 
 def next_day(stack: Stack) -> int:
     """Replay one more day in the source; returns its number."""
-    number = day(stack.place.database) + 1
-    advance(stack.place.database, number)
+    number = day(stack.local.database) + 1
+    advance(stack.local.database, number)
     return number
 
 
 def settled(stack: Stack) -> bool:
-    """Whether lake, ledger and marts agree; False while one of them can't be asked."""
+    """Return True when lake, ledger and marts agree; False while one of them is unavailable."""
     try:
         return is_settled(stack.platform)
     except (MillraceError, OSError):
@@ -42,15 +42,15 @@ def settled(stack: Stack) -> bool:
 
 
 def marts_are_right(stack: Stack, number: int) -> bool:
-    """Whether every figure of the marts is that of the independent computation."""
-    return stack.place.marts.exists() and compare(stack.place.marts, number).differences == ()
+    """Return True when every figure of the marts equals the independent computation."""
+    return stack.local.marts.exists() and compare(stack.local.marts, number).differences == ()
 
 
 def active_runs(stack: Stack) -> list[dict[str, Any]]:
     """Runs that have not ended, but for those that the clock plans."""
     states = {"state": {"type": {"any_": list(ACTIVE)}}}
-    found = stack.http.post("/flow_runs/filter", json={"flow_runs": states}).raise_for_status().json()
-    return [run for run in found if run["state_type"] != "SCHEDULED" or not run["auto_scheduled"]]
+    runs = stack.http.post("/flow_runs/filter", json={"flow_runs": states}).raise_for_status().json()
+    return [run for run in runs if run["state_type"] != "SCHEDULED" or not run["auto_scheduled"]]
 
 
 def begun_runs(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
@@ -62,10 +62,10 @@ def begun_runs(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]
 
 def reconcile_every(stack: Stack, seconds: float) -> None:
     """Let the schedule reconcile so often; it is every quarter of an hour elsewhere."""
-    found = stack.http.get("/deployments/name/reconcile/reconcile").raise_for_status().json()
-    (schedule,) = found["schedules"]
+    deployment = stack.http.get("/deployments/name/reconcile/reconcile").raise_for_status().json()
+    (schedule,) = deployment["schedules"]
     changed = {"schedule": {"interval": seconds}, "active": True}
-    stack.http.patch(f"/deployments/{found['id']}/schedules/{schedule['id']}", json=changed).raise_for_status()
+    stack.http.patch(f"/deployments/{deployment['id']}/schedules/{schedule['id']}", json=changed).raise_for_status()
 
 
 def start_ingest(stack: Stack, limit_s: float = 120) -> None:
@@ -83,6 +83,6 @@ def start_ingest(stack: Stack, limit_s: float = 120) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Let pass what a client says of a server that was killed."""
+    """Suppress a client's errors about a server that was killed."""
     with contextlib.suppress(httpx.HTTPError, MillraceError, OSError):
         yield

@@ -9,10 +9,10 @@ from cli.main import app
 
 
 def main() -> None:
-    """Each argument list of standard input; of each the exit code, what it printed, and its error."""
-    done = [CliRunner().invoke(app, arguments) for arguments in json.load(sys.stdin)]
-    told = [[one.exit_code, one.stdout, one.stderr, repr(one.exception)] for one in done]
-    sys.__stdout__.write(json.dumps(told))  # type: ignore[union-attr]
+    """Run each argument list of standard input; print the exit code, output and error of each."""
+    results = [CliRunner().invoke(app, arguments) for arguments in json.load(sys.stdin)]
+    reports = [[result.exit_code, result.stdout, result.stderr, repr(result.exception)] for result in results]
+    sys.__stdout__.write(json.dumps(reports))  # type: ignore[union-attr]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole stack for tests: starts flows, presses Retry, breaks and mends its parts, reads what it said."""
+"""The whole stack for tests: starts flows, presses Retry, breaks and repairs its parts, reads its messages."""
 
 import os
 import signal
@@ -18,10 +18,11 @@ from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
 from local.demo.day import Platform
-from local.demo.prefect import Patient, Run
+from local.demo.prefect import RetryUnavailable, Run
 from local.demo.run import open_platform
 from local.stack.credentials import load_credentials
-from local.stack.place import PROJECT, Place, load_place
+from local.stack.environment import platform_settings, process_environment
+from local.stack.local_stack import PROJECT, LocalStack, load_stack
 from local.stack.supervisor import runs_ours
 from millrace.airbyte.client import AirbyteClient
 from tests.support.servers import ROOT, wait_until
@@ -30,19 +31,19 @@ PATIENCE_S = 120
 
 
 def local(state: Path, *arguments: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run `python -m local` as a person would; returns what it printed."""
+    """Run `python -m local` as a person would; return its output."""
     command = [sys.executable, "-m", "local", "--state", str(state), *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, capture_output=True, text=True)
 
 
 def processes_of(state: Path) -> list[str]:
     """Command lines of all processes, flow runs included, that have to do with a state."""
-    found = []
+    lines = []
     for process in psutil.process_iter(["cmdline", "pid"]):
         line = " ".join(process.info["cmdline"] or ())
         if str(state) in line and process.info["pid"] != os.getpid():
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
 @contextmanager
@@ -65,9 +66,11 @@ class Stack:
     state: Path
 
     def __post_init__(self) -> None:
-        self.place: Place = load_place(self.state)
-        self.platform: Platform = open_platform(self.place)
-        self.http = httpx.Client(base_url=self.place.prefect_api, timeout=60, transport=Patient(httpx.HTTPTransport()))
+        self.local: LocalStack = load_stack(self.state)
+        self.platform: Platform = open_platform(self.local)
+        self.http = httpx.Client(
+            base_url=self.local.prefect_api, timeout=60, transport=RetryUnavailable(httpx.HTTPTransport())
+        )
 
     def start(self, deployment: str, **parameters: Any) -> str:
         return self.platform.api.start(deployment, parameters)
@@ -97,17 +100,17 @@ class Stack:
 
     def tasks(self, run_id: str) -> dict[str, list[str]]:
         """Names of a run's own tasks, by the name of their state, in order."""
-        wanted = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
-        found = self.http.post("/task_runs/filter", json=wanted).raise_for_status().json()
+        query = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200}
+        task_runs = self.http.post("/task_runs/filter", json=query).raise_for_status().json()
         by_state: dict[str, list[str]] = {}
-        for task in (t for t in found if not t["task_key"].startswith("execute_dbt_node")):
+        for task in (t for t in task_runs if not t["task_key"].startswith("execute_dbt_node")):
             by_state.setdefault(task["state_name"], []).append(task["task_key"].rsplit(".", 1)[-1].split("-")[0])
         return by_state
 
     def messages(self, since: datetime) -> list[str]:
-        """What was posted to Slack."""
-        found = httpx.get(f"{self.place.http('slack')}/messages.json", timeout=30).raise_for_status().json()
-        return [m["text"] for m in found if datetime.fromisoformat(m["at"]) >= since]
+        """Return the messages that were posted to Slack since an instant."""
+        inbox = httpx.get(f"{self.local.http('slack')}/messages.json", timeout=30).raise_for_status().json()
+        return [m["text"] for m in inbox if datetime.fromisoformat(m["at"]) >= since]
 
     def wait_for_message(self, *words: str, since: datetime) -> str:
         """The first Slack message that has all the words."""
@@ -128,16 +131,16 @@ class Stack:
             self._enable_triggers(on=True)
 
     def _enable_triggers(self, *, on: bool) -> None:
-        found = self.http.post("/automations/filter", json={}).raise_for_status().json()
-        triggers = [a["id"] for a in found if any(x["type"] == "run-deployment" for x in a["actions"])]
-        assert len(triggers) >= 3, found
+        automations = self.http.post("/automations/filter", json={}).raise_for_status().json()
+        triggers = [a["id"] for a in automations if any(x["type"] == "run-deployment" for x in a["actions"])]
+        assert len(triggers) >= 3, automations
         for automation in triggers:
             self.http.patch(f"/automations/{automation}", json={"enabled": on}).raise_for_status()
 
     @contextmanager
     def secret_disabled(self, name: str) -> Iterator[None]:
         """Disable the newest version of a secret meanwhile."""
-        channel = grpc.insecure_channel(self.place.grpc("secrets"))
+        channel = grpc.insecure_channel(self.local.grpc("secrets"))
         client = SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
         secret = f"projects/{PROJECT}/secrets/{name}"
         newest = client.get_secret_version(name=f"{secret}/versions/latest").name
@@ -151,7 +154,7 @@ class Stack:
     @contextmanager
     def secret_value(self, name: str, value: str) -> Iterator[None]:
         """Give a secret another value meanwhile."""
-        channel = grpc.insecure_channel(self.place.grpc("secrets"))
+        channel = grpc.insecure_channel(self.local.grpc("secrets"))
         client = SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
         secret = f"projects/{PROJECT}/secrets/{name}"
         before = client.access_secret_version(name=f"{secret}/versions/latest").payload.data
@@ -164,21 +167,21 @@ class Stack:
 
     def airbyte(self) -> AirbyteClient:
         """A client of Airbyte."""
-        secrets = load_credentials(self.place)
-        url = self.place.settings()["MILLRACE_AIRBYTE__URL"]
+        secrets = load_credentials(self.local)
+        url = platform_settings(self.local)["MILLRACE_AIRBYTE__URL"]
         return AirbyteClient(url, secrets["airbyte-client-id"], secrets["airbyte-client-secret"])
 
-    def administer(self, *module: str, **settings: str) -> str:
-        """Run one of the platform's own commands with settings changed; returns what it printed."""
-        done = subprocess.run(
-            [sys.executable, "-m", *module],
+    def administer(self, *arguments: str, **settings: str) -> str:
+        """Run `millrace …` with settings of the stack changed; return its output."""
+        completed = subprocess.run(
+            [sys.executable, "-m", "cli", "--environment", "local", *arguments],
             cwd=ROOT,
-            env=self.place.environment() | settings,
+            env=process_environment(self.local) | settings,
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        return completed.stdout
 
     def pids(self) -> dict[str, int]:
         import json

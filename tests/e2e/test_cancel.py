@@ -14,7 +14,7 @@ PATIENCE_S = 90
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Let nobody read a database meanwhile: who tries waits."""
+    """Lock a database meanwhile: readers wait."""
     db = sqlite3.connect(database, isolation_level=None, timeout=30)
     try:
         db.execute("PRAGMA journal_mode=DELETE")
@@ -26,8 +26,8 @@ def locked(database: Path) -> Iterator[None]:
         db.close()
 
 
-def test_a_cancelled_ingest_cancels_its_job_in_airbyte(stack: Stack) -> None:
-    with locked(stack.place.database), stack.by_hand(), stack.airbyte() as airbyte:
+def test_cancelled_ingest_cancels_its_airbyte_job(stack: Stack) -> None:
+    with locked(stack.local.database), stack.by_hand(), stack.airbyte() as airbyte:
         connection = airbyte.connection("airport_ops")["connectionId"]
         run = stack.start("ingest/ingest", source="airport_ops")
         started = names.started_sync_path(run)

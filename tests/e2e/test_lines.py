@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.stack.place import PREFERRED_PORTS
+from local.stack.ports import PREFERRED_PORTS
 from tests.e2e.landing import LSN, SOURCE, airline, land, parquet
 from tests.e2e.stack import Stack, local, now
 from tests.integration.test_alerts import INNOCENT, hits
@@ -20,37 +20,37 @@ EVENTS = yaml.safe_load((ROOT / "millrace" / "observability" / "events.yaml").re
 
 
 def lines_of(state: Path) -> list[dict[str, Any]]:
-    """What all processes of a stack wrote, as far as it is JSON."""
-    found = []
+    """Return the JSON lines that all processes of a stack wrote."""
+    lines = []
     for log in sorted((state / "logs").glob("*.log")):
         for line in log.read_text(errors="replace").splitlines():
             if line.startswith("{"):
-                found.append(json.loads(line))
-    return found
+                lines.append(json.loads(line))
+    return lines
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A stack that has run two days of the demo, in the manner of Google Cloud's logs, and is up."""
-    made = tmp_path_factory.mktemp("lines") / "millrace"
-    made.mkdir()
-    (made / "ports.json").write_text(json.dumps({service: free_port() for service in PREFERRED_PORTS}))
+    directory = tmp_path_factory.mktemp("lines") / "millrace"
+    directory.mkdir()
+    (directory / "ports.json").write_text(json.dumps({service: free_port() for service in PREFERRED_PORTS}))
     try:
-        for command in (("up",), ("run", "--days", "2", "--exit")):  # what was up stays up
-            done = local(made, *command, env={"MILLRACE_LOGS": "json"})
-            assert done.returncode == 0, done.stdout + done.stderr
-        yield made
+        for command in (("up",), ("run", "--days", "2", "--exit")):  # a stack that was up stays up
+            completed = local(directory, *command, env={"MILLRACE_LOGS": "json"})
+            assert completed.returncode == 0, completed.stdout + completed.stderr
+        yield directory
     finally:
-        local(made, "down")
+        local(directory, "down")
 
 
-def test_a_run_in_which_all_goes_well_hits_no_alert(state: Path) -> None:
+def test_successful_run_triggers_no_alert(state: Path) -> None:
     lines = lines_of(state)
     assert hits(lines) <= INNOCENT
     assert hits(lines) >= {"merges", "merges_complete"}
-    told = {line["event"] for line in lines if "event" in line}
-    assert told <= set(EVENTS)
-    assert told >= {
+    events = {line["event"] for line in lines if "event" in line}
+    assert events <= set(EVENTS)
+    assert events >= {
         "sync.started",
         "sync.ended",
         "stream.landed",
@@ -60,7 +60,7 @@ def test_a_run_in_which_all_goes_well_hits_no_alert(state: Path) -> None:
     }
 
 
-def test_each_failure_on_the_way_hits_its_alert_and_no_other(state: Path) -> None:
+def test_each_failure_triggers_only_its_own_alert(state: Path) -> None:
     stack = Stack(state)
 
     def new(since: datetime) -> set[str]:

@@ -1,4 +1,4 @@
-"""`make run` as a person meets it: interrupted, run again, and what it says at its end."""
+"""`make run` as a person uses it: interrupted, run again, and its output at the end."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from local.demo.airport_ops.check import compare
 from local.demo.airport_ops.replay import day
-from local.stack.place import load_place
+from local.stack.local_stack import load_stack
 from tests.e2e.stack import local, processes_of
 from tests.support.servers import ROOT, wait_until
 
@@ -18,36 +18,36 @@ LIMIT_S = 400
 
 
 def run_a_day(state: Path) -> None:
-    """Take the next day, to the end of what a person reads, and compare every figure."""
-    done = local(state, "run", "--days", "1", "--exit")
-    assert done.returncode == 0, done.stdout + done.stderr
-    place = load_place(state)
-    days = day(place.database)
-    assert f"day {days} (" in done.stdout
-    assert "figures in 8 marts agree with the original data" in done.stdout
-    for link in (place.http("prefect"), place.http("slack"), "_site/quality/index.html", "_site/dbt/index.html"):
-        assert link in done.stdout
-    assert compare(place.marts, days).differences == ()
+    """Run the next day with all its output, and compare every figure."""
+    completed = local(state, "run", "--days", "1", "--exit")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    stack = load_stack(state)
+    days = day(stack.database)
+    assert f"day {days} (" in completed.stdout
+    assert "figures in 8 marts agree with the original data" in completed.stdout
+    for link in (stack.http("prefect"), stack.http("slack"), "_site/quality/index.html", "_site/dbt/index.html"):
+        assert link in completed.stdout
+    assert compare(stack.marts, days).differences == ()
 
 
 @pytest.mark.timeout(LIMIT_S)
-def test_a_run_takes_a_day_and_every_figure_is_right(state: Path) -> None:
+def test_run_loads_a_day_and_all_figures_match(state: Path) -> None:
     run_a_day(state)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3 * LIMIT_S)
-def test_an_interrupted_run_ends_its_processes_and_the_next_one_goes_on(state: Path) -> None:
+def test_interrupted_run_stops_and_next_continues(state: Path) -> None:
     command = [sys.executable, "-m", "local", "--state", str(state), "run", "--days", "1", "--exit"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        seen = ""
+        output = ""
         for line in run.stdout or ():
-            seen += line
+            output += line
             if "merge airport_ops." in line:
                 os.kill(run.pid, signal.SIGINT)
                 break
         rest, _ = run.communicate(timeout=120)
-    assert run.returncode == 130, seen + rest
-    assert "`make run` goes on where this stopped" in rest
+    assert run.returncode == 130, output + rest
+    assert "`make run` continues from here" in rest
     wait_until(lambda: processes_of(state) == [], f"nothing of {state} runs any more: {processes_of(state)}", 20)
     run_a_day(state)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from _pytest.mark import ParameterSet
 
-from local.stack.place import PROJECT
+from local.stack.local_stack import PROJECT
 from millrace.domain import names
 from millrace.lake.store import Lake
 from tests.e2e.landing import LSN, airline, land, parquet
@@ -23,17 +23,17 @@ OPEN_BATCH = names.open_batch_path("airport_ops", "airlines")
 @pytest.fixture(scope="module")
 def broken(stack: Stack) -> Iterator["Broken"]:
     """The stack with proxies before storage and Airbyte, and with no event that starts a flow."""
-    storage, airbyte = Proxy(stack.place.ports["storage"]), Proxy(stack.place.ports["airbyte"])
+    storage, airbyte = Proxy(stack.local.ports["storage"]), Proxy(stack.local.ports["airbyte"])
     addresses = {
         "MILLRACE_LAKE__ENDPOINT": storage.url,
         "MILLRACE_AIRBYTE__URL": f"{airbyte.url}/api/public/v1",
     }
-    stack.administer("cli.deploy.blocks", **addresses)
+    stack.administer("deploy", "blocks", **addresses)
     try:
         with stack.by_hand():
             yield Broken(stack, storage, airbyte)
     finally:
-        stack.administer("cli.deploy.blocks")
+        stack.administer("deploy", "blocks")
         storage.close()
         airbyte.close()
 
@@ -65,9 +65,9 @@ class Broken:
         with self.stack.airbyte() as client:
             connection = client.connection("airport_ops")["connectionId"]
             job = client.newest_jobs(connection)[0].id + 1
-        there = land(self.lake, parquet([airline("ZZ", "elsewhere")]))
-        wrong = self.lake.read(there)
-        self.lake.delete(there)
+        manifest = land(self.lake, parquet([airline("ZZ", "elsewhere")]))
+        wrong = self.lake.read(manifest)
+        self.lake.delete(manifest)
         prefix = f"{names.EMPTY_MANIFESTS}airport_ops/airlines/"
         path = names.manifest_path("airport_ops", "airlines", now(), connection, job, empty=True)
         assert path.startswith(prefix)
@@ -85,23 +85,23 @@ class Broken:
 
         from local.stack.provision import add_topics
 
-        with grpc.insecure_channel(self.stack.place.grpc("pubsub")) as channel:
+        with grpc.insecure_channel(self.stack.local.grpc("pubsub")) as channel:
             publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
             publisher.delete_topic(topic=f"projects/{PROJECT}/topics/{topic}")
         try:
             yield
         finally:
-            add_topics(self.stack.place)
+            add_topics(self.stack.local)
 
     @contextmanager
     def deployment_deleted(self, name: str) -> Iterator[None]:
-        found = self.stack.http.get(f"/deployments/name/{name}").raise_for_status().json()
-        self.stack.http.delete(f"/automations/owned-by/prefect.deployment.{found['id']}").raise_for_status()
-        self.stack.http.delete(f"/deployments/{found['id']}").raise_for_status()
+        deployment = self.stack.http.get(f"/deployments/name/{name}").raise_for_status().json()
+        self.stack.http.delete(f"/automations/owned-by/prefect.deployment.{deployment['id']}").raise_for_status()
+        self.stack.http.delete(f"/deployments/{deployment['id']}").raise_for_status()
         try:
             yield
         finally:
-            self.stack.administer("cli.deploy.deployments")
+            self.stack.administer("deploy", "deployments")
 
     def replaced(self, name: str) -> AbstractContextManager[None]:
         """A file of the warehouse can't be used."""
@@ -113,14 +113,14 @@ Break = Callable[[Broken], AbstractContextManager[None]]
 
 @dataclass(frozen=True)
 class Case:
-    """A flow that fails at a task: how, what its message says, and which tasks must not run again."""
+    """A flow that fails at a task: the fault, its message, and the tasks whose results a retry takes from the cache."""
 
     deployment: str
     task: str
-    how: Break
-    says: str
-    kept: tuple[str, ...] = ()
-    given: dict[str, Any] = field(default_factory=dict)
+    fault: Break
+    message: str
+    cached: tuple[str, ...] = ()
+    parameters: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.deployment.split('/')[0]} at {self.task}"
@@ -132,14 +132,14 @@ CASES = [
         "start_sync",
         lambda b: b.stack.secret_disabled("airbyte-client-secret"),
         "airbyte-client-secret",
-        given=SOURCE,
+        parameters=SOURCE,
     ),
     Case(
         "ingest/ingest",
         "watch_sync",
         lambda b: b.airbyte.refusing(r"GET .*/jobs/\d"),
         "refused by the test",
-        given=SOURCE,
+        parameters=SOURCE,
     ),
     Case(
         "ingest/ingest",
@@ -154,22 +154,22 @@ CASES = [
         "report_landing",
         lambda b: b.stack.secret_value("airport-ops-password", "wrong"),
         "password authentication failed",
-        given=SOURCE,
+        parameters=SOURCE,
     ),
-    Case("merge/merge", "has_pending", lambda b: b.foreign_manifest(), "is no landing manifest", given=STREAM),
+    Case("merge/merge", "has_pending", lambda b: b.foreign_manifest(), "is not a landing manifest", parameters=STREAM),
     Case(
         "merge/merge",
         "open_batch",
         lambda b: b.storage.refusing("POST .*_batches"),
         "refused by the test",
-        given=STREAM,
+        parameters=STREAM,
     ),
     Case(
         "merge/merge",
         "stage_batch",
         lambda b: b.storage.refusing("POST .*_staging"),
         "refused by the test",
-        given=STREAM,
+        parameters=STREAM,
     ),
     Case(
         "merge/merge",
@@ -207,30 +207,30 @@ CASES = [
         lambda b: b.stack.secret_disabled("airbyte-client-secret"),
         "airbyte-client-secret",
     ),
-    Case("reconcile/reconcile", "find_unmerged", lambda b: b.foreign_manifest(), "is no landing manifest"),
+    Case("reconcile/reconcile", "find_unmerged", lambda b: b.foreign_manifest(), "is not a landing manifest"),
     Case("reconcile/reconcile", "start_merges", lambda b: b.deployment_deleted("merge/merge"), "merge/merge"),
 ]
 
 
 def parameter(case: Case) -> ParameterSet:
-    """A case of a model, or in which a retry keeps nothing that was done, is a long test."""
-    long = not case.kept or case.deployment.startswith("model")
+    """Mark a case as long if it runs the model or if no task is cached."""
+    long = not case.cached or case.deployment.startswith("model")
     return pytest.param(case, id=str(case), marks=pytest.mark.long if long else ())
 
 
 @pytest.mark.parametrize("case", map(parameter, CASES))
-def test_retry_goes_on_where_the_run_failed(broken: Broken, case: Case) -> None:
+def test_retry_resumes_where_the_run_failed(broken: Broken, case: Case) -> None:
     land(broken.lake, parquet([airline("ZX", f"{case}", LSN + 100 + CASES.index(case))]))  # newer than the one before
     if case.deployment.startswith("model"):
         assert broken.stack.run("merge/merge", **STREAM).state == "COMPLETED"
-    with case.how(broken):
-        failed = broken.stack.run(case.deployment, **case.given)
+    with case.fault(broken):
+        failed = broken.stack.run(case.deployment, **case.parameters)
         assert failed.state == "FAILED", failed
-        assert case.says in failed.message
+        assert case.message in failed.message
         assert broken.stack.tasks(failed.id)["Failed"] == [case.task]
     again = broken.stack.retry(failed.id)
     assert again.state == "COMPLETED", again
     tasks = broken.stack.tasks(failed.id)
-    for name in case.kept:
+    for name in case.cached:
         assert tasks["Completed"].count(name) == 1
         assert name in tasks["Cached"]

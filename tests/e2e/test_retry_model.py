@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from millrace.warehouse.duckdb.lock import held
+from millrace.warehouse.duckdb.lock import hold
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, folder_in_place_of, now
 from tests.support.modelling import Poller
@@ -23,12 +23,12 @@ def doubled_airline(stack: Stack) -> Iterator[None]:
     """An airline stands in two rows: dbt's test of the dimension's key fails."""
     file, table = stack.state / "warehouse" / "warehouse.duckdb", "raw_airport_ops.airlines"
     lock = file.with_name(f"{file.name}.lock")
-    with held(lock, "test", 30), duckdb.connect(str(file)) as db:
+    with hold(lock, "test", 30), duckdb.connect(str(file)) as db:
         db.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE carrier = 'UA'")
     try:
         yield
     finally:
-        with held(lock, "test", 30), duckdb.connect(str(file)) as db:
+        with hold(lock, "test", 30), duckdb.connect(str(file)) as db:
             db.execute(f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table} WHERE carrier = 'UA')")
 
 
@@ -49,7 +49,7 @@ def changed(stack: Stack) -> Iterator[tuple[Poller, list[Any]]]:
         poller.end()
 
 
-def test_a_build_and_a_publication_that_failed_go_on_by_retry(stack: Stack, changed: tuple[Poller, list[Any]]) -> None:
+def test_retry_resumes_build_and_publication(stack: Stack, changed: tuple[Poller, list[Any]]) -> None:
     with doubled_airline(stack):
         failed = stack.run("model/model")
     assert (failed.state, "unique_dim_airline_airline_key" in failed.message) == ("FAILED", True), failed

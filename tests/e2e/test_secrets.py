@@ -25,40 +25,40 @@ def forms(value: bytes) -> Iterator[bytes]:
         yield encoded[(0, 2, 3)[before] : len(encoded) - ((before + len(value)) % 3 > 0)]
 
 
-def search(folder: Path, wanted: dict[str, list[bytes]]) -> set[tuple[str, str]]:
+def search(folder: Path, values: dict[str, list[bytes]]) -> set[tuple[str, str]]:
     """Files that hold one of the values, with its name."""
-    found = set()
+    matches = set()
     for file in (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         try:
             data = file.read_bytes()
         except FileNotFoundError:  # a server tidied up meanwhile
             continue
-        for name, needles in wanted.items():
+        for name, needles in values.items():
             if any(needle in data for needle in needles):
-                found.add((str(file.relative_to(folder)), name))
-    return found
+                matches.add((str(file.relative_to(folder)), name))
+    return matches
 
 
-def test_no_secret_is_found_in_anything_the_stack_stored_or_printed(stack: Stack) -> None:
-    values = load_credentials(stack.place)
+def test_no_secret_is_stored_or_printed(stack: Stack) -> None:
+    values = load_credentials(stack.local)
     assert stack.run("rotation/rotation").state == "COMPLETED"
-    printed = stack.administer("cli.deploy.blocks") + stack.administer("blocks.airbyte", "plan")
+    printed = stack.administer("deploy", "blocks") + stack.administer("connections", "plan")
     printed += "".join(processes_of(stack.state))
-    wanted = {name: list(forms(value.encode())) for name, value in values.items()}
-    found = search(stack.state, wanted)
-    holders = {file for file, _ in found if file in HOLDERS}
-    assert holders == set(HOLDERS), "the search finds what is there"
-    assert {place for place in found if place[0] not in HOLDERS} == set()
+    encodings = {name: list(forms(value.encode())) for name, value in values.items()}
+    matches = search(stack.state, encodings)
+    holders = {file for file, _ in matches if file in HOLDERS}
+    assert holders == set(HOLDERS), "the search finds stored values"
+    assert {place for place in matches if place[0] not in HOLDERS} == set()
     assert [name for name, value in values.items() if value in printed] == []
 
 
-def test_only_the_servers_that_check_a_secret_have_it_in_their_environment(stack: Stack) -> None:
-    values = load_credentials(stack.place)
+def test_secrets_reach_only_verifying_servers(stack: Stack) -> None:
+    values = load_credentials(stack.local)
     pids = stack.pids()
     wait_until(lambda: all(psutil.pid_exists(pid) for pid in pids.values()), "all parts run")
     for service, pid in pids.items():
-        there = psutil.Process(pid).environ().values()
-        held = {name for name, value in values.items() if any(value in given for given in there)}
+        variables = psutil.Process(pid).environ().values()
+        held = {name for name, value in values.items() if any(value in variable for variable in variables)}
         airbyte = {"airbyte-client-id", "airbyte-client-secret", "airbyte-webhook-token"}
         expected = {"airbyte": airbyte, "slack": {"slack-token"}}
         assert held == expected.get(service, set()), service

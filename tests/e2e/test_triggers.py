@@ -1,4 +1,4 @@
-"""The deployed triggers: a storm, a second deployment and payloads that lack what they should have."""
+"""The deployed triggers: a burst of events, a second deployment and payloads with missing fields."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.types import PubsubMessage
 
 from local.demo.prefect import ACTION_FAILED
-from local.stack.place import PROJECT
+from local.stack.local_stack import PROJECT
 from millrace.domain import names
 from tests.e2e.landing import SOURCE
 from tests.e2e.stack import Stack, now
@@ -27,15 +27,15 @@ PAYLOAD = {"v": 1, "source": SOURCE, "stream": "planes", "job_id": 1, "object": 
 
 def runs(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
     """Runs of a flow that automations made."""
-    asked = {
+    query = {
         "flow_runs": {"expected_start_time": {"after_": since.isoformat()}},
         "flows": {"name": {"any_": [flow]}},
     }
-    found = stack.http.post("/flow_runs/filter", json=asked).raise_for_status().json()
-    return [run for run in found if (run.get("created_by") or {}).get("type") == "AUTOMATION"]
+    flow_runs = stack.http.post("/flow_runs/filter", json=query).raise_for_status().json()
+    return [run for run in flow_runs if (run.get("created_by") or {}).get("type") == "AUTOMATION"]
 
 
-def tell(stack: Stack, name: str, resource: str, *payloads: dict[str, Any]) -> None:
+def emit_events(stack: Stack, name: str, resource: str, *payloads: dict[str, Any]) -> None:
     """Events at Prefect, as the gateway posts them."""
     events = [
         {
@@ -61,17 +61,17 @@ def settle(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
 
 def answered(stack: Stack) -> list[str]:
     """By message that the gateway took as a landing: the event that stands for it."""
-    log = stack.place.state / "logs" / "gateway.log"
+    log = stack.local.state / "logs" / "gateway.log"
     lines = [json.loads(line) for line in log.read_text().splitlines() if '"gateway.accepted"' in line]
     return [line["event_id"] for line in lines if line["topic"] == names.LAKE_LANDED]
 
 
-def test_a_storm_of_messages_becomes_few_events_and_few_runs(stack: Stack) -> None:
-    since, place = now(), stack.place
+def test_storm_of_messages_becomes_few_runs(stack: Stack) -> None:
+    since, local = now(), stack.local
     before = len(answered(stack))
     path = f"_manifests/{SOURCE}/planes/20130101/c-1-000000000001.json"
     messages = [PubsubMessage(data=sent.data, attributes=sent.attributes) for sent in [landed(path)] * STORM]
-    with grpc.insecure_channel(place.grpc("pubsub")) as channel:
+    with grpc.insecure_channel(local.grpc("pubsub")) as channel:
         publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         publisher.publish(topic=f"projects/{PROJECT}/topics/{names.LAKE_LANDED}", messages=messages)
 
@@ -79,45 +79,45 @@ def test_a_storm_of_messages_becomes_few_events_and_few_runs(stack: Stack) -> No
     events = set(answered(stack)[before:])
     assert len(events) <= STORM // 10
 
-    def heard() -> int:
+    def received() -> int:
         body = {"filter": {"id": {"id": sorted(events)}}, "limit": 1}
         return int(stack.http.post("/events/filter", json=body).raise_for_status().json()["total"])
 
-    wait_until(lambda: heard() == len(events), "Prefect has each event that stands for them", 60)
-    found = settle(stack, "merge", since)
-    assert 1 <= len(found) <= 1 + STORM // 20, f"{len(found)} runs"
-    assert {run["state_type"] for run in found} == {"COMPLETED"}
+    wait_until(lambda: received() == len(events), "Prefect has each event that stands for them", 60)
+    merges = settle(stack, "merge", since)
+    assert 1 <= len(merges) <= 1 + STORM // 20, f"{len(merges)} runs"
+    assert {run["state_type"] for run in merges} == {"COMPLETED"}
 
 
 @pytest.mark.parametrize("missing", ["all", "one after the other"])
-def test_a_payload_that_lacks_fields_starts_the_run_all_the_same(stack: Stack, missing: str) -> None:
+def test_payload_with_missing_fields_starts_run(stack: Stack, missing: str) -> None:
     since = now()
     lacking = [{k: v for k, v in PAYLOAD.items() if k != field} for field in PAYLOAD] if missing != "all" else [{}]
-    tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), *lacking)
-    found = settle(stack, "merge", since)
-    assert [(run["parameters"], run["state_type"]) for run in found] == [
+    emit_events(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), *lacking)
+    merges = settle(stack, "merge", since)
+    assert [(run["parameters"], run["state_type"]) for run in merges] == [
         ({"source": SOURCE, "stream": "planes"}, "COMPLETED")
     ]
 
 
-def test_a_resource_that_names_no_stream_is_told_and_the_trigger_goes_on(stack: Stack) -> None:
+def test_invalid_resource_is_reported_and_skipped(stack: Stack) -> None:
     since = now()
-    tell(stack, "lake.landed", "millrace.stream.nonsense", PAYLOAD)
+    emit_events(stack, "lake.landed", "millrace.stream.nonsense", PAYLOAD)
     wait_until(lambda: stack.platform.api.events(ACTION_FAILED, since), "the failed action is an event", 60)
     stack.wait_for_message("run-deployment", since=since)
     assert runs(stack, "merge", since) == []
-    tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)
+    emit_events(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)
     assert [run["state_type"] for run in settle(stack, "merge", since)] == ["COMPLETED"]
 
 
-def test_deployed_again_there_are_the_same_triggers_and_they_work(stack: Stack) -> None:
+def test_redeployed_triggers_are_no_duplicates(stack: Stack) -> None:
     def triggers() -> list[tuple[str, str]]:
-        found = stack.http.post("/automations/filter", json={}).raise_for_status().json()
-        return sorted((a["name"], str(a["trigger"].get("expect"))) for a in found)
+        automations = stack.http.post("/automations/filter", json={}).raise_for_status().json()
+        return sorted((a["name"], str(a["trigger"].get("expect"))) for a in automations)
 
     before = triggers()
-    stack.administer("cli.deploy.deployments")
+    stack.administer("deploy", "deployments")
     assert triggers() == before
     since = now()
-    tell(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)
+    emit_events(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), PAYLOAD)
     assert [run["state_type"] for run in settle(stack, "merge", since)] == ["COMPLETED"]

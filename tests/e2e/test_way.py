@@ -10,7 +10,7 @@ from local.demo.airport_ops.replay import day
 from local.demo.day import DayResult, take_day
 from local.demo.prefect import ACTION_FAILED
 from local.demo.say import Say
-from local.stack.place import BUCKET
+from local.stack.local_stack import BUCKET
 from millrace.domain import names
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
@@ -19,27 +19,27 @@ from tests.support.servers import wait_until
 @pytest.fixture(scope="module")
 def taken(stack: Stack) -> DayResult:
     """One more day."""
-    return take_day(stack.platform, day(stack.place.database) + 1, Say())
+    return take_day(stack.platform, day(stack.local.database) + 1, Say())
 
 
-def test_every_flow_ran_by_an_event_and_completed(stack: Stack, taken: DayResult) -> None:
+def test_every_flow_ran_from_an_event(stack: Stack, taken: DayResult) -> None:
     flows = {run.flow: run for run in taken.runs}
     assert set(flows) >= {"ingest", "merge", "model"}
     assert [run for run in taken.runs if run.bad] == []
     for flow in ("merge", "model"):
-        found = stack.http.get(f"/flow_runs/{flows[flow].id}").raise_for_status().json()
-        assert found["created_by"]["type"] == "AUTOMATION"
+        body = stack.http.get(f"/flow_runs/{flows[flow].id}").raise_for_status().json()
+        assert body["created_by"]["type"] == "AUTOMATION"
     assert taken.reconciles == 0
 
 
-def test_all_rows_that_landed_are_accounted_for(stack: Stack, taken: DayResult) -> None:
+def test_all_landed_rows_are_accounted_for(stack: Stack, taken: DayResult) -> None:
     rows = taken.rows
     assert rows["landed"] > 0
     assert rows["landed"] == rows["rows_in"]
     assert rows["rows_in"] == rows["merged"] + rows["superseded"] + rows["stale"] + rows["quarantined"]
 
 
-def test_the_ledger_knows_that_each_batch_was_merged_announced_and_published(stack: Stack, taken: DayResult) -> None:
+def test_ledger_has_each_step_of_each_batch(stack: Stack, taken: DayResult) -> None:
     ledger = stack.platform.warehouse.ledger()
     merged = {entry.batch_id for entry in ledger if entry.kind == "merged"}
     assert merged
@@ -47,21 +47,21 @@ def test_the_ledger_knows_that_each_batch_was_merged_announced_and_published(sta
         assert merged <= {entry.batch_id for entry in ledger if entry.kind == kind}
 
 
-def test_readers_find_marts_whose_every_figure_is_right(stack: Stack, taken: DayResult) -> None:
-    assert compare(stack.place.marts, taken.day).differences == ()
+def test_readers_see_marts_with_right_figures(stack: Stack, taken: DayResult) -> None:
+    assert compare(stack.local.marts, taken.day).differences == ()
 
 
-def test_slack_tells_which_marts_were_published_with_the_runs_link(stack: Stack, taken: DayResult) -> None:
-    said = stack.wait_for_message("Marts published from", since=taken.runs[0].started or now())
-    assert re.search(r"fct_flights [\d,]+", said)
-    assert f"<{stack.place.http('prefect')}/runs/flow-run/" in said
+def test_slack_lists_published_marts_and_run_link(stack: Stack, taken: DayResult) -> None:
+    message = stack.wait_for_message("Marts published from", since=taken.runs[0].started or now())
+    assert re.search(r"fct_flights [\d,]+", message)
+    assert f"<{stack.local.http('prefect')}/runs/flow-run/" in message
 
 
-def test_pages_are_in_the_lake_and_ask_no_other_server_for_anything(stack: Stack, taken: DayResult) -> None:
-    site = f"{stack.place.http('storage')}/{BUCKET}/{names.SITE}"
+def test_pages_are_in_the_lake_and_self_contained(stack: Stack, taken: DayResult) -> None:
+    site = f"{stack.local.http('storage')}/{BUCKET}/{names.SITE}"
     quality = httpx.get(f"{site}quality/index.html").raise_for_status().text
     assert re.search(r"(\d+) of \1 expectations on \d+ tables hold", quality)
-    for table in ("fct_flights", "dim_airline", "airline_punctuality_monthly"):  # built anew that day, or before
+    for table in ("fct_flights", "dim_airline", "airline_punctuality_monthly"):  # built that day, or before
         assert table in quality
     first = re.search(r'href="(validations/[^"]+)"', quality)
     assert first
@@ -76,27 +76,27 @@ def test_no_automation_failed_to_act(stack: Stack, taken: DayResult) -> None:
     assert [e["payload"] for e in failed if e["payload"].get("action_type") != "change-flow-run-state"] == []
 
 
-def test_deployments_are_described_typed_and_tagged_for_people(stack: Stack) -> None:
+def test_deployments_have_descriptions_and_tags(stack: Stack) -> None:
     for name in ("ingest", "merge", "model", "reconcile"):
-        found = stack.http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
-        assert found["description"]
-        assert found["tags"] == ["millrace", name]
-        assert found["enforce_parameter_schema"]
-        for parameter in found["parameter_openapi_schema"]["properties"].values():
+        deployment = stack.http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
+        assert deployment["description"]
+        assert deployment["tags"] == ["millrace", name]
+        assert deployment["enforce_parameter_schema"]
+        for parameter in deployment["parameter_openapi_schema"]["properties"].values():
             assert parameter["description"]
 
 
-def test_a_parameter_of_the_wrong_type_is_refused_before_a_run_exists(stack: Stack) -> None:
-    found = stack.http.get("/deployments/name/merge/merge").raise_for_status().json()
-    answer = stack.http.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": {"source": 5}})
+def test_parameter_of_wrong_type_creates_no_run(stack: Stack) -> None:
+    deployment = stack.http.get("/deployments/name/merge/merge").raise_for_status().json()
+    answer = stack.http.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": {"source": 5}})
     assert answer.status_code in (409, 422)
     assert "5" in answer.text or "stream" in answer.text
 
 
-def test_the_schedule_plans_runs_of_reconcile_and_none_of_ingest(stack: Stack) -> None:
+def test_schedule_plans_reconcile_but_not_ingest(stack: Stack) -> None:
     def planned(flow: str) -> list[dict[str, object]]:
-        asked = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": [flow]}}}
-        runs = stack.http.post("/flow_runs/filter", json=asked).raise_for_status().json()
+        query = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "deployments": {"name": {"any_": [flow]}}}
+        runs = stack.http.post("/flow_runs/filter", json=query).raise_for_status().json()
         return [run for run in runs if run["auto_scheduled"]]
 
     wait_until(lambda: len(planned("reconcile")) >= 2, "Prefect plans the next runs of reconcile", 120)

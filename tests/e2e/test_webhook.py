@@ -13,10 +13,10 @@ from tests.support.servers import wait_until
 
 
 @pytest.mark.long
-def test_a_sync_that_was_started_in_airbyte_is_landed_merged_and_modelled_by_its_webhook_alone(stack: Stack) -> None:
-    since, number = now(), day(stack.place.database) + 1
-    before = {(d.mart, d.key) for d in compare(stack.place.marts, number - 1).differences}  # rows that other tests land
-    advance(stack.place.database, number)
+def test_webhook_alone_completes_an_airbyte_sync(stack: Stack) -> None:
+    since, number = now(), day(stack.local.database) + 1
+    before = {(d.mart, d.key) for d in compare(stack.local.marts, number - 1).differences}  # rows that other tests land
+    advance(stack.local.database, number)
     with stack.airbyte() as airbyte:
         job = airbyte.start_job(airbyte.connection("airport_ops")["connectionId"])
 
@@ -25,17 +25,17 @@ def test_a_sync_that_was_started_in_airbyte_is_landed_merged_and_modelled_by_its
         return {names.parse_manifest_path(path)[1] for path in paths if path.endswith(f"-{job:012d}.json")}
 
     wait_until(lambda: manifests() == set(stack.platform.source.streams), f"job {job} is landed", 90)
-    wait_until(lambda: is_settled(stack.platform), "what it brought is published", 120)
+    wait_until(lambda: is_settled(stack.platform), "its rows are published", 120)
     wait_until(lambda: not any(run.active for run in stack.platform.api.runs(since)), "all runs have ended", 60)
-    assert {(d.mart, d.key) for d in compare(stack.place.marts, number).differences} <= before
+    assert {(d.mart, d.key) for d in compare(stack.local.marts, number).differences} <= before
     runs = [(run.flow, run.state) for run in stack.platform.api.runs(since)]
     assert runs.count(("land", "COMPLETED")) == 1
     assert set(runs) == {("land", "COMPLETED"), ("merge", "COMPLETED"), ("model", "COMPLETED")}
 
 
-def test_a_stranger_who_knows_the_address_but_not_the_token_starts_nothing(stack: Stack) -> None:
+def test_webhook_without_token_starts_nothing(stack: Stack) -> None:
     since = now()
     for token in ("guess", "airbyte-webhook-token"):
-        answer = httpx.post(f"{stack.place.http('gateway')}/airbyte/{token}", json=WEBHOOK, timeout=30)
+        answer = httpx.post(f"{stack.local.http('gateway')}/airbyte/{token}", json=WEBHOOK, timeout=30)
         assert answer.status_code == 401
     assert stack.platform.api.events(names.SYNC_COMPLETED, since) == []

@@ -1,4 +1,4 @@
-"""Fixtures of tests whose bodies run on every engine of the warehouse."""
+"""Fixtures for tests whose bodies run on both engines of the warehouse."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +12,13 @@ from tests.support.merging import contract
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     if request.param == "duckdb":
-        made = duckdb_engine(tmp_path)
+        context = duckdb_engine(tmp_path)
     else:
-        made = bigquery_engine(request.getfixturevalue("bigquery"), request.getfixturevalue("lake"))
-    with made as found:
-        yield found
-    for what in found.differs:
-        request.node.user_properties.append(("differs", what))
+        context = bigquery_engine(request.getfixturevalue("bigquery"), request.getfixturevalue("lake"))
+    with context as running:
+        yield running
+    for difference in running.differs:
+        request.node.user_properties.append(("differs", difference))
 
 
 @pytest.fixture

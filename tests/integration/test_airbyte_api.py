@@ -6,11 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from millrace.airbyte.client import AirbyteClient, AirbyteRefused, SyncRunning
-from millrace.airbyte.connections import apply
+from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import load_sources
+from millrace.domain.errors import AirbyteRefused, SyncRunning
 from millrace.lake.store import Lake
 from tests.support.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place, airbyte_server
+from tests.support.connections import apply
 from tests.support.servers import ROOT, wait_until
 
 HANG = "hang()"
@@ -24,7 +25,7 @@ def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iter
 
 @pytest.fixture(scope="module")
 def http(airbyte: AirbytePlace) -> Iterator[httpx.Client]:
-    """Plain HTTP with a good token."""
+    """Yield a plain HTTP client with a valid token."""
     with httpx.Client(base_url=airbyte.url, headers=authorisation(airbyte.url)) as client:
         yield client
 
@@ -37,38 +38,38 @@ def authorisation(url: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("token", [{}, {"Authorization": "Bearer made-up"}])
 @pytest.mark.parametrize("path", ["/workspaces", "/sources", "/connections", "/jobs", "/jobs/1"])
-def test_nothing_is_told_without_a_token(airbyte: AirbytePlace, path: str, token: dict[str, str]) -> None:
+def test_request_without_token_gets_nothing(airbyte: AirbytePlace, path: str, token: dict[str, str]) -> None:
     answer = httpx.get(airbyte.url + path, headers=token)
     assert answer.status_code == 401
     assert answer.json()["type"] == "error:unauthorized"
 
 
-def test_a_wrong_client_secret_gets_no_token(airbyte: AirbytePlace) -> None:
+def test_wrong_client_secret_gets_no_token(airbyte: AirbytePlace) -> None:
     client_id, _ = CREDENTIALS
     with (
         AirbyteClient(airbyte.url, client_id, "wrong") as client,
-        pytest.raises(AirbyteRefused, match=r"refused the client id and secret \(401\)"),
+        pytest.raises(AirbyteRefused, match=r"rejected the client id and secret \(401\)"),
     ):
         client.call("GET", "/workspaces")
 
 
 @pytest.fixture(scope="module")
 def forgetful(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[str]:
-    """URL of an Airbyte whose tokens live half a second; no secret is ever read there."""
+    """Yield the URL of an Airbyte whose tokens live for half a second and that reads no secrets."""
     folder = tmp_path_factory.mktemp("forgetful")
     with airbyte_server(folder, storage_port, 1, "--token-s", "0.5") as port:
         yield f"http://127.0.0.1:{port}/api/public/v1"
 
 
-def test_the_client_renews_an_expired_token_by_itself(forgetful: str) -> None:
-    with AirbyteClient(forgetful, *CREDENTIALS, now=lambda: 0.0) as client:  # to its clock no token ever ages
+def test_client_renews_an_expired_token(forgetful: str) -> None:
+    with AirbyteClient(forgetful, *CREDENTIALS, now=lambda: 0.0) as client:  # no token ever expires by its clock
         client.call("GET", "/workspaces")
         other = authorisation(forgetful)  # younger than the client's token
         wait_until(lambda: httpx.get(f"{forgetful}/workspaces", headers=other).is_error, "the tokens have expired")
         assert client.call("GET", "/workspaces")["data"]
 
 
-def test_sources_destinations_and_connections_are_made_changed_and_deleted(http: httpx.Client, lake: Lake) -> None:
+def test_objects_can_be_changed_and_deleted(http: httpx.Client, lake: Lake) -> None:
     workspace = http.get("/workspaces").json()["data"][0]["workspaceId"]
     body = {"name": "x", "dockerRepository": "some/image", "dockerImageTag": "1"}
     definition = http.post(f"/workspaces/{workspace}/definitions/sources", json=body).json()["id"]
@@ -95,71 +96,71 @@ def test_listings_come_in_pages(http: httpx.Client, airbyte: AirbytePlace) -> No
     assert [item["name"] for item in first] == everything[:2]
 
 
-def test_applying_a_source_again_changes_nothing_and_a_changed_one_is_patched(airbyte: AirbytePlace) -> None:
+def test_reapplying_a_source_patches_only_changes(airbyte: AirbytePlace) -> None:
     source = load_sources(ROOT / "sources")["airport_ops"]
     assert apply(airbyte.client, source, "gs://one") == "create"
-    made = airbyte.client.connection("airport_ops")
+    connection = airbyte.client.connection("airport_ops")
     assert apply(airbyte.client, source, "gs://one") == "keep"
     fewer = source.model_copy(update={"streams": {"flights": source.streams["flights"]}})
     assert apply(airbyte.client, fewer, "gs://one") == "update"
     after = airbyte.client.connection("airport_ops")
     assert [s["name"] for s in after["configurations"]["streams"]] == ["flights"]
-    assert after["connectionId"] == made["connectionId"]
+    assert after["connectionId"] == connection["connectionId"]
     assert apply(airbyte.client, fewer, "gs://two") == "update"
     assert apply(airbyte.client, fewer, "gs://two") == "keep"
 
 
-def test_airbyte_is_given_references_to_secrets_only(airbyte: AirbytePlace) -> None:
+def test_airbyte_gets_only_references_to_secrets(airbyte: AirbytePlace) -> None:
     apply(airbyte.client, load_sources(ROOT / "sources")["airport_ops"], "gs://one")
     (source,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "airport_ops"]
     assert source["configuration"]["password"] == "secret_coordinate::airport-ops-password"
 
 
-def test_a_second_sync_of_a_connection_is_refused_while_one_runs(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_second_sync_of_a_connection_is_rejected(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, HANG)
     job = airbyte.client.start_job(connection)
     with pytest.raises(SyncRunning, match=f"already running for: {connection}"):
         airbyte.client.start_job(connection)
-    (running,) = airbyte.client.newest_jobs(connection)  # what a caller attaches to
+    (running,) = airbyte.client.newest_jobs(connection)  # the state that a caller attaches to
     assert (running.id, running.status) == (job, "running")
     airbyte.client.cancel_job(job)
 
 
-def test_a_cancelled_job_stays_cancelled_and_the_next_one_may_run(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancelled_job_stays_cancelled(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, HANG)
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
     assert airbyte.ended(job).status == "cancelled"
-    airbyte.client.cancel_job(job)  # Airbyte refuses; to the client nothing is left to do
+    airbyte.client.cancel_job(job)  # Airbyte rejects it; for the client there is nothing left to do
     with pytest.raises(SyncRunning, match=f"job {job} has ended"):
         airbyte.client.call("DELETE", f"/jobs/{job}")
     airbyte.rewrite(connection, "complete()")
     assert airbyte.run(connection).status == "succeeded"
 
 
-def test_jobs_are_listed_newest_first_and_filtered(airbyte: AirbytePlace, http: httpx.Client, lake: Lake) -> None:
+def test_jobs_are_filtered_and_newest_first(airbyte: AirbytePlace, http: httpx.Client, lake: Lake) -> None:
     connection, other = airbyte.connect(lake), airbyte.connect(lake)
     airbyte.rewrite(connection, "error('no')")
-    failed = airbyte.run(connection)["jobId"]
+    failed = airbyte.run(connection).id
     airbyte.rewrite(connection, "complete()")
-    done = airbyte.run(connection)["jobId"]
+    finished_job = airbyte.run(connection).id
     airbyte.run(other)
 
-    def listed(**query: str) -> list[int]:
+    def list_jobs(**query: str) -> list[int]:
         answer = http.get("/jobs", params={"connectionId": connection} | query).json()
-        return [job.id for job in answer["data"]]
+        return [job["jobId"] for job in answer["data"]]
 
-    assert listed() == listed(orderBy="createdAt|DESC") == [done, failed]
-    assert listed(orderBy="createdAt|ASC") == listed(orderBy="updatedAt|ASC") == [failed, done]
-    assert listed(limit="1", offset="1") == [failed]
-    assert listed(status="failed") == [failed]
-    assert listed(status="running") == []
-    assert listed(updatedAtStart="2026-01-01T00:00:00+00:00") == [done, failed]
-    assert listed(updatedAtStart="2999-01-01T00:00:00Z") == []
+    assert list_jobs() == list_jobs(orderBy="createdAt|DESC") == [finished_job, failed]
+    assert list_jobs(orderBy="createdAt|ASC") == list_jobs(orderBy="updatedAt|ASC") == [failed, finished_job]
+    assert list_jobs(limit="1", offset="1") == [failed]
+    assert list_jobs(status="failed") == [failed]
+    assert list_jobs(status="running") == []
+    assert list_jobs(updatedAtStart="2026-01-01T00:00:00+00:00") == [finished_job, failed]
+    assert list_jobs(updatedAtStart="2999-01-01T00:00:00Z") == []
 
 
-def test_an_inactive_connection_starts_no_job(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_inactive_connection_starts_no_job(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake)
     airbyte.client.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
     with pytest.raises(AirbyteRefused, match=r"answered 422: .* is inactive"):
@@ -175,13 +176,13 @@ MALFORMED = {
     "not a number": ("POST", "/destinations", '{"name": "x", "a": NaN}', 400),
     "half a character": ("POST", "/destinations", '{"name": "\\ud800"}', 400),
     "no name": ("POST", "/destinations", "{}", 400),
-    "a name that is none": ("POST", "/destinations", '{"name": 1}', 400),
+    "an invalid name": ("POST", "/destinations", '{"name": 1}', 400),
     "configuration": ("POST", "/destinations", '{"name": "x", "configuration": "y"}', 400),
     "no definition": ("POST", "/sources", '{"name": "x"}', 400),
     "unknown definition": ("POST", "/sources", '{"name": "x", "definitionId": "y"}', 404),
     "unknown source": ("POST", "/connections", '{"name": "x", "sourceId": "y", "destinationId": "z"}', 404),
     "no connection": ("POST", "/jobs", "{}", 400),
-    "a connection that is none": ("POST", "/jobs", '{"connectionId": ["x"]}', 400),
+    "an invalid connection": ("POST", "/jobs", '{"connectionId": ["x"]}', 400),
     "unknown connection": ("POST", "/jobs", '{"connectionId": "x"}', 404),
     "no body": ("POST", "/jobs", "", 400),
     "unknown job": ("GET", "/jobs/987654", "", 404),
@@ -201,7 +202,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(("method", "path", "body", "status"), MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_request_is_refused_in_words(
+def test_malformed_request_is_rejected_in_words(
     http: httpx.Client, method: str, path: str, body: str | bytes, status: int
 ) -> None:
     answer = http.request(method, path, content=body)
@@ -220,7 +221,7 @@ def test_a_malformed_request_is_refused_in_words(
         {"configurations": None},
     ],
 )
-def test_a_connection_that_no_job_could_run_is_refused(
+def test_connection_that_cannot_run_is_rejected(
     airbyte: AirbytePlace, http: httpx.Client, lake: Lake, change: dict[str, object]
 ) -> None:
     connection = airbyte.connect(lake)
@@ -228,7 +229,7 @@ def test_a_connection_that_no_job_could_run_is_refused(
     assert airbyte.client.call("GET", f"/connections/{connection}")["status"] == "active"
 
 
-def test_people_see_jobs_on_a_page_that_runs_no_script(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_jobs_page_runs_no_script(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, "error('<script>alert(1)</script>')")
     airbyte.run(connection)
     page = httpx.get(f"http://127.0.0.1:{airbyte.port}/").text
@@ -236,7 +237,7 @@ def test_people_see_jobs_on_a_page_that_runs_no_script(airbyte: AirbytePlace, la
     assert "<script" not in page
 
 
-def test_the_client_gives_up_when_a_new_token_is_refused_too(tmp_path: Path, storage_port: int) -> None:
+def test_client_fails_when_new_token_is_rejected(tmp_path: Path, storage_port: int) -> None:
     with airbyte_server(tmp_path, storage_port, 1, "--token-s", "0") as port:
         url = f"http://127.0.0.1:{port}/api/public/v1"
         with AirbyteClient(url, *CREDENTIALS) as client, pytest.raises(AirbyteRefused, match="answered 401"):

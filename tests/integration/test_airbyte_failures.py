@@ -1,4 +1,4 @@
-"""Syncs of the local Airbyte that go wrong: what the job says, and that the next one loses nothing."""
+"""Failing syncs of the local Airbyte: the message of the job, and a next sync that loses no row."""
 
 import json
 import signal
@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 from local.demo.airport_ops.replay import create
-from millrace.airbyte.connections import apply
 from millrace.contracts.source import load_sources, parse_source
 from millrace.domain.landing import LandingManifest
 from millrace.domain.sync import Sync
@@ -27,6 +26,7 @@ from tests.support.airbyte_place import (
     secret_manager,
     table,
 )
+from tests.support.connections import apply
 from tests.support.servers import ROOT, free_port, listens, process, wait_until
 
 PASSWORD = "airport-ops-password"
@@ -41,7 +41,7 @@ def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iter
 
 @pytest.fixture
 def operations(airbyte: AirbytePlace, lake: Lake) -> Iterator[str]:
-    """The demo's connection; whatever a test does to its password is undone."""
+    """Yield the demo's connection, and restore its password after the test."""
     source = load_sources(ROOT / "sources")["airport_ops"]
     apply(airbyte.client, source, lake.url)
     yield airbyte.client.connection(source.source)["connectionId"]
@@ -49,13 +49,13 @@ def operations(airbyte: AirbytePlace, lake: Lake) -> Iterator[str]:
 
 
 def reason(airbyte: AirbytePlace, connection: str) -> str:
-    """Sync; the job must fail, and say why."""
+    """Run a sync that must fail, and return the reason."""
     job = airbyte.run(connection)
     assert job.status == "failed"
-    return str(job["failureReason"])
+    return str(job.error)
 
 
-def test_a_wrong_password_fails_the_job_with_the_connectors_words(airbyte: AirbytePlace, operations: str) -> None:
+def test_wrong_password_fails_job_with_message(airbyte: AirbytePlace, operations: str) -> None:
     assert airbyte.run(operations).status == "succeeded"
     airbyte.set_secret(PASSWORD, "wrong")
     assert reason(airbyte, operations) == "password authentication failed for user 'millrace'"
@@ -63,9 +63,7 @@ def test_a_wrong_password_fails_the_job_with_the_connectors_words(airbyte: Airby
     assert airbyte.run(operations).status == "succeeded"
 
 
-def test_a_disabled_secret_fails_the_job_by_its_name_until_it_is_rotated(
-    airbyte: AirbytePlace, operations: str
-) -> None:
+def test_disabled_secret_fails_job_until_rotated(airbyte: AirbytePlace, operations: str) -> None:
     version = airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
     with secret_manager(airbyte.secrets_port) as manager:
         manager.disable_secret_version(name=version)
@@ -74,12 +72,12 @@ def test_a_disabled_secret_fails_the_job_by_its_name_until_it_is_rotated(
     assert airbyte.run(operations).status == "succeeded"
 
 
-def test_a_missing_secret_fails_the_job_by_its_name(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_missing_secret_fails_job_by_name(airbyte: AirbytePlace, lake: Lake) -> None:
     config = {"keys": [{"private": "secret_coordinate::never-made"}]}
     assert "'never-made'" in reason(airbyte, airbyte.connect(lake, config=config))
 
 
-def test_a_missing_table_fails_the_job_by_its_name(airbyte: AirbytePlace, lake: Lake, tmp_path: Path) -> None:
+def test_missing_table_fails_job_by_name(airbyte: AirbytePlace, lake: Lake, tmp_path: Path) -> None:
     database = tmp_path / "operations.sqlite"
     create(database, SECRETS[PASSWORD])
     query(database, "DROP TABLE weather")
@@ -103,7 +101,7 @@ def test_a_missing_table_fails_the_job_by_its_name(airbyte: AirbytePlace, lake: 
         ("emit('STATE', state={'type': 'LEGACY', 'data': {}})\ncomplete()", "a STATE of type LEGACY"),
     ],
 )
-def test_a_sync_that_is_not_whole_fails(airbyte: AirbytePlace, lake: Lake, read: str, words: str) -> None:
+def test_incomplete_sync_fails(airbyte: AirbytePlace, lake: Lake, read: str, words: str) -> None:
     assert words in reason(airbyte, airbyte.connect(lake, read))
 
 
@@ -115,22 +113,20 @@ def test_a_sync_that_is_not_whole_fails(airbyte: AirbytePlace, lake: Lake, read:
         ("emit('CATALOG', catalog={'streams': []})", "the source has no stream orders"),
     ],
 )
-def test_a_source_that_can_not_be_discovered_fails_the_job(
-    airbyte: AirbytePlace, lake: Lake, discover: str, words: str
-) -> None:
+def test_undiscoverable_source_fails_the_job(airbyte: AirbytePlace, lake: Lake, discover: str, words: str) -> None:
     assert words in reason(airbyte, airbyte.connect(lake, discover=discover))
 
 
-def test_a_connection_whose_parts_are_gone_fails_the_job_by_name(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_deleted_object_fails_job_by_name(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake)
     source = airbyte.client.call("GET", f"/connections/{connection}")["sourceId"]
     airbyte.client.call("DELETE", f"/sources/{source}")
     assert reason(airbyte, connection) == f"the connection refers to source {source}, which is gone"
 
 
-def test_a_format_that_is_not_written_here_fails_the_job(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_unsupported_format_fails_the_job(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, destination={"format": {"format_type": "CSV"}})
-    assert "no format 'CSV' here; Parquet or Avro" in reason(airbyte, connection)
+    assert "format 'CSV' is unknown; expected Parquet or Avro" in reason(airbyte, connection)
 
 
 DIES = """
@@ -149,7 +145,7 @@ complete()
 """
 
 
-def test_after_a_connector_died_the_next_sync_goes_on_from_its_last_state(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_sync_resumes_after_a_connector_died(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, DIES.format(end="die()"))
     assert reason(airbyte, connection) == "the connector ended with code -9 before it was done"
     assert ids(lake, airbyte.name(connection)) == list(range(1, 8_501))
@@ -159,36 +155,36 @@ def test_after_a_connector_died_the_next_sync_goes_on_from_its_last_state(airbyt
     assert ids(lake, airbyte.name(connection)) == sorted([*range(1, 12_001), *range(8_001, 8_501)])
 
 
-def test_a_job_that_died_and_the_next_one_land_every_row(
+def test_dead_job_and_successor_land_every_row(
     airbyte: AirbytePlace, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = airbyte.connect(lake, DIES.format(end="die()"))
     orders = {"orders": {"mode": "append", "columns": {"id": {"type": "int64"}}}}
     contract = {"source": airbyte.name(connection), "connector": {"image": IMAGE, "version": "1"}, "streams": orders}
-    known = parse_source(json.dumps(contract), "scripted.yaml")
+    source = parse_source(json.dumps(contract), "scripted.yaml")
     monkeypatch.setattr(await_landing, "open_lake", lambda: lake)
     monkeypatch.setattr(await_landing, "airbyte_block", lambda: SimpleNamespace(landing_timeout_s=5))
-    monkeypatch.setattr(await_landing, "source_contract", lambda name: known)
+    monkeypatch.setattr(await_landing, "source_contract", lambda name: source)
     landed: set[int] = set()
     for outcome in ("failed", "succeeded"):
         job = airbyte.run(connection)
         sync = Sync(
-            source=known.source,
+            source=source.source,
             connection_id=connection,
             job_id=job.id,
-            created_at=job["createdAt"],
+            created_at=job.created_at,
             outcome=job.status,
             rows=job.rows,
         )
         (landing,) = await_landing.await_landing.fn(sync)
         manifest = LandingManifest.model_validate_json(lake.read(landing.manifest))
         assert manifest.outcome == outcome
-        landed |= {row["id"] for found in manifest.objects for row in table(lake, found.name).to_pylist()}
+        landed |= {row["id"] for obj in manifest.objects for row in table(lake, obj.name).to_pylist()}
         airbyte.rewrite(connection, READS_ON)
     assert landed == set(range(1, 12_001))
 
 
-def test_what_was_read_before_a_malformed_message_is_kept(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_rows_before_a_malformed_message_are_kept(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(1)\nstate(1)\nrecord(2, stream='ghosts')\ncomplete()")
     assert "ghosts" in reason(airbyte, connection)
     airbyte.rewrite(connection, "record(position() + 1)\ncomplete()")
@@ -196,28 +192,28 @@ def test_what_was_read_before_a_malformed_message_is_kept(airbyte: AirbytePlace,
     assert ids(lake, airbyte.name(connection)) == [1, 2]
 
 
-def test_a_cancelled_sync_keeps_what_it_read_and_the_next_one_goes_on(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancelled_sync_is_resumed_by_the_next(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, DIES.format(end="hang()"))
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
     assert airbyte.ended(job).status == "cancelled"
     airbyte.rewrite(connection, READS_ON)
-    assert airbyte.run(connection)["rowsSynced"] == 4_000
+    assert airbyte.run(connection).rows == 4_000
     assert set(ids(lake, airbyte.name(connection))) == set(range(1, 12_001))
 
 
-def test_a_cancel_during_discover_ends_the_job_before_anything_is_read(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancel_during_discover_reads_nothing(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(1)\ncomplete()", discover="hang()")
     job = airbyte.client.start_job(connection)
     (connector,) = airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
     assert airbyte.ended(job).status == "cancelled"
-    assert not lives(connector)
+    assert not is_running(connector)
     assert files(lake, airbyte.name(connection)) == []
 
 
-def test_a_cancel_ends_all_that_a_connector_started_however_stubborn(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancel_ends_stubborn_child_processes(airbyte: AirbytePlace, lake: Lake) -> None:
     read = """
 if os.fork():
     time.sleep(600)
@@ -228,11 +224,11 @@ hang(ignore_sigterm=True)
     (child,) = airbyte.waiting(connection)
     airbyte.client.cancel_job(job)
     assert airbyte.ended(job).status == "cancelled"
-    wait_until(lambda: not lives(child), "the connector's child has ended")
+    wait_until(lambda: not is_running(child), "the connector's child has ended")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_that_ends_during_a_sync_takes_the_connector_along_and_nothing_is_lost(
+def test_stopped_server_loses_nothing(
     airbyte: AirbytePlace, lake: Lake, storage_port: int, tmp_path: Path, number: signal.Signals
 ) -> None:
     options, environment = airbyte_command(tmp_path, storage_port, airbyte.secrets_port)
@@ -248,19 +244,19 @@ def test_a_server_that_ends_during_a_sync_takes_the_connector_along_and_nothing_
         wait_until(lambda: files(lake, place.name(connection)), "the first rows are in the lake")
         first.send_signal(number)
         first.wait(15)
-    wait_until(lambda: not lives(connector), "the connector has ended with its server")
+    wait_until(lambda: not is_running(connector), "the connector has ended with its server")
     with process(*command, env=environment, log=tmp_path / "second.log"):
         wait_until(lambda: listens(port), "Airbyte answers again")
         ended = place.client.job(job)
-        assert (ended.status, ended["failureReason"]) == ("failed", "the Airbyte server ended during the sync")
+        assert (ended.status, ended.error) == ("failed", "the Airbyte server ended during the sync")
         place.rewrite(connection, READS_ON)
         again = place.run(connection)
-        assert (again["status"], again["rowsSynced"] < 12_000) == ("succeeded", True)
+        assert (again.status, again.rows < 12_000) == ("succeeded", True)
         assert set(ids(lake, place.name(connection))) == set(range(1, 12_001))
 
 
-def lives(pid: int) -> bool:
-    """Whether a process runs; one that nobody has buried yet does not."""
+def is_running(pid: int) -> bool:
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):

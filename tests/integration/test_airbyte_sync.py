@@ -1,4 +1,4 @@
-"""What a sync of the local Airbyte leaves in the lake and in its state."""
+"""The objects and the state that a sync of the local Airbyte leaves in the lake."""
 
 import errno
 import shutil
@@ -11,7 +11,6 @@ import pytest
 
 from local.demo.airport_ops.replay import advance, create
 from local.servers.airbyte.columns import META
-from millrace.airbyte.connections import apply
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.lake.store import Lake
 from tests.support.airbyte_place import (
@@ -28,6 +27,7 @@ from tests.support.airbyte_place import (
     table,
 )
 from tests.support.clients import Endpoint
+from tests.support.connections import apply
 from tests.support.servers import ROOT, wait_until
 
 pytest_plugins = ["tests.support.stand_ins"]
@@ -50,7 +50,7 @@ def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iter
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The operations database after day 1 and after day 2."""
+    """Return the operations database after day 1 and after day 2."""
     first, second = (tmp_path_factory.mktemp("operations") / f"{day}.sqlite" for day in (1, 2))
     create(first, SECRETS["airport-ops-password"])
     advance(first, 1)
@@ -61,7 +61,7 @@ def days(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def source(request: pytest.FixtureRequest, tmp_path: Path, days: list[Path]) -> SourceContract:
-    """The demo's source under a name of its own, over a database of its own at the end of day 1."""
+    """Create the demo's source under a unique name, over a copy of its database at the end of day 1."""
     database = tmp_path / "operations.sqlite"
     shutil.copy(days[0], database)
     contract = load_sources(ROOT / "sources")["airport_ops"]
@@ -75,49 +75,49 @@ def database_of(source: SourceContract) -> Path:
     return Path(str(source.connector.config["database"]))
 
 
-def connected(airbyte: AirbytePlace, source: SourceContract, lake: Lake) -> str:
+def connect(airbyte: AirbytePlace, source: SourceContract, lake: Lake) -> str:
     apply(airbyte.client, source, lake.url)
     return str(airbyte.client.connection(source.source)["connectionId"])
 
 
-def test_the_first_sync_is_a_snapshot_and_the_next_ones_bring_changes_only(
+def test_first_sync_is_a_snapshot_then_changes(
     airbyte: AirbytePlace, lake: Lake, source: SourceContract, days: list[Path]
 ) -> None:
-    connection, database = connected(airbyte, source, lake), database_of(source)
+    connection, database = connect(airbyte, source, lake), database_of(source)
     first = airbyte.run(connection)
     ((head,),) = query(database, "SELECT max(lsn) FROM _changes")
     landed = {name: rows(lake, source.source, name) for name in source.streams}
-    assert {name: len(found) for name, found in landed.items()} == {
+    assert {name: len(rows_of_stream) for name, rows_of_stream in landed.items()} == {
         name: query(database, f"SELECT count(*) FROM {name}")[0][0] for name in source.streams
     }
-    assert {row["_ab_cdc_lsn"] for found in landed.values() for row in found} == {head}
-    assert first["rowsSynced"] == sum(len(found) for found in landed.values())
+    assert {row["_ab_cdc_lsn"] for rows_of_stream in landed.values() for row in rows_of_stream} == {head}
+    assert first.rows == sum(len(rows_of_stream) for rows_of_stream in landed.values())
 
     shutil.copy(days[1], database)
     second = airbyte.run(connection)
     changes = query(database, "SELECT lsn FROM _changes WHERE table_name = 'flights' AND lsn > ?", head)
-    folder = f"raw/{source.source}/flights/sync_id={second['jobId']}/"
+    folder = f"raw/{source.source}/flights/sync_id={second.id}/"
     (name,) = [name for name in files(lake, source.source, "flights") if name.startswith(folder)]
-    found = table(lake, name).to_pylist()
-    assert [row["_ab_cdc_lsn"] for row in found] == [lsn for (lsn,) in changes]
-    deletes = [row for row in found if row["_ab_cdc_deleted_at"] is not None]
+    rows_of_stream = table(lake, name).to_pylist()
+    assert [row["_ab_cdc_lsn"] for row in rows_of_stream] == [lsn for (lsn,) in changes]
+    deletes = [row for row in rows_of_stream if row["_ab_cdc_deleted_at"] is not None]
     gone = query(database, "SELECT count(*) FROM _changes WHERE op = 'DELETE' AND lsn > ?", head)[0][0]
     assert len(deletes) == gone > 0
     for row in deletes:
-        told = {column for column, value in row.items() if value is not None and not column.startswith("_airbyte")}
-        assert told == {*KEY, "_ab_cdc_lsn", "_ab_cdc_updated_at", "_ab_cdc_deleted_at"}
+        columns = {column for column, value in row.items() if value is not None and not column.startswith("_airbyte")}
+        assert columns == {*KEY, "_ab_cdc_lsn", "_ab_cdc_updated_at", "_ab_cdc_deleted_at"}
 
     third = airbyte.run(connection)
-    assert (third["status"], third["rowsSynced"]) == ("succeeded", 0)
-    assert not any(f"sync_id={third['jobId']}/" in name for name in files(lake, source.source, "flights"))
+    assert (third.status, third.rows) == ("succeeded", 0)
+    assert not any(f"sync_id={third.id}/" in name for name in files(lake, source.source, "flights"))
 
 
-def test_files_bear_airbytes_columns_and_types(airbyte: AirbytePlace, lake: Lake, source: SourceContract) -> None:
-    job = airbyte.run(connected(airbyte, source, lake))
+def test_files_have_airbyte_columns_and_types(airbyte: AirbytePlace, lake: Lake, source: SourceContract) -> None:
+    job = airbyte.run(connect(airbyte, source, lake))
     (flights,) = files(lake, source.source, "flights")
-    assert flights == f"raw/{source.source}/flights/sync_id={job['jobId']}/0.parquet"
-    found = table(lake, flights)
-    types = [(field.name, field.type) for field in found.schema]
+    assert flights == f"raw/{source.source}/flights/sync_id={job.id}/0.parquet"
+    rows_of_file = table(lake, flights)
+    types = [(field.name, field.type) for field in rows_of_file.schema]
     assert types[:4] == OWN
     columns = dict(types)
     assert columns["flight_date"] == pa.date32()
@@ -125,8 +125,8 @@ def test_files_bear_airbytes_columns_and_types(airbyte: AirbytePlace, lake: Lake
     assert columns["flight"] == columns["_ab_cdc_lsn"] == pa.int64()
     assert columns["carrier"] == columns["_ab_cdc_updated_at"] == pa.string()
     assert table(lake, files(lake, source.source, "weather")[0]).schema.field("temp").type == pa.float64()
-    assert {meta["sync_id"] for meta in found.column("_airbyte_meta").to_pylist()} == {job.id}
-    assert len(set(found.column("_airbyte_raw_id").to_pylist())) == found.num_rows
+    assert {meta["sync_id"] for meta in rows_of_file.column("_airbyte_meta").to_pylist()} == {job.id}
+    assert len(set(rows_of_file.column("_airbyte_raw_id").to_pylist())) == rows_of_file.num_rows
     info = lake.stat(flights)
     assert info is not None
     assert info.metadata == {"ab-generation-id": "0"}
@@ -151,9 +151,7 @@ TYPED: dict[str, Any] = {
         {"format_type": "Avro", "compression_codec": {"codec": "Deflate"}},
     ],
 )
-def test_values_come_back_as_sent_and_those_that_do_not_fit_are_null_with_a_word(
-    airbyte: AirbytePlace, lake: Lake, format: dict[str, Any]
-) -> None:
+def test_values_round_trip_and_unfit_become_null(airbyte: AirbytePlace, lake: Lake, format: dict[str, Any]) -> None:
     read = """
 record(1, at=1.7e12 + 0.5, day="2013-01-02", share=2, is_on=True, inner={"a": [1]}, text="ü")
 record("x", day=20130102, share="much", is_on="false", text="\\ud800")
@@ -184,24 +182,24 @@ complete()
 
 def test_many_states_make_few_files(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, READ_ON)
-    assert airbyte.run(connection)["rowsSynced"] == 12_000
+    assert airbyte.run(connection).rows == 12_000
     assert [table(lake, name).num_rows for name in files(lake, airbyte.name(connection))] == [5_000, 5_000, 2_000]
 
 
-def test_a_state_is_not_kept_when_its_rows_did_not_reach_the_lake(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_state_is_dropped_when_rows_are_lost(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, READ_ON, destination={"gcs_bucket_name": "nowhere"})
     failed = airbyte.run(connection)
-    assert failed["status"] == "failed"
-    assert "nowhere" in failed["failureReason"]
+    assert failed.status == "failed"
+    assert "nowhere" in failed.error
     destination = airbyte.client.call("GET", f"/connections/{connection}")["destinationId"]
-    there = airbyte.client.call("GET", f"/destinations/{destination}")["configuration"]
-    mended = there | {"gcs_bucket_name": lake.url.removeprefix("gs://")}
-    airbyte.client.call("PATCH", f"/destinations/{destination}", json={"configuration": mended})
+    configuration = airbyte.client.call("GET", f"/destinations/{destination}")["configuration"]
+    repaired = configuration | {"gcs_bucket_name": lake.url.removeprefix("gs://")}
+    airbyte.client.call("PATCH", f"/destinations/{destination}", json={"configuration": repaired})
     assert airbyte.run(connection).status == "succeeded"
     assert ids(lake, airbyte.name(connection)) == list(range(1, 12_001))
 
 
-def test_a_global_state_is_kept_for_all_streams_and_given_back(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_global_state_covers_all_streams(airbyte: AirbytePlace, lake: Lake) -> None:
     read = """
 shared = next((s["global"]["shared_state"]["at"] for s in states if s["type"] == "GLOBAL"), 0)
 record(shared + 1)
@@ -213,7 +211,7 @@ complete()
     assert ids(lake, airbyte.name(connection)) == [1, 2]
 
 
-def test_a_global_state_forgets_the_streams_that_are_read_in_full(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_global_state_omits_full_refresh_streams(airbyte: AirbytePlace, lake: Lake) -> None:
     read = """
 given = [s["stream_descriptor"]["name"] for state in states for s in state["global"]["stream_states"]]
 record(len(states), text=" ".join(given))
@@ -224,40 +222,40 @@ complete("orders"); complete("items")
     streams = {"orders": {"id": {"type": "integer"}, "text": {"type": "string"}}, "items": {}}
     connection = airbyte.connect(lake, read, streams=streams)
 
-    def told() -> list[str]:
-        job = airbyte.run(connection)["jobId"]
+    def given_streams() -> list[str]:
+        job = airbyte.run(connection).id
         return [row["text"] for row in rows(lake, airbyte.name(connection)) if row["_airbyte_meta"]["sync_id"] == job]
 
-    assert [told(), told()] == [[""], ["orders items"]]
+    assert [given_streams(), given_streams()] == [[""], ["orders items"]]
     modes = [{"name": "orders", "syncMode": "incremental_append"}, {"name": "items", "syncMode": "full_refresh_append"}]
     airbyte.client.call("PATCH", f"/connections/{connection}", json={"configurations": {"streams": modes}})
-    assert told() == ["orders"]
+    assert given_streams() == ["orders"]
     again = [mode | {"syncMode": "incremental_append"} for mode in modes]
     airbyte.client.call("PATCH", f"/connections/{connection}", json={"configurations": {"streams": again}})
-    assert told() == ["orders"], "the full read in between left no state of items"
+    assert given_streams() == ["orders"], "the full read in between left no state of items"
 
 
-def test_a_connector_that_turns_to_global_states_is_given_no_older_one(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_switch_of_state_type_drops_older_states(airbyte: AirbytePlace, lake: Lake) -> None:
     count, whole = "record(len(states))\ncomplete()\n", {"type": "GLOBAL", "global": {"shared_state": {}}}
     connection = airbyte.connect(lake, count)
-    for told in ("state(7)", f"emit('STATE', state={whole})", "state(8)", ""):
-        airbyte.rewrite(connection, count + told)
+    for statement in ("state(7)", f"emit('STATE', state={whole})", "state(8)", ""):
+        airbyte.rewrite(connection, count + statement)
         airbyte.run(connection)
     assert ids(lake, airbyte.name(connection)) == [0, 1, 1, 1]
 
 
-def test_a_stream_that_is_read_in_full_has_no_state(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_full_refresh_stream_has_no_state(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(position())\nstate(7)\ncomplete()")
     read: list[int] = []
     for mode in ("incremental_append", "full_refresh_append", "incremental_append", "incremental_append"):
         changed = {"streams": [{"name": "orders", "syncMode": mode}]}
         airbyte.client.call("PATCH", f"/connections/{connection}", json={"configurations": changed})
-        job = airbyte.run(connection)["jobId"]
+        job = airbyte.run(connection).id
         read += [row["id"] for row in rows(lake, airbyte.name(connection)) if row["_airbyte_meta"]["sync_id"] == job]
     assert read == [0, 0, 0, 7]
 
 
-def test_an_overwrite_replaces_the_older_generation_only_after_success(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_overwrite_replaces_only_after_success(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(1)\ncomplete()", mode="full_refresh_overwrite")
     name = airbyte.name(connection)
     airbyte.run(connection)
@@ -272,7 +270,7 @@ def test_an_overwrite_replaces_the_older_generation_only_after_success(airbyte: 
     assert info.metadata == {"ab-generation-id": "3"}
 
 
-def test_an_object_that_is_there_is_never_overwritten(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_existing_object_is_never_overwritten(airbyte: AirbytePlace, lake: Lake) -> None:
     connection = airbyte.connect(
         lake, "record(1)\ncomplete()", destination={"gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/"}
     )
@@ -282,7 +280,7 @@ def test_an_object_that_is_there_is_never_overwritten(airbyte: AirbytePlace, lak
     assert files(lake, airbyte.name(connection)) == [f"{folder}0.parquet{ending}" for ending in ("", "-1", "-2")]
 
 
-def test_a_talkative_connector_neither_stands_still_nor_disturbs(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_talkative_connector_is_no_bottleneck(airbyte: AirbytePlace, lake: Lake) -> None:
     read = """
 sys.stderr.write("chatter\\n" * 100_000)
 print("no JSON"); print('"a text"'); print()
@@ -299,7 +297,7 @@ complete()
     assert {"stdout: no JSON", 'stdout: "a text"', "WARN: take care"} <= set(log)
 
 
-def test_a_connector_inherits_no_secret_and_its_files_are_private(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_connector_inherits_no_secrets(airbyte: AirbytePlace, lake: Lake) -> None:
     read = """
 import stat
 record(1, text=" ".join(os.environ))
@@ -318,20 +316,20 @@ complete()
 
 
 @pytest.mark.connectors
-def test_a_connector_that_no_one_here_wrote_lands_its_rows(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_third_party_connector_lands_its_rows(airbyte: AirbytePlace, lake: Lake) -> None:
     workspace = airbyte.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
     faker = {"name": "faker", "dockerRepository": "airbyte/source-faker", "dockerImageTag": "7.2.1"}
-    made = airbyte.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=faker)
+    definition = airbyte.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=faker)
     connection = airbyte.connect(lake, streams={"users": {}})
     source = airbyte.client.call("GET", f"/connections/{connection}")["sourceId"]
     config = {"count": 150, "seed": 7, "always_updated": False, "parallelism": 1}
-    airbyte.client.call("PATCH", f"/sources/{source}", json={"definitionId": made["id"], "configuration": config})
+    airbyte.client.call("PATCH", f"/sources/{source}", json={"definitionId": definition["id"], "configuration": config})
     job = airbyte.run(connection)
     assert job.status == "succeeded", job
     assert ids(lake, airbyte.name(connection), "users") == list(range(1, 151))
 
 
-def test_a_connector_that_needs_no_network_has_none(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_connector_without_hosts_has_no_network(airbyte: AirbytePlace, lake: Lake) -> None:
     read = f"""
 import socket
 try:
@@ -344,19 +342,19 @@ complete()
     open_, closed = (airbyte.connect(lake, read, image=image) for image in (IMAGE, OFFLINE))
     airbyte.run(open_)
     assert ids(lake, airbyte.name(open_)) == [1]
-    job = airbyte.run(closed)["jobId"]
+    job = airbyte.run(closed).id
     if "does not let the connector be without network" in airbyte.log(job):
         pytest.skip("this machine lets no process be without network: unshare(2) is refused")
     assert ids(lake, airbyte.name(closed)) == [errno.ENETUNREACH]
 
 
-def test_the_end_of_a_job_is_told_to_a_webhook_as_airbyte_tells_it(
+def test_job_end_is_sent_to_the_webhook(
     tmp_path: Path, storage_port: int, airbyte: AirbytePlace, lake: Lake, endpoint: Endpoint
 ) -> None:
     with airbyte_server(tmp_path, storage_port, airbyte.secrets_port, "--webhook", endpoint.url) as port:
         place = AirbytePlace(tmp_path, port, airbyte.secrets_port)
         connection = place.connect(lake, "record(1)\ncomplete()")
-        done = place.run(connection)
+        job = place.run(connection)
         place.rewrite(connection, "record(1)\nerror('the source is closed')")
         failed = place.run(connection)
         place.rewrite(connection, "hang()")
@@ -364,9 +362,9 @@ def test_the_end_of_a_job_is_told_to_a_webhook_as_airbyte_tells_it(
         place.waiting(connection)
         place.client.cancel_job(cancelled)
         place.ended(cancelled)
-        wait_until(lambda: len(endpoint.bodies) == 2, "both ends are told")
+        wait_until(lambda: len(endpoint.bodies) == 2, "both ends are notified")
     good, bad = (body["data"] for body in endpoint.bodies)
     assert good["connection"]["id"] == connection
-    assert (good["jobId"], good["success"], good["recordsCommitted"]) == (done["jobId"], True, 1)
-    assert (bad["jobId"], bad["success"], bad["errorMessage"]) == (failed["jobId"], False, "the source is closed")
-    assert good["bytesCommitted"] == done["bytesSynced"] > 0
+    assert (good["jobId"], good["success"], good["recordsCommitted"]) == (job.id, True, 1)
+    assert (bad["jobId"], bad["success"], bad["errorMessage"]) == (failed.id, False, "the source is closed")
+    assert good["bytesCommitted"] == job.bytes > 0

@@ -1,4 +1,4 @@
-"""The demo's Airbyte connector, as the subprocess that Airbyte runs."""
+"""The demo's Airbyte connector, run as the subprocess that Airbyte starts."""
 
 import json
 import os
@@ -21,7 +21,7 @@ CONFIG = {"database": "airport_ops", "username": "millrace", "password": "right"
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The operations database at the end of day 1."""
+    """Return the operations database at the end of day 1."""
     file = tmp_path_factory.mktemp("operations") / "ops?.sqlite"  # a name that a URI would misread
     create(file, "right")
     advance(file, 1)
@@ -30,7 +30,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def connector(database: Path, tmp_path: Path) -> Callable[..., tuple[int, Messages]]:
-    """Runs one protocol command; its inputs are written to files."""
+    """Return a function that runs one protocol command, with its inputs in files."""
 
     def run(verb: str, **inputs: Any) -> tuple[int, Messages]:
         command = [sys.executable, "-m", "local.demo.airport_ops.connector", verb]
@@ -38,8 +38,8 @@ def connector(database: Path, tmp_path: Path) -> Callable[..., tuple[int, Messag
             (tmp_path / name).write_text(json.dumps(content))
             command += [f"--{name}", str(tmp_path / name)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "AIRPORT_OPS_DATABASE": str(database)}
-        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
-        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+        process = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
+        return process.returncode, [json.loads(line) for line in process.stdout.splitlines()]
 
     return run
 
@@ -62,7 +62,7 @@ def records(messages: Messages) -> Messages:
     return [m["record"]["data"] for m in messages if m["type"] == "RECORD"]
 
 
-def test_spec_asks_for_a_password_and_marks_it_secret(connector: Run) -> None:
+def test_spec_has_a_secret_password(connector: Run) -> None:
     code, (message,) = connector("spec")
     properties = message["spec"]["connectionSpecification"]["properties"]
     assert (code, message["type"]) == (0, "SPEC")
@@ -84,21 +84,21 @@ def test_check_succeeds_with_the_right_password(connector: Run) -> None:
         ({"database": str(ROOT / "pyproject.toml")}, "file is not a database"),
     ],
 )
-def test_check_says_why_it_can_not_connect(connector: Run, change: dict[str, str], words: str) -> None:
+def test_check_reports_why_it_cannot_connect(connector: Run, change: dict[str, str], words: str) -> None:
     code, (message,) = connector("check", config=CONFIG | change)
     assert (code, message["type"]) == (0, "CONNECTION_STATUS")
     assert message["connectionStatus"] == {"status": "FAILED", "message": words}
 
 
 @pytest.mark.parametrize("verb", ["discover", "read"])
-def test_discover_and_read_tell_a_wrong_password_as_an_error(connector: Run, verb: str) -> None:
+def test_wrong_password_is_a_connector_error(connector: Run, verb: str) -> None:
     inputs = {"catalog": catalog("planes")} if verb == "read" else {}
     code, (message,) = connector(verb, config=CONFIG | {"password": "wrong"}, **inputs)
     assert (code, message["trace"]["type"]) == (1, "ERROR")
     assert message["trace"]["error"]["failure_type"] == "config_error"
 
 
-def test_the_catalog_has_the_streams_keys_and_columns_of_the_contract(connector: Run) -> None:
+def test_catalog_matches_the_contract(connector: Run) -> None:
     _, (message,) = connector("discover", config=CONFIG)
     source = load_sources(ROOT / "sources")["airport_ops"]
     streams = {stream["name"]: stream for stream in message["catalog"]["streams"]}
@@ -109,44 +109,44 @@ def test_the_catalog_has_the_streams_keys_and_columns_of_the_contract(connector:
         assert streams[name]["source_defined_primary_key"] == [[column] for column in contract.key]
 
 
-def test_a_first_read_is_a_snapshot_at_the_logs_head(connector: Run, database: Path) -> None:
+def test_first_read_is_a_snapshot_at_log_head(connector: Run, database: Path) -> None:
     code, messages = connector("read", config=CONFIG, catalog=catalog("flights", "planes"))
     ((head,),) = query(database, "SELECT max(lsn) FROM _changes")
-    found = records(messages)
+    rows = records(messages)
     ((flights,), (planes,)) = query(database, "SELECT count(*) FROM flights UNION ALL SELECT count(*) FROM planes")
     assert code == 0
-    assert len(found) == flights + planes
-    assert {row["_ab_cdc_lsn"] for row in found} == {head}
-    kept = [m["state"]["stream"]["stream_state"] for m in messages if m["type"] == "STATE"]
-    assert kept == [{"lsn": head}] * 2
-    done = [m["trace"]["stream_status"] for m in messages if m["type"] == "TRACE"]
-    assert [s["stream_descriptor"]["name"] for s in done if s["status"] == "COMPLETE"] == ["flights", "planes"]
+    assert len(rows) == flights + planes
+    assert {row["_ab_cdc_lsn"] for row in rows} == {head}
+    stream_states = [m["state"]["stream"]["stream_state"] for m in messages if m["type"] == "STATE"]
+    assert stream_states == [{"lsn": head}] * 2
+    statuses = [m["trace"]["stream_status"] for m in messages if m["type"] == "TRACE"]
+    assert [s["stream_descriptor"]["name"] for s in statuses if s["status"] == "COMPLETE"] == ["flights", "planes"]
 
 
-def test_a_read_from_a_state_brings_each_later_change_of_that_stream_once(connector: Run, database: Path) -> None:
+def test_read_from_state_emits_each_change_once(connector: Run, database: Path) -> None:
     code, messages = connector("read", config=CONFIG, catalog=catalog("flights"), state=states(flights=5_000))
-    wanted = query(database, "SELECT lsn FROM _changes WHERE table_name = 'flights' AND lsn > 5000 ORDER BY lsn")
+    expected = query(database, "SELECT lsn FROM _changes WHERE table_name = 'flights' AND lsn > 5000 ORDER BY lsn")
     assert code == 0
-    assert [row["_ab_cdc_lsn"] for row in records(messages)] == [lsn for (lsn,) in wanted]
+    assert [row["_ab_cdc_lsn"] for row in records(messages)] == [lsn for (lsn,) in expected]
     head = [m["state"]["stream"]["stream_state"]["lsn"] for m in messages if m["type"] == "STATE"][-1]
     _, messages = connector("read", config=CONFIG, catalog=catalog("flights"), state=states(flights=head))
     assert records(messages) == []
 
 
-def test_a_full_refresh_ignores_the_state(connector: Run, database: Path) -> None:
+def test_full_refresh_ignores_the_state(connector: Run, database: Path) -> None:
     full = catalog("airlines", mode="full_refresh")
     _, messages = connector("read", config=CONFIG, catalog=full, state=states(airlines=5_000))
     assert len(records(messages)) == query(database, "SELECT count(*) FROM airlines")[0][0] > 0
 
 
-def test_a_state_beyond_the_log_is_an_error_and_loses_nothing_silently(connector: Run) -> None:
+def test_state_beyond_the_log_is_an_error(connector: Run) -> None:
     code, messages = connector("read", config=CONFIG, catalog=catalog("planes"), state=states(planes=10**9))
     assert code == 1
-    assert "the database was made anew or restored" in messages[-1]["trace"]["error"]["message"]
+    assert "the database was created again or restored" in messages[-1]["trace"]["error"]["message"]
     assert not [m for m in messages if m["type"] == "STATE"]
 
 
-def test_a_stream_that_is_not_there_is_an_error_by_name(connector: Run) -> None:
+def test_missing_stream_is_an_error_by_name(connector: Run) -> None:
     code, (message,) = connector("read", config=CONFIG, catalog=catalog("ghosts"))
     assert code == 1
-    assert "there is no stream ghosts" in message["trace"]["error"]["message"]
+    assert "stream ghosts does not exist" in message["trace"]["error"]["message"]

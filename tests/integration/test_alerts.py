@@ -1,4 +1,4 @@
-"""Each alert's filter matches the lines of its failure, and of nothing else; lines are those that the code wrote."""
+"""Each alert's filter matches the log lines of its failure and no others; the code itself writes the lines."""
 
 import json
 import logging
@@ -18,7 +18,7 @@ from millrace.contracts.source import load_sources
 from millrace.domain.errors import BalanceError, BudgetExceeded, Fatal
 from millrace.domain.ledger import LedgerEntry
 from tasks.reconcile.report_freshness import freshness
-from tests.integration.test_balance import counted
+from tests.integration.test_balance import patch_count
 from tests.support.captured import Line, Lines, captured
 from tests.support.in_process import InProcess
 from tests.support.log_filter import compile_filter
@@ -34,65 +34,65 @@ AUDIENCE, ACCOUNT = "https://gateway.test/push", "push@millrace-test.iam.gservic
 
 
 def hits(lines: list[Line]) -> set[str]:
-    """Metrics that count at least one of the lines."""
+    """Return the metrics that count at least one of the lines."""
     return {name for name, fits in FILTERS.items() if any(fits(line) for line in lines)}
 
 
 def merge_whole() -> None:
-    made = InProcess(contract())
-    made.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 12)])
-    assert made.merge()
+    merging = InProcess(contract())
+    merging.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 12)])
+    assert merging.merge()
 
 
-def refuse_a_row() -> None:
-    made = InProcess(contract())
-    made.land(rows=[upsert(1, 10), upsert(None, 11)])
-    made.merge()
+def quarantine_a_row() -> None:
+    merging = InProcess(contract())
+    merging.land(rows=[upsert(1, 10), upsert(None, 11)])
+    merging.merge()
 
 
-def refuse_a_file() -> None:
-    made = InProcess(contract())
-    made.land(made.put(parquet([upsert(1, 10)])), made.put(b"no parquet", part=1))
-    made.merge()
+def quarantine_a_file() -> None:
+    merging = InProcess(contract())
+    merging.land(merging.put(parquet([upsert(1, 10)])), merging.put(b"no parquet", part=1))
+    merging.merge()
 
 
 def lose_a_row() -> None:
-    made = InProcess(contract())
-    made.land(rows=[upsert(1, 10)])
-    with counted("count_stale"), pytest.raises(BalanceError):
-        made.merge()
+    merging = InProcess(contract())
+    merging.land(rows=[upsert(1, 10)])
+    with patch_count("count_stale"), pytest.raises(BalanceError):
+        merging.merge()
 
 
 def start_a_log_over() -> None:
-    made = InProcess(contract())
-    made.land(rows=[upsert(n, 1000) for n in range(200)])
-    made.merge()
-    made.land(rows=[upsert(n, 10) for n in range(200)])
-    made.merge()
+    merging = InProcess(contract())
+    merging.land(rows=[upsert(n, 1000) for n in range(200)])
+    merging.merge()
+    merging.land(rows=[upsert(n, 10) for n in range(200)])
+    merging.merge()
 
 
 def block_a_snapshot() -> None:
-    made = InProcess(contract(mode="overwrite", order=[]))
-    made.land(rows=[upsert(1, 10)], generation_id=1)
-    made.merge()
-    made.land(made.put(parquet([upsert(1, 11)])), made.put(b"no parquet", part=1), generation_id=2)
-    made.merge()
+    merging = InProcess(contract(mode="overwrite", order=[]))
+    merging.land(rows=[upsert(1, 10)], generation_id=1)
+    merging.merge()
+    merging.land(merging.put(parquet([upsert(1, 11)])), merging.put(b"no parquet", part=1), generation_id=2)
+    merging.merge()
 
 
 def exceed_a_budget() -> None:
-    made = InProcess(contract())
-    made.land(rows=[upsert(1, 10)])
+    merging = InProcess(contract())
+    merging.land(rows=[upsert(1, 10)])
     with (
         mock.patch("millrace.warehouse.duckdb.commit.commit", side_effect=BudgetExceeded("too much")),
         pytest.raises(Fatal),
     ):
-        made.merge()
+        merging.merge()
 
 
 MERGES: dict[str, tuple[Callable[[], None], set[str]]] = {
     "a whole merge": (merge_whole, {"merges", "merges_complete"}),
-    "a refused row": (refuse_a_row, {"merges", "quarantined"}),
-    "a refused file": (refuse_a_file, {"merges", "quarantined"}),
+    "a quarantined row": (quarantine_a_row, {"merges", "quarantined"}),
+    "a quarantined file": (quarantine_a_file, {"merges", "quarantined"}),
     "a lost row": (lose_a_row, {"merges_unbalanced"}),
     "a batch over its budget": (exceed_a_budget, {"merges_over_budget"}),
     "a log that started over": (start_a_log_over, {"merges", "merges_complete", "stale_storms"}),
@@ -101,17 +101,17 @@ MERGES: dict[str, tuple[Callable[[], None], set[str]]] = {
 
 
 @pytest.mark.parametrize("failure", MERGES)
-def test_a_failure_of_the_merge_hits_its_metrics_and_no_other(failure: str) -> None:
-    fail, wanted = MERGES[failure]
+def test_merge_failure_triggers_only_its_metrics(failure: str) -> None:
+    fail, expected = MERGES[failure]
     with captured() as lines:
         fail()
-    found = hits(lines)
-    assert found - {"merges_complete"} == wanted - {"merges_complete"}
-    if failure in ("a whole merge", "a refused row"):
-        assert ("merges_complete" in found) is ("merges_complete" in wanted)
+    metrics = hits(lines)
+    assert metrics - {"merges_complete"} == expected - {"merges_complete"}
+    if failure in ("a whole merge", "a quarantined row"):
+        assert ("merges_complete" in metrics) is ("merges_complete" in expected)
 
 
-def test_the_gateways_lines_hit_only_what_they_tell(tmp_path: Path) -> None:
+def test_gateway_lines_trigger_only_their_metrics(tmp_path: Path) -> None:
     port, log = free_port(), tmp_path / "gateway.log"
     with server("identity", tmp_path / "identity") as certs, prefect_server(free_port()) as prefect:
         env = {
@@ -147,7 +147,7 @@ def test_the_gateways_lines_hit_only_what_they_tell(tmp_path: Path) -> None:
 
 
 def _push(port: int, log: Path, body: str, token: str, _: int) -> list[Line]:
-    """What the gateway logs of one push; it is written before the answer."""
+    """Return the log line of one push; the gateway writes it before it answers."""
     before = len(log.read_text().splitlines())
     url = f"http://127.0.0.1:{port}/push/ingest-requested"
     httpx.post(url, content=body, headers={"Authorization": f"Bearer {token}"}, timeout=30)
@@ -155,10 +155,10 @@ def _push(port: int, log: Path, body: str, token: str, _: int) -> list[Line]:
 
 
 @pytest.mark.parametrize(
-    ("age_h", "wanted"),
+    ("age_h", "expected"),
     [(1, {"freshness_checks", "freshness_kept"}), (37, {"freshness_checks"}), (None, {"freshness_checks"})],
 )
-def test_a_stream_is_fresh_as_long_as_its_contract_says(age_h: int | None, wanted: set[str]) -> None:
+def test_stream_is_fresh_as_its_contract_defines(age_h: int | None, expected: set[str]) -> None:
     flights = load_sources(ROOT / "sources")["airport_ops"].stream("flights")
     now = datetime(2026, 1, 3, tzinfo=UTC)
     entry: dict[str, Any] = {
@@ -175,11 +175,11 @@ def test_a_stream_is_fresh_as_long_as_its_contract_says(age_h: int | None, wante
     for fields in freshness([flights], old, now):
         record = {"name": "tasks", "msg": "x", "event": "stream.freshness", "fields": fields}
         handler.emit(logging.makeLogRecord(record))
-    assert hits(handler.lines) == wanted
+    assert hits(handler.lines) == expected
 
 
-def test_every_alert_has_its_metric_and_its_place_in_operations() -> None:
-    runbook = anchors(ROOT / "docs" / "operations.md")
+def test_every_alert_has_a_metric_and_a_runbook() -> None:
+    runbook = anchors(ROOT / "docs" / "operations" / "alerts.md")
     alerts = [*TOLD["alerts"], *TOLD["absences"], *TOLD["objectives"].values()]
     assert [a["runbook"] for a in alerts if a["runbook"] not in runbook] == []
     used = {a["metric"] for a in alerts if "metric" in a}
@@ -188,7 +188,7 @@ def test_every_alert_has_its_metric_and_its_place_in_operations() -> None:
     assert used - INNOCENT == {a["metric"] for a in TOLD["alerts"] if "metric" in a}
 
 
-def test_the_dashboard_shows_metrics_that_exist() -> None:
+def test_dashboard_shows_metrics_that_exist() -> None:
     text = (ROOT / "millrace" / "observability" / "dashboard.json").read_text()
     shown = {part.split('\\"')[0] for part in text.split("user/millrace/")[1:]}
     assert shown <= set(TOLD["metrics"])

@@ -1,4 +1,4 @@
-"""Every term of the balance is measured by itself: falsify one, and nothing is committed and an incident is told."""
+"""The terms of the balance are measured independently: one wrong term stops the commit and raises an incident."""
 
 import logging
 from collections.abc import Callable
@@ -18,52 +18,54 @@ from tests.support.merging import contract, delete, parquet, upsert
 
 @pytest.fixture
 def merging() -> InProcess:
-    """A stream with rows of every kind pending: merged, superseded, stale and quarantined."""
-    made = InProcess(contract())
-    made.land(rows=[upsert(1, 20)])
-    made.merge()
-    made.land(
-        made.put(parquet([upsert(1, 10), upsert(2, 11), upsert(2, 12), upsert(None, 13), delete(3, 14)])),
-        made.put(b"no parquet", part=1),
+    """Return a stream with pending rows of every kind: merged, superseded, stale and quarantined."""
+    helper = InProcess(contract())
+    helper.land(rows=[upsert(1, 20)])
+    helper.merge()
+    helper.land(
+        helper.put(parquet([upsert(1, 10), upsert(2, 11), upsert(2, 12), upsert(None, 13), delete(3, 14)])),
+        helper.put(b"no parquet", part=1),
     )
-    return made
+    return helper
 
 
-def staged(change: Callable[[Staged], dict[str, Any]]) -> Any:
-    """The staging step with one of its terms falsified."""
+def patch_staging(change: Callable[[Staged], dict[str, Any]]) -> Any:
+    """Patch the staging step so that one term of its result is wrong."""
     original = in_process.stage
 
-    def falsified(*given: Any) -> Staged:
-        made = original(*given)
-        return made.model_copy(update=change(made))
+    def falsified(*arguments: Any) -> Staged:
+        result = original(*arguments)
+        return result.model_copy(update=change(result))
 
     return mock.patch.object(in_process, "stage", falsified)
 
 
-def counted(function: str) -> Any:
-    """A count of the warehouse that is one too high."""
+def patch_count(function: str) -> Any:
+    """Patch a count of the warehouse so that it is one too high."""
     original = getattr(sql, function)
-    return mock.patch.object(sql, function, lambda *given, **more: f"SELECT 1 + ({original(*given, **more)})")
+    return mock.patch.object(
+        sql, function, lambda *arguments, **options: f"SELECT 1 + ({original(*arguments, **options)})"
+    )
 
 
 FALSE: dict[str, Callable[[], Any]] = {
-    "rows in": lambda: staged(lambda s: {"rows_in": s.rows_in + 1}),
-    "superseded": lambda: staged(lambda s: {"superseded": s.superseded + 1}),
-    "quarantined": lambda: staged(lambda s: {"quarantined": s.quarantined[:-1]}),
-    "a winner is not written": lambda: staged(lambda s: {"upserts": ()}),
-    "a delete is not written": lambda: staged(lambda s: {"deletes": ()}),
-    "a file is loaded twice": lambda: staged(lambda s: {"upserts": s.upserts * 2}),
-    "stale": lambda: counted("count_stale"),
-    "merged": lambda: counted("count_merged"),
+    "rows in": lambda: patch_staging(lambda s: {"rows_in": s.rows_in + 1}),
+    "superseded": lambda: patch_staging(lambda s: {"superseded": s.superseded + 1}),
+    "quarantined": lambda: patch_staging(lambda s: {"quarantined": s.quarantined[:-1]}),
+    "a winner is not written": lambda: patch_staging(lambda s: {"upserts": ()}),
+    "a delete is not written": lambda: patch_staging(lambda s: {"deletes": ()}),
+    "a file is loaded twice": lambda: patch_staging(lambda s: {"upserts": s.upserts * 2}),
+    "stale": lambda: patch_count("count_stale"),
+    "merged": lambda: patch_count("count_merged"),
 }
 
 
-def test_a_true_balance_accounts_for_every_row(merging: InProcess) -> None:
+def test_true_balance_accounts_for_every_row(merging: InProcess) -> None:
     assert merging.merge() == [Balance(rows_in=6, merged=2, superseded=1, stale=1, quarantined=2)]
 
 
 @pytest.mark.parametrize("term", FALSE)
-def test_a_falsified_term_is_an_incident_and_nothing_is_committed(
+def test_wrong_term_is_an_incident_and_no_commit(
     merging: InProcess, term: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = merging.query("FROM raw_shop.orders ORDER BY id")

@@ -1,4 +1,4 @@
-"""The benchmark of the merge on a few thousand rows: its peers end in the same table, and it finds one that is not."""
+"""The benchmark of the merge on a few thousand rows: all peers produce one table, and a wrong table is detected."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,12 +25,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tables(cache: Path) -> dict[str, Table]:
-    """What each peer makes of the same batch."""
+    """Return the table that each peer makes of the same batch."""
     return {name: run_once(cache, TINY, runner, cache / "kept" / name)[1] for name, runner in PEERS.items()}
 
 
 def falsify(table: Table, tmp_path: Path, statement: str) -> Table:
-    """A copy of a table after a statement on it."""
+    """Return a copy of a table after a statement has changed it."""
     copy = Table(tmp_path / "copy.duckdb", table.relation)
     copy.database.write_bytes(table.database.read_bytes())
     with duckdb.connect(str(copy.database)) as db:
@@ -40,10 +40,10 @@ def falsify(table: Table, tmp_path: Path, statement: str) -> Table:
     return copy
 
 
-def test_peers_end_in_the_same_table_and_each_merge_is_measured(cache: Path) -> None:
+def test_peers_produce_the_same_table(cache: Path) -> None:
     runs = run_scenario(cache, TINY, PEERS, repeat=2)
-    assert {name: len(found) for name, found in runs.items()} == {OURS: 2, RAW: 2}
-    for run in (run for found in runs.values() for run in found):
+    assert {name: len(peer_runs) for name, peer_runs in runs.items()} == {OURS: 2, RAW: 2}
+    for run in (run for peer_runs in runs.values() for run in peer_runs):
         assert 0 < run.cpu_s < run.process_cpu_s
         assert 0 < run.wall_s < run.process_wall_s
         assert 50e6 < run.peak_bytes < 4e9
@@ -51,12 +51,12 @@ def test_peers_end_in_the_same_table_and_each_merge_is_measured(cache: Path) -> 
 
 
 @pytest.mark.long
-def test_peers_agree_on_avro_and_on_a_key_of_two_columns(cache: Path) -> None:
+def test_peers_agree_on_avro_and_composite_keys(cache: Path) -> None:
     batch = Batch(3000, 2000, 2, "avro", "recent", late=0.1)
     assert run_scenario(cache, Scenario("tiny-avro", batch, TINY.peers, BY_DAY), PEERS, repeat=1)
 
 
-def test_the_table_has_all_keys_and_late_rows_lost(tables: dict[str, Table]) -> None:
+def test_table_has_all_keys_and_late_rows_lost(tables: dict[str, Table]) -> None:
     require_rows("ours", tables[OURS], TINY.batch.rows_after)
     require_equal("ours", tables[OURS], "raw", tables[RAW])
     with duckdb.connect(str(tables[RAW].database), read_only=True) as db:
@@ -76,7 +76,7 @@ def test_the_table_has_all_keys_and_late_rows_lost(tables: dict[str, Table]) -> 
     ],
     ids=["one amount", "empty for null", "two columns swapped", "a row less", "a row twice", "another key"],
 )
-def test_a_falsified_table_is_found_and_told(tables: dict[str, Table], tmp_path: Path, statement: str) -> None:
+def test_falsified_table_is_detected(tables: dict[str, Table], tmp_path: Path, statement: str) -> None:
     false = falsify(tables[RAW], tmp_path, statement)
     with pytest.raises(TablesDiffer, match=r"raw ended with [\d,]+ rows, ours with [\d,]+;.* only in .*: \(\d+, ") as e:
         require_equal("raw", false, "ours", tables[OURS])
@@ -84,12 +84,12 @@ def test_a_falsified_table_is_found_and_told(tables: dict[str, Table], tmp_path:
     assert str(e.value).count("nothing") <= 1
 
 
-def test_a_table_of_other_keys_than_the_workload_has_is_found(tables: dict[str, Table], tmp_path: Path) -> None:
+def test_table_with_wrong_keys_is_detected(tables: dict[str, Table], tmp_path: Path) -> None:
     with pytest.raises(TablesDiffer, match="rows; table and batch have"):
         require_rows("raw", falsify(tables[RAW], tmp_path, "DELETE FROM {0} WHERE id = 7"), TINY.batch.rows_after)
 
 
-def test_a_peer_that_fails_is_told_with_what_it_said(cache: Path) -> None:
+def test_failed_peer_is_reported_with_its_output(cache: Path) -> None:
     broken = {RAW: replace(RUNNERS[RAW], module="bench.merge.none")}
     with pytest.raises(PeerFailed, match=r"No module named 'bench\.merge\.none'"):
         run_scenario(cache, TINY, broken, repeat=1)

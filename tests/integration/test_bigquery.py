@@ -1,4 +1,4 @@
-"""What only BigQuery's adapter does: jobs that run once, retries, budgets, resumed publications. On the emulator."""
+"""Behaviour of the BigQuery adapter alone: unique jobs, retries, budgets, resumed publications. On the emulator."""
 
 import threading
 import uuid
@@ -20,7 +20,7 @@ from millrace.domain.errors import (
 from millrace.warehouse.bigquery import merge_sql as bigquery_merge_sql
 from millrace.warehouse.bigquery import quota as bigquery_quota
 from millrace.warehouse.bigquery.jobs import Jobs, is_transient
-from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from tests.support.bigquery import BigQuery
 from tests.support.engines import Engine, OnEngine, bigquery_engine
@@ -33,13 +33,13 @@ pytestmark = pytest.mark.bigquery
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, bigquery: BigQuery) -> Iterator[Engine]:
-    with bigquery_engine(bigquery, request.getfixturevalue("lake")) as found:
-        yield found
+    with bigquery_engine(bigquery, request.getfixturevalue("lake")) as bigquery_run:
+        yield bigquery_run
 
 
 @pytest.fixture
 def jobs(bigquery: BigQuery) -> Jobs:
-    return Jobs(Place(bigquery.project, bigquery.location), bigquery.endpoint, retry_s=3)
+    return Jobs(Namespace(bigquery.project, bigquery.location), bigquery.endpoint, retry_s=3)
 
 
 def warehouse_of(engine: Engine) -> BigQueryWarehouse:
@@ -47,12 +47,12 @@ def warehouse_of(engine: Engine) -> BigQueryWarehouse:
     return engine.warehouse
 
 
-def test_a_job_of_a_name_runs_once_whoever_asks(jobs: Jobs, engine: Engine) -> None:
+def test_job_with_a_name_runs_once(jobs: Jobs, engine: Engine) -> None:
     warehouse_of(engine).append()
     table = f"{engine.schema('ops')}.counted"
     jobs.rows(f"CREATE TABLE {table} (n INT64)", step="test")
     name = uuid.uuid4().hex
-    others = [Jobs(jobs.place, jobs._endpoint, retry_s=3) for _ in range(4)]
+    others = [Jobs(jobs.namespace, jobs._endpoint, retry_s=3) for _ in range(4)]
     threads = [
         threading.Thread(target=other.query, args=(name, f"INSERT INTO {table} VALUES (1)"), kwargs={"step": "test"})
         for other in others
@@ -64,19 +64,19 @@ def test_a_job_of_a_name_runs_once_whoever_asks(jobs: Jobs, engine: Engine) -> N
     assert jobs.rows(f"SELECT COUNT(*) FROM {table}", step="test") == [(1,)]
 
 
-def test_a_failed_job_gives_way_to_the_next_attempt_and_lost_work_to_another(jobs: Jobs, engine: Engine) -> None:
+def test_failed_or_lost_job_gets_another_attempt(jobs: Jobs, engine: Engine) -> None:
     name = uuid.uuid4().hex
     missing = f"SELECT COUNT(*) FROM {engine.schema('ops')}.ledger"
-    with pytest.raises(WarehouseRefused, match=r"BigQuery refused test: .*Not found"):
+    with pytest.raises(WarehouseRefused, match=r"BigQuery rejected test: .*Not found"):
         jobs.query(name, missing, step="test")
     warehouse_of(engine).append(*[])
-    warehouse_of(engine)._schema.make_ops()
+    warehouse_of(engine)._schema.create_ops()
     assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
     assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
     assert jobs.query(name, missing, step="test", holds=lambda _: False).job_id == f"millrace-{name}-3"
 
 
-def test_a_full_queue_of_a_table_is_waited_for() -> None:
+def test_full_table_queue_is_awaited() -> None:
     full = "Resources exceeded: Too many DML statements outstanding against table p.d.t, limit is 20."
     assert is_transient(BadRequest(full, errors=[{"reason": "resourcesExceeded"}]))
 
@@ -94,17 +94,17 @@ def test_a_full_queue_of_a_table_is_waited_for() -> None:
         ("resourcesExceeded", False),
     ],
 )
-def test_only_reasons_that_are_documented_as_passing_are_tried_again(error: str, again: bool) -> None:
+def test_only_documented_transient_errors_retry(error: str, again: bool) -> None:
     assert is_transient(BadRequest("it failed", errors=[{"reason": error}])) == again
 
 
-def test_a_server_that_is_not_there_is_named_and_heals_by_itself(bigquery: BigQuery) -> None:
+def test_unreachable_server_is_named_and_recovers(bigquery: BigQuery) -> None:
     gone = bigquery.warehouse("gone", endpoint=f"http://127.0.0.1:{free_port()}", retry_s=0.5)
     with pytest.raises(ServiceUnavailable, match="BigQuery did not serve"):
         gone.ledger()
 
 
-def test_a_server_that_refuses_is_quoted(bigquery: BigQuery) -> None:
+def test_server_error_is_quoted(bigquery: BigQuery) -> None:
     proxy = Proxy(int(bigquery.endpoint.rsplit(":", 1)[1]))
     try:
         refused = bigquery.warehouse("refused", endpoint=proxy.url, retry_s=0.5)
@@ -114,7 +114,7 @@ def test_a_server_that_refuses_is_quoted(bigquery: BigQuery) -> None:
         proxy.close()
 
 
-def test_a_commit_whose_answer_is_lost_is_found_committed(engine: Engine, bigquery: BigQuery) -> None:
+def test_commit_with_lost_answer_is_recognized(engine: Engine, bigquery: BigQuery) -> None:
     merging = OnEngine(engine, contract())
     merging.land(rows=[upsert(1, 10)])
     batch = merging.opened()
@@ -133,7 +133,7 @@ def test_a_commit_whose_answer_is_lost_is_found_committed(engine: Engine, bigque
     assert merging.query("SELECT COUNT(*) FROM {ops}.ledger") == [(1,)]
 
 
-def test_a_balance_that_is_wrong_in_the_transaction_rolls_all_of_it_back(engine: Engine) -> None:
+def test_wrong_balance_rolls_back_the_transaction(engine: Engine) -> None:
     merging = OnEngine(engine, contract())
     merging.land(rows=[upsert(1, 10)])
     batch = merging.opened()
@@ -148,7 +148,7 @@ def test_a_balance_that_is_wrong_in_the_transaction_rolls_all_of_it_back(engine:
     assert merging.commit(batch, staged).merged == 1
 
 
-def test_a_batch_over_the_budget_stays_pending_and_others_go_on(engine: Engine, bigquery: BigQuery) -> None:
+def test_batch_over_budget_stays_pending(engine: Engine, bigquery: BigQuery) -> None:
     large, small = OnEngine(engine, contract()), OnEngine(engine, contract(stream="small"))
     large.land(rows=[upsert(i, 10) for i in range(2000)])
     small.land(rows=[upsert(1, 10)])
@@ -162,7 +162,7 @@ def test_a_batch_over_the_budget_stays_pending_and_others_go_on(engine: Engine, 
     assert large.commit(batch).merged == 2000
 
 
-def test_a_streams_own_budget_goes_before_that_of_the_place(engine: Engine, bigquery: BigQuery) -> None:
+def test_stream_budget_overrides_environments(engine: Engine, bigquery: BigQuery) -> None:
     thrifty = bigquery.warehouse(engine.schema("").rstrip("_"), max_bytes_billed=100_000)
     small, large = OnEngine(engine, contract(stream="small", max_bytes_billed=10)), OnEngine(engine, contract())
     small.land(rows=[upsert(1, 10)])
@@ -174,7 +174,7 @@ def test_a_streams_own_budget_goes_before_that_of_the_place(engine: Engine, bigq
     assert large.commit(large.opened(), warehouse=thrifty).merged == 2000
 
 
-def test_a_query_that_would_bill_too_much_is_refused(engine: Engine, bigquery: BigQuery) -> None:
+def test_query_over_the_billing_limit_is_rejected(engine: Engine, bigquery: BigQuery) -> None:
     merging = OnEngine(engine, contract())
     merging.land(rows=[upsert(1, 10)])
     merging.merge()
@@ -183,7 +183,7 @@ def test_a_query_that_would_bill_too_much_is_refused(engine: Engine, bigquery: B
         thrifty.ledger()
 
 
-def test_a_table_is_not_changed_more_often_than_a_day_allows(engine: Engine) -> None:
+def test_table_changes_stay_within_daily_quota(engine: Engine) -> None:
     merging = OnEngine(engine, contract())
     merging.land(rows=[upsert(1, 10)])
     merging.merge()
@@ -202,7 +202,7 @@ def test_a_table_is_not_changed_more_often_than_a_day_allows(engine: Engine) -> 
     assert merging.commit(batch).merged == 1
 
 
-def test_a_publication_that_died_between_two_copies_is_finished(engine: Engine) -> None:
+def test_publication_killed_amid_copies_resumes(engine: Engine) -> None:
     engine.build("candidate_1", {"a": "SELECT 1 AS id", "b": "SELECT 1 AS id", "c": "SELECT 1 AS id"})
     engine.warehouse.publish("candidate_1")
     engine.build("candidate_2", {"a": "SELECT 2 AS id", "b": "SELECT 2 AS id", "c": "SELECT 2 AS id"})
@@ -228,7 +228,7 @@ def test_a_publication_that_died_between_two_copies_is_finished(engine: Engine) 
     assert steps == [("a",), ("b",), ("c",)]
 
 
-def test_a_publication_that_died_before_its_plan_is_made_by_the_next(engine: Engine) -> None:
+def test_publication_without_a_plan_is_replaced(engine: Engine) -> None:
     engine.build("candidate_1", {"a": "SELECT 1 AS id"})
     dying = warehouse_of(engine)
     with mock.patch.object(dying._marts, "_plan", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
@@ -237,7 +237,7 @@ def test_a_publication_that_died_before_its_plan_is_made_by_the_next(engine: Eng
     assert engine.again().publish("candidate_1") == {"a": 1}
 
 
-def test_of_two_candidates_of_one_base_at_a_time_one_is_let_through(engine: Engine) -> None:
+def test_one_of_two_candidates_of_a_base_wins(engine: Engine) -> None:
     for candidate in ("one", "other"):
         engine.build(candidate, {"a": f"SELECT '{candidate}' AS id"})
     results: dict[str, Exception | None] = {}
@@ -265,13 +265,13 @@ def test_of_two_candidates_of_one_base_at_a_time_one_is_let_through(engine: Engi
     assert engine.query("SELECT id FROM {marts}.a") == [(won,)]
 
 
-def test_a_candidate_expires_and_the_marts_do_not(engine: Engine, bigquery: BigQuery) -> None:
+def test_candidate_expires_and_marts_do_not(engine: Engine, bigquery: BigQuery) -> None:
     client = bigquery.client()
     for days, kept_ms in ((3.0, 3 * 24 * 3600 * 1000), (0.001, 3600 * 1000)):
         warehouse = bigquery.warehouse(engine.schema("").rstrip("_"), keep_candidates_days=days)
-        warehouse.begin("candidate_1", empty=True)
-        made = client.get_dataset(f"{bigquery.project}.{engine.schema('candidate_1')}")
-        assert made.default_table_expiration_ms == kept_ms
+        warehouse.begin_candidate("candidate_1", empty=True)
+        dataset = client.get_dataset(f"{bigquery.project}.{engine.schema('candidate_1')}")
+        assert dataset.default_table_expiration_ms == kept_ms
     engine.build("candidate_1", {"a": "SELECT 1 AS id"})
     engine.warehouse.publish("candidate_1")
     assert client.get_dataset(f"{bigquery.project}.{engine.schema('marts')}").default_table_expiration_ms is None
@@ -279,7 +279,7 @@ def test_a_candidate_expires_and_the_marts_do_not(engine: Engine, bigquery: BigQ
     client.close()
 
 
-def test_jobs_bear_labels_and_staging_is_gone_after_the_commit(engine: Engine, bigquery: BigQuery) -> None:
+def test_jobs_are_labelled_and_staging_is_dropped(engine: Engine, bigquery: BigQuery) -> None:
     merging = OnEngine(engine, contract())
     merging.land(rows=[upsert(1, 10)])
     merging.merge()

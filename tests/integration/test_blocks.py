@@ -1,4 +1,4 @@
-"""What the blocks open, against real servers: Airbyte, Secret Manager, Pub/Sub; and the automations' files."""
+"""The blocks against real servers (Airbyte, Secret Manager, Pub/Sub), and the files of the automations."""
 
 import uuid
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from prefect.events import EventTrigger
 
 from blocks.secrets import MillraceCredentials, MillraceSecret
 from cli.deploy.automations import load, load_streams
-from millrace.airbyte.client import AirbyteClient, AirbyteRefused
+from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import load_sources
 from millrace.domain import names
 from millrace.domain.batch import Balance
-from millrace.domain.errors import SecretError, ServiceUnavailable, SettingsError
+from millrace.domain.errors import AirbyteRefused, SecretError, ServiceUnavailable, SettingsError
 from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
 from millrace.events import EventBus
 from millrace.secrets import read_secret
@@ -41,7 +41,7 @@ def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield airbyte_url(port)
 
 
-def test_a_token_that_airbyte_forgot_is_renewed(tmp_path: Path) -> None:
+def test_token_forgotten_by_airbyte_is_renewed(tmp_path: Path) -> None:
     port = free_port()
     with AirbyteClient(airbyte_url(port), *CLIENT) as client:
         with server("airbyte", tmp_path / "state", *NOWHERE, env=AIRBYTE_ENV, port=port):
@@ -52,8 +52,8 @@ def test_a_token_that_airbyte_forgot_is_renewed(tmp_path: Path) -> None:
             assert client.pages("/connections") == []
 
 
-def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
-    """After four fifths of its time: shown by a server that is gone when a new one is due."""
+def test_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
+    """A token is due after four fifths of its lifetime; the server is gone by then."""
     clock, port = [0.0], free_port()
     with AirbyteClient(airbyte_url(port), *CLIENT, now=lambda: clock[0]) as client:
         with server("airbyte", tmp_path / "state", *NOWHERE, env=AIRBYTE_ENV, port=port):
@@ -66,7 +66,7 @@ def test_a_token_is_renewed_before_it_ends(tmp_path: Path) -> None:
             client.pages("/connections")
 
 
-def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: str) -> None:
+def test_wrong_credentials_are_named_by_secret(airbyte: str) -> None:
     with (
         AirbyteClient(airbyte, "the-client", "another-secret") as client,
         pytest.raises(AirbyteRefused, match="airbyte-client-id and airbyte-client-secret") as refused,
@@ -75,11 +75,11 @@ def test_wrong_credentials_are_refused_by_the_names_of_their_secrets(airbyte: st
     assert "another-secret" not in str(refused.value)
 
 
-def test_what_airbyte_does_not_have_is_named(airbyte: str) -> None:
+def test_missing_airbyte_object_is_named(airbyte: str) -> None:
     with AirbyteClient(airbyte, *CLIENT) as client:
         with pytest.raises(SettingsError, match=r"no connection 'shop'; run `millrace connections apply shop`"):
             client.connection("shop")
-        with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*no connection nope"):
+        with pytest.raises(AirbyteRefused, match=r"POST /jobs answered 404: .*connection nope does not exist"):
             client.start_job("nope")
         with pytest.raises(AirbyteRefused, match="GET /jobs/7 answered 404"):
             client.job(7)
@@ -94,9 +94,7 @@ def test_listings_are_read_to_their_end(airbyte: str) -> None:
         assert sorted(d["name"] for d in client.pages(path, limit=2)) == [f"s{n}" for n in range(5)]
 
 
-def test_a_listing_that_comes_whole_whatever_the_limit_is_read_once(
-    airbyte: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unpaged_listing_is_read_once(airbyte: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for items in ([{"id": n} for n in range(5)], [{"id": n} for n in range(2)]):
         with AirbyteClient(airbyte, *CLIENT) as client:
             monkeypatch.setattr(client, "call", lambda *_, items=items, **__: {"data": items})
@@ -110,7 +108,7 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MillraceCr
 
 
 def secret(credentials: MillraceCredentials, *values: bytes) -> str:
-    """A new secret with a version for each value; returns its name."""
+    """Create a secret with a version for each value, and return its name."""
     client, name = credentials.get_secret_manager_client(), f"secret-{uuid.uuid4().hex[:8]}"
     parent = f"projects/{PROJECT}"
     client.create_secret(parent=parent, secret_id=name, secret={"replication": {"automatic": {}}})
@@ -119,7 +117,7 @@ def secret(credentials: MillraceCredentials, *values: bytes) -> str:
     return name
 
 
-def test_a_secret_is_its_newest_version_and_no_block_holds_its_value(credentials: MillraceCredentials) -> None:
+def test_secret_block_reads_newest_version_only(credentials: MillraceCredentials) -> None:
     name = secret(credentials, b"old", b"new")
     block = MillraceSecret(secret_name=name, gcp_credentials=credentials)
     assert block.value() == "new"
@@ -127,7 +125,7 @@ def test_a_secret_is_its_newest_version_and_no_block_holds_its_value(credentials
     assert "new" not in block.model_dump_json()
 
 
-def test_a_rotated_secret_is_read_anew(credentials: MillraceCredentials) -> None:
+def test_rotated_secret_is_read_again(credentials: MillraceCredentials) -> None:
     name = secret(credentials, b"old")
     assert read_secret(credentials, name) == "old"
     parent = f"projects/{PROJECT}/secrets/{name}"
@@ -136,23 +134,23 @@ def test_a_rotated_secret_is_read_anew(credentials: MillraceCredentials) -> None
 
 
 @pytest.mark.parametrize(
-    ("values", "why"), [((), "does not exist or has no version"), ((b"",), "is empty")], ids=["versionless", "empty"]
+    ("values", "reason"), [((), "does not exist or has no version"), ((b"",), "is empty")], ids=["versionless", "empty"]
 )
-def test_a_secret_without_a_value_is_named_with_what_to_do(
-    credentials: MillraceCredentials, values: tuple[bytes, ...], why: str
+def test_secret_without_value_is_named_with_a_fix(
+    credentials: MillraceCredentials, values: tuple[bytes, ...], reason: str
 ) -> None:
     name = secret(credentials, *values)
-    with pytest.raises(SecretError, match=f"secret '{name}' {why} .*gcloud secrets versions add {name}"):
+    with pytest.raises(SecretError, match=f"secret '{name}' {reason} .*gcloud secrets versions add {name}"):
         read_secret(credentials, name)
 
 
-def test_a_missing_secret_is_named(credentials: MillraceCredentials) -> None:
+def test_missing_secret_is_named(credentials: MillraceCredentials) -> None:
     with pytest.raises(SecretError, match="secret 'nope' does not exist"):
         read_secret(credentials, "nope")
 
 
 @pytest.mark.parametrize("change", ["disable_secret_version", "destroy_secret_version"])
-def test_a_disabled_or_destroyed_secret_is_named(credentials: MillraceCredentials, change: str) -> None:
+def test_disabled_or_destroyed_secret_is_named(credentials: MillraceCredentials, change: str) -> None:
     name = secret(credentials, b"value")
     client = credentials.get_secret_manager_client()
     getattr(client, change)(name=f"projects/{PROJECT}/secrets/{name}/versions/1")
@@ -160,10 +158,10 @@ def test_a_disabled_or_destroyed_secret_is_named(credentials: MillraceCredential
         read_secret(credentials, name)
 
 
-def test_while_secret_manager_is_down_reading_is_worth_a_retry() -> None:
-    nobody = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
+def test_unreachable_secret_manager_is_transient() -> None:
+    unreachable = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
     with pytest.raises(ServiceUnavailable, match=r"Secret Manager did not answer for .*secrets/slack"):
-        read_secret(nobody, "slack", timeout_s=1)
+        read_secret(unreachable, "slack", timeout_s=1)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +172,7 @@ def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def project(pubsub: str) -> str:
-    """A project of its own, with a topic for merges and a subscription to it."""
+    """Return a new project with a topic for merges and a subscription to it."""
     name = f"test-{uuid.uuid4().hex[:8]}"
     topic = f"projects/{name}/topics/{names.WAREHOUSE_MERGED}"
     channel = grpc.insecure_channel(pubsub)
@@ -184,44 +182,44 @@ def project(pubsub: str) -> str:
     return name
 
 
-def merged() -> WarehouseMerged:
+def merge_event() -> WarehouseMerged:
     balance = Balance(rows_in=1, merged=1, superseded=0, stale=0, quarantined=0)
     return WarehouseMerged(source="shop", stream="orders", batch_id="b1", balance=balance)
 
 
-def test_a_message_is_published_whole_with_its_attributes(pubsub: str, project: str) -> None:
-    message_id = EventBus(project, pubsub).publish(merged())
+def test_message_keeps_its_attributes(pubsub: str, project: str) -> None:
+    message_id = EventBus(project, pubsub).publish(merge_event())
     subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=grpc.insecure_channel(pubsub)))
     answer = subscriber.pull(subscription=f"projects/{project}/subscriptions/all", max_messages=2)
     (received,) = [r.message for r in answer.received_messages]
     assert received.message_id == message_id
-    assert WarehouseMerged.model_validate_json(received.data) == merged()
-    assert dict(received.attributes) == attributes(merged())
+    assert WarehouseMerged.model_validate_json(received.data) == merge_event()
+    assert dict(received.attributes) == attributes(merge_event())
 
 
-def test_an_unknown_topic_is_a_wrong_setting_and_no_passing_trouble(pubsub: str, project: str) -> None:
+def test_unknown_topic_is_a_permanent_error(pubsub: str, project: str) -> None:
     with pytest.raises(SettingsError, match=f"project '{project}' has no topic 'ingest-requested'"):
         EventBus(project, pubsub).publish(IngestRequested(source="shop"))
 
 
-def test_while_pubsub_is_down_publishing_is_worth_a_retry_and_works_afterwards(tmp_path: Path) -> None:
+def test_unreachable_pubsub_is_transient(tmp_path: Path) -> None:
     port = free_port()
     bus = EventBus(PROJECT, f"127.0.0.1:{port}", timeout_s=1)
     with pytest.raises(ServiceUnavailable, match=f"{ROUTE}{names.WAREHOUSE_MERGED}: not published"):
-        bus.publish(merged())
+        bus.publish(merge_event())
     with server("pubsub", tmp_path / "state", port=port):
         publisher = PublisherClient(
             transport=PublisherGrpcTransport(channel=grpc.insecure_channel(f"127.0.0.1:{port}"))
         )
         publisher.create_topic(name=ROUTE + names.WAREHOUSE_MERGED)
-        assert EventBus(PROJECT, f"127.0.0.1:{port}").publish(merged())
+        assert EventBus(PROJECT, f"127.0.0.1:{port}").publish(merge_event())
 
 
 AUTOMATIONS = ROOT / "automations"
 VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200", "runbook": "docs", "published_every_s": "0"}
 
 
-def test_every_automation_of_the_project_loads_with_its_values() -> None:
+def test_every_automation_loads_with_its_values() -> None:
     loaded = load(AUTOMATIONS, VALUES)
     assert len(loaded) == len(list(AUTOMATIONS.glob("*.yaml"))) > 0
     assert len({automation.name for automation in loaded}) == len(loaded)
@@ -230,11 +228,13 @@ def test_every_automation_of_the_project_loads_with_its_values() -> None:
         assert "${" not in automation.model_dump_json()
 
 
-def test_each_stream_whose_contract_says_how_fresh_it_is_has_an_automation_of_its_own() -> None:
+def test_stream_with_freshness_has_an_automation() -> None:
     streams = load_sources(ROOT / "sources")["airport_ops"].streams.values()
-    made = load_streams(AUTOMATIONS / "streams", VALUES, streams)
-    assert [a.name for a in made] == [f"Millrace: no new data of airport_ops.{s}" for s in ("flights", "weather")]
-    for automation in made:
+    automations = load_streams(AUTOMATIONS / "streams", VALUES, streams)
+    assert [a.name for a in automations] == [
+        f"Millrace: no new data of airport_ops.{s}" for s in ("flights", "weather")
+    ]
+    for automation in automations:
         trigger = automation.trigger
         assert isinstance(trigger, EventTrigger)
         assert trigger.within == timedelta(hours=36)
@@ -242,18 +242,18 @@ def test_each_stream_whose_contract_says_how_fresh_it_is_has_an_automation_of_it
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ("name: x", "trigger"),
         ("name: [", "while parsing"),
         ("", "valid dictionary"),
-        ("name: ${nothing}", r"no value for \${nothing}; there are slack, ui, runbook, published_every_s"),
+        ("name: ${nothing}", r"no value for \${nothing}; expected one of slack, ui, runbook, published_every_s"),
         ("name: costs $ 5", "Invalid placeholder"),
         ("name: x\ntrigger: {type: event, posture: Reactive, threshold: 1}\nactions: [{type: explode}]", "explode"),
     ],
 )
-def test_an_automation_that_is_wrong_names_its_file(tmp_path: Path, text: str, why: str) -> None:
+def test_invalid_automation_names_its_file(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "fine.txt").write_text("no automation")
     (tmp_path / "broken.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=f"(?s){tmp_path}/broken.yaml: .*{why}"):
+    with pytest.raises(SettingsError, match=f"(?s){tmp_path}/broken.yaml: .*{reason}"):
         load(tmp_path, VALUES)

@@ -1,4 +1,4 @@
-"""Files and rows that break their contract: named in the quarantine, and the rest of the batch goes on."""
+"""Files and rows that break their contract are quarantined by name, and the rest of the batch is merged."""
 
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ def merging(lake: Lake, tmp_path: Path) -> Merging:
     return Merging(lake, tmp_path)
 
 
-def test_files_that_can_not_be_read_are_quarantined_and_the_rest_goes_on(merging: Merging) -> None:
+def test_unreadable_files_are_quarantined(merging: Merging) -> None:
     good, whole = merging.put(parquet([upsert(1, 10)]), part=0), parquet([upsert(2, 10)] * 500)
     garbage = merging.put(b"no parquet at all", part=1)
     truncated = merging.put(whole[: len(whole) // 2], part=2)
@@ -29,7 +29,7 @@ def test_files_that_can_not_be_read_are_quarantined_and_the_rest_goes_on(merging
     assert merging.merge() == []
 
 
-def test_a_file_with_a_broken_page_takes_no_part_in_choosing_winners(merging: Merging) -> None:
+def test_file_with_broken_page_wins_no_key(merging: Merging) -> None:
     old = merging.put(parquet([upsert(1, 10)]), part=0)
     data = bytearray(parquet([upsert(1, 20, name="broken")], compression="none"))
     at = data.index(b"broken")
@@ -45,7 +45,7 @@ def test_a_file_with_a_broken_page_takes_no_part_in_choosing_winners(merging: Me
 
 @pytest.mark.parametrize("column", ["name", "id"])
 @pytest.mark.parametrize("ending", ["parquet", "avro"])
-def test_a_file_with_text_that_is_not_utf8_is_quarantined(lake: Lake, tmp_path: Path, column: str, ending: str) -> None:
+def test_file_with_invalid_utf8_is_quarantined(lake: Lake, tmp_path: Path, column: str, ending: str) -> None:
     columns = {n: {"type": "string", "nullable": n != "id"} for n in ("id", "name")}
     merging = Merging(lake, tmp_path, contract(columns=columns))
     schema = PARQUET.set(PARQUET.get_field_index("id"), pa.field("id", pa.string()))
@@ -63,7 +63,7 @@ def test_a_file_with_text_that_is_not_utf8_is_quarantined(lake: Lake, tmp_path: 
     assert len(merging.live()) == 3
 
 
-def test_a_file_whose_types_contradict_the_contract_is_quarantined_by_name(merging: Merging) -> None:
+def test_file_of_wrong_types_is_quarantined(merging: Merging) -> None:
     schema = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.string()))
     wrong = merging.put(parquet([{"id": 2, "amount": "many", "_ab_cdc_lsn": 1}] * 3, schema), part=1)
     merging.land(merging.put(parquet([upsert(1, 10)])), wrong)
@@ -73,14 +73,14 @@ def test_a_file_whose_types_contradict_the_contract_is_quarantined_by_name(mergi
     assert "amount is string, the contract says int64" in detail
 
 
-def test_rows_without_a_key_or_with_a_value_that_does_not_fit_are_kept_in_quarantine(merging: Merging) -> None:
+def test_invalid_rows_are_quarantined(merging: Merging) -> None:
     schema = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
     rows = [upsert(1, 10), upsert(None, 11), upsert(1, 12) | {"amount": 0.5}, upsert(2, 13) | {"amount": 3.0}]
     merging.land(merging.put(parquet(rows, schema)))
     assert merging.merge() == [Balance(rows_in=4, merged=2, superseded=0, stale=0, quarantined=2)]
     assert merging.live() == {1: "v10", 2: "v13"}, "a quarantined row must not win over a good one"
     assert merging.query('SELECT reason, "row" FROM ops.quarantine ORDER BY 2') == [("key.null", 1), ("row.type", 2)]
-    (kept,) = [o.name for o in merging.lake.list("_quarantine/shop/orders/")]
-    table = pq.read_table(pa.BufferReader(merging.lake.read(kept)))
+    (name,) = [o.name for o in merging.lake.list("_quarantine/shop/orders/")]
+    table = pq.read_table(pa.BufferReader(merging.lake.read(name)))
     assert table.column("_quarantine_reason").to_pylist() == ["key.null", "row.type"]
     assert table.column("amount").to_pylist() == [None, 0.5]

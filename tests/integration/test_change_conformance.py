@@ -1,4 +1,4 @@
-"""How tables follow contracts and keys are erased, whichever engine: the same bodies on DuckDB and on BigQuery."""
+"""Schema changes and erasures: the same tests on DuckDB and on BigQuery."""
 
 from decimal import Decimal
 from typing import Any
@@ -32,9 +32,9 @@ WIDENINGS = {
 }
 
 
-@pytest.mark.parametrize("what", WIDENINGS)
-def test_a_column_is_widened_in_place(engine: Engine, what: str) -> None:
-    before, after, old, new, low, high = WIDENINGS[what]
+@pytest.mark.parametrize("widening", WIDENINGS)
+def test_column_is_widened_in_place(engine: Engine, widening: str) -> None:
+    before, after, old, new, low, high = WIDENINGS[widening]
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, "size": {"type": before}}
     merging = OnEngine(engine, contract(columns=columns, evolution={"type_changes": "widen"}))
     for lsn, (kind, value) in enumerate(((old, low), (new, high)), 1):
@@ -42,12 +42,12 @@ def test_a_column_is_widened_in_place(engine: Engine, what: str) -> None:
         schema = PARQUET.append(pa.field("size", kind))
         merging.land(merging.put(parquet([upsert(lsn, lsn) | {"size": shown}], schema)))
         assert [b.merged for b in merging.merge()] == [1]
-    found = [float(size) for (size,) in merging.query("SELECT size FROM {raw}.orders_live ORDER BY id")]
-    assert found == [float(low), float(high)]
-    assert merging.warehouse.learned(merging.contract)["size"].type == after
+    sizes = [float(size) for (size,) in merging.query("SELECT size FROM {raw}.orders_live ORDER BY id")]
+    assert sizes == [float(low), float(high)]
+    assert merging.warehouse.evolved_columns(merging.contract)["size"].type == after
 
 
-def test_a_date_becomes_a_timestamp_or_is_refused_by_name(engine: Engine) -> None:
+def test_date_widens_to_timestamp_or_is_rejected(engine: Engine) -> None:
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, "seen": {"type": "date"}}
     merging = OnEngine(engine, contract(columns=columns, evolution={"type_changes": "widen"}))
     for kind, value in ((pa.date32(), NOON.date()), (pa.timestamp("us", "UTC"), NOON)):
@@ -63,7 +63,7 @@ def test_a_date_becomes_a_timestamp_or_is_refused_by_name(engine: Engine) -> Non
     assert merging.query("SELECT seen FROM {raw}.orders_live") == [(NOON,)]
 
 
-def test_a_migration_gives_a_table_the_types_that_no_merge_can(engine: Engine) -> None:
+def test_migration_allows_types_that_no_merge_can(engine: Engine) -> None:
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}}
     before = {"day": {"type": "date", "nullable": False}, "seen": {"type": "date"}, "size": {"type": "int64"}}
     after = {"day": before["day"], "seen": {"type": "timestamp"}, "size": {"type": "string"}}
@@ -86,36 +86,36 @@ def test_a_migration_gives_a_table_the_types_that_no_merge_can(engine: Engine) -
     assert merging.warehouse.migrate(merging.contract) == {}
     midnight = NOON.replace(hour=0)
     assert merging.query("SELECT id, seen, size FROM {raw}.orders_live") == [(1, midnight, "7")]
-    assert merging.warehouse.learned(merging.contract) == {"amount": Column(type="int64")}
+    assert merging.warehouse.evolved_columns(merging.contract) == {"amount": Column(type="int64")}
     schema = schema.set(schema.get_field_index("size"), pa.field("size", pa.string()))
     land(upsert(1, 9) | {"size": "late"}, upsert(3, 11) | {"size": "large"}, delete(1, 12) | {"size": None})
     assert [(b.merged, b.stale) for b in merging.merge()] == [(2, 1)]
     assert merging.query("SELECT id, seen, size FROM {raw}.orders_live") == [(3, midnight, "large")]
 
 
-def test_a_migration_that_a_merge_came_between_changes_nothing(merging: OnEngine) -> None:
+def test_migration_that_lost_a_race_does_nothing(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10)])
     merging.merge()
     columns = {n: c.model_dump() for n, c in merging.contract.columns.items()}
-    wanted = contract(columns=columns | {"amount": {"type": "string"}})
+    new_contract = contract(columns=columns | {"amount": {"type": "string"}})
     if merging.engine.note("bigquery", "a migration copies the table, and gives up when a merge comes between"):
         merging.land(rows=[upsert(1, 11, amount=5)])
         copied = sql.copy_converted
 
-        def merge_meanwhile(*given: Any) -> str:
+        def merge_meanwhile(*arguments: Any) -> str:
             merging.merge()
-            return copied(*given)
+            return copied(*arguments)
 
         with (
             mock.patch.object(sql, "copy_converted", merge_meanwhile),
             pytest.raises(HeadMoved, match="a merge was committed meanwhile, the head went from 1 to 2"),
         ):
-            merging.warehouse.migrate(wanted)
+            merging.warehouse.migrate(new_contract)
         assert merging.query("SELECT name, amount FROM {raw}.orders_live") == [("v11", 5)]
-    assert merging.warehouse.migrate(wanted) == {"amount": "string"}
+    assert merging.warehouse.migrate(new_contract) == {"amount": "string"}
 
 
-def test_tables_of_an_older_version_get_the_columns_that_they_lack(merging: OnEngine) -> None:
+def test_old_tables_get_their_missing_columns(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10)])
     merging.merge()
     merging.engine.change(
@@ -135,10 +135,10 @@ ERASABLE = {
 }
 
 
-@pytest.mark.parametrize("what", ERASABLE)
-def test_an_erased_key_stays_empty_whatever_comes_and_when_all_is_merged_anew(engine: Engine, what: str) -> None:
+@pytest.mark.parametrize("case", ERASABLE)
+def test_erased_key_stays_erased_on_full_remerge(engine: Engine, case: str) -> None:
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, **DAYS}
-    merging = OnEngine(engine, contract(**{"columns": columns, **ERASABLE[what]}))
+    merging = OnEngine(engine, contract(**{"columns": columns, **ERASABLE[case]}))
     schema = PARQUET.append(pa.field("colour", pa.string()))
     for name, kind in (("day", pa.date32()), ("at", pa.timestamp("us", "UTC"))):
         schema = schema.append(pa.field(name, kind))
@@ -147,12 +147,12 @@ def test_an_erased_key_stays_empty_whatever_comes_and_when_all_is_merged_anew(en
         own = {"colour": "red", "day": NOON.date(), "at": NOON}
         merging.land(merging.put(parquet([own | row for row in rows], schema)))
 
-    def stands() -> None:
+    def check_erased() -> None:
         assert merging.live() == {2: "v10"}
         empty = "name IS NULL AND colour IS NULL AND _object IS NULL AND _extracted_at IS NULL"
-        found = merging.query(f"SELECT COUNT(*), MIN(_batch_id) FROM {{raw}}.orders WHERE id = 1 AND {empty}")
-        assert found == [(1, erasure.id)]
-        assert merging.warehouse.audit(merging.contract) == 0
+        rows_left = merging.query(f"SELECT COUNT(*), MIN(_batch_id) FROM {{raw}}.orders WHERE id = 1 AND {empty}")
+        assert rows_left == [(1, erasure.id)]
+        assert merging.warehouse.count_doubled_keys(merging.contract) == 0
 
     land(upsert(1, 10), upsert(2, 10))
     merging.merge()
@@ -164,13 +164,13 @@ def test_an_erased_key_stays_empty_whatever_comes_and_when_all_is_merged_anew(en
     ]
     assert erase(merging.lake, merging.warehouse, merging.contract, NOON) == 1
     assert merging.warehouse.erase(merging.contract, erasure, at=NOON) == 0
-    stands()
+    check_erased()
     land(upsert(1, 20), delete(1, 21), upsert(9, 1))
     assert merging.merge() == [Balance(rows_in=3, merged=0, superseded=0, stale=3, quarantined=0)]
-    stands()
+    check_erased()
     (fact,) = merging.warehouse.ledger(kinds=("erased",))
     assert (fact.batch_id, fact.rows_in, fact.merged, fact.detail) == (erasure.id, 2, 1, "request 7")
     engine.lose()
     assert merging.merge() == [Balance(rows_in=5, merged=1, superseded=1, stale=3, quarantined=0)]
-    stands()
+    check_erased()
     assert pending(merging.lake, merging.warehouse, merging.contract) == []

@@ -1,4 +1,4 @@
-"""The real worker of the pool `cloud-run`: what it asks of Cloud Run for a run, and how it takes the end."""
+"""The real worker of the pool `cloud-run`: its requests to Cloud Run for a run, and its handling of the result."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ PROJECT = "millrace-example"
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
-    """Cloud Run, and a service account whose tokens it gives."""
+    """Yield Cloud Run, and a service account that gets tokens."""
     with cloud_run_server(free_port()) as running:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -52,7 +52,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRun
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"launchStag": "GA"}, "job.launchStag: no such field"),
         ({"launchStage": "SOON"}, "'SOON' is none of"),
@@ -60,19 +60,19 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRun
         ({"template": {"template": {"maxRetries": "0"}}}, "expected integer, got '0'"),
     ],
 )
-def test_the_check_finds_what_cloud_run_would_refuse(change: dict[str, Any], said: str) -> None:
-    found = errors(change, schemas()["GoogleCloudRunV2Job"], schemas())
-    assert [error for error in found if said in error], found
+def test_check_finds_specs_that_cloud_run_rejects(change: dict[str, Any], message: str) -> None:
+    messages = errors(change, schemas()["GoogleCloudRunV2Job"], schemas())
+    assert [error for error in messages if message in error], messages
 
 
 class TestTheWorker:
-    """With a Prefect server."""
+    """Tests with a Prefect server."""
 
     pytestmark = slow()
 
     @pytest.fixture
     def run(self, client: SyncPrefectClient) -> str:
-        """A run of the model that waits for the worker."""
+        """Return a run of the model that waits for the worker."""
         from prefect.flows import load_flow_from_entrypoint
 
         pools = load_pools(settings_of("gke"))
@@ -91,14 +91,14 @@ class TestTheWorker:
 
     @staticmethod
     def work() -> None:
-        """Let the worker take what waits, and see it through."""
+        """Let the worker take the waiting run, and await its end."""
         from prefect_gcp.workers.cloud_run_v2 import CloudRunWorkerV2
 
         worker = CloudRunWorkerV2(work_pool_name="cloud-run", create_pool_if_not_found=False)
         with temporary_settings({PREFECT_API_AUTH_STRING: AUTH}):
             asyncio.run(worker.start(run_once=True))
 
-    def test_a_run_is_a_job_with_its_account_limits_and_network_and_secrets_by_name(
+    def test_run_is_a_job_with_secrets_by_name(
         self, run: str, server: CloudRunServer, client: SyncPrefectClient
     ) -> None:
         self.work()
@@ -119,12 +119,12 @@ class TestTheWorker:
         assert AUTH not in json.dumps(job)
         assert env["MILLRACE_WAREHOUSE__URL"]["value"] == f"bigquery://{PROJECT}/EU"
         assert env["PREFECT__FLOW_RUN_ID"]["value"] == run
-        asked = [(method, path) for method, path, _ in server.calls if path != "/token"]
-        assert asked[0] == ("POST", f"/v2/projects/{PROJECT}/locations/europe-west1/jobs")
-        assert asked[-1][0] == "DELETE"
+        requests = [(method, path) for method, path, _ in server.calls if path != "/token"]
+        assert requests[0] == ("POST", f"/v2/projects/{PROJECT}/locations/europe-west1/jobs")
+        assert requests[-1][0] == "DELETE"
         assert all(auth == "Bearer token" for _, path, auth in server.calls if path != "/token")
 
-    def test_a_job_that_fails_makes_its_run_crashed(
+    def test_job_that_fails_makes_its_run_crashed(
         self, run: str, server: CloudRunServer, client: SyncPrefectClient
     ) -> None:
         server.outcome = "CONDITION_FAILED"

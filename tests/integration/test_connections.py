@@ -1,4 +1,4 @@
-"""Connections as code: what a plan says, what its application does, and what neither ever shows."""
+"""Connections as code: plans, their application, and no secret in either."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +36,13 @@ LAKE = "gs://lake"
 
 
 def shop(name: str, **changes: str) -> SourceContract:
-    given = {"image": f"test/{name}", "version": "1", "host": "db.one", "schedule": "manual"} | changes
-    return parse_source(SHOP.format(name=name, **given), f"{name}.yaml")
+    fields = {"image": f"test/{name}", "version": "1", "host": "db.one", "schedule": "manual"} | changes
+    return parse_source(SHOP.format(name=name, **fields), f"{name}.yaml")
 
 
 @pytest.fixture(scope="module")
 def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirbytePlace]:
-    """An Airbyte that runs nothing, and a Secret Manager."""
+    """Yield an Airbyte that runs no syncs, and a Secret Manager."""
     folder = tmp_path_factory.mktemp("airbyte")
     with secrets_server(folder) as secrets_port, airbyte_server(folder, 1, secrets_port) as port:
         place = AirbytePlace(folder, port, secrets_port)
@@ -50,8 +50,8 @@ def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirbytePlace]:
             yield place
 
 
-def planned(airbyte: AirbytePlace, source: SourceContract, **options: Any) -> dict[str, Change]:
-    """The plan of one source, by kind, without what agrees."""
+def plan_of(airbyte: AirbytePlace, source: SourceContract, **options: Any) -> dict[str, Change]:
+    """Return the plan of one source by kind, without matching objects."""
     changes = Connections(airbyte.client, LAKE).plan([source], **options)
     return {change.kind: change for change in changes if change.action != "keep"}
 
@@ -61,34 +61,34 @@ def apply(airbyte: AirbytePlace, *sources: SourceContract, lake: str = LAKE, **o
     connections.apply(connections.plan(sources, **options), sources)
 
 
-def test_a_plan_changes_nothing_its_application_makes_it_so_and_the_next_plan_is_empty(airbyte: AirbytePlace) -> None:
+def test_applied_plan_leaves_an_empty_plan(airbyte: AirbytePlace) -> None:
     source = shop("planned")
     for _ in range(2):
-        assert {k: c.action for k, c in planned(airbyte, source).items() if k != "destination"} == {
+        assert {k: c.action for k, c in plan_of(airbyte, source).items() if k != "destination"} == {
             "definition": "create",
             "source": "create",
             "connection": "create",
         }
     apply(airbyte, source)
-    assert planned(airbyte, source) == {}
-    made = airbyte.client.connection("planned")
-    assert (made["status"], made["namespaceFormat"], made["schedule"]) == (
+    assert plan_of(airbyte, source) == {}
+    connection = airbyte.client.connection("planned")
+    assert (connection["status"], connection["namespaceFormat"], connection["schedule"]) == (
         "active",
         "planned",
         {"scheduleType": "manual"},
     )
-    assert made["configurations"]["streams"] == [
+    assert connection["configurations"]["streams"] == [
         {"name": "orders", "syncMode": "incremental_append", "cursorField": ["at"], "primaryKey": [["id"]]}
     ]
 
 
-def test_what_differs_is_told_in_words_and_mended(airbyte: AirbytePlace) -> None:
+def test_differences_are_described_and_repaired(airbyte: AirbytePlace) -> None:
     apply(airbyte, shop("changed"))
     connection = airbyte.client.connection("changed")["connectionId"]
     extra = {"streams": [{"name": "strange", "syncMode": "incremental_append"}]}
     airbyte.client.call("PATCH", f"/connections/{connection}", json={"status": "inactive", "configurations": extra})
     source = shop("changed", host="db.two", version="2", schedule="0 0 * * * ? UTC")
-    plan = planned(airbyte, source)
+    plan = plan_of(airbyte, source)
     assert str(plan["definition"]) == '~ definition test/changed\n    dockerImageTag: "1" → "2"'
     assert str(plan["source"]) == '~ source changed\n    configuration.host: "db.one" → "db.two"'
     assert str(plan["connection"]).splitlines() == [
@@ -96,30 +96,30 @@ def test_what_differs_is_told_in_words_and_mended(airbyte: AirbytePlace) -> None
         '    status: "inactive" → "active"',
         '    schedule.scheduleType: "manual" → "cron"',
         '    schedule.cronExpression: (none) → "0 0 * * * ? UTC"',
-        "    configurations.streams[strange]: taken away",
+        "    configurations.streams[strange]: removed",
         "    configurations.streams[orders]: added",
     ]
     apply(airbyte, source)
-    assert planned(airbyte, source) == {}
+    assert plan_of(airbyte, source) == {}
 
 
-def test_no_secret_is_shown_however_it_came_into_airbyte(airbyte: AirbytePlace) -> None:
+def test_no_secret_is_shown(airbyte: AirbytePlace) -> None:
     source = shop("secretive")
     apply(airbyte, source)
-    (there,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "secretive"]
-    assert there["configuration"]["login"]["password"] == "secret_coordinate::airport-ops-password"
-    typed = there["configuration"] | {
+    (existing,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "secretive"]
+    assert existing["configuration"]["login"]["password"] == "secret_coordinate::airport-ops-password"
+    typed = existing["configuration"] | {
         "login": {"user": "reader", "password": "marked-secret"},
         "token": "marked-secret",
     }
-    airbyte.client.call("PATCH", f"/sources/{there['sourceId']}", json={"configuration": typed})
-    plan = planned(airbyte, source)
+    airbyte.client.call("PATCH", f"/sources/{existing['sourceId']}", json={"configuration": typed})
+    plan = plan_of(airbyte, source)
     assert plan["source"].lines == ("configuration.login.password: (hidden) → secret airport-ops-password",)
     assert "marked-secret" not in str(list(plan.values())) + repr(plan)
 
 
 @pytest.mark.parametrize(
-    ("there", "line"),
+    ("existing", "line"),
     [
         (None, "password: (none) → secret s"),
         ("typed in", "password: (hidden) → secret s"),
@@ -128,63 +128,65 @@ def test_no_secret_is_shown_however_it_came_into_airbyte(airbyte: AirbytePlace) 
         ("**********", None),
     ],
 )
-def test_a_secret_agrees_when_it_is_the_reference_or_can_not_be_seen(there: str | None, line: str | None) -> None:
-    found = list(differences({"password": there}, {"password": SecretReference(secret="s")}, by_reference))
-    assert found == ([line] if line else [])
+def test_secret_matches_if_reference_or_hidden(existing: str | None, line: str | None) -> None:
+    lines = list(differences({"password": existing}, {"password": SecretReference(secret="s")}, by_reference))
+    assert lines == ([line] if line else [])
 
 
-def test_values_under_names_of_secrets_are_hidden_even_when_the_file_says_them() -> None:
-    there = {"api_key": "old", "login": {"token": "old"}, "hosts": ["a"]}
-    wanted = {"api_key": "new", "login": "none", "hosts": ["a", "b"]}
-    assert list(differences(there, wanted, by_reference)) == [
+def test_values_of_secret_fields_are_hidden() -> None:
+    existing = {"api_key": "old", "login": {"token": "old"}, "hosts": ["a"]}
+    declared = {"api_key": "new", "login": "none", "hosts": ["a", "b"]}
+    assert list(differences(existing, declared, by_reference)) == [
         "api_key: (hidden) → (hidden)",
         'login: (hidden) → "none"',
         'hosts: ["a"] → ["a", "b"]',
     ]
 
 
-def test_what_agrees_is_sent_again_by_force_only(airbyte: AirbytePlace) -> None:
+def test_matching_objects_are_resent_if_forced(airbyte: AirbytePlace) -> None:
     source = shop("forced")
     apply(airbyte, source)
-    assert planned(airbyte, source) == {}
-    assert {c.action for c in planned(airbyte, source, force=True).values()} == {"update"}
+    assert plan_of(airbyte, source) == {}
+    assert {c.action for c in plan_of(airbyte, source, force=True).values()} == {"update"}
     apply(airbyte, source, force=True)
 
 
-def test_values_are_sent_where_airbyte_resolves_no_references(airbyte: AirbytePlace) -> None:
+def test_secret_values_are_sent_if_unresolvable(airbyte: AirbytePlace) -> None:
     source = shop("by_value")
     connections = Connections(airbyte.client, "gs://by-value", lambda name: f"the value of {name}")
     connections.apply(connections.plan([source]), [source])
-    (there,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "by_value"]
-    assert there["configuration"]["login"]["password"] == "the value of airport-ops-password"
+    (existing,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "by_value"]
+    assert existing["configuration"]["login"]["password"] == "the value of airport-ops-password"
     apply(airbyte, source)
 
 
-def test_what_no_file_declares_is_deleted_only_when_told_and_only_if_it_is_ours(airbyte: AirbytePlace) -> None:
-    kept, gone = shop("kept"), shop("gone")
-    apply(airbyte, kept, gone)
+def test_only_own_undeclared_objects_are_deleted(airbyte: AirbytePlace) -> None:
+    declared, gone = shop("kept"), shop("gone")
+    apply(airbyte, declared, gone)
     source = airbyte.client.connection("gone")["sourceId"]
     other = airbyte.client.call("POST", "/destinations", json={"name": "other", "configuration": {}})["destinationId"]
     foreign = {"name": "foreign", "sourceId": source, "destinationId": other}
     foreign_id = airbyte.client.call("POST", "/connections", json=foreign)["connectionId"]
-    apply(airbyte, kept)
+    apply(airbyte, declared)
     assert airbyte.client.connection("gone")["status"] == "active"
-    doomed = [c.name for c in Connections(airbyte.client, LAKE).plan([kept], prune=True) if c.action == "delete"]
+    doomed = [c.name for c in Connections(airbyte.client, LAKE).plan([declared], prune=True) if c.action == "delete"]
     assert "gone" in doomed
     assert {"foreign", "kept"}.isdisjoint(doomed)
-    apply(airbyte, kept, prune=True)
+    apply(airbyte, declared, prune=True)
     assert {c["name"] for c in airbyte.client.pages("/connections")} == {"kept", "foreign"}
     assert airbyte.client.call("GET", f"/sources/{source}")["name"] == "gone", "the foreign connection reads it"
     airbyte.client.call("DELETE", f"/connections/{foreign_id}")
 
 
-def test_two_sources_may_share_a_connector_and_none_can_change_its_own(airbyte: AirbytePlace) -> None:
+def test_source_cannot_change_a_shared_connector(airbyte: AirbytePlace) -> None:
     pair = [shop("one_of_two", image="test/shared"), shop("two_of_two", image="test/shared")]
     apply(airbyte, *pair)
-    found = [d for d in airbyte.client.pages(airbyte_definitions(airbyte)) if d["dockerRepository"] == "test/shared"]
-    assert len(found) == 1
+    definitions = [
+        d for d in airbyte.client.pages(airbyte_definitions(airbyte)) if d["dockerRepository"] == "test/shared"
+    ]
+    assert len(definitions) == 1
     with pytest.raises(SettingsError, match=r"'one_of_two' has the connector 'test/shared', .* names 'test/another'"):
-        planned(airbyte, shop("one_of_two", image="test/another"))
+        plan_of(airbyte, shop("one_of_two", image="test/another"))
 
 
 def airbyte_definitions(airbyte: AirbytePlace) -> str:
@@ -192,7 +194,7 @@ def airbyte_definitions(airbyte: AirbytePlace) -> str:
     return f"/workspaces/{workspace}/definitions/sources"
 
 
-def test_every_secret_must_be_there_and_enabled_before_anything_is_changed(airbyte: AirbytePlace) -> None:
+def test_all_secrets_are_checked_before_changes(airbyte: AirbytePlace) -> None:
     credentials = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{airbyte.secrets_port}")
     check_secrets(credentials, [shop("checked")])
     version = airbyte.set_secret("airbyte-hmac-id", "id")
@@ -212,13 +214,13 @@ def test_every_secret_must_be_there_and_enabled_before_anything_is_changed(airby
     airbyte.set_secret("airbyte-hmac-id", "id")
 
 
-def test_while_secret_manager_is_down_looking_for_secrets_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blocks.secrets.unusable_secrets.__kwdefaults__", {"timeout_s": 0.5})
-    nobody = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
+def test_secret_check_of_unreachable_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.secrets.unusable_secrets.__kwdefaults__", {"timeout_s": 0.5})
+    unreachable = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
     with pytest.raises(ServiceUnavailable):
-        check_secrets(nobody, [shop("checked")])
+        check_secrets(unreachable, [shop("checked")])
 
 
-def test_a_file_of_a_source_may_hold_nested_configurations(tmp_path: Path) -> None:
+def test_source_file_may_nest_its_configuration(tmp_path: Path) -> None:
     assert shop("nested").connector.secrets == ("airport-ops-password",)
     assert shop("nested").connector.config["tables"] == ["orders", "items"]

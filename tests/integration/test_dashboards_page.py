@@ -1,4 +1,4 @@
-"""The dashboards as people see them: in headless Chromium, from the bucket, in both themes and on a telephone."""
+"""The dashboards in headless Chromium, served from the bucket, in both themes and on a phone."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,38 +25,36 @@ PICTURES = "[...document.images].map(i => [i.currentSrc, i.naturalWidth, i.alt])
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with a_browser() as found:
-        yield found
+    with a_browser() as running_browser:
+        yield running_browser
 
 
 @pytest.fixture(scope="module")
 def url(browser: Browser, storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The page, where the storage server serves it."""
+    """Return the URL of the page on the storage server."""
     folder, lake, marts = tmp_path_factory.mktemp("dashboards"), new_lake(storage_port), expected_marts(1)
     flown = [flight for flight in marts["fct_flights"] if flight["departed_at"]]
-    given = marts | {"fct_flights": flown[:FLIGHTS]}
-    draw(published(tmp_path_factory.mktemp("marts") / "published.duckdb", given), folder, datetime.now(UTC))
+    tables = marts | {"fct_flights": flown[:FLIGHTS]}
+    draw(published(tmp_path_factory.mktemp("marts") / "published.duckdb", tables), folder, datetime.now(UTC))
     upload_site(lake, folder, "dashboards")
     return lake.address(f"{names.SITE}dashboards/index.html")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_shows_every_chart_in_the_readers_theme_and_asks_no_other_server(
-    browser: Browser, url: str, scheme: str
-) -> None:
+def test_page_shows_every_chart_in_readers_theme(browser: Browser, url: str, scheme: str) -> None:
     with opened(browser, url, scheme=scheme) as page:
         pictures = page.page.evaluate(PICTURES)
         folder = url.removesuffix("index.html")
-        assert [one[0] for one in pictures] == [f"{folder}{board.name}.{scheme}.svg" for board in BOARDS]
-        assert [one for one in pictures if one[1] < 400 or len(one[2]) < 40] == []
+        assert [picture[0] for picture in pictures] == [f"{folder}{board.name}.{scheme}.svg" for board in BOARDS]
+        assert [picture for picture in pictures if picture[1] < 400 or len(picture[2]) < 40] == []
         assert [request for request in page.requests if not request.startswith((folder, "data:"))] == []
-        assert page.complaints == []
+        assert page.errors == []
         contrasts = page.contrasts()
         assert {text: ratio for text, ratio in contrasts.items() if ratio < READABLE} == {}
         assert len(contrasts) > 15
 
 
-def test_data_and_query_of_each_chart_are_a_click_away(browser: Browser, url: str) -> None:
+def test_chart_data_and_query_are_one_click_away(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         links = page.page.eval_on_selector_all(".data a", "found => found.map(a => a.href)")
         assert len(links) == 3 * len(BOARDS)
@@ -68,6 +66,6 @@ def test_data_and_query_of_each_chart_are_a_click_away(browser: Browser, url: st
 
 
 @pytest.mark.parametrize("width", [390, 320])
-def test_it_fits_a_telephone(browser: Browser, url: str, width: int) -> None:
+def test_page_fits_a_phone(browser: Browser, url: str, width: int) -> None:
     with opened(browser, url, width=width) as page:
         assert not page.is_wider_than_the_window()

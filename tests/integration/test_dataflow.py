@@ -1,4 +1,4 @@
-"""A batch on Dataflow: the real Beam SDK submits it to a server that keeps jobs, which runs what was submitted."""
+"""A batch on Dataflow: the real Beam SDK submits it to a server that records the job and runs it."""
 
 import threading
 from collections.abc import Iterator
@@ -42,17 +42,17 @@ def server() -> Iterator[DataflowServer]:
 @pytest.fixture
 def merging(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Merging:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", lake.endpoint)
-    made = Merging(lake, tmp_path, limits=Limits(plain_max_bytes=0, in_process_max_bytes=1))
-    made.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 12)])
-    return made
+    helper = Merging(lake, tmp_path, limits=Limits(plain_max_bytes=0, in_process_max_bytes=1))
+    helper.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 12)])
+    return helper
 
 
 @pytest.fixture
 def batch(merging: Merging) -> Batch:
-    found = open_batch(merging.lake, merging.warehouse, merging.contract, limits=merging.limits, now=NOON)
-    assert found
-    assert found.engine == "dataflow"
-    return found
+    opened_batch = open_batch(merging.lake, merging.warehouse, merging.contract, limits=merging.limits, now=NOON)
+    assert opened_batch
+    assert opened_batch.engine == "dataflow"
+    return opened_batch
 
 
 def place(server: DataflowServer, merging: Merging, run_id: str = "r1", **changes: Any) -> Dataflow:
@@ -85,17 +85,15 @@ class Staging:
         return self.result
 
 
-def submitted(server: DataflowServer, count: int = 1) -> dict[str, Any]:
-    """The newest job, once there are so many."""
+def newest_job(server: DataflowServer, count: int = 1) -> dict[str, Any]:
+    """Return the newest job once the server has the expected number."""
     wait_until(lambda: len(server.jobs) == count, f"{count} jobs were submitted", 60)
     return list(server.jobs.values())[-1]
 
 
-def test_a_job_has_the_batchs_name_private_workers_and_their_account_and_gives_the_same_table(
-    server: DataflowServer, merging: Merging, batch: Batch
-) -> None:
+def test_job_is_private_and_yields_the_same_table(server: DataflowServer, merging: Merging, batch: Batch) -> None:
     staging = Staging(merging, batch, place(server, merging))
-    job = submitted(server)
+    job = newest_job(server)
     assert job["name"] == job_name(batch.id)
     assert job["labels"].items() >= {"app": "millrace", "source": "shop", "stream": "orders"}.items()
     environment = job["environment"]
@@ -111,11 +109,9 @@ def test_a_job_has_the_batchs_name_private_workers_and_their_account_and_gives_t
     assert (staged.rows_in, staged.superseded, len(staged.upserts)) == (3, 1, 1)
 
 
-def test_a_run_that_starts_again_goes_on_with_the_running_job_and_with_the_one_that_is_done(
-    server: DataflowServer, merging: Merging, batch: Batch
-) -> None:
+def test_restarted_run_adopts_its_job(server: DataflowServer, merging: Merging, batch: Batch) -> None:
     first = Staging(merging, batch, place(server, merging))
-    job = submitted(server)
+    job = newest_job(server)
     wait_until(lambda: read_record(merging.lake, "shop", "orders"), "the job is recorded")
     with captured() as lines:
         again = Staging(merging, batch, place(server, merging, "r2"))
@@ -129,12 +125,12 @@ def test_a_run_that_starts_again_goes_on_with_the_running_job_and_with_the_one_t
 
 
 @pytest.mark.parametrize("status", [200, 409])
-def test_a_job_that_nobody_recorded_is_adopted_by_its_name(
+def test_unrecorded_job_is_adopted_by_its_name(
     server: DataflowServer, merging: Merging, batch: Batch, status: int
 ) -> None:
     server.conflict_status = status
     first = Staging(merging, batch, place(server, merging))
-    job = submitted(server)
+    job = newest_job(server)
     wait_until(lambda: read_record(merging.lake, "shop", "orders"), "the job is recorded")
     merging.lake.delete("_batches/shop/orders/dataflow.json")
     again = Staging(merging, batch, place(server, merging, "r2"))
@@ -145,12 +141,10 @@ def test_a_job_that_nobody_recorded_is_adopted_by_its_name(
     assert len(server.jobs) == 1
 
 
-def test_a_job_of_the_batch_for_other_work_is_cancelled_before_another_begins(
-    server: DataflowServer, merging: Merging, batch: Batch
-) -> None:
+def test_job_with_stale_work_is_cancelled_first(server: DataflowServer, merging: Merging, batch: Batch) -> None:
     server.create({"name": job_name(batch.id), "labels": {"millrace-arguments": "other"}})
     staging = Staging(merging, batch, place(server, merging))
-    job = submitted(server, 2)
+    job = newest_job(server, 2)
     assert server.states == ["CANCELLED", "RUNNING"]
     execute(job)
     server.end(job["id"], "DONE")
@@ -164,46 +158,52 @@ def test_a_job_of_the_batch_for_other_work_is_cancelled_before_another_begins(
         ("CANCELLED", "was cancelled"),
     ],
 )
-def test_a_job_that_ends_without_success_says_why_and_where_and_the_next_run_submits_another(
+def test_failed_job_is_explained_and_resubmitted(
     server: DataflowServer, merging: Merging, batch: Batch, state: str, says: str
 ) -> None:
     with captured() as lines:
         staging = Staging(merging, batch, place(server, merging))
-        job = submitted(server)
+        job = newest_job(server)
         server.end(job["id"], state, "A work item was attempted 4 times", "Traceback: MemoryError")
         with pytest.raises(DataflowFailed, match=says) as failed:
             staging.wait()
     assert f"console.cloud.google.com/dataflow/jobs/europe-west1/{job['id']}?project={PROJECT}" in str(failed.value)
     assert hits(lines) == {"dataflow_failed"}
     again = Staging(merging, batch, place(server, merging))
-    job = submitted(server, 2)
+    job = newest_job(server, 2)
     execute(job)
     server.end(job["id"], "DONE")
     assert again.wait().rows_in == 3
 
 
-def test_news_in_a_file_take_a_second_job_of_the_same_name(
+def test_drift_in_a_file_takes_a_second_job(
     server: DataflowServer, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", lake.endpoint)
-    made = Merging(lake, tmp_path, limits=Limits(plain_max_bytes=0, in_process_max_bytes=1))
-    made.land(made.put(parquet([upsert(1, 10) | {"colour": "red"}], PARQUET.append(pa.field("colour", pa.string())))))
-    batch = open_batch(made.lake, made.warehouse, made.contract, limits=made.limits, now=NOON)
+    helper = Merging(lake, tmp_path, limits=Limits(plain_max_bytes=0, in_process_max_bytes=1))
+    helper.land(
+        helper.put(parquet([upsert(1, 10) | {"colour": "red"}], PARQUET.append(pa.field("colour", pa.string()))))
+    )
+    batch = open_batch(
+        helper.lake,
+        helper.warehouse,
+        helper.contract,
+        limits=helper.limits,
+        now=NOON,
+    )
     assert batch
-    staging = Staging(made, batch, place(server, made))
+    staging = Staging(helper, batch, place(server, helper))
     for count in (1, 2):
-        job = submitted(server, count)
+        job = newest_job(server, count)
         execute(job)
         server.end(job["id"], "DONE")
     assert "colour" in staging.wait().columns
     assert [j["name"] for j in server.jobs.values()] == [job_name(batch.id)] * 2
 
 
-def test_a_cancelled_run_cancels_its_job_and_no_other_runs(
-    server: DataflowServer, merging: Merging, batch: Batch
-) -> None:
+def test_cancelled_run_cancels_only_its_own_job(server: DataflowServer, merging: Merging, batch: Batch) -> None:
     staging = Staging(merging, batch, place(server, merging, "mine"))
-    submitted(server)
+    newest_job(server)
     wait_until(lambda: read_record(merging.lake, "shop", "orders"), "the job is recorded")
     jobs = DataflowJobs(PROJECT, "europe-west1", server.url)
     assert not cancel_job(jobs, merging.lake, "shop", "orders", "another's")
@@ -216,7 +216,7 @@ def test_a_cancelled_run_cancels_its_job_and_no_other_runs(
 
 
 @pytest.mark.parametrize(("status", "error"), [(403, DataflowFailed), (503, ServiceUnavailable)])
-def test_a_service_that_says_no_is_told_from_one_that_is_away(
+def test_service_errors_are_fatal_or_transient(
     server: DataflowServer,
     merging: Merging,
     batch: Batch,
@@ -230,6 +230,6 @@ def test_a_service_that_says_no_is_told_from_one_that_is_away(
         stage_batch(merging.lake, merging.contract, batch, place(server, merging))
 
 
-def test_settings_that_lack_are_named(merging: Merging, batch: Batch) -> None:
+def test_missing_settings_are_named(merging: Merging, batch: Batch) -> None:
     with pytest.raises(SettingsError, match=r"beam\.dataflow\.region, beam\.dataflow\.temp_location"):
         stage_batch(merging.lake, merging.contract, batch, Dataflow(PROJECT, {}))

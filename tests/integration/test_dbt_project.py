@@ -1,4 +1,4 @@
-"""The dbt project as dbt itself reads it: its layers, what its marts promise, and a build of an empty warehouse."""
+"""The dbt project as dbt parses it: its layers, its contracts, and a build of an empty warehouse."""
 
 import json
 import os
@@ -27,7 +27,7 @@ MAY_READ = {
     "intermediate": {"staging", "intermediate"},
     "marts": {"intermediate", "marts"},
 }
-# Dimensions only rename what staging holds; what was cancelled is in no other model.
+# Dimensions only rename columns of staging; cancelled flights are in no other model.
 READS_STAGING = {
     "dim_airline": {"stg_airlines"},
     "dim_airport": {"stg_airports"},
@@ -38,13 +38,13 @@ UNIQUE = {"unique": "column_name", "unique_together": "columns"}
 
 
 def dbt(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """Run dbt in a process of its own on a warehouse that has every stream and no row."""
+    """Run dbt in a subprocess on a warehouse that has every stream and no row."""
     warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
     for source in load_sources(ROOT / "sources").values():
         for stream in source.streams.values():
             warehouse.ensure(stream)
     own = {"DBT_TARGET_PATH": f"{folder}/target", "DBT_LOG_PATH": f"{folder}/logs", "PYTHONWARNINGS": "ignore"}
-    warehouse.begin("empty", empty=True)
+    warehouse.begin_candidate("empty", empty=True)
     environment = {**os.environ, **warehouse.dbt_environment("empty"), **own}
     places = ("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT))
     return subprocess.run(
@@ -59,11 +59,11 @@ def dbt(folder: Path, *command: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the candidate that dbt built from nothing, and dbt's manifest."""
+    """Return a folder with the candidate that dbt built from nothing, and with dbt's manifest."""
     folder = tmp_path_factory.mktemp("dbt")
-    done = dbt(folder, "build")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "deprecat" not in done.stdout.lower(), done.stdout
+    process = dbt(folder, "build")
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-1000:]
+    assert "deprecat" not in process.stdout.lower(), process.stdout
     return folder
 
 
@@ -73,7 +73,7 @@ def manifest(built: Path) -> Json:
 
 
 def models(manifest: Json, layer: str = "") -> dict[str, Json]:
-    """Models by name."""
+    """Return the models by name."""
     nodes = (n for n in manifest["nodes"].values() if n["resource_type"] == "model")
     return {n["name"]: n for n in nodes if layer in n["fqn"] or not layer}
 
@@ -82,16 +82,16 @@ def layer_of(manifest: Json, node: str) -> str:
     return "sources" if node.startswith("source.") else str(manifest["nodes"][node]["fqn"][1])
 
 
-def bare(nodes: Iterable[str]) -> set[str]:
+def short_names(nodes: Iterable[str]) -> set[str]:
     return {node.rsplit(".", 1)[-1] for node in nodes}
 
 
 @pytest.mark.parametrize("layer", MAY_READ)
-def test_a_layer_reads_only_the_one_below(manifest: Json, layer: str) -> None:
+def test_layer_reads_only_the_one_below(manifest: Json, layer: str) -> None:
     assert models(manifest, layer)
     for name, model in models(manifest, layer).items():
         upward = {n for n in model["depends_on"]["nodes"] if layer_of(manifest, n) not in MAY_READ[layer]}
-        assert bare(upward) == READS_STAGING.get(name, set()), name
+        assert short_names(upward) == READS_STAGING.get(name, set()), name
 
 
 def test_every_model_is_in_a_layer_and_described(manifest: Json) -> None:
@@ -106,7 +106,7 @@ def test_staging_has_one_model_per_table_it_reads(manifest: Json) -> None:
         assert len(model["depends_on"]["nodes"]) == 1, name
 
 
-def test_the_sources_are_the_streams_with_their_freshness(manifest: Json) -> None:
+def test_sources_are_the_streams_with_freshness(manifest: Json) -> None:
     streams = {s.id: s for source in load_sources(ROOT / "sources").values() for s in source.streams.values()}
     tables = {f"{table['source_name']}.{table['name']}": table for table in manifest["sources"].values()}
     assert set(tables) == set(streams)
@@ -119,7 +119,7 @@ def test_the_sources_are_the_streams_with_their_freshness(manifest: Json) -> Non
         assert set(table["columns"]) == set(streams[name].columns)
 
 
-def test_every_mart_promises_its_columns(manifest: Json) -> None:
+def test_every_mart_enforces_its_columns(manifest: Json) -> None:
     for name, mart in models(manifest, "marts").items():
         assert mart["config"]["contract"]["enforced"], name
         assert mart["config"]["materialized"] in ("table", "incremental", "view"), name
@@ -133,10 +133,10 @@ def test_every_mart_has_a_key_that_is_tested(manifest: Json) -> None:
     for node in manifest["nodes"].values():
         kind = (node.get("test_metadata") or {}).get("name")
         if kind in UNIQUE:
-            given = node["test_metadata"]["kwargs"][UNIQUE[kind]]
+            unique_columns = node["test_metadata"]["kwargs"][UNIQUE[kind]]
             name = str(node["attached_node"]).rsplit(".", 1)[-1]
-            keys[name] = [given] if isinstance(given, str) else given
-            if kind == "unique_together":  # which refuses nulls too
+            keys[name] = [unique_columns] if isinstance(unique_columns, str) else unique_columns
+            if kind == "unique_together":  # which rejects nulls too
                 whole.add(name)
     assert set(keys) == set(models(manifest, "marts"))
     for name in set(keys) - whole:
@@ -146,7 +146,7 @@ def test_every_mart_has_a_key_that_is_tested(manifest: Json) -> None:
 
 
 def never_null(manifest: Json, mart: str, column: Json) -> bool:
-    """Whether the contract or a test says that a column is never null."""
+    """Return whether the contract or a test keeps a column free of nulls."""
     tests = [
         node["test_metadata"]["kwargs"].get("column_name")
         for node in manifest["nodes"].values()
@@ -155,7 +155,7 @@ def never_null(manifest: Json, mart: str, column: Json) -> bool:
     return column["name"] in tests or "not_null" in [c["type"] for c in column["constraints"]]
 
 
-def test_exposures_read_published_marts_only_and_every_mart_is_used(manifest: Json) -> None:
+def test_exposures_use_exactly_published_marts(manifest: Json) -> None:
     marts = {model["unique_id"] for model in models(manifest, "marts").values()}
     used: set[str] = set()
     for name, exposure in manifest["exposures"].items():
@@ -165,25 +165,25 @@ def test_exposures_read_published_marts_only_and_every_mart_is_used(manifest: Js
     assert used == marts
 
 
-def test_every_mart_has_expectations_about_columns_it_has(manifest: Json) -> None:
+def test_mart_expectations_name_existing_columns(manifest: Json) -> None:
     marts = models(manifest, "marts")
     suites = {suite.mart: suite for suite in load_suites(SUITES)}
     assert set(suites) == set(marts)
     for mart, suite in suites.items():
         for expected in suite.expectations:
-            asked = [expected.args.get(key) for key in ("column", "column_A", "column_B")]
-            asked += expected.args.get("column_list", [])
-            assert {a for a in asked if a} <= set(marts[mart]["columns"]), (mart, expected.type)
+            columns = [expected.args.get(key) for key in ("column", "column_A", "column_B")]
+            columns += expected.args.get("column_list", [])
+            assert {a for a in columns if a} <= set(marts[mart]["columns"]), (mart, expected.type)
 
 
-def test_an_empty_warehouse_gives_whole_marts_with_the_unknown_members_only(built: Path, manifest: Json) -> None:
+def test_empty_warehouse_has_only_unknown_members(built: Path, manifest: Json) -> None:
     with duckdb.connect(str(built / "candidates" / "empty.duckdb"), read_only=True) as db:
         rows = {mart: db.table(f"marts.{mart}").count("*").fetchall()[0][0] for mart in models(manifest, "marts")}
         assert rows == {mart: int(mart.startswith("dim_")) for mart in rows}
         assert db.execute("SELECT airline_key, is_known FROM marts.dim_airline").fetchall() == [("unknown", False)]
 
 
-def test_the_gate_lets_empty_marts_pass_and_warns_of_them(built: Path) -> None:
+def test_gate_passes_empty_marts_with_a_warning(built: Path) -> None:
     report = validate(f"duckdb:///{built}/candidates/empty.duckdb", load_suites(SUITES))
     assert report.failed("stop") == ()
     warned = {(r.suite, r.expectation, r.observed) for r in report.failed("warn")}

@@ -1,4 +1,4 @@
-"""`make deploy` against a real Prefect server with pools of all three types: it checks, deploys, and again is quiet."""
+"""`make deploy` against a real Prefect server with pools of all three types: checks, deploys, and is idempotent."""
 
 import os
 import subprocess
@@ -49,8 +49,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClie
         yield client
 
 
-def run(module: str, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """One of our commands with the settings of the overlay `gke`."""
+def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run one of our commands with the settings of the overlay `gke`."""
     lines = (K8S / "overlays" / "gke" / "settings.env").read_text().splitlines()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MILLRACE_", "PREFECT_"))}
     env |= dict(line.split("=", 1) for line in lines) | settings
@@ -60,19 +60,24 @@ def run(module: str, *arguments: str, **settings: str) -> "subprocess.CompletedP
         "PYTHONPATH": str(ROOT),
     }
     return subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "cli", "deploy", *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-def refused(module: str, *arguments: str, **settings: str) -> str:
-    said = run(module, *arguments, **settings)
-    assert said.returncode == 1
-    return said.stderr.splitlines()[-1]
+def error_of(*arguments: str, **settings: str) -> str:
+    process = run(*arguments, **settings)
+    assert process.returncode == 1
+    return process.stderr.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def blocks(client: SyncPrefectClient) -> None:
-    """The blocks, without the servers that they speak of."""
+    """Save the blocks, without the servers that they refer to."""
     credentials = MillraceCredentials(project="millrace-example", endpoint="127.0.0.1:9")
     credentials.save(names.CREDENTIALS, overwrite=True)
     secret = MillraceSecret(secret_name="s", gcp_credentials=credentials)
@@ -87,66 +92,64 @@ def blocks(client: SyncPrefectClient) -> None:
         block.save(name, overwrite=True)
 
 
-def test_it_deploys_only_when_all_is_there_and_then_is_quiet(
-    client: SyncPrefectClient, request: pytest.FixtureRequest
-) -> None:
-    assert "has no such work pool; make it with `python -m cli.deploy.pools`" in refused("cli.deploy.deployments")
+def test_deploy_needs_all_parts_and_is_idempotent(client: SyncPrefectClient, request: pytest.FixtureRequest) -> None:
+    assert "has no such work pool; create it with `millrace deploy pools`" in error_of("deployments")
     assert (
-        run("cli.deploy.pools", "--dry-run").stdout
-        == "would be created: work pool gke\nwould be created: work pool cloud-run\n"
+        run("pools", "--dry-run").stdout == "would be created: work pool gke\nwould be created: work pool cloud-run\n"
     )
     assert client.read_work_pools() == []
-    made = run("cli.deploy.pools")
-    assert made.stdout == "created: work pool gke\ncreated: work pool cloud-run\n", made.stderr
+    pools = run("pools")
+    assert pools.stdout == "created: work pool gke\ncreated: work pool cloud-run\n", pools.stderr
     assert {p.name: p.type for p in client.read_work_pools()} == {"gke": "kubernetes", "cloud-run": "cloud-run-v2"}
-    assert "Prefect has no block millrace-lake/lake, " in refused("cli.deploy.deployments")
-    assert "run `python -m cli.deploy.blocks` first" in refused("automations", "check")
+    assert "Prefect has no block millrace-lake/lake, " in error_of("deployments")
+    assert "run `millrace deploy blocks` first" in error_of("automations")
     request.getfixturevalue("blocks")
-    checked = run("automations", "check")
+    checked = run("--dry-run")
     assert " automations can be applied, " in checked.stdout, checked.stderr
+    assert "would be created: Millrace: a flow run failed" in checked.stdout.splitlines()
     assert not client.read_automations()
 
-    dry = run("cli.deploy.deployments", "--dry-run")
+    dry = run("deployments", "--dry-run")
     assert dry.stdout.splitlines() == [f"would be created: {name}" for name in FLOWS], dry.stderr
     assert client.read_deployments() == []
-    deployed = run("cli.deploy.deployments")
+    deployed = run("deployments")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    there = {d.name: d for d in client.read_deployments()}
-    assert {name: d.work_pool_name for name, d in there.items()} == {
+    deployments = {d.name: d for d in client.read_deployments()}
+    assert {name: d.work_pool_name for name, d in deployments.items()} == {
         n: "cloud-run" if n == "model" else "gke" for n in FLOWS
     }
-    assert all(d.enforce_parameter_schema for d in there.values())
-    assert len({d.version for d in there.values()}) == 1
-    assert there["merge"].job_variables == {"cpu": "2", "memory": "8Gi"}
+    assert all(d.enforce_parameter_schema for d in deployments.values())
+    assert len({d.version for d in deployments.values()}) == 1
+    assert deployments["merge"].job_variables == {"cpu": "2", "memory": "8Gi"}
 
-    again = run("cli.deploy.deployments", "--dry-run")
+    again = run("deployments", "--dry-run")
     assert again.stdout.splitlines() == [f"unchanged: {name}" for name in FLOWS], again.stderr
-    moved = run("cli.deploy.deployments", "--dry-run", MILLRACE_POOLS__DBT="gke", MILLRACE_VERSION="1")
+    moved = run("deployments", "--dry-run", MILLRACE_POOLS__DBT="gke", MILLRACE_VERSION="1")
     assert "would be updated (work_pool, version): model" in moved.stdout.splitlines()
-    assert run("cli.deploy.pools").stdout == "unchanged: work pool gke\nunchanged: work pool cloud-run\n"
+    assert run("pools").stdout == "unchanged: work pool gke\nunchanged: work pool cloud-run\n"
 
 
-def test_a_pool_that_was_changed_by_hand_is_told_and_brought_back(client: SyncPrefectClient) -> None:
+def test_changed_pool_is_reported_and_reset(client: SyncPrefectClient) -> None:
     other = {"MILLRACE_POOLS__IMAGE": "registry.test/flows:2"}
-    run("cli.deploy.pools")
-    assert "is not what k8s/pools/gke.yaml says" in refused("cli.deploy.deployments", **other)
-    assert run("cli.deploy.pools", **other).stdout == "updated: work pool gke\nupdated: work pool cloud-run\n"
+    run("pools")
+    assert "differs from k8s/pools/gke.yaml" in error_of("deployments", **other)
+    assert run("pools", **other).stdout == "updated: work pool gke\nupdated: work pool cloud-run\n"
     template = client.read_work_pool("gke").base_job_template
     assert template["variables"]["properties"]["image"]["default"] == "registry.test/flows:2"
-    run("cli.deploy.pools")
+    run("pools")
 
 
-def test_a_process_pool_takes_the_same_deployments(client: SyncPrefectClient, blocks: None) -> None:
+def test_process_pool_takes_the_same_deployments(client: SyncPrefectClient, blocks: None) -> None:
     client.create_work_pool(WorkPoolCreate(name="laptop", type="process"))
     pools = {"MILLRACE_POOLS__DEFAULT": "laptop", "MILLRACE_POOLS__DBT": "laptop"}
-    assert run("cli.deploy.deployments", "--dry-run", **pools).returncode == 0
+    assert run("deployments", "--dry-run", **pools).returncode == 0
 
 
-def test_a_pool_of_another_type_is_not_changed(client: SyncPrefectClient, tmp_path: Path) -> None:
+def test_pool_of_another_type_is_not_changed(client: SyncPrefectClient, tmp_path: Path) -> None:
     client.create_work_pool(WorkPoolCreate(name="typed", type="process"))
     from cli.deploy.pools import apply_pools
     from millrace.domain.errors import SettingsError
 
-    wanted = {"typed": {"type": "kubernetes", "description": "", "concurrency_limit": 1, "base_job_template": {}}}
+    pools = {"typed": {"type": "kubernetes", "description": "", "concurrency_limit": 1, "base_job_template": {}}}
     with pytest.raises(SettingsError, match="is of type process, and its file says kubernetes; delete it"):
-        apply_pools(client, wanted)
+        apply_pools(client, pools)

@@ -1,4 +1,4 @@
-"""Schema drift: what files bring otherwise than their contract is added, widened, refused or ignored, never lost."""
+"""Schema drift: columns and types outside the contract are added, widened, quarantined or ignored, never lost."""
 
 import logging
 from datetime import UTC, date, datetime
@@ -18,22 +18,22 @@ WIDEN = {"type_changes": "widen"}
 
 
 def file(merging: InProcess, part: int, types: dict[str, pa.DataType], *rows: dict[str, Any]) -> Any:
-    """One object; rows are numbered by `id` unless they say otherwise."""
+    """Write one object; rows are numbered by `id` unless they have one."""
     from tests.support.merging import parquet
 
-    given = [{"id": part * 10 + i, "_ab_cdc_lsn": part * 10 + i} | row for i, row in enumerate(rows)]
-    return merging.put(parquet(given, pa.schema(list((BASE | types).items()))), part=part)
+    records = [{"id": part * 10 + i, "_ab_cdc_lsn": part * 10 + i} | row for i, row in enumerate(rows)]
+    return merging.put(parquet(records, pa.schema(list((BASE | types).items()))), part=part)
 
 
 def stream(**changes: Any) -> StreamContract:
-    """A stream with an id and these columns, or other fields of its contract."""
+    """Return a stream with an id and these columns, or other fields of its contract."""
     fields = {name: changes.pop(name) for name in ("evolution", "mode", "order") if name in changes}
     columns = {n: c if isinstance(c, dict) else {"type": c} for n, c in changes.items()}
     return contract(columns={"id": {"type": "int64", "nullable": False}} | columns, **fields)
 
 
 def column(merging: InProcess, name: str) -> list[Any]:
-    """Live values by id."""
+    """Return the live values by id."""
     return [v for (v,) in merging.query(f"SELECT {name} FROM raw_shop.orders_live ORDER BY id")]
 
 
@@ -42,7 +42,7 @@ def kind(merging: InProcess, name: str) -> str:
     return str(merging.query(f"{query}'{name}'")[0][0])
 
 
-def test_a_new_column_is_added_for_good_and_the_drift_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_new_column_is_added_and_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     merging = InProcess(stream())
     merging.land(file(merging, 0, {}, {}))
     merging.merge()
@@ -61,7 +61,7 @@ def test_a_new_column_is_added_for_good_and_the_drift_is_told_once(caplog: pytes
     assert column(merging, "colour") == [None, "red", "blue", None]
 
 
-def test_new_columns_may_be_ignored_and_are_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_ignored_new_columns_are_reported(caplog: pytest.LogCaptureFixture) -> None:
     merging = InProcess(stream(evolution={"new_columns": "ignore"}))
     merging.land(file(merging, 0, {"colour": pa.string()}, {"colour": "red"}))
     assert merging.merge()[0].merged == 1
@@ -69,7 +69,7 @@ def test_new_columns_may_be_ignored_and_are_told(caplog: pytest.LogCaptureFixtur
     assert "colour (string) is ignored" in caplog.text
 
 
-def test_new_columns_may_be_refused_and_other_files_go_on() -> None:
+def test_new_columns_may_quarantine_their_files() -> None:
     merging = InProcess(stream(evolution={"new_columns": "quarantine"}))
     merging.land(file(merging, 0, {"colour": pa.string()}, {"colour": "red"}), file(merging, 1, {}, {}))
     (balance,) = merging.merge()
@@ -80,7 +80,7 @@ def test_new_columns_may_be_refused_and_other_files_go_on() -> None:
 
 
 @pytest.mark.parametrize("name", ["ID", "a b", "_version"])
-def test_a_new_column_that_the_table_can_not_have_is_refused(name: str) -> None:
+def test_unsupported_new_column_is_quarantined(name: str) -> None:
     merging = InProcess(stream())
     merging.land(file(merging, 0, {name: pa.string()}, {name: "x"}))
     assert merging.merge()[0].quarantined == 1
@@ -111,7 +111,7 @@ CASES = [
 
 @pytest.mark.parametrize(("declared", "values", "stored", "expected"), CASES)
 @pytest.mark.parametrize("apart", [False, True], ids=["one batch", "two batches"])
-def test_a_type_is_widened_across_files_and_against_the_table(
+def test_type_widens_across_files_and_the_table(
     declared: str, values: list[Any], stored: str, expected: list[Any], apart: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     merging = InProcess(stream(v=declared, evolution=WIDEN))
@@ -122,19 +122,19 @@ def test_a_type_is_widened_across_files_and_against_the_table(
     merging.land(file(merging, 2, {"v": values[0][0]}, {"v": values[0][1]}))
     merging.merge()
     assert kind(merging, "v") == stored
-    found = [v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for v in column(merging, "v")]
-    assert found == [*expected, expected[0]]
+    stored_values = [v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for v in column(merging, "v")]
+    assert stored_values == [*expected, expected[0]]
     assert "schema.drift: shop.orders: v became" in caplog.text
 
 
-def test_without_the_policy_a_wider_type_is_quarantined() -> None:
+def test_without_policy_wider_type_is_quarantined() -> None:
     merging = InProcess(stream(v="int64"))
     merging.land(file(merging, 0, {"v": pa.float64()}, {"v": 0.5}, {"v": 2.0}))
     assert merging.merge()[0].quarantined == 1
     assert column(merging, "v") == [2]
 
 
-def test_a_great_integer_is_never_bent_to_a_float() -> None:
+def test_large_integer_never_becomes_a_float() -> None:
     merging = InProcess(stream(v="int64", evolution=WIDEN))
     great = (1 << 53) + 1
     merging.land(file(merging, 0, {"v": pa.int64()}, {"v": great}), file(merging, 1, {"v": pa.float64()}, {"v": 0.5}))
@@ -160,9 +160,7 @@ def test_a_great_integer_is_never_bent_to_a_float() -> None:
     ],
 )
 @pytest.mark.parametrize("allowed", [True, False])
-def test_anything_becomes_text_only_where_the_contract_says_so(
-    of: pa.DataType, value: Any, text: str, allowed: bool
-) -> None:
+def test_text_fallback_needs_the_contract(of: pa.DataType, value: Any, text: str, allowed: bool) -> None:
     merging = InProcess(stream(v={"type": "string", "any_type": allowed}, evolution=WIDEN))
     merging.land(file(merging, 0, {"v": of}, {"v": value}))
     quarantined = 0 if allowed or of == pa.string() else 1
@@ -170,11 +168,11 @@ def test_anything_becomes_text_only_where_the_contract_says_so(
     assert column(merging, "v") == ([text] if not quarantined else [])
 
 
-def test_columns_may_come_in_any_order_and_one_that_is_gone_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_column_order_is_free_and_loss_reported(caplog: pytest.LogCaptureFixture) -> None:
     merging = InProcess(stream(a="int64", b="string"))
-    one = file(merging, 0, {"a": pa.int64(), "b": pa.string()}, {"a": 1, "b": "x"})
-    two = file(merging, 1, {"b": pa.string(), "a": pa.int64()}, {"a": 2, "b": "y"})
-    merging.land(one, two, file(merging, 2, {"a": pa.int64()}, {"a": 3}))
+    ordered = file(merging, 0, {"a": pa.int64(), "b": pa.string()}, {"a": 1, "b": "x"})
+    reordered = file(merging, 1, {"b": pa.string(), "a": pa.int64()}, {"a": 2, "b": "y"})
+    merging.land(ordered, reordered, file(merging, 2, {"a": pa.int64()}, {"a": 3}))
     merging.merge()
     assert (column(merging, "a"), column(merging, "b")) == ([1, 2, 3], ["x", "y", None])
     assert "schema.drift: shop.orders: b is missing" in caplog.text
@@ -189,21 +187,21 @@ def test_nested_records_are_json() -> None:
     assert column(merging, "known->>'a'") == column(merging, "new->>'a'") == ["[1,2]"]
 
 
-def test_a_type_that_nothing_can_hold_is_refused_by_file() -> None:
+def test_incompatible_type_quarantines_its_file() -> None:
     merging = InProcess(stream(v="int64", evolution=WIDEN))
     merging.land(file(merging, 0, {"v": pa.string()}, {"v": "many"}), file(merging, 1, {"v": pa.int64()}, {"v": 1}))
     assert merging.merge()[0].quarantined == 1
     assert merging.query("SELECT reason FROM ops.quarantine") == [("file.type",)]
 
 
-def test_keys_and_order_columns_never_change_their_type() -> None:
+def test_key_and_order_columns_never_change_type() -> None:
     merging = InProcess(stream(at="int64", order=["at"], mode="append", evolution=WIDEN))
     merging.land(file(merging, 0, {"at": pa.float64()}, {"at": 0.5}, {"at": 1.0}))
     assert merging.merge()[0].quarantined == 1
     assert kind(merging, "at") == "BIGINT"
 
 
-def test_a_contract_that_widens_widens_the_table_and_one_that_contradicts_it_is_refused() -> None:
+def test_contract_widens_the_table_or_is_rejected() -> None:
     merging = InProcess(stream(v="int64"))
     merging.land(file(merging, 0, {"v": pa.int64()}, {"v": 1}))
     merging.merge()

@@ -1,4 +1,4 @@
-"""The same batch by every engine: without Beam, by Beam in process, and by Beam in worker processes of their own."""
+"""The same batch on every engine: without Beam, with Beam in process, and with Beam in worker processes."""
 
 import itertools
 import sys
@@ -20,7 +20,8 @@ from beam_job.steps.work import Work
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch, Staged
 from millrace.lake.store import Lake
-from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse, file_of
+from millrace.warehouse.duckdb.engine import file_of
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from tests.support.merging import NOON, Merging, avro, delete, parquet, upsert
 
 SHARDS = 3
@@ -28,27 +29,27 @@ WORKER = f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"
 
 
 def plain(lake: Lake, batch: Batch, folder: Path) -> Run:
-    return lambda known, rejected, attempt: run_steps(Work(lake, known, batch, attempt), SHARDS, rejected)
+    return lambda contract, rejected, attempt: run_steps(Work(lake, contract, batch, attempt), SHARDS, rejected)
 
 
 def in_process(lake: Lake, batch: Batch, folder: Path) -> Run:
-    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
-        work = Work(lake, known, batch, attempt)
+    def run(stream: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        work = Work(lake, stream, batch, attempt)
         run_pipeline((lake.url, lake.endpoint), work, SHARDS, rejected, folder=str(folder))
 
     return run
 
 
 def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
-    """As Dataflow does: what goes to the workers and between them is bytes."""
+    """Run Beam as Dataflow does: workers receive and exchange bytes."""
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
     from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+    def run(stream: StreamContract, rejected: dict[int, str], attempt: str) -> None:
         runner = FnApiRunner(default_environment=SubprocessSDKEnvironment(command_string=WORKER))
         options = PipelineOptions(["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
-        work = Work(lake, known, batch, attempt)
+        work = Work(lake, stream, batch, attempt)
         with mock.patch(
             "beam_job.engines.pipeline.read_keys", side_effect=AssertionError("this is not a worker's process")
         ):
@@ -59,7 +60,7 @@ def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
 
 @contextmanager
 def small_memory() -> Iterator[None]:
-    """Bounds so low that every file is read in parts, and every shard thinned out as it comes."""
+    """Set limits so low that every file is read in parts and every shard is reduced as it grows."""
     with ExitStack() as stack:
         for name, bound in (
             ("files.CHUNK_ROWS", 7),
@@ -68,13 +69,13 @@ def small_memory() -> Iterator[None]:
             ("units.UNIT_BYTES", 1),
             ("winners.HELD_ROWS", 5),
         ):
-            stack.enter_context(mock.patch(f"beam_job.{name}", bound))
+            stack.enter_context(mock.patch(f"beam_job.steps.{name}", bound))
         yield
 
 
 @pytest.fixture
 def merging(lake: Lake, tmp_path: Path) -> Merging:
-    """Updates, deletes, late and equal rows, bad rows and a broken file, in Parquet and Avro, over several syncs."""
+    """Return updates, deletes, late, equal and bad rows and a broken file, in Parquet and Avro, over several syncs."""
     merging = Merging(lake, tmp_path)
     merging.land(rows=[upsert(key, 100 + key) for key in range(200)])
     merging.land(
@@ -88,7 +89,7 @@ def merging(lake: Lake, tmp_path: Path) -> Merging:
 
 
 def table_by(merging: Merging, folder: Path, engine: Callable[[Lake, Batch, Path], Run]) -> tuple[Staged, list[Any]]:
-    """What an engine staged, and every row and register of the table that it led to."""
+    """Return the files that an engine staged, and every row and register of the resulting table."""
     warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{folder}/published.duckdb")
     batch = open_batch(merging.lake, warehouse, merging.contract, limits=Limits(), now=NOON)
     assert batch is not None
@@ -114,26 +115,26 @@ def test_every_engine_gives_the_same_table(merging: Merging, tmp_path: Path) -> 
         assert table_by(merging, tmp_path / engine.__name__, engine) == (staged, rows), engine.__name__
 
 
-def test_low_bounds_of_memory_change_nothing_but_the_number_of_files(merging: Merging, tmp_path: Path) -> None:
+def test_memory_limits_change_only_file_counts(merging: Merging, tmp_path: Path) -> None:
     staged, rows = table_by(merging, tmp_path / "whole", plain)
     with small_memory():
-        parts, found = table_by(merging, tmp_path / "parts", plain)
-    assert found == rows
+        parts, staged_rows = table_by(merging, tmp_path / "parts", plain)
+    assert staged_rows == rows
     assert len(parts.upserts) > len(staged.upserts) == 1
     same = ("rows_in", "superseded", "quarantined", "drift", "columns")
     assert [getattr(parts, name) for name in same] == [getattr(staged, name) for name in same]
 
 
-def test_a_file_of_bad_rows_is_refused_whole_and_its_good_rows_wait(lake: Lake, tmp_path: Path) -> None:
+def test_file_of_bad_rows_is_quarantined_whole(lake: Lake, tmp_path: Path) -> None:
     merging = Merging(lake, tmp_path, limits=Limits())
     merging.land(rows=[upsert(1, 1), upsert(2, 1)])
     merging.land(rows=[upsert(1, 5), *(upsert(None, 6) for _ in range(4))])
-    with mock.patch("beam_job.steps.read.MOST_REFUSED", 3):
+    with mock.patch("beam_job.steps.read.MAX_QUARANTINED_ROWS", 3):
         assert [(b.merged, b.quarantined) for b in merging.merge()] == [(2, 5)]
     assert merging.live() == {1: "v1", 2: "v1"}
     ((reason, detail),) = merging.query("SELECT reason, detail FROM ops.quarantine")
     assert reason == "file.rows"
-    assert "more than 3 rows are bad; first key.null" in detail
+    assert "more than 3 rows are invalid; first key.null" in detail
 
 
 @pytest.mark.parametrize(

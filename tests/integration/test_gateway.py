@@ -1,4 +1,4 @@
-"""The gateway as a process over HTTP: only our push account gets in, and 204 means that Prefect has the event."""
+"""The gateway as a process over HTTP: only the push account is admitted, and 204 means that Prefect has the event."""
 
 import base64
 import json
@@ -31,14 +31,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with (
         server("identity", folder / "identity") as certs,
         prefect_server(free_port()) as prefect,
-        gateway(folder, prefect, certs_at(certs), folder / "identity") as made,
+        gateway(folder, prefect, certs_at(certs), folder / "identity") as gateway_running,
     ):
-        yield made
+        yield gateway_running
 
 
 @pytest.fixture
 def fresh(running: Running) -> Iterator[Running]:
-    """The gateway with a healthy Prefect that has no events yet."""
+    """Return the gateway with a healthy Prefect that has no events yet."""
     running.prefect.events.clear()
     yield running
     running.prefect.answer = 204
@@ -47,7 +47,7 @@ def fresh(running: Running) -> Iterator[Running]:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("topic", "pushed", "name", "resource", "payload", "related"), CASES)
-def test_a_message_of_each_topic_is_an_event_at_prefect_before_the_answer(
+def test_message_is_an_event_before_its_answer(
     fresh: Running,
     form: str,
     topic: str,
@@ -65,34 +65,34 @@ def test_a_message_of_each_topic_is_an_event_at_prefect_before_the_answer(
     assert (line["event"], line["name"], line["status"], line["severity"]) == ("gateway.accepted", name, 204, "INFO")
 
 
-def test_the_same_message_twice_is_the_same_event(fresh: Running) -> None:
+def test_same_message_twice_is_the_same_event(fresh: Running) -> None:
     for message_id in ("1", "1", "2"):
         assert fresh.send(names.LAKE_LANDED, landed(message_id=message_id)) == 204
-    one, again, other = (event["id"] for event in fresh.prefect.events)
-    assert one == again != other
+    first, repeated, other = (event["id"] for event in fresh.prefect.events)
+    assert first == repeated != other
 
 
-def test_what_the_bucket_tells_beside_manifests_is_taken_and_starts_nothing(fresh: Running) -> None:
+def test_other_bucket_messages_start_nothing(fresh: Running) -> None:
     assert fresh.send(names.LAKE_LANDED, landed("raw/shop/orders/sync_id=1/0.parquet")) == 204
     assert fresh.prefect.events == []
     assert fresh.last_line()["event"] == "gateway.ignored"
 
 
 def forged(token: str) -> str:
-    """The same claims under another signature."""
+    """Return the same claims under another signature."""
     head, claims, signature = token.split(".")
     return f"{head}.{claims}.{signature[::-1]}"
 
 
 def headed(token: str, **header: object) -> str:
-    """The same claims under another header."""
+    """Return the same claims under another header."""
     head = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
     return f"{head}.{token.split('.')[1]}.{token.split('.')[2]}"
 
 
 def token_of(kind: str, to: Running, folder: Path) -> str:
-    """A token that must not pass."""
-    made: dict[str, Callable[[], str]] = {
+    """Return a token that must be rejected."""
+    tokens: dict[str, Callable[[], str]] = {
         "missing": lambda: "",
         "garbage": lambda: "let-me-in",
         "no objects": lambda: "W10.W10.W10",
@@ -111,15 +111,15 @@ def token_of(kind: str, to: Running, folder: Path) -> str:
         "unverified": lambda: to.token_with(email_verified=False),
         "nearly verified": lambda: to.token_with(email_verified="true"),
     }
-    return made[kind]()
+    return tokens[kind]()
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"),
+    ("kind", "reason"),
     [
         ("missing", "no bearer token"),
-        ("garbage", "no JSON web token"),
-        ("no objects", "no JSON web token"),
+        ("garbage", "not a JSON web token"),
+        ("no objects", "not a JSON web token"),
         ("long", "a token of 9000"),
         ("forged", "signature"),
         ("unsigned", "algorithm 'none'"),
@@ -136,23 +136,23 @@ def token_of(kind: str, to: Running, folder: Path) -> str:
         ("nearly verified", "verified: 'true'"),
     ],
 )
-def test_whoever_is_not_the_push_account_is_turned_away(fresh: Running, tmp_path: Path, kind: str, why: str) -> None:
+def test_other_caller_than_push_account_is_401(fresh: Running, tmp_path: Path, kind: str, reason: str) -> None:
     assert fresh.send(names.LAKE_LANDED, landed(), token_of(kind, fresh, tmp_path)) == 401
     assert fresh.prefect.events == []
     line = fresh.last_line()
     assert (line["event"], line["status"], line["remote"]) == ("gateway.unauthenticated", 401, "127.0.0.1")
-    assert why in line["why"]
+    assert reason in line["why"]
     assert "let-me-in" not in line["why"]
     assert fresh.send(names.LAKE_LANDED, landed()) == 204
 
 
-def test_a_stranger_does_not_learn_which_topics_there_are(fresh: Running) -> None:
+def test_strangers_cannot_learn_the_topics(fresh: Running) -> None:
     assert fresh.send("no-such-topic", landed(), "") == 401
 
 
 @pytest.mark.parametrize("size", [MIB, MIB + 1])
 @pytest.mark.parametrize("chunked", [False, True], ids=["whole", "chunked"])
-def test_a_body_over_one_mebibyte_is_refused_however_it_is_sent(fresh: Running, size: int, chunked: bool) -> None:
+def test_body_over_one_mebibyte_is_rejected(fresh: Running, size: int, chunked: bool) -> None:
     _, body = wrapped(landed())
     padded = body + b" " * (size - len(body))
     content = iter([padded[: size // 2], padded[size // 2 :]]) if chunked else padded
@@ -163,12 +163,12 @@ def test_a_body_over_one_mebibyte_is_refused_however_it_is_sent(fresh: Running, 
 
 
 @pytest.mark.parametrize(
-    ("topic", "pushed", "why"),
+    ("topic", "pushed", "reason"),
     [
         (names.LAKE_LANDED, b"{", "are those of a Pub/Sub push (an unwrapped one needs write-metadata): body: Invalid"),
         (names.LAKE_LANDED, b"{}", "message: Field required"),
         ("lake-landet", landed(), "no topic 'lake-landet'; there are lake-landed, "),
-        (names.LAKE_LANDED, landed("_manifests/readme.json"), "'_manifests/readme.json' is no manifest"),
+        (names.LAKE_LANDED, landed("_manifests/readme.json"), "'_manifests/readme.json' is not a manifest"),
         (names.LAKE_LANDED, message(objectId=MANIFEST), "attribute eventType is missing"),
         (names.SECRET_ROTATED, message(), "attribute secretId is missing"),
         (names.WAREHOUSE_MERGED, message({"source": "shop"}), "stream"),
@@ -176,18 +176,18 @@ def test_a_body_over_one_mebibyte_is_refused_however_it_is_sent(fresh: Running, 
         (names.MARTS_PUBLISHED, message({"run_id": "\x00", "marts": {}, "batches": 1}), "zero character"),
     ],
 )
-def test_a_message_that_can_never_succeed_is_refused_with_its_reason(
-    fresh: Running, topic: str, pushed: Incoming | bytes, why: str
+def test_invalid_message_is_rejected_with_reason(
+    fresh: Running, topic: str, pushed: Incoming | bytes, reason: str
 ) -> None:
     assert fresh.send(topic, pushed) == 400
     assert fresh.prefect.events == []
     line = fresh.last_line()
     assert (line["event"], line["severity"], line["topic"]) == ("gateway.refused", "WARNING", topic)
-    assert why in line["why"]
+    assert reason in line["why"]
 
 
 @pytest.mark.parametrize("answer", [500, 503, 429, 401])
-def test_while_prefect_can_not_the_message_stays_with_pubsub(fresh: Running, answer: int) -> None:
+def test_message_stays_with_pubsub_in_an_outage(fresh: Running, answer: int) -> None:
     fresh.prefect.answer = answer
     refused = fresh.post(names.LAKE_LANDED, wrapped(landed())[1])
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -197,28 +197,28 @@ def test_while_prefect_can_not_the_message_stays_with_pubsub(fresh: Running, ans
     assert len(fresh.prefect.events) == 1
 
 
-def test_while_prefect_is_away_it_is_asked_seldom_and_pushes_are_answered_at_once(fresh: Running) -> None:
+def test_prefect_outage_is_answered_at_once(fresh: Running) -> None:
     fresh.prefect.answer = 503
     before, began = len(fresh.lines()), time.monotonic()
-    asked = fresh.prefect.asked
+    requests = fresh.prefect.asked
     while time.monotonic() < began + 1.2:
         assert fresh.send(names.LAKE_LANDED, landed()) == 503
-    told = [line["event"] for line in fresh.lines()[before:]]
-    assert told.count("gateway.prefect_away") == 1
-    assert told.count("gateway.unavailable") > 10
-    assert fresh.prefect.asked - asked <= 2
+    logged = [line["event"] for line in fresh.lines()[before:]]
+    assert logged.count("gateway.prefect_away") == 1
+    assert logged.count("gateway.unavailable") > 10
+    assert fresh.prefect.asked - requests <= 2
     fresh.prefect.answer = 204
     wait_until(lambda: fresh.send(names.LAKE_LANDED, landed()) == 204, "the gateway takes events again", 10)
     assert "gateway.prefect_back" in {line["event"] for line in fresh.lines()[before:]}
 
 
-def test_an_event_that_prefect_calls_wrong_is_not_pushed_for_ever(fresh: Running) -> None:
+def test_event_rejected_by_prefect_is_not_retried(fresh: Running) -> None:
     fresh.prefect.answer = 422
     assert fresh.send(names.LAKE_LANDED, landed()) == 400
-    assert "refused lake.landed: 422" in fresh.last_line()["why"]
+    assert "rejected lake.landed: 422" in fresh.last_line()["why"]
 
 
-def test_a_prefect_that_is_gone_and_comes_back(fresh: Running) -> None:
+def test_gateway_recovers_after_prefect_outage(fresh: Running) -> None:
     fresh.prefect.stop()
     try:
         assert fresh.send(names.LAKE_LANDED, landed()) == 503
@@ -232,7 +232,7 @@ def test_a_prefect_that_is_gone_and_comes_back(fresh: Running) -> None:
     assert len(fresh.prefect.events) == 1
 
 
-def test_without_certificates_nobody_gets_in_until_they_are_there(running: Running, tmp_path: Path) -> None:
+def test_without_certificates_nobody_is_admitted(running: Running, tmp_path: Path) -> None:
     certs, identity = free_port(), tmp_path / "identity"
     with gateway(tmp_path, running.prefect, certs_at(certs), running.identity) as other:
         assert other.send(names.LAKE_LANDED, landed()) == 503
@@ -245,12 +245,12 @@ def test_without_certificates_nobody_gets_in_until_they_are_there(running: Runni
             assert other.send(names.LAKE_LANDED, landed()) == 204
 
 
-def test_no_other_method_and_no_other_path(fresh: Running) -> None:
+def test_other_methods_and_paths_are_rejected(fresh: Running) -> None:
     assert httpx.get(f"{fresh.url}/push/{names.LAKE_LANDED}").status_code == 405
     assert httpx.post(f"{fresh.url}/").status_code == 404
 
 
-def test_a_gateway_that_is_not_told_where_prefect_is_says_so(tmp_path: Path) -> None:
+def test_missing_prefect_address_is_an_error(tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
     with process("-m", "millrace.gateway", "--port", "1", env={"PREFECT_API_URL": ""}, log=log) as started:
         assert started.wait(30) == 1

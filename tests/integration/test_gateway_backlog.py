@@ -1,4 +1,4 @@
-"""A Prefect that takes events and does not store them gets no more than it can hold; one that keeps up gets all."""
+"""The backlog: a Prefect that does not store events gets no more than it can hold; one that keeps up gets all."""
 
 import asyncio
 import contextlib
@@ -20,18 +20,18 @@ from tests.support.servers import free_port
 
 @pytest.fixture
 def prefect() -> Iterator[PrefectServer]:
-    with prefect_server(free_port()) as made:
-        yield made
+    with prefect_server(free_port()) as running:
+        yield running
 
 
 def event(number: int) -> Event:
-    made = translate(names.LAKE_LANDED, landed(message_id=str(number)))
-    assert made
-    return made
+    translated = translate(names.LAKE_LANDED, landed(message_id=str(number)))
+    assert translated
+    return translated
 
 
 async def hand_over(prefect: PrefectServer, count: int) -> int:
-    """How many of the events that come one after the other, a hundred at a time, are refused for now."""
+    """Send events one after the other, in batches of a hundred, and return how many are rejected for now."""
     refused = 0
     async with httpx.AsyncClient() as http:
         outbox = Outbox(PrefectEvents(prefect.url, {}, http, 10), Circuit())
@@ -44,12 +44,12 @@ async def hand_over(prefect: PrefectServer, count: int) -> int:
     return refused
 
 
-def test_one_that_keeps_up_gets_all(prefect: PrefectServer) -> None:
+def test_prefect_that_keeps_up_gets_all_events(prefect: PrefectServer) -> None:
     assert asyncio.run(hand_over(prefect, 3 * MOST)) == 0
     assert len(prefect.events) == 3 * MOST
 
 
-def test_one_that_stores_nothing_gets_no_more_than_it_can_hold(prefect: PrefectServer) -> None:
+def test_stalled_prefect_gets_only_what_it_holds(prefect: PrefectServer) -> None:
     prefect.stores = False
     refused = asyncio.run(hand_over(prefect, 2 * MOST))
     assert len(prefect.events) == 2 * MOST - refused
@@ -57,14 +57,14 @@ def test_one_that_stores_nothing_gets_no_more_than_it_can_hold(prefect: PrefectS
 
 
 def take(prefect: PrefectServer, backlog: Backlog, first: int, count: int) -> None:
-    """Prefect takes events, fifty in a request."""
+    """Record that Prefect took events, fifty in a request."""
     events = [event(n) for n in range(first, first + count)]
     prefect.events += [each.as_prefect() for each in events]
     for start in range(0, count, 50):
-        backlog.took(events[start : start + 50])
+        backlog.add(events[start : start + 50])
 
 
-def test_it_gets_more_once_it_has_stored_and_one_batch_after_a_while_without_a_move(prefect: PrefectServer) -> None:
+def test_backlog_shrinks_when_events_are_stored(prefect: PrefectServer) -> None:
     prefect.stores, now = False, 0.0
 
     async def story() -> None:
@@ -72,7 +72,7 @@ def test_it_gets_more_once_it_has_stored_and_one_batch_after_a_while_without_a_m
         async with httpx.AsyncClient() as http:
             backlog = Backlog(PrefectEvents(prefect.url, {}, http, 10), lambda: now)
             take(prefect, backlog, 0, MOST + 100)
-            with pytest.raises(ServiceUnavailable, match=f"taken {MOST + 100} events that it has not stored yet"):
+            with pytest.raises(ServiceUnavailable, match=f"accepted {MOST + 100} events that it has not stored yet"):
                 await backlog.check()
             prefect.stores = True
             await backlog.check()
@@ -89,11 +89,11 @@ def test_it_gets_more_once_it_has_stored_and_one_batch_after_a_while_without_a_m
     asyncio.run(story())
 
 
-def test_one_that_stores_nothing_gets_one_batch_in_a_while(prefect: PrefectServer) -> None:
-    prefect.stores, now, given = False, 0.0, 0
+def test_stalled_prefect_gets_a_batch_at_times(prefect: PrefectServer) -> None:
+    prefect.stores, now, batches = False, 0.0, 0
 
     async def story() -> None:
-        nonlocal now, given
+        nonlocal now, batches
         async with httpx.AsyncClient() as http:
             backlog = Backlog(PrefectEvents(prefect.url, {}, http, 10), lambda: now)
             take(prefect, backlog, 0, MOST + 100)
@@ -102,7 +102,7 @@ def test_one_that_stores_nothing_gets_one_batch_in_a_while(prefect: PrefectServe
                 with contextlib.suppress(ServiceUnavailable):
                     await backlog.check()
                     take(prefect, backlog, 10_000 + 100 * second, 100)
-                    given += 1
+                    batches += 1
 
     asyncio.run(story())
-    assert given == 600 // PATIENCE_S
+    assert batches == 600 // PATIENCE_S

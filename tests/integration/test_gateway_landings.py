@@ -1,4 +1,4 @@
-"""Landings of a stream that come together are one event in Prefect; none is answered before an event stands for it."""
+"""Coalescing: simultaneous landings of a stream become one event, which Prefect has before any push is answered."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,9 +23,9 @@ Answers = list[Event | BaseException]
 
 @pytest.fixture
 def prefect() -> Iterator[PrefectServer]:
-    with prefect_server(free_port()) as made:
-        yield made
-        made.hold.set()
+    with prefect_server(free_port()) as running:
+        yield running
+        running.hold.set()
 
 
 def landing(number: int, stream: str = "planes", minute: int = 0) -> Event:
@@ -35,13 +35,13 @@ def landing(number: int, stream: str = "planes", minute: int = 0) -> Event:
 
 
 def event(topic: str, sent: Incoming) -> Event:
-    made = translate(topic, sent)
-    assert made
-    return made
+    translated = translate(topic, sent)
+    assert translated
+    return translated
 
 
-def tell(prefect: PrefectServer, story: Callable[[Landings], Awaitable[None]], apart_s: float = APART_S) -> None:
-    """Run a story with a gateway's way to Prefect."""
+def run_story(prefect: PrefectServer, story: Callable[[Landings], Awaitable[None]], apart_s: float = APART_S) -> None:
+    """Run a test story with a gateway's connection to Prefect."""
 
     async def run() -> None:
         async with httpx.AsyncClient() as http:
@@ -54,7 +54,7 @@ def tell(prefect: PrefectServer, story: Callable[[Landings], Awaitable[None]], a
 
 
 async def hand_over(landings: Landings, *events: Event) -> Answers:
-    """What each of the events that come at the same time is answered."""
+    """Send events at the same time, and return the answer to each."""
     return list(await asyncio.gather(*(landings.hand_over(each) for each in events), return_exceptions=True))
 
 
@@ -62,16 +62,16 @@ def ids(prefect: PrefectServer) -> list[str]:
     return [taken["id"] for taken in prefect.events]
 
 
-def test_the_first_of_each_stream_goes_at_once(prefect: PrefectServer) -> None:
+def test_first_landing_of_stream_is_sent_at_once(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         async with asyncio.timeout(20):
             first = [landing(0), landing(0, "airlines")]
             assert await hand_over(landings, *first) == first
 
-    tell(prefect, story, apart_s=60)
+    run_story(prefect, story, apart_s=60)
 
 
-def test_those_after_it_are_one_event_of_each_stream(prefect: PrefectServer) -> None:
+def test_waiting_landings_become_one_per_stream(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         loop = asyncio.get_running_loop()
         first, began = landing(0), loop.time()
@@ -83,18 +83,18 @@ def test_those_after_it_are_one_event_of_each_stream(prefect: PrefectServer) -> 
         assert answers == [after[-1]] * 49 + [other[-1]] * 50
         assert sorted(ids(prefect)) == sorted([first.id, after[-1].id, other[-1].id])
 
-    tell(prefect, story)
+    run_story(prefect, story)
 
 
-def test_the_newest_stands_for_the_others_and_not_the_last_to_come(prefect: PrefectServer) -> None:
+def test_newest_landing_represents_the_others(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         late, newest = landing(1, minute=1), landing(2, minute=9)
         assert await hand_over(landings, landing(0), newest, late) == [newest] * 3
 
-    tell(prefect, story)
+    run_story(prefect, story)
 
 
-def test_none_is_answered_before_prefect_has_the_event_that_stands_for_it(prefect: PrefectServer) -> None:
+def test_answers_wait_for_the_event_at_prefect(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         prefect.hold.clear()
         sent = asyncio.create_task(hand_over(landings, *(landing(n) for n in range(20))))
@@ -105,21 +105,21 @@ def test_none_is_answered_before_prefect_has_the_event_that_stands_for_it(prefec
         assert len(set(map(id, await sent))) == 1
         assert len(prefect.events) == 1
 
-    tell(prefect, story)
+    run_story(prefect, story)
 
 
-def test_when_prefect_does_not_take_it_all_are_told_to_come_again(prefect: PrefectServer) -> None:
+def test_failed_event_fails_all_it_represents(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         prefect.answer = 503
         answers = await hand_over(landings, *(landing(n) for n in range(20)))
         assert {type(answer) for answer in answers} == {ServiceUnavailable}
         (away,) = await hand_over(landings, landing(21))
-        assert "Prefect is away" in str(away)
+        assert "Prefect does not answer" in str(away)
 
-    tell(prefect, story)
+    run_story(prefect, story)
 
 
-def test_one_that_prefect_calls_wrong_is_not_the_ruin_of_those_that_came_with_it(prefect: PrefectServer) -> None:
+def test_rejected_landing_does_not_fail_others(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         good, wrong = [landing(n, minute=n) for n in range(5)], landing(9, minute=9)
         prefect.wrong = {wrong.id}
@@ -128,20 +128,20 @@ def test_one_that_prefect_calls_wrong_is_not_the_ruin_of_those_that_came_with_it
         assert isinstance(refused, EventRefused)
         assert sorted(ids(prefect)) == sorted(each.id for each in good)
 
-    tell(prefect, story)
+    run_story(prefect, story)
 
 
-def test_a_caller_that_goes_away_takes_no_other_with_it(prefect: PrefectServer) -> None:
+def test_disconnected_caller_affects_no_other(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         first, second = (asyncio.create_task(landings.hand_over(landing(n, minute=n))) for n in range(2))
         await asyncio.sleep(0)
         first.cancel()
         assert (await second).id in ids(prefect)
 
-    tell(prefect, story)
+    run_story(prefect, story)
 
 
-def test_what_is_no_landing_and_all_when_told_so_is_an_event_each(prefect: PrefectServer) -> None:
+def test_other_events_are_never_coalesced(prefect: PrefectServer) -> None:
     requests = [
         event(names.INGEST_REQUESTED, message({"source": "shop", "reason": str(n)}, message_id=str(n)))
         for n in range(10)
@@ -153,12 +153,12 @@ def test_what_is_no_landing_and_all_when_told_so_is_an_event_each(prefect: Prefe
     async def each(landings: Landings) -> None:
         await hand_over(landings, *(landing(n) for n in range(10)))
 
-    tell(prefect, apart)
-    tell(prefect, each, apart_s=0)
+    run_story(prefect, apart)
+    run_story(prefect, each, apart_s=0)
     assert len(set(ids(prefect))) == 20
 
 
-def test_no_more_wait_than_memory_is_meant_for_and_streams_are_forgotten(prefect: PrefectServer) -> None:
+def test_waiting_landings_and_memory_are_bounded(prefect: PrefectServer) -> None:
     async def story(landings: Landings) -> None:
         prefect.hold.clear()
         waiting = [asyncio.create_task(landings.hand_over(landing(n))) for n in range(MOST_WAITING)]
@@ -170,4 +170,4 @@ def test_no_more_wait_than_memory_is_meant_for_and_streams_are_forgotten(prefect
         await asyncio.sleep(2.5 * APART_S)
         assert landings._next == {}
 
-    tell(prefect, story)
+    run_story(prefect, story)

@@ -1,4 +1,4 @@
-"""The gateway that pulls: the same events, acknowledged only after Prefect has them; poison ends as a dead letter."""
+"""The gateway in pull mode: the same events, acknowledged after Prefect has them; poison messages are dead-lettered."""
 
 import signal
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ ATTEMPTS = 5
 
 @dataclass
 class Pulling:
-    """A gateway that pulls, and the Pub/Sub it pulls from."""
+    """A gateway in pull mode, and the Pub/Sub that it pulls from."""
 
     running: Running
     pubsub: PubSub
@@ -35,10 +35,10 @@ class Pulling:
         return str(answer.message_ids[0])
 
     def unacknowledged(self, topic: str) -> int:
-        """Messages that are due in a topic's subscription."""
+        """Return the messages that are due in a topic's subscription."""
         return len(self.pubsub.due(f"projects/{PROJECT}/subscriptions/{names.pull_subscription(topic)}"))
 
-    def dead(self, topic: str) -> list[Any]:
+    def dead_letters(self, topic: str) -> list[Any]:
         name = f"projects/{PROJECT}/subscriptions/{names.dead_letter_subscription(topic)}"
         received = self.pubsub.due(name)
         if received:
@@ -48,12 +48,12 @@ class Pulling:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.running.prefect.events if event["event"] == name]
 
-    def told(self, event: str) -> list[dict[str, Any]]:
+    def logged(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.running.lines() if line.get("event") == event]
 
 
 def provision(pubsub: PubSub) -> None:
-    """Topics with their dead-letter topics, and pull subscriptions in the place of the gateway's push ones."""
+    """Create topics with their dead-letter topics, and pull subscriptions in place of the push subscriptions."""
     for topic in names.TOPICS:
         dead = f"projects/{PROJECT}/topics/{names.dead_letter_topic(topic)}"
         for name in (f"projects/{PROJECT}/topics/{topic}", dead):
@@ -75,27 +75,27 @@ def provision(pubsub: PubSub) -> None:
 @pytest.fixture(scope="module")
 def pubsub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
     with server("pubsub", tmp_path_factory.mktemp("pull") / "pubsub") as port:
-        made = PubSub(port)
-        provision(made)
-        yield made
+        client = PubSub(port)
+        provision(client)
+        yield client
 
 
 @pytest.fixture
 def pulling(pubsub: PubSub, tmp_path: Path) -> Iterator[Pulling]:
     place = {"MILLRACE_EVENTS__PROJECT": PROJECT, "MILLRACE_EVENTS__ENDPOINT": pubsub.address}
-    with prefect_server(free_port()) as prefect, gateway(tmp_path, prefect, "-", tmp_path, "pull", **place) as made:
-        yield Pulling(made, pubsub)
+    with prefect_server(free_port()) as prefect, gateway(tmp_path, prefect, "-", tmp_path, "pull", **place) as running:
+        yield Pulling(running, pubsub)
         prefect.hold.set()
 
 
-def test_every_topic_gives_the_events_that_pushes_give_and_is_acknowledged(pulling: Pulling) -> None:
+def test_pulled_messages_equal_pushed_events(pulling: Pulling) -> None:
     for topic, sent, *_ in CASES:
         pulling.publish(topic, sent)
     wait_until(lambda: len(pulling.running.prefect.events) == len(CASES), "all events are at Prefect", 20)
-    found = [{**event, "id": "", "occurred": ""} for event in pulling.running.prefect.events]
+    events = [{**event, "id": "", "occurred": ""} for event in pulling.running.prefect.events]
     for _, _, name, resource, payload, related in CASES:
-        assert {"id": "", **expected(name, resource, payload, related), "occurred": ""} in found
-    wait_until(lambda: len(pulling.told("gateway.accepted")) == len(CASES), "all are told of")
+        assert {"id": "", **expected(name, resource, payload, related), "occurred": ""} in events
+    wait_until(lambda: len(pulling.logged("gateway.accepted")) == len(CASES), "all are logged as accepted")
     assert httpx.get(f"{pulling.running.url}/readyz").status_code == 200
     assert httpx.post(f"{pulling.running.url}/push/{names.LAKE_LANDED}").status_code == 404
     pulling.running.process.send_signal(signal.SIGTERM)
@@ -103,36 +103,36 @@ def test_every_topic_gives_the_events_that_pushes_give_and_is_acknowledged(pulli
     assert {topic: pulling.unacknowledged(topic) for topic in names.TOPICS} == dict.fromkeys(names.TOPICS, 0)
 
 
-def test_poison_ends_as_a_dead_letter_with_its_reason_told_and_holds_up_no_other(pulling: Pulling) -> None:
+def test_poison_message_is_dead_lettered(pulling: Pulling) -> None:
     poison = pulling.publish(names.SECRET_ROTATED, message({"a": 1}))
     pulling.publish(names.SECRET_ROTATED, message({"a": 1}, secretId="projects/1/secrets/after"))
     wait_until(lambda: pulling.events("secret.rotated"), "the message after it is an event", 20)
-    found: list[Any] = []
-    wait_until(lambda: found.extend(pulling.dead(names.SECRET_ROTATED)) or found, "it is a dead letter", 20)
-    assert [received.message.data for received in found] == [b'{"a": 1}']
-    refused = [line for line in pulling.told("gateway.refused") if line["message_id"] == poison]
+    letters: list[Any] = []
+    wait_until(lambda: letters.extend(pulling.dead_letters(names.SECRET_ROTATED)) or letters, "it is a dead letter", 20)
+    assert [received.message.data for received in letters] == [b'{"a": 1}']
+    refused = [line for line in pulling.logged("gateway.refused") if line["message_id"] == poison]
     assert [line["attempt"] for line in refused] == list(range(1, ATTEMPTS + 1))
     assert "attribute secretId is missing" in refused[0]["why"]
 
 
-def test_while_prefect_is_away_messages_are_held_and_none_is_dead_lettered(pulling: Pulling) -> None:
+def test_prefect_outage_dead_letters_nothing(pulling: Pulling) -> None:
     pulling.running.prefect.answer = 503
     sent = [pulling.publish(names.LAKE_LANDED, landed()) for _ in range(3)]
-    wait_until(lambda: len(pulling.told("gateway.unavailable")) > 2 * len(sent), "it has tried several times", 20)
+    wait_until(lambda: len(pulling.logged("gateway.unavailable")) > 2 * len(sent), "it has tried several times", 20)
     assert pulling.running.prefect.events == []
     assert pulling.unacknowledged(names.LAKE_LANDED) == 0
     pulling.running.prefect.answer = 204
-    wait_until(lambda: len(pulling.told("gateway.accepted")) == 3, "all events are at Prefect", 20)
+    wait_until(lambda: len(pulling.logged("gateway.accepted")) == 3, "all events are at Prefect", 20)
     assert len(pulling.events("lake.landed")) == 3
-    accepted = {line["message_id"]: line["attempt"] for line in pulling.told("gateway.accepted")}
+    accepted = {line["message_id"]: line["attempt"] for line in pulling.logged("gateway.accepted")}
     assert accepted == dict.fromkeys(sent, 1)
-    assert pulling.dead(names.LAKE_LANDED) == []
+    assert pulling.dead_letters(names.LAKE_LANDED) == []
 
 
-def test_told_to_end_while_prefect_is_away_it_gives_its_messages_back(pulling: Pulling, tmp_path: Path) -> None:
+def test_shutdown_in_an_outage_returns_messages(pulling: Pulling, tmp_path: Path) -> None:
     pulling.running.prefect.answer = 503
     sent = pulling.publish(names.MARTS_PUBLISHED, message({"run_id": "r", "marts": {}, "batches": 1}))
-    wait_until(lambda: pulling.told("gateway.unavailable"), "it has the message", 20)
+    wait_until(lambda: pulling.logged("gateway.unavailable"), "it has the message", 20)
     pulling.running.process.send_signal(signal.SIGTERM)
     assert pulling.running.process.wait(20) == 0
     name = f"projects/{PROJECT}/subscriptions/{names.pull_subscription(names.MARTS_PUBLISHED)}"
@@ -141,7 +141,7 @@ def test_told_to_end_while_prefect_is_away_it_gives_its_messages_back(pulling: P
     pulling.pubsub.ack(name, [received])
 
 
-def test_a_subscription_that_is_not_there_is_named_and_ends_it(pubsub: PubSub, tmp_path: Path) -> None:
+def test_missing_subscription_ends_it_by_name(pubsub: PubSub, tmp_path: Path) -> None:
     log = tmp_path / "gateway.log"
     env = {
         "MILLRACE_EVENTS__PROJECT": "another-project",

@@ -1,4 +1,4 @@
-"""The address for Airbyte's webhook: only who knows the secret gets in, and 204 means that Pub/Sub has the message."""
+"""The endpoint for Airbyte's webhook: it admits callers with the secret, and 204 means that Pub/Sub has the message."""
 
 import json
 import time
@@ -40,7 +40,7 @@ class Place:
         return HTTP.post(self.running.url + path, content=content).status_code
 
     def add(self, token: str) -> None:
-        """Give the secret another version."""
+        """Add a version to the secret."""
         with secret_manager(self.secrets_port) as manager:
             manager.add_secret_version(parent=f"projects/{PROJECT}/secrets/{NAME}", payload={"data": token.encode()})
         self.token = token
@@ -72,7 +72,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             yield Place(running, pubsub, secrets_port)
 
 
-def test_before_the_secret_is_there_nobody_gets_in_and_the_log_says_why(place: Place) -> None:
+def test_missing_secret_is_logged_and_rejects_all(place: Place) -> None:
     assert place.post(token="") in (404, 405)
     assert place.post() == 503
     assert f"secrets/{NAME}/versions/latest" in "".join(
@@ -86,7 +86,7 @@ def test_before_the_secret_is_there_nobody_gets_in_and_the_log_says_why(place: P
     place.published()
 
 
-def test_an_ended_sync_is_published_before_the_answer_as_all_readers_know_it(place: Place) -> None:
+def test_ended_sync_is_published_before_answer(place: Place) -> None:
     assert place.post() == 204
     (message,) = place.published()
     assert message == {"data": {"connection": {"name": "shop"}, "jobId": 42, "success": True, "errorMessage": None}}
@@ -95,7 +95,7 @@ def test_an_ended_sync_is_published_before_the_answer_as_all_readers_know_it(pla
 
 
 @pytest.mark.parametrize("token", ["wrong", "the-first-tokem", "the-first-token2", "%00", "%C3%A9", "x" * 600])
-def test_who_does_not_know_the_secret_gets_nothing_in(place: Place, token: str) -> None:
+def test_wrong_secret_publishes_nothing(place: Place, token: str) -> None:
     assert place.post(token=token) == 401
     assert place.published() == []
     line = place.running.last_line()
@@ -103,7 +103,7 @@ def test_who_does_not_know_the_secret_gets_nothing_in(place: Place, token: str) 
     assert "the-first" not in json.dumps(line)
 
 
-def test_strangers_do_not_make_it_ask_for_the_secret_again_and_again(place: Place) -> None:
+def test_strangers_cause_no_reads_of_the_secret(place: Place) -> None:
     began = time.monotonic()
     assert [place.post(token=f"guess-{n}") for n in range(50)] == [401] * 50
     assert time.monotonic() - began < 10
@@ -124,13 +124,13 @@ def test_strangers_do_not_make_it_ask_for_the_secret_again_and_again(place: Plac
     ],
     ids=["no JSON", "no object", "odd job", "no outcome", "long", "Airbyte's test", "others' connection"],
 )
-def test_what_is_no_ended_sync_of_ours_is_not_published(place: Place, body: Any, status: int, event: str) -> None:
+def test_other_messages_are_not_published(place: Place, body: Any, status: int, event: str) -> None:
     assert place.post(body) == status
     assert place.published() == []
     assert (place.running.last_line()["event"], place.running.last_line()["status"]) == (event, status)
 
 
-def test_a_new_version_of_the_secret_counts_within_seconds_and_the_old_one_no_more(place: Place) -> None:
+def test_rotated_secret_counts_within_seconds(place: Place) -> None:
     old = place.token
     place.add("the-second-token")
     wait_until(lambda: place.post() == 204, "the new token is known", 20)
@@ -147,7 +147,7 @@ def test_without_pubsub_the_answer_is_503(place: Place) -> None:
         place.pubsub.publisher.create_topic(name=TOPIC)
 
 
-def test_no_other_method_and_no_such_address_where_no_secret_is_named(place: Place, tmp_path: Path) -> None:
+def test_unknown_method_or_address_is_rejected(place: Place, tmp_path: Path) -> None:
     assert httpx.get(f"{place.running.url}/airbyte/{place.token}").status_code == 405
     env = {"MILLRACE_GATEWAY__AIRBYTE_TOKEN_SECRET": ""}
     with gateway(tmp_path, place.running.prefect, "-", tmp_path, **env) as other:

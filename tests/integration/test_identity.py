@@ -1,4 +1,4 @@
-"""Identity through google-auth: the key lasts, its tokens verify, others do not, and accounts get tokens."""
+"""Identity through google-auth: a persistent key, tokens that verify or fail, and tokens for accounts."""
 
 import json
 import stat
@@ -37,16 +37,14 @@ def another(folder: Path) -> Iterator[Identity]:
         yield port, folder / "another"
 
 
-def test_a_token_of_the_key_verifies_against_the_certificates(identity: Identity) -> None:
+def test_token_verifies_against_the_certificates(identity: Identity) -> None:
     token = sign_oidc(identity[1], AUDIENCE, ACCOUNT, time.time())
     claims = id_token.verify_token(token, Request(), AUDIENCE, certificates(identity), clock_skew_in_seconds=10)
     assert (claims["email"], claims["email_verified"]) == (ACCOUNT, True)
     assert claims["exp"] - claims["iat"] == 3600
 
 
-def test_a_token_that_is_expired_altered_or_signed_by_another_key_does_not_verify(
-    identity: Identity, tmp_path: Path
-) -> None:
+def test_altered_or_expired_token_is_invalid(identity: Identity, tmp_path: Path) -> None:
     good = sign_oidc(identity[1], AUDIENCE, ACCOUNT, time.time())
     head, claims, signature = good.split(".")
     with another(tmp_path) as (_, directory):
@@ -57,7 +55,7 @@ def test_a_token_that_is_expired_altered_or_signed_by_another_key_does_not_verif
             id_token.verify_token(token, Request(), AUDIENCE, certificates(identity), clock_skew_in_seconds=10)
 
 
-def test_a_service_account_gets_an_access_token(identity: Identity) -> None:
+def test_service_account_gets_an_access_token(identity: Identity) -> None:
     scopes = ["https://www.googleapis.com/auth/cloud-platform"]
     credentials = service_account.Credentials.from_service_account_file(key_file(identity), scopes=scopes)
     credentials.refresh(Request())
@@ -65,7 +63,7 @@ def test_a_service_account_gets_an_access_token(identity: Identity) -> None:
     assert credentials.token
 
 
-def test_a_service_account_gets_an_id_token_for_an_audience(identity: Identity) -> None:
+def test_service_account_gets_an_id_token(identity: Identity) -> None:
     credentials = service_account.IDTokenCredentials.from_service_account_file(
         key_file(identity), target_audience=AUDIENCE
     )
@@ -76,27 +74,27 @@ def test_a_service_account_gets_an_id_token_for_an_audience(identity: Identity) 
     assert claims["email"] == credentials.service_account_email
 
 
-def test_a_service_account_of_another_key_gets_no_token(identity: Identity, tmp_path: Path) -> None:
+def test_foreign_service_account_gets_no_token(identity: Identity, tmp_path: Path) -> None:
     with another(tmp_path) as foreign:
-        given = json.loads(Path(key_file(foreign)).read_text())
-    given["token_uri"] = f"http://127.0.0.1:{identity[0]}/token"
-    credentials = service_account.Credentials.from_service_account_info(given, scopes=["x"])
+        key = json.loads(Path(key_file(foreign)).read_text())
+    key["token_uri"] = f"http://127.0.0.1:{identity[0]}/token"
+    credentials = service_account.Credentials.from_service_account_info(key, scopes=["x"])
     with pytest.raises(RefreshError, match="invalid_grant"):
         credentials.refresh(Request())
 
 
 @pytest.mark.parametrize("form", [{}, {"grant_type": "password"}, "junk", b"\xff\xfe"])
-def test_a_request_without_the_grant_is_refused(identity: Identity, form: object) -> None:
+def test_request_without_the_grant_is_rejected(identity: Identity, form: object) -> None:
     answer = requests.post(f"http://127.0.0.1:{identity[0]}/token", data=form)
     assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
 
 
-def test_the_keys_are_for_their_owner_only(identity: Identity) -> None:
+def test_key_files_are_private(identity: Identity) -> None:
     for name in ("key.pem", "service_account.json"):
         assert stat.S_IMODE((identity[1] / name).stat().st_mode) == 0o600
 
 
-def test_the_identity_is_the_same_after_a_restart_and_a_kill(tmp_path: Path) -> None:
+def test_identity_survives_a_restart_and_a_kill(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with killable("identity", state) as (port, kill):
         before = requests.get(f"http://127.0.0.1:{port}/certs").json()

@@ -1,4 +1,4 @@
-"""What the images hold: their files, put into a folder, run there as uid 10001 that can write nothing but /tmp.
+"""The files of the images, in a folder, run there as uid 10001 with write access to /tmp only.
 
 Where a container engine is, `docker build` makes the same of the same files; here the folder stands in for the root.
 """
@@ -26,7 +26,7 @@ SCRIPT = ROOT / "scripts" / "image_files"
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The files of the image, owned by root."""
+    """Return a folder with the files of the image, owned by root."""
     folder = Path(subprocess.check_output(["mktemp", "-d", "/tmp/image.XXXXXX"], text=True).strip())
     folder.chmod(0o755)
     subprocess.run(["sh", str(SCRIPT), str(folder / "millrace")], check=True)
@@ -35,7 +35,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def variables() -> dict[str, str]:
-    """The environment that the Dockerfile sets."""
+    """Return the environment that the Dockerfile sets."""
     block = re.search(r"^ENV PATH=(.*?)\nWORKDIR", DOCKERFILE, re.S | re.M)
     assert block
     return dict(re.findall(r"([A-Z_]+)=(\S+)", block[1]))
@@ -43,27 +43,35 @@ def variables() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def interpreter() -> str:
-    """A Python of our version that the image's user may run here."""
+    """Return a Python of our version that the image's user may run here."""
     if os.geteuid() != 0:
         pytest.skip("only root can become uid 10001: nothing was run as the image's user")
     for candidate in (sys.executable, "/usr/bin/python{}.{}".format(*sys.version_info), "/usr/local/bin/python3"):
         try:
-            said = subprocess.run([candidate, "-V"], user=UID, group=UID, capture_output=True, text=True, check=False)
+            version = subprocess.run(
+                [candidate, "-V"], user=UID, group=UID, capture_output=True, text=True, check=False
+            )
         except OSError:
             continue
-        if "Python {}.{}.".format(*sys.version_info) in said.stdout:
+        if "Python {}.{}.".format(*sys.version_info) in version.stdout:
             return candidate
     pytest.skip("no Python that uid 10001 may run: nothing was run as the image's user")
 
 
-def environment(image: Path, tmp: Path, **more: str) -> dict[str, str]:
-    """The image's variables; the libraries are those of this machine."""
-    given = {k: v.replace("/opt/millrace", str(image)).replace("/tmp", str(tmp)) for k, v in variables().items()}
-    return given | {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{image}:{sysconfig.get_path('purelib')}", **more}
+def environment(image: Path, tmp: Path, **extra: str) -> dict[str, str]:
+    """Return the image's variables; the libraries are those of this machine."""
+    image_variables = {
+        k: v.replace("/opt/millrace", str(image)).replace("/tmp", str(tmp)) for k, v in variables().items()
+    }
+    return image_variables | {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": f"{image}:{sysconfig.get_path('purelib')}",
+        **extra,
+    }
 
 
 def in_image(interpreter: str, image: Path, tmp: Path, program: str) -> "subprocess.CompletedProcess[str]":
-    """Run a program as the image would: its user, its variables, in its folder."""
+    """Run a program as the image does: with its user, its variables and its folder."""
     return subprocess.run(
         [interpreter, "-c", program],
         cwd=image,
@@ -79,21 +87,21 @@ def in_image(interpreter: str, image: Path, tmp: Path, program: str) -> "subproc
 
 @pytest.fixture
 def tmp(image: Path) -> Path:
-    """The only place where the image may write."""
+    """Return the only folder that the image may write to."""
     folder = image.parent / f"tmp{len(list(image.parent.iterdir()))}"
     folder.mkdir()
     os.chown(folder, UID, UID)
     return folder
 
 
-def test_the_image_holds_the_platform_and_nothing_else(image: Path) -> None:
+def test_image_holds_only_the_platform(image: Path) -> None:
     names = {path.name for path in image.iterdir()}
     assert {"flows", "millrace", "dbt_project", "prefect.yaml", "dashboards"} <= names
     assert names & {"tests", "local", "bench", "terraform", "docs", ".git"} == set()
     assert [p for p in image.rglob("*") if p.suffix in (".pyc", ".sqlite", ".duckdb") or ".env" in p.name] == []
 
 
-def test_flows_gateway_and_job_can_be_imported_read_only(interpreter: str, image: Path, tmp: Path) -> None:
+def test_entry_points_import_on_read_only_disk(interpreter: str, image: Path, tmp: Path) -> None:
     program = (
         "import json, pathlib, millrace.gateway.app, beam_job.engines.dataflow, millrace.observability.lines\n"
         "from millrace.status.page import _environment\n_environment().get_template('page.html.j2')\n"
@@ -105,14 +113,14 @@ def test_flows_gateway_and_job_can_be_imported_read_only(interpreter: str, image
         "except PermissionError: wrote = False\n"
         "print(json.dumps([flows, wrote, millrace.gateway.app.__file__, load_settings().pools.dbt]))"
     )
-    said = in_image(interpreter, image, tmp, program)
-    assert said.returncode == 0, said.stderr[-2000:]
-    flows, wrote, file, pool = json.loads(said.stdout.splitlines()[-1])
+    process = in_image(interpreter, image, tmp, program)
+    assert process.returncode == 0, process.stderr[-2000:]
+    flows, wrote, file, pool = json.loads(process.stdout.splitlines()[-1])
     assert flows == ["merge", "model", "reconcile"]
     assert (wrote, file, pool) == (False, f"{image}/millrace/gateway/app.py", "cloud-run")
 
 
-def test_the_gateway_serves_read_only(interpreter: str, image: Path, tmp: Path) -> None:
+def test_gateway_serves_read_only(interpreter: str, image: Path, tmp: Path) -> None:
     port = free_port()
     env = environment(image, tmp, PREFECT_API_URL=f"http://127.0.0.1:{free_port()}/api")
     command = [interpreter, "-m", "millrace.gateway", "--host", "127.0.0.1", "--port", str(port)]
@@ -126,16 +134,16 @@ def test_the_gateway_serves_read_only(interpreter: str, image: Path, tmp: Path) 
 
 
 @pytest.mark.skipif(not os.environ.get(SWITCH), reason="run by `make test-kubernetes`")
-def test_dbt_reads_its_project_and_writes_only_where_it_may(interpreter: str, image: Path, tmp: Path) -> None:
+def test_dbt_writes_only_to_its_writable_folders(interpreter: str, image: Path, tmp: Path) -> None:
     arguments = ["parse", "--project-dir", "dbt_project", "--profiles-dir", "dbt_project"]
     program = f"from dbt.cli.main import dbtRunner; assert dbtRunner().invoke({arguments}).success"
-    said = in_image(interpreter, image, tmp, program)
-    assert said.returncode == 0, said.stdout[-2000:]
+    process = in_image(interpreter, image, tmp, program)
+    assert process.returncode == 0, process.stdout[-2000:]
     assert (tmp / "dbt" / "target" / "manifest.json").exists()
     assert not (image / "dbt_project" / "target").exists()
 
 
-def test_the_dockerfile_does_what_it_says() -> None:
+def test_dockerfile_pins_versions_and_a_user() -> None:
     stages = re.findall(r"^FROM (\S+) AS (\w+)$", DOCKERFILE, re.M)
     assert [name for _, name in stages] == ["uv", "builder", "base", "flows", "sdk", "beam"]
     assert [image for image, _ in stages if image not in ("base",) and not re.search(r":\d+\.\d+\.\d+", image)] == []
@@ -146,18 +154,18 @@ def test_the_dockerfile_does_what_it_says() -> None:
         stage = DOCKERFILE.split(f"AS {target}\n")[1].split("\nFROM")[0]
         assert f"ENTRYPOINT {entrypoint}" in stage
         assert "USER" not in stage
-    assert re.search(r"beam_python3\.11_sdk:([\d.]+)", DOCKERFILE)[1] == locked("apache-beam")  # type: ignore[index]
+    assert re.search(r"beam_python3\.11_sdk:([\d.]+)", DOCKERFILE)[1] == locked_version("apache-beam")  # type: ignore[index]
     assert f"uv:{re.search(r'UV_VERSION := (.+)', (ROOT / 'Makefile').read_text())[1]}" in DOCKERFILE  # type: ignore[index]
 
 
-def locked(package: str) -> str:
-    """The version that requirements.txt has."""
+def locked_version(package: str) -> str:
+    """Return the version of a package in requirements.txt."""
     match = re.search(rf"^{package}(?:\[\w+\])?==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.M)
     assert match
     return match[1]
 
 
-def test_every_package_of_the_project_is_in_the_image() -> None:
+def test_image_holds_every_package_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
     assert "millrace" in packages
@@ -169,5 +177,5 @@ def test_hadolint_finds_nothing() -> None:
     program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if not program:
         pytest.skip("hadolint is not installed, as its package has Linux on x86-64 only: the Dockerfile was not linted")
-    said = subprocess.run([program, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stdout
+    process = subprocess.run([program, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout

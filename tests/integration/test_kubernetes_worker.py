@@ -36,7 +36,7 @@ AUTH = "admin:of-the-test"
 
 @dataclass
 class Running:
-    """Everything: servers, cluster, and a way to start a worker."""
+    """The servers, the cluster, and a way to start a worker."""
 
     flows: FlowsPlace
     cluster: Cluster
@@ -46,11 +46,11 @@ class Running:
     def worker(
         self, user: str = "millrace/worker-kubernetes", pool: str = "gke"
     ) -> Iterator["subprocess.Popen[bytes]"]:
-        """The worker with the environment that its Deployment gives it."""
+        """Run the worker with the environment of its Deployment."""
         deployment = next(yaml.safe_load_all((ROOT / "k8s" / "base" / "worker-kubernetes.yaml").read_text()))
         [container] = deployment["spec"]["template"]["spec"]["containers"]
-        given = {e["name"]: e["value"] for e in container["env"]}
-        env = given | {
+        variables = {e["name"]: e["value"] for e in container["env"]}
+        env = variables | {
             "KUBECONFIG": str(self.cluster.kubeconfig(user)),
             "PREFECT_API_URL": PREFECT_API_URL.value(),
             "PREFECT_API_AUTH_STRING": AUTH,
@@ -65,7 +65,7 @@ class Running:
             yield started
 
     def deploy(self, entrypoint: str, name: str, pool: str = "gke", **parameters: Any) -> str:
-        """A deployment in the pool; returns its id."""
+        """Create a deployment in the pool, and return its id."""
         from prefect.flows import load_flow_from_entrypoint
 
         flow = load_flow_from_entrypoint(str(ROOT / entrypoint), use_placeholder_flow=False)
@@ -89,8 +89,8 @@ class Running:
 
     def state(self, run: str) -> str:
         with get_client(sync_client=True) as client:
-            found = client.read_flow_run(uuid.UUID(run)).state
-        return found.name if found else ""
+            run_state = client.read_flow_run(uuid.UUID(run)).state
+        return run_state.name if run_state else ""
 
     def ends(self, run: str, *states: str, within: float = 150) -> None:
         wait_until(lambda: self.state(run) in states, f"run {run} is {' or '.join(states)}", within)
@@ -108,29 +108,29 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch.setenv("MILLRACE_POOLS__DEFAULT", "gke")
         patch.setenv("MILLRACE_POOLS__IMAGE", IMAGE)
         settings = {k: v for k, v in os.environ.items() if k.startswith("MILLRACE_")}
-        there = {
+        objects = {
             "secrets": {"prefect-client": {"PREFECT_API_AUTH_STRING": AUTH}},
             "settings": {
                 "millrace-settings": settings
                 | {
                     "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-                    "STORAGE_EMULATOR_HOST": flows.place.http("storage"),
-                    "PUBSUB_EMULATOR_HOST": flows.place.grpc("pubsub"),
+                    "STORAGE_EMULATOR_HOST": flows.stack.http("storage"),
+                    "PUBSUB_EMULATOR_HOST": flows.stack.grpc("pubsub"),
                     "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "millrace" / "observability" / "logging.yaml"),
                 }
             },
             "environment": container_environment(PREFECT_HOME=str(folder / "pod")),
         }
-        made = stack.enter_context(cluster(free_port(), folder / "cluster", **there))
+        api = stack.enter_context(cluster(free_port(), folder / "cluster", **objects))
         with get_client(sync_client=True) as client:
             for name, pool in load_pools(load_settings()).items():
                 client.create_work_pool(WorkPoolCreate(name=name, **pool))
-        yield Running(flows, made, folder)
+        yield Running(flows, api, folder)
 
 
 @pytest.fixture(scope="module")
 def at_work(running: Running) -> Iterator[Running]:
-    """With a worker."""
+    """Yield the cluster with a running worker."""
     with running.worker():
         yield running
 
@@ -153,7 +153,7 @@ def test_merge_and_model_complete_in_pods(at_work: Running) -> None:
     assert "runs_failed" not in hits(lines)
 
 
-def test_the_job_is_what_the_pool_says_and_holds_no_secret(at_work: Running) -> None:
+def test_job_matches_its_pool_and_holds_no_secret(at_work: Running) -> None:
     job = next(iter(at_work.cluster.objects["jobs"].values()))
     [container] = job["spec"]["template"]["spec"]["containers"]
     assert container["image"] == IMAGE
@@ -163,19 +163,19 @@ def test_the_job_is_what_the_pool_says_and_holds_no_secret(at_work: Running) -> 
     assert at_work.cluster.wrong == []
 
 
-def test_a_flow_that_raises_fails_and_is_told(at_work: Running) -> None:
+def test_failing_flow_is_reported(at_work: Running) -> None:
     run = at_work.start(at_work.deploy("tests/support/kubernetes_flows.py:raises", "raises"))
     at_work.ends(run, "Failed")
 
-    def told() -> set[str]:
+    def metrics_hit() -> set[str]:
         lines = at_work.cluster.log()
         return hits([x for x in lines if x.get("logging.googleapis.com/labels", {}).get("flow_run_id") == run])
 
-    wait_until(told, "the failed run is in the log", 30)
-    assert told() == {"runs_failed"}
+    wait_until(metrics_hit, "the failed run is in the log", 30)
+    assert metrics_hit() == {"runs_failed"}
 
 
-def test_a_run_whose_pod_is_killed_is_crashed_and_goes_through_when_it_is_retried(at_work: Running) -> None:
+def test_run_with_killed_pod_succeeds_on_retry(at_work: Running) -> None:
     run = at_work.start(at_work.deploy("tests/support/kubernetes_flows.py:lasts", "killed"), seconds=20)
     at_work.runs_in_its_pod(run)
     at_work.cluster.kill(run)
@@ -184,7 +184,7 @@ def test_a_run_whose_pod_is_killed_is_crashed_and_goes_through_when_it_is_retrie
         client.set_flow_run_state(uuid.UUID(run), Scheduled(), force=True)
     at_work.ends(run, "Completed")
 
-    def codes() -> list[int | None]:
+    def exit_codes() -> list[int | None]:
         pods = [
             p
             for p in at_work.cluster.objects["pods"].values()
@@ -193,11 +193,11 @@ def test_a_run_whose_pod_is_killed_is_crashed_and_goes_through_when_it_is_retrie
         ends = [pod["status"]["containerStatuses"][0]["state"].get("terminated", {}) for pod in pods]
         return [end.get("exitCode") for end in ends]
 
-    wait_until(lambda: None not in codes(), "the second pod has ended", 30)
-    assert codes() == [137, 0]
+    wait_until(lambda: None not in exit_codes(), "the second pod has ended", 30)
+    assert exit_codes() == [137, 0]
 
 
-def test_a_cancelled_run_loses_its_job(at_work: Running) -> None:
+def test_cancelled_run_deletes_its_job(at_work: Running) -> None:
     run = at_work.start(at_work.deploy("tests/support/kubernetes_flows.py:lasts", "cancelled"))
     at_work.runs_in_its_pod(run)
     with get_client(sync_client=True) as client:
@@ -205,11 +205,11 @@ def test_a_cancelled_run_loses_its_job(at_work: Running) -> None:
     at_work.ends(run, "Cancelled")
 
 
-def test_the_worker_needs_no_right_that_it_lacks(at_work: Running) -> None:
+def test_worker_has_all_rights_it_needs(at_work: Running) -> None:
     assert at_work.cluster.refused == []
 
 
-def test_a_worker_without_rights_says_so_and_the_run_is_crashed(running: Running) -> None:
+def test_worker_without_rights_crashes_the_run(running: Running) -> None:
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="other", **load_pools(load_settings())["gke"]))
     run = running.start(running.deploy("tests/support/kubernetes_flows.py:raises", "refused", pool="other"))
@@ -219,7 +219,7 @@ def test_a_worker_without_rights_says_so_and_the_run_is_crashed(running: Running
     assert running.cluster.jobs(run) == []
 
 
-def test_a_restarted_worker_goes_on(running: Running) -> None:
+def test_restarted_worker_continues(running: Running) -> None:
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="restarted", **load_pools(load_settings())["gke"]))
     deployment = running.deploy("tests/support/kubernetes_flows.py:lasts", "restarted", pool="restarted")

@@ -1,4 +1,4 @@
-"""A sync's manifests: what is landed of whatever it left, once, and what its rows' order is."""
+"""The manifests of a sync: which objects they list, once, and in which order their rows are."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,31 +23,31 @@ Land = Callable[..., dict[str, Landing]]
 
 
 def source(epoch: int = 0, **modes: str) -> SourceContract:
-    """The source `shop` with streams in these modes."""
+    """Return the source `shop` with streams in these modes."""
     streams = {name: contract(stream=name, mode=mode) for name, mode in (modes or {"orders": "cdc"}).items()}
     return parse_source(f"{SOURCE}epoch: {epoch}\n", "shop.yaml").model_copy(update={"streams": streams})
 
 
-def sync(**more: Any) -> Sync:
-    given = {"source": "shop", "connection_id": "c", "job_id": 7, "created_at": NOON, "outcome": "succeeded"} | more
-    return Sync.model_validate(given)
+def sync(**changes: Any) -> Sync:
+    fields = {"source": "shop", "connection_id": "c", "job_id": 7, "created_at": NOON, "outcome": "succeeded"} | changes
+    return Sync.model_validate(fields)
 
 
 @pytest.fixture
 def land(monkeypatch: pytest.MonkeyPatch) -> Land:
-    """Runs the task on a lake."""
+    """Return a function that runs the task on a lake."""
 
-    def run(lake: Any, ended: Sync, known: SourceContract | None = None) -> dict[str, Landing]:
+    def run(lake: Any, ended: Sync, contracts: SourceContract | None = None) -> dict[str, Landing]:
         monkeypatch.setattr(await_landing, "open_lake", lambda: lake)
         monkeypatch.setattr(await_landing, "airbyte_block", lambda: SimpleNamespace(landing_timeout_s=0.3))
-        monkeypatch.setattr(await_landing, "source_contract", lambda name: known or source())
+        monkeypatch.setattr(await_landing, "source_contract", lambda name: contracts or source())
         return {landing.stream: landing for landing in await_landing.await_landing.fn(ended)}
 
     return run
 
 
 def put(lake: Any, stream: str = "orders", *, rows: int = 1, folder: str = "sync_id=7/0.parquet") -> str:
-    """One object with some rows; returns its name."""
+    """Write one object with some rows, and return its name."""
     name = f"{names.raw_prefix('shop', stream)}{folder}"
     data = [upsert(number, number) for number in range(rows)]
     lake.write(name, avro(data) if ".avro" in name else parquet(data))
@@ -63,39 +63,39 @@ def manifests(lake: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("epoch", [0, 3])
-def test_what_lands_bears_the_epoch_that_its_source_has_then(epoch: int, land: Land) -> None:
+def test_landing_has_the_epoch_of_its_source(epoch: int, land: Land) -> None:
     lake = MemoryLake()
     put(lake)
     assert manifest(lake, land(lake, sync(rows=1), source(epoch))["orders"]).epoch == epoch
 
 
 @pytest.mark.parametrize("epoch", [-1, 1 << 32])
-def test_an_epoch_that_the_order_has_no_room_for_is_refused(epoch: int) -> None:
+def test_too_large_epoch_is_rejected(epoch: int) -> None:
     with pytest.raises(ContractError, match=r"shop\.yaml: epoch"):
         parse_source(f"{SOURCE}epoch: {epoch}\n", "shop.yaml")
 
 
-def test_a_landing_that_dies_at_any_call_and_is_tried_again_leaves_one_manifest_a_stream(land: Land) -> None:
-    known, ended = source(orders="cdc", items="append", empty="append"), sync(rows=3)
+def test_repeated_landing_leaves_one_manifest(land: Land) -> None:
+    contracts, ended = source(orders="cdc", items="append", empty="append"), sync(rows=3)
 
-    def prepared() -> MemoryLake:
+    def prepared_lake() -> MemoryLake:
         lake = MemoryLake()
         put(lake, "orders", rows=2)
         put(lake, "items")
         return lake
 
     whole = Fate()
-    wanted = land(MortalLake(prepared(), whole), ended, known)
+    expected = land(MortalLake(prepared_lake(), whole), ended, contracts)
     assert whole.calls >= 8  # three listings, two footers, three manifests
     for n in range(2 * whole.calls):
-        lake = prepared()
+        lake = prepared_lake()
         with pytest.raises(Killed):
-            land(MortalLake(lake, Fate(n)), ended, known)
-        assert land(lake, ended, known) == wanted, f"killed at {n}"
-        assert sorted(manifests(lake)) == sorted(landing.manifest for landing in wanted.values())
+            land(MortalLake(lake, Fate(n)), ended, contracts)
+        assert land(lake, ended, contracts) == expected, f"killed at {n}"
+        assert sorted(manifests(lake)) == sorted(landing.manifest for landing in expected.values())
 
 
-def test_a_manifest_that_names_other_objects_is_refused(land: Land) -> None:
+def test_conflicting_manifest_is_rejected(land: Land) -> None:
     lake = MemoryLake()
     put(lake)
     landed = land(lake, sync(rows=1))["orders"]
@@ -104,7 +104,7 @@ def test_a_manifest_that_names_other_objects_is_refused(land: Land) -> None:
         land(lake, sync(rows=1))
 
 
-def test_fewer_rows_than_airbyte_reports_are_waited_for_and_then_an_error(land: Land) -> None:
+def test_missing_rows_are_awaited_then_an_error(land: Land) -> None:
     lake = MemoryLake()
     put(lake, rows=9)
     with pytest.raises(
@@ -116,21 +116,21 @@ def test_fewer_rows_than_airbyte_reports_are_waited_for_and_then_an_error(land: 
     assert land(lake, sync(rows=10))["orders"].rows == 10
 
 
-def test_rows_that_came_twice_and_counts_that_airbyte_does_not_tell_are_fine(land: Land) -> None:
+def test_repeated_rows_or_unknown_counts_are_fine(land: Land) -> None:
     for reported in (9, None):
         lake = MemoryLake()
         put(lake, rows=10)
         assert land(lake, sync(rows=reported))["orders"].rows == 10
 
 
-def test_a_sync_without_rows_is_complete_and_announces_nothing(land: Land) -> None:
+def test_empty_sync_is_complete_and_unannounced(land: Land) -> None:
     lake = MemoryLake()
     landed = land(lake, sync(rows=0))["orders"]
     assert (landed.files, landed.rows) == (0, 0)
     assert landed.manifest.startswith(names.EMPTY_MANIFESTS)
 
 
-def test_a_file_that_can_not_be_read_is_landed_for_the_quarantine(land: Land) -> None:
+def test_unreadable_file_lands_for_quarantine(land: Land) -> None:
     lake = MemoryLake()
     lake.write(f"{names.sync_prefix('shop', 'orders', 7)}0.parquet", b"PAR1 no more")
     landed = land(lake, sync(rows=5))["orders"]
@@ -138,29 +138,29 @@ def test_a_file_that_can_not_be_read_is_landed_for_the_quarantine(land: Land) ->
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
-def test_what_an_unsuccessful_sync_left_is_landed_stream_by_stream_but_for_snapshots(land: Land, outcome: str) -> None:
-    lake, known = MemoryLake(), source(orders="cdc", items="append", none="append", snapshot="overwrite")
+def test_failed_sync_lands_all_but_snapshots(land: Land, outcome: str) -> None:
+    lake, contracts = MemoryLake(), source(orders="cdc", items="append", none="append", snapshot="overwrite")
     for stream in ("orders", "items", "snapshot"):
         put(lake, stream, rows=2)
-    landed = land(lake, sync(rows=100, outcome=outcome), known)
-    assert {name: found.rows for name, found in landed.items()} == {"orders": 2, "items": 2, "none": 0}
+    landed = land(lake, sync(rows=100, outcome=outcome), contracts)
+    assert {name: landing.rows for name, landing in landed.items()} == {"orders": 2, "items": 2, "none": 0}
     assert manifest(lake, landed["orders"]).outcome == outcome
 
 
-def test_all_attempts_of_a_sync_are_landed_but_of_a_snapshot_only_the_newest_generation(lake: Lake, land: Land) -> None:
-    known = source(orders="cdc", snapshot="overwrite")
-    for stream in known.streams:
+def test_snapshot_lands_its_newest_generation(lake: Lake, land: Land) -> None:
+    contracts = source(orders="cdc", snapshot="overwrite")
+    for stream in contracts.streams:
         for generation in (3, 4):
             name = f"{names.sync_prefix('shop', stream, 7)}{generation}.parquet"
             blob = lake._bucket.blob(name)  # type: ignore[attr-defined]  # metadata, as Airbyte's destination sets it
             blob.metadata = {"ab-generation-id": str(generation)}
             blob.upload_from_string(parquet([upsert(1, 1)]))
-    landed = land(lake, sync(rows=4), known)
-    assert {name: found.files for name, found in landed.items()} == {"orders": 2, "snapshot": 1}
+    landed = land(lake, sync(rows=4), contracts)
+    assert {name: landing.files for name, landing in landed.items()} == {"orders": 2, "snapshot": 1}
     assert manifest(lake, landed["snapshot"]).generation_id == 4
 
 
-def test_both_formats_are_counted_also_where_a_name_was_taken(land: Land) -> None:
+def test_both_formats_are_counted(land: Land) -> None:
     lake = MemoryLake()
     for name in ("0.parquet", "0.parquet-1", "0.avro", "0.avro-1"):
         put(lake, rows=2, folder=f"sync_id=7/{name}")
@@ -169,7 +169,7 @@ def test_both_formats_are_counted_also_where_a_name_was_taken(land: Land) -> Non
     assert (landed.files, landed.rows) == (4, 8)
 
 
-def test_rows_of_a_stream_without_a_contract_count_and_land_nowhere(land: Land) -> None:
+def test_rows_without_a_contract_are_not_landed(land: Land) -> None:
     lake = MemoryLake()
     put(lake)
     put(lake, "extra", rows=5)
@@ -178,19 +178,19 @@ def test_rows_of_a_stream_without_a_contract_count_and_land_nowhere(land: Land) 
 
 
 @pytest.mark.parametrize("folder", ["sync_id=99/0.parquet", "2026_11_24_1764000000000_0.parquet"])
-def test_a_sync_under_another_name_is_found_by_its_time(lake: Lake, land: Land, folder: str) -> None:
+def test_sync_under_another_name_is_found_by_time(lake: Lake, land: Land, folder: str) -> None:
     began = datetime.now(UTC)
     before = put(lake, rows=3, folder=folder.replace("0.parquet", "9.parquet"))
     first = sync(job_id=6, rows=3, created_at=began, ended_at=datetime.now(UTC))
     assert manifest(lake, land(lake, first)["orders"]).objects[0].name == before
     name = put(lake, rows=2, folder=folder)
     second = sync(rows=2, created_at=began, ended_at=datetime.now(UTC))
-    found = manifest(lake, land(lake, second)["orders"])
-    assert [o.name for o in found.objects] == [name], "what another sync has landed is not ours"
+    landed = manifest(lake, land(lake, second)["orders"])
+    assert [o.name for o in landed.objects] == [name], "objects of another sync are not ours"
     assert land(lake, second)["orders"].manifest == f"_manifests/shop/orders/{began:%Y%m%d}/c-000000000007.json"
 
 
-def test_what_was_written_at_another_time_is_not_of_the_sync(lake: Lake, land: Land) -> None:
+def test_objects_of_another_time_are_not_in_sync(lake: Lake, land: Land) -> None:
     put(lake, rows=2, folder="sync_id=99/0.parquet")
     later = datetime.now(UTC) + timedelta(minutes=1)
     with pytest.raises(LandingIncomplete):

@@ -1,4 +1,4 @@
-"""Files as every release and setting of Airbyte's destination writes them, mixed in one batch."""
+"""Files of every release and setting of Airbyte's destination, mixed in one batch."""
 
 import io
 from typing import Any
@@ -15,14 +15,14 @@ OLD = {"_airbyte_raw_id": "_airbyte_ab_id", "_airbyte_extracted_at": "_airbyte_e
 
 
 def old_parquet(rows: list[dict[str, Any]], compression: str) -> bytes:
-    """The layout before 1.0: other names, milliseconds as a timestamp, no generation, a map of what has no column."""
+    """Write the layout before 1.0: other names, timestamps in milliseconds, no generation, a map of unknown columns."""
     table = pq.read_table(pa.BufferReader(parquet(rows))).drop(["_airbyte_generation_id"])
     table = table.rename_columns([OLD.get(name, name) for name in table.column_names])
     emitted = table.column("_airbyte_emitted_at").cast(pa.timestamp("ms", "UTC"))
     table = table.set_column(1, "_airbyte_emitted_at", emitted)
-    more = pa.array([[]] * table.num_rows, pa.map_(pa.string(), pa.string()))
+    maps = pa.array([[]] * table.num_rows, pa.map_(pa.string(), pa.string()))
     buffer = io.BytesIO()
-    pq.write_table(table.append_column("_airbyte_additional_properties", more), buffer, compression=compression)
+    pq.write_table(table.append_column("_airbyte_additional_properties", maps), buffer, compression=compression)
     return buffer.getvalue()
 
 
@@ -43,7 +43,7 @@ KINDS = [
 ]
 
 
-def test_all_layouts_formats_and_codecs_mix_in_one_batch_and_the_newest_row_wins() -> None:
+def test_mixed_layouts_and_codecs_merge_together() -> None:
     merging = InProcess(contract())
     files = [make([upsert(1, lsn), upsert(100 + lsn, 1)], codec) for lsn, (make, codec, _) in enumerate(KINDS, 1)]
     objects = [merging.put(data, KINDS[i][2], part=i) for i, data in enumerate(files)]
@@ -57,7 +57,7 @@ def test_all_layouts_formats_and_codecs_mix_in_one_batch_and_the_newest_row_wins
 
 
 @pytest.mark.parametrize(("make", "codec", "ending"), KINDS)
-def test_a_layout_may_be_the_one_that_wins(make: Any, codec: str, ending: str) -> None:
+def test_each_layout_can_win(make: Any, codec: str, ending: str) -> None:
     merging = InProcess(contract())
     merging.land(merging.put(parquet([upsert(1, 1)]), part=0), merging.put(make([upsert(1, 2)], codec), ending, part=1))
     assert merging.merge()[0].superseded == 1

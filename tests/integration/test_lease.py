@@ -1,4 +1,4 @@
-"""The lease of a stream's merges: one holder at a time, whether it is a flow run or a command."""
+"""The lease of a stream's merges: one holder at a time, be it a flow run or a command."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ from tests.support.servers import ROOT, wait_until
 PATH = names.merge_lease_path("shop", "orders")
 
 
-def test_a_second_holder_is_refused_and_told_who_the_first_is() -> None:
+def test_second_holder_is_rejected_with_the_owner() -> None:
     lake = MemoryLake()
     with merge_lease(lake, "shop", "orders", "flow run r1"):
         with merge_lease(lake, "shop", "refunds", "process 2"):
@@ -34,7 +34,7 @@ def test_a_second_holder_is_refused_and_told_who_the_first_is() -> None:
     assert lake.stat(PATH) is None
 
 
-def test_who_waits_gets_the_lease_when_it_is_given_back() -> None:
+def test_waiter_gets_the_released_lease() -> None:
     lake, sentences, first_done = MemoryLake(), list[str](), threading.Event()
 
     def hold_first() -> None:
@@ -56,7 +56,7 @@ def test_who_waits_gets_the_lease_when_it_is_given_back() -> None:
 @pytest.mark.parametrize(
     "body", [b'{"holder": "dead", "until": "2026-01-01T12:00:00+00:00"}', b"not a lease", b'{"until": 7}']
 )
-def test_a_lease_that_ran_out_or_can_not_be_read_is_taken(body: bytes) -> None:
+def test_expired_or_unreadable_lease_is_taken(body: bytes) -> None:
     lake = MemoryLake()
     lake.write(PATH, body)
     clock = [datetime(2026, 1, 1, 12, 0, 1, tzinfo=UTC)]
@@ -64,7 +64,7 @@ def test_a_lease_that_ran_out_or_can_not_be_read_is_taken(body: bytes) -> None:
         assert b'"holder": "next"' in lake.read(PATH)
 
 
-def test_a_lease_that_has_not_run_out_is_not_taken() -> None:
+def test_unexpired_lease_is_not_taken() -> None:
     lake, end = MemoryLake(), datetime(2026, 1, 1, 12, tzinfo=UTC)
     lake.write(PATH, b'{"holder": "other", "until": "2026-01-01T12:00:00+00:00"}')
     with (
@@ -74,7 +74,7 @@ def test_a_lease_that_has_not_run_out_is_not_taken() -> None:
         pass
 
 
-def test_a_lease_is_renewed_while_it_is_held() -> None:
+def test_lease_is_renewed_while_it_is_held() -> None:
     lake = MemoryLake()
     with merge_lease(lake, "shop", "orders", "long", seconds=0.6):
         first = lake.stat(PATH)
@@ -85,14 +85,14 @@ def test_a_lease_is_renewed_while_it_is_held() -> None:
     assert lake.stat(PATH) is None
 
 
-def test_a_holder_that_lost_its_lease_leaves_that_of_another() -> None:
+def test_holder_of_a_lost_lease_keeps_the_new_one() -> None:
     lake = MemoryLake()
     with merge_lease(lake, "shop", "orders", "slow"):
         lake.write(PATH, b"of another")
     assert lake.read(PATH) == b"of another"
 
 
-def test_the_command_waits_for_another_process_and_then_merges(lake: Lake, tmp_path: Path) -> None:
+def test_command_waits_for_the_lease_then_merges(lake: Lake, tmp_path: Path) -> None:
     merging = Merging(lake, tmp_path)
     merging.land(rows=[upsert(1, 10)])
     (tmp_path / "shop.yaml").write_text(SOURCE)

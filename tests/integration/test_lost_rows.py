@@ -1,4 +1,4 @@
-"""The page on rows that an older version lost: its queries find them, and its statements bring them back."""
+"""The documentation on rows that an older version lost: its queries find them, and its statements restore them."""
 
 import re
 from pathlib import Path
@@ -9,14 +9,14 @@ import pytest
 
 from beam_job.erase import erase, request
 from millrace.lake.store import Lake
-from millrace.warehouse.duckdb.warehouse import file_of
+from millrace.warehouse.duckdb.engine import file_of
 from tests.support.merging import NOON, PARQUET, Merging, contract, parquet, upsert
 from tests.support.servers import ROOT
 
 
 def statements() -> list[str]:
-    page = (ROOT / "docs" / "operations.md").read_text()
-    section = page.split("\n### Rows that a version before")[1].split("\n### ")[0]
+    page = (ROOT / "docs" / "operations" / "merge-problems.md").read_text()
+    section = page.split("\n## Rows that a version before")[1].split("\n## ")[0]
     return re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
 
 
@@ -29,7 +29,7 @@ def change(merging: Merging, sql: str) -> None:
 
 
 @pytest.mark.parametrize("key", [["id"], "position"])
-def test_a_batch_that_was_committed_without_rows_is_found_and_merged(lake: Lake, tmp_path: Path, key: object) -> None:
+def test_batch_committed_without_rows_is_remerged(lake: Lake, tmp_path: Path, key: object) -> None:
     merging = Merging(lake, tmp_path, contract(key=key))
     for jobs in (1, 2):
         merging.land(rows=[upsert(jobs, 10), upsert(None if key == ["id"] else 5, 10)])
@@ -45,7 +45,7 @@ def test_a_batch_that_was_committed_without_rows_is_found_and_merged(lake: Lake,
     assert merging.query("SELECT id, name FROM raw_shop.orders_live ORDER BY ALL") == rows
 
 
-def test_a_table_with_a_column_rowid_is_found_and_made_again(lake: Lake, tmp_path: Path) -> None:
+def test_table_with_a_rowid_column_is_rebuilt(lake: Lake, tmp_path: Path) -> None:
     merging = Merging(lake, tmp_path)
     schema = PARQUET.append(pa.field("RowId", pa.int64()))
     merging.land(merging.put(parquet([upsert(key, 20) | {"RowId": 7} for key in (1, 2, 3)], schema)))

@@ -1,4 +1,4 @@
-"""The queries of the dashboards, answered by BigQuery as they are by DuckDB."""
+"""The queries of the dashboards return the same rows on BigQuery as on DuckDB."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -10,8 +10,10 @@ import pytest
 from dashboards.boards import BOARDS
 from local.demo.airport_ops.expected import Row, expected_marts
 from millrace.domain.errors import WarehouseRefused
-from millrace.warehouse.bigquery.sql import Place
-from millrace.warehouse.reader import Read, reader_of
+from millrace.settings.tree import WarehouseSettings
+from millrace.warehouse.bigquery.sql import Namespace
+from millrace.warehouse.engines import open_marts
+from millrace.warehouse.reader import Read
 from tests.support.bigquery import BigQuery
 from tests.unit.test_dashboards import published
 
@@ -28,7 +30,7 @@ LOOKED_AT = (
 
 
 def literal(value: Any, kind: type) -> str:
-    """A value as BigQuery writes it."""
+    """Return a value as a BigQuery literal."""
     names = {int: "INT64", float: "FLOAT64", str: "STRING", bool: "BOOL", date: "DATE", datetime: "TIMESTAMP"}
     if value is None:
         return f"CAST(NULL AS {names[kind]})"
@@ -40,37 +42,38 @@ def literal(value: Any, kind: type) -> str:
 
 
 def select(rows: list[Row]) -> str:
-    """Rows as one query."""
+    """Return rows as one query."""
     kinds = {name: next((type(r[name]) for r in rows if r[name] is not None), str) for name in rows[0]}
-    given = ("SELECT " + ", ".join(f"{literal(r[name], k)} AS {name}" for name, k in kinds.items()) for r in rows)
-    return " UNION ALL ".join(given)
+    selects = ("SELECT " + ", ".join(f"{literal(r[name], k)} AS {name}" for name, k in kinds.items()) for r in rows)
+    return " UNION ALL ".join(selects)
 
 
 @pytest.fixture(scope="module")
 def marts() -> dict[str, list[Row]]:
-    """A few rows of each mart."""
-    found = expected_marts(1)
-    few = sorted(found["fct_flights"], key=lambda f: f["flight_key"])[:FLIGHTS]
-    seen = {flight["dest"] for flight in few} | {flight["origin"] for flight in few}
-    airports = [a for a in found["dim_airport"] if a["faa"] in seen or not a["is_known"]]
-    return found | {"fct_flights": few, "dim_airport": airports, "route_delays": found["route_delays"][:FLIGHTS]}
+    """Return a few rows of each mart."""
+    tables = expected_marts(1)
+    few = sorted(tables["fct_flights"], key=lambda f: f["flight_key"])[:FLIGHTS]
+    airport_codes = {flight["dest"] for flight in few} | {flight["origin"] for flight in few}
+    airports = [a for a in tables["dim_airport"] if a["faa"] in airport_codes or not a["is_known"]]
+    return tables | {"fct_flights": few, "dim_airport": airports, "route_delays": tables["route_delays"][:FLIGHTS]}
 
 
 @pytest.fixture(scope="module")
 def read(bigquery: BigQuery, marts: dict[str, list[Row]]) -> Iterator[Read]:
-    """A reader of those rows on BigQuery."""
+    """Return a reader of those rows on BigQuery."""
     with bigquery.prefix() as prefix:
         url = f"bigquery://{bigquery.project}/{bigquery.location}/{prefix}"
-        client, dataset = bigquery.client(), Place.of(url).dataset("marts")
+        client, dataset = bigquery.client(), Namespace.of(url).dataset("marts")
         client.create_dataset(f"{bigquery.project}.{dataset}")
         for name in LOOKED_AT:
             query = f"CREATE TABLE `{bigquery.project}`.`{dataset}`.`{name}` AS {select(marts[name])}"
             client.query(query).result()
-        yield reader_of(url, f"bigquery://{bigquery.project}/marts", endpoint=bigquery.endpoint)
+        marts_url = f"bigquery://{bigquery.project}/marts"
+        yield open_marts(WarehouseSettings(url=url, marts_url=marts_url, endpoint=bigquery.endpoint))
 
 
 def comparable(rows: list[Row]) -> list[Row]:
-    """Rows with instants as seconds, whatever zone an engine gives them in, and figures without their last digits."""
+    """Return rows with instants as seconds, which differ in their zone, and figures without their last digits."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, datetime):
@@ -81,15 +84,13 @@ def comparable(rows: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-def test_a_query_gives_the_same_rows_on_both(
-    read: Read, marts: dict[str, list[Row]], tmp_path: Path, board: Any
-) -> None:
+def test_query_gives_the_same_rows_on_both(read: Read, marts: dict[str, list[Row]], tmp_path: Path, board: Any) -> None:
     expected = published(tmp_path / "published.duckdb", marts)(board.sql).to_pylist()
-    found = read(board.sql).to_pylist()
-    assert comparable(found) == comparable(expected)
+    rows = read(board.sql).to_pylist()
+    assert comparable(rows) == comparable(expected)
     assert expected
 
 
-def test_a_query_that_is_refused_is_named(read: Read) -> None:
+def test_failing_query_is_named(read: Read) -> None:
     with pytest.raises(WarehouseRefused):
         read("select nothing from marts.nowhere")

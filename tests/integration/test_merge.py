@@ -1,4 +1,4 @@
-"""The merge through the real lake, Beam and DuckDB: right in any order, once, and with nothing lost."""
+"""The merge through the real lake, Beam and DuckDB: correct in any order, exactly once, without losses."""
 
 import os
 import signal
@@ -16,10 +16,10 @@ from beam_job.commit import commit_batch
 from beam_job.stage import stage_batch
 from millrace.domain import names
 from millrace.domain.batch import Balance, Batch, Staged
-from millrace.domain.errors import HeadMoved
-from millrace.lake.store import Lake, ObjectMissing
+from millrace.domain.errors import HeadMoved, ObjectMissing
+from millrace.lake.store import Lake
 from millrace.warehouse.duckdb import merge_sql as merging_sql
-from millrace.warehouse.duckdb.warehouse import file_of
+from millrace.warehouse.duckdb.engine import file_of
 from tests.support.merging import NOON, Merging, avro, contract, delete, parquet, upsert
 from tests.support.servers import ROOT, wait_until
 
@@ -29,7 +29,7 @@ def merging(lake: Lake, tmp_path: Path) -> Merging:
     return Merging(lake, tmp_path)
 
 
-def opened(merging: Merging) -> Batch:
+def open_next(merging: Merging) -> Batch:
     batch = open_batch(
         merging.lake, merging.warehouse, merging.contract, limits=Limits(max_files=100, plain_max_bytes=0), now=NOON
     )
@@ -37,18 +37,18 @@ def opened(merging: Merging) -> Batch:
     return batch
 
 
-def committed(merging: Merging, batch: Batch, staged: Staged | None = None) -> Balance:
+def commit(merging: Merging, batch: Batch, staged: Staged | None = None) -> Balance:
     staged = staged or stage_batch(merging.lake, merging.contract, batch)
     return commit_batch(merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
 
 
-def test_newest_row_of_a_key_wins_within_a_batch_and_the_losers_are_counted(merging: Merging) -> None:
+def test_newest_row_wins_and_losers_are_counted(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10), upsert(2, 11), upsert(1, 12)])
     assert merging.merge() == [Balance(rows_in=3, merged=2, superseded=1, stale=0, quarantined=0)]
     assert merging.live() == {1: "v12", 2: "v11"}
 
 
-def test_an_older_row_that_comes_late_changes_nothing(merging: Merging) -> None:
+def test_late_older_row_changes_nothing(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 20)])
     merging.merge()
     merging.land(rows=[upsert(1, 10), upsert(2, 10)])
@@ -56,18 +56,18 @@ def test_an_older_row_that_comes_late_changes_nothing(merging: Merging) -> None:
     assert merging.live() == {1: "v20", 2: "v10"}
 
 
-def test_versions_of_the_table_are_read_only_where_a_row_may_be_late(merging: Merging) -> None:
-    with mock.patch.object(merging_sql, "is_newer", wraps=merging_sql.is_newer) as asked:
+def test_table_versions_are_read_for_late_rows(merging: Merging) -> None:
+    with mock.patch.object(merging_sql, "is_newer", wraps=merging_sql.is_newer) as comparisons:
         for rows in ([upsert(1, 10), upsert(2, 20)], [upsert(1, 31), delete(2, 30)], [upsert(1, 25), upsert(3, 40)]):
             merging.land(rows=rows)
             merging.merge()
         merging.land(rows=[upsert(1, 41)])
         merging.merge()
-    assert [bool(call.args[0]) for call in asked.call_args_list] == [True, True, False, True]
+    assert [bool(call.args[0]) for call in comparisons.call_args_list] == [True, True, False, True]
     assert merging.live() == {1: "v41", 3: "v40"}
 
 
-def test_a_head_that_does_not_know_the_newest_version_finds_it_in_the_table(merging: Merging) -> None:
+def test_missing_max_version_is_read_from_table(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10), upsert(2, 20)])
     merging.merge()
     with duckdb.connect(str(file_of(merging.warehouse.url))) as db:
@@ -78,7 +78,7 @@ def test_a_head_that_does_not_know_the_newest_version_finds_it_in_the_table(merg
 
 
 @pytest.mark.parametrize("syncs", [[[delete(1, 20), upsert(1, 10)]], [[delete(1, 20)], [upsert(1, 10)]]])
-def test_an_older_row_never_resurrects_a_deleted_key(merging: Merging, syncs: list[list[dict[str, object]]]) -> None:
+def test_older_row_never_resurrects_a_deleted_key(merging: Merging, syncs: list[list[dict[str, object]]]) -> None:
     for rows in syncs:
         merging.land(rows=rows)
         merging.merge()
@@ -88,7 +88,7 @@ def test_an_older_row_never_resurrects_a_deleted_key(merging: Merging, syncs: li
     assert merging.live() == {1: "v30"}
 
 
-def test_a_delete_changes_no_column_of_the_row_and_both_bear_their_batch(merging: Merging) -> None:
+def test_delete_keeps_columns_and_notes_its_batch(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10, amount=7)])
     merging.merge()
     merging.land(rows=[delete(1, 11)])
@@ -103,7 +103,7 @@ def test_a_delete_changes_no_column_of_the_row_and_both_bear_their_batch(merging
     assert deleted_at is not None
 
 
-def test_what_is_merged_is_never_merged_again(merging: Merging) -> None:
+def test_merged_object_is_never_merged_again(merging: Merging) -> None:
     path = merging.land(rows=[upsert(1, 10)])
     assert pending(merging.lake, merging.warehouse, merging.contract) == [path]
     merging.merge()
@@ -112,56 +112,56 @@ def test_what_is_merged_is_never_merged_again(merging: Merging) -> None:
     assert merging.query("SELECT count(*) FROM ops.ledger_objects") == [(1,)]
 
 
-def test_a_batch_is_finished_first_after_a_crash_though_more_landed(merging: Merging) -> None:
+def test_crashed_batch_is_finished_first(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10)])
-    before = opened(merging)
+    before = open_next(merging)
     merging.land(rows=[upsert(1, 20)])
-    assert opened(merging) == before
-    committed(merging, before)  # and the process dies before it closes the batch
-    assert opened(merging) == before
+    assert open_next(merging) == before
+    commit(merging, before)  # and the process dies before it closes the batch
+    assert open_next(merging) == before
     assert [b.rows_in for b in merging.merge()] == [1, 1]
     assert merging.live() == {1: "v20"}
     kinds = merging.query("SELECT kind, count(*) FROM ops.ledger GROUP BY kind")
     assert kinds == [("merged", 2)]
 
 
-def test_committing_a_batch_again_gives_its_balance_and_changes_nothing(merging: Merging) -> None:
+def test_repeated_commit_returns_the_same_balance(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10), upsert(1, 11)])
-    batch = opened(merging)
-    first = committed(merging, batch)
-    assert committed(merging, batch) == first
+    batch = open_next(merging)
+    first = commit(merging, batch)
+    assert commit(merging, batch) == first
     assert merging.query("SELECT epoch FROM ops.head__shop__orders") == [(1,)]
 
 
-def test_a_batch_that_was_closed_meanwhile_gives_its_balance_to_who_commits_it_late(merging: Merging) -> None:
+def test_late_committer_gets_the_closed_balance(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 1)])
-    batch = opened(merging)
+    batch = open_next(merging)
     staged = stage_batch(merging.lake, merging.contract, batch)
     (staging_file,) = staged.upserts
-    kept = merging.lake.read(staging_file)
+    staging_bytes = merging.lake.read(staging_file)
     merging.lake.delete(staging_file)
     with pytest.raises(ObjectMissing, match=staging_file):
-        committed(merging, batch, staged)
-    merging.lake.write(staging_file, kept)
-    first = committed(merging, batch, staged)
+        commit(merging, batch, staged)
+    merging.lake.write(staging_file, staging_bytes)
+    first = commit(merging, batch, staged)
     close_batch(merging.lake, batch)
-    assert committed(merging, batch, staged) == first
+    assert commit(merging, batch, staged) == first
 
 
 @pytest.mark.parametrize("key", [["id"], "position"])
-def test_of_two_racing_committers_exactly_one_wins(lake: Lake, tmp_path: Path, key: object) -> None:
+def test_exactly_one_of_two_racing_commits_wins(lake: Lake, tmp_path: Path, key: object) -> None:
     merging = Merging(lake, tmp_path, contract(key=key))
     merging.land(rows=[upsert(1, 10)])
-    first = opened(merging)
+    first = open_next(merging)
     merging.lake.delete(names.open_batch_path("shop", "orders"))
     merging.land(rows=[upsert(2, 20)])
-    second = opened(merging)
+    second = open_next(merging)
     assert first.id != second.id
     results: list[object] = []
 
     def race(batch: Batch) -> None:
         try:
-            results.append(committed(merging, batch))
+            results.append(commit(merging, batch))
         except HeadMoved as error:
             results.append(error)
 
@@ -176,9 +176,9 @@ def test_of_two_racing_committers_exactly_one_wins(lake: Lake, tmp_path: Path, k
     assert merging.query("SELECT count(*) FROM raw_shop.orders") == [(2,)]
 
 
-def test_a_batch_that_lost_to_another_is_given_up_and_its_rows_are_merged(merging: Merging) -> None:
+def test_overtaken_batch_is_dropped_and_remerged(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10)])
-    stale = opened(merging)
+    stale = open_next(merging)
     merging.lake.delete(names.open_batch_path("shop", "orders"))
     merging.land(rows=[upsert(2, 20)])
     merging.merge()
@@ -189,14 +189,14 @@ def test_a_batch_that_lost_to_another_is_given_up_and_its_rows_are_merged(mergin
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
 def test_avro_and_parquet_mix_in_one_batch(merging: Merging, codec: str) -> None:
-    one = merging.put(avro([upsert(1, 10), upsert(2, 30)], codec), "avro", part=0)
-    two = merging.put(parquet([upsert(1, 20), upsert(2, 20)], compression="zstd"), part=1)
-    merging.land(one, two)
+    first = merging.put(avro([upsert(1, 10), upsert(2, 30)], codec), "avro", part=0)
+    second = merging.put(parquet([upsert(1, 20), upsert(2, 20)], compression="zstd"), part=1)
+    merging.land(first, second)
     assert merging.merge() == [Balance(rows_in=4, merged=2, superseded=2, stale=0, quarantined=0)]
     assert merging.live() == {1: "v20", 2: "v30"}
 
 
-def test_a_stream_without_a_key_keeps_every_row_once(lake: Lake, tmp_path: Path) -> None:
+def test_keyless_stream_keeps_every_row_once(lake: Lake, tmp_path: Path) -> None:
     merging = Merging(lake, tmp_path, contract(key="position", mode="append", order=[]))
     merging.land(
         merging.put(parquet([upsert(1, 1), upsert(1, 1)]), part=0), merging.put(parquet([upsert(1, 1)]), part=1)
@@ -206,7 +206,7 @@ def test_a_stream_without_a_key_keeps_every_row_once(lake: Lake, tmp_path: Path)
     assert merging.merge() == []
 
 
-def test_a_restarted_log_takes_effect_in_a_new_epoch_and_is_stale_without(merging: Merging) -> None:
+def test_restarted_log_needs_a_new_epoch(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 1000)])
     merging.merge()
     merging.land(rows=[upsert(1, 5)])
@@ -224,11 +224,11 @@ def test_batches_are_cut_at_the_cap_of_files(lake: Lake, tmp_path: Path) -> None
     assert merging.live() == {1: "v4"}
 
 
-def test_an_object_is_downloaded_whole_and_a_missing_one_is_named(lake: Lake, tmp_path: Path) -> None:
+def test_missing_object_is_named_on_download(lake: Lake, tmp_path: Path) -> None:
     lake.write("a/b", b"0123456789" * 100_000)
     lake.download("a/b", str(tmp_path / "b"))
     assert (tmp_path / "b").read_bytes() == b"0123456789" * 100_000
-    with pytest.raises(ObjectMissing, match="a/gone is not there"):
+    with pytest.raises(ObjectMissing, match="a/gone does not exist"):
         lake.download("a/gone", str(tmp_path / "gone"))
 
 
@@ -249,7 +249,7 @@ Merging(open_lake(sys.argv[1], sys.argv[2]), Path(sys.argv[3])).merge()
 
 
 @pytest.mark.parametrize("step", ["_advance_head", "_append_objects", "commit"])
-def test_a_process_killed_while_it_commits_leaves_a_whole_warehouse(merging: Merging, step: str) -> None:
+def test_killed_commit_leaves_a_whole_warehouse(merging: Merging, step: str) -> None:
     merging.land(rows=[upsert(1, 10), upsert(1, 11), delete(2, 12)])
     command = [sys.executable, "-c", KILLED, merging.lake.url, merging.lake.endpoint, str(merging.folder), step]
     killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
@@ -261,23 +261,23 @@ def test_a_process_killed_while_it_commits_leaves_a_whole_warehouse(merging: Mer
     assert merging.live() == {1: "v11"}
 
 
-def test_staging_files_are_arrow_and_those_that_an_older_release_left_are_parquet(merging: Merging) -> None:
+def test_staging_is_arrow_and_older_parquet_loads(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10), delete(2, 11), upsert(3, 12)])
-    batch = opened(merging)
+    batch = open_next(merging)
     assert batch.staging == "arrow"
     staged = stage_batch(merging.lake, merging.contract, batch)
     assert {name.rsplit(".")[-1] for name in (*staged.upserts, *staged.deletes)} == {"arrow"}
     older = Batch.model_validate(batch.model_dump(exclude={"staging"}))
     staged = stage_batch(merging.lake, merging.contract, older)
     assert {name.rsplit(".")[-1] for name in (*staged.upserts, *staged.deletes)} == {"parquet"}
-    assert committed(merging, older).merged == 3
+    assert commit(merging, older).merged == 3
     assert merging.live() == {1: "v10", 3: "v12"}
 
 
 def test_closing_a_batch_leaves_nothing_behind(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 10)])
-    batch = opened(merging)
-    committed(merging, batch)
+    batch = open_next(merging)
+    commit(merging, batch)
     assert list(merging.lake.list(names.staging_prefix(batch.id)))
     close_batch(merging.lake, batch)
     close_batch(merging.lake, batch)

@@ -1,4 +1,4 @@
-"""Whatever lands, in any order, with crashes anywhere: the warehouse equals the model. And the oracle has teeth."""
+"""Random schedules with crashes: the warehouse equals the model, and the oracle catches every mutant of the merge."""
 
 import os
 import uuid
@@ -18,7 +18,7 @@ from millrace.lake.store import Lake
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from tests.support.mutants import MUTANTS, mutated
 from tests.support.oracle import STREAMS
-from tests.support.schedules import Place, Schedule, run, schedules
+from tests.support.schedules import Schedule, System, run, schedules
 
 SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "208"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
@@ -33,58 +33,58 @@ EACH = settings(
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_the_warehouse_equals_the_model_after_any_schedule(name: str) -> None:
+def test_warehouse_equals_the_model(name: str) -> None:
     check_schedules(name, EACH)
 
 
-class PipelinePlace(Place):
-    """A place whose batches go through Beam."""
+class PipelineSystem(System):
+    """A stream whose batches go through Beam."""
 
     def stage(self, batch: Batch, crash: str | None = None) -> Staged:
         return stage_batch(self.lake, self.stream.contract, batch)
 
 
 @pytest.mark.parametrize("name", ["changes by two keys and two log columns", "no key"])
-def test_so_it_does_through_the_real_lake_pipeline_and_file(name: str, lake: Lake, tmp_path: Path) -> None:
-    def place(schedule: Schedule) -> Place:
+def test_real_pipeline_equals_the_model(name: str, lake: Lake, tmp_path: Path) -> None:
+    def system(schedule: Schedule) -> System:
         folder = tmp_path / uuid.uuid4().hex
         warehouse = DuckDBWarehouse(f"duckdb:///{folder}/w.duckdb", f"duckdb:///{folder}/p.duckdb")
-        return PipelinePlace(schedule.stream, schedule.max_files, new_bucket(lake), warehouse)
+        return PipelineSystem(schedule.stream, schedule.max_files, new_bucket(lake), warehouse)
 
-    check_schedules(name, settings(EACH, max_examples=2), place)
+    check_schedules(name, settings(EACH, max_examples=2), system)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_the_oracle_catches_a_merge_without_its(mutant: str) -> None:
+def test_oracle_catches_a_merge_without_its(mutant: str) -> None:
     with mutated(mutant), pytest.raises((AssertionError, MillraceError, pytest.fail.Exception)):
         check_schedules(MUTANTS[mutant][1], settings(EACH, max_examples=100, phases=(Phase.generate,)), start=2026)
 
 
 def new_bucket(lake: Lake) -> Lake:
-    """An empty lake on the same server."""
+    """Return an empty lake on the same server."""
     bucket = f"lake-{uuid.uuid4().hex[:12]}"
     client = storage.Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": lake.endpoint})
     client.bucket(bucket).create()
     return open_lake(f"gs://{bucket}", lake.endpoint)
 
 
-def in_memory(schedule: Schedule) -> Place:
-    return Place(schedule.stream, schedule.max_files)
+def in_memory(schedule: Schedule) -> System:
+    return System(schedule.stream, schedule.max_files)
 
 
 def check_schedules(
-    name: str, how: settings, open_place: Callable[[Schedule], Place] = in_memory, start: int = SEED
+    name: str, how: settings, open_place: Callable[[Schedule], System] = in_memory, start: int = SEED
 ) -> None:
-    """As many schedules of a stream as the settings say."""
+    """Run as many schedules of a stream as the settings demand."""
 
     @seed(start)
     @how
     @given(schedule=schedules(STREAMS[name]))
     def check(schedule: Schedule) -> None:
-        place = open_place(schedule)
+        system = open_place(schedule)
         try:
-            run(schedule, place)
+            run(schedule, system)
         finally:
-            place.warehouse.close()
+            system.warehouse.close()
 
     check()

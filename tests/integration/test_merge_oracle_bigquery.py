@@ -1,4 +1,4 @@
-"""The oracle of the merge on BigQuery: fewer schedules than on DuckDB, as each commit is a dozen requests there."""
+"""The oracle of the merge on BigQuery: fewer schedules than on DuckDB, as a commit takes a dozen requests."""
 
 import os
 import zlib
@@ -20,76 +20,76 @@ from millrace.warehouse.bigquery.commit import Commit
 from tests.integration.test_merge_oracle import EACH, PHASES, check_schedules, new_bucket
 from tests.support.bigquery import BigQuery, lake_for
 from tests.support.oracle import STREAMS
-from tests.support.schedules import Place, Schedule, dying
+from tests.support.schedules import Schedule, System, crashing
 
 pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(1800)]
 SCHEDULES = int(os.environ.get("MILLRACE_BIGQUERY_SCHEDULES", "16"))
 FEW = settings(EACH, max_examples=-(-SCHEDULES // len(STREAMS)), phases=PHASES)
 TEXT_KEY = "cursor that may be null"
-# The emulator's catalog can't be asked for a key with a zero character: "unterminated quoted string".
+# The emulator's catalog cannot be queried for a key with a zero character: "unterminated quoted string".
 EMULATED = {TEXT_KEY: replace(STREAMS[TEXT_KEY], keys=st.tuples(st.sampled_from(["", "a", "a\x01", "é"])))}
-bury_absent = merging.bury_absent
+delete_absent = merging.delete_absent
 
 
 def bury_nothing(merge: merging.Merge) -> str:
-    return bury_absent(merge).replace(" WHERE ", " WHERE FALSE AND ", 1)
+    return delete_absent(merge).replace(" WHERE ", " WHERE FALSE AND ", 1)
 
 
 MUTANTS = {
-    "guard": (mock.patch.object(merging, "NEWER_BODY", "s._version IS NOT NULL"), "changes by id"),
-    "absence": (mock.patch.object(merging, "bury_absent", bury_nothing), "snapshots"),
+    "guard": (mock.patch.object(merging, "NEWER_UPSERT", "s._version IS NOT NULL"), "changes by id"),
+    "absence": (mock.patch.object(merging, "delete_absent", bury_nothing), "snapshots"),
 }
 
 
-class BigQueryPlace(Place):
-    """One stream in datasets and a bucket of its own."""
+class BigQuerySystem(System):
+    """One stream in its own datasets and bucket."""
 
     schemas: str
 
-    def dying_commit(self, batch: Batch, when: bool) -> AbstractContextManager[None]:
-        """The process dies before the transaction, or after it and before anyone is told."""
-        return dying(Commit, "_commit" if zlib.crc32(batch.id.encode()) % 2 else "drop_staging", when)
+    def crashing_commit(self, batch: Batch, when: bool) -> AbstractContextManager[None]:
+        """Crash before the transaction, or after it and before its answer."""
+        return crashing(Commit, "_commit" if zlib.crc32(batch.id.encode()) % 2 else "drop_staging", when)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self.warehouse._jobs.rows(  # type: ignore[attr-defined]
+        rows: list[tuple[Any, ...]] = self.warehouse._jobs.rows(  # type: ignore[attr-defined]
             sql.format(raw=f"{self.schemas}_raw_shop", ops=f"{self.schemas}_ops"), step="test"
         )
-        return found
+        return rows
 
 
-class Places:
-    """Makes places, and deletes them in the end."""
+class Systems:
+    """A factory of streams on BigQuery that deletes their datasets at the end."""
 
-    def __init__(self, found: BigQuery, emulated: Lake) -> None:
-        self._found, self._emulated, self._stack = found, emulated, ExitStack()
+    def __init__(self, bigquery: BigQuery, emulated: Lake) -> None:
+        self._found, self._emulated, self._stack = bigquery, emulated, ExitStack()
 
-    def __call__(self, schedule: Schedule) -> Place:
+    def __call__(self, schedule: Schedule) -> System:
         prefix = self._stack.enter_context(self._found.prefix())
         emulated = new_bucket(self._emulated) if self._found.endpoint else self._emulated
         lake = self._stack.enter_context(lake_for(self._found, emulated))
-        place = BigQueryPlace(schedule.stream, schedule.max_files, lake, self._found.warehouse(prefix))
-        place.schemas = prefix
-        return place
+        system = BigQuerySystem(schedule.stream, schedule.max_files, lake, self._found.warehouse(prefix))
+        system.schemas = prefix
+        return system
 
     def close(self) -> None:
         self._stack.close()
 
 
 @pytest.fixture
-def places(bigquery: BigQuery, lake: Lake) -> Iterator[Places]:
-    made = Places(bigquery, lake)
-    yield made
-    made.close()
+def systems(bigquery: BigQuery, lake: Lake) -> Iterator[Systems]:
+    factory = Systems(bigquery, lake)
+    yield factory
+    factory.close()
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_bigquery_equals_the_model_after_any_schedule(name: str, places: Places, bigquery: BigQuery) -> None:
+def test_bigquery_equals_the_model(name: str, systems: Systems, bigquery: BigQuery) -> None:
     with mock.patch.dict(STREAMS, EMULATED if bigquery.endpoint else {}):
-        check_schedules(name, FEW, places)
+        check_schedules(name, FEW, systems)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_the_oracle_catches_a_merge_on_bigquery_without_its(mutant: str, places: Places) -> None:
+def test_oracle_catches_a_bigquery_merge_without(mutant: str, systems: Systems) -> None:
     broken, name = MUTANTS[mutant]
     with broken, pytest.raises((AssertionError, MillraceError, pytest.fail.Exception)):
-        check_schedules(name, settings(FEW, max_examples=10), places, start=2026)
+        check_schedules(name, settings(FEW, max_examples=10), systems, start=2026)

@@ -1,4 +1,4 @@
-"""Workers that merge one stream at the same time: nothing is lost or doubled, and no balance is called false."""
+"""Workers that merge one stream at the same time: no row is lost or doubled, and no balance is wrong."""
 
 import os
 from collections import Counter
@@ -31,7 +31,7 @@ SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
 
 @st.composite
 def races(draw: st.DrawFn, stream: Stream) -> Race:
-    """Syncs land a few at a time, and two workers or three merge them at once."""
+    """Generate races: a few syncs land at a time, and two or three workers merge them concurrently."""
     syncs = draw(histories(stream))
     rounds = draw(st.lists(st.tuples(st.integers(1, 2), st.sampled_from([2, 2, 3])), min_size=1, max_size=4))
     return Race(
@@ -63,58 +63,58 @@ def test_workers_that_merge_at_once_lose_nothing(name: str) -> None:
 
 @pytest.fixture
 def merging() -> InProcess:
-    """Three rows of which one is superseded, a deletion, and a row without a key, all pending."""
-    made = InProcess(contract())
-    made.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 10), delete(3, 10), upsert(None, 10)])
-    return made
+    """Return three pending rows of which one is superseded, a delete, and a row without a key."""
+    helper = InProcess(contract())
+    helper.land(rows=[upsert(1, 10), upsert(1, 11), upsert(2, 10), delete(3, 10), upsert(None, 10)])
+    return helper
 
 
 BALANCE = Balance(rows_in=5, merged=3, superseded=1, stale=0, quarantined=1)
 
 
-def opened(merging: Merging) -> Batch:
+def open_next(merging: Merging) -> Batch:
     batch = open_batch(merging.lake, merging.warehouse, merging.contract, limits=merging.limits, now=NOON)
     assert batch is not None
     return batch
 
 
 def staged_while(merging: InProcess, batch: Batch, act: Callable[[], object]) -> Staged:
-    """A batch that is staged, while something happens after its last file is written and before it reads reports."""
+    """Stage a batch while something happens between its last file and the reading of its reports."""
     original = attempts.read_reports
 
-    def read_late(*given: Any) -> Reports:
+    def read_late(*arguments: Any) -> Reports:
         with mock.patch.object(attempts, "read_reports", original):
             act()
-        return original(*given)
+        return original(*arguments)
 
     with mock.patch.object(attempts, "read_reports", read_late):
         return stage_plainly(merging.lake, merging.contract, batch)
 
 
-def test_a_second_attempt_that_begins_clears_nothing(merging: InProcess) -> None:
-    batch = opened(merging)
+def test_second_attempt_clears_nothing(merging: InProcess) -> None:
+    batch = open_next(merging)
 
     def begin() -> None:
         with mock.patch.object(in_process, "run_steps", side_effect=Crash), pytest.raises(Crash):
             stage_plainly(merging.lake, merging.contract, batch)
 
     staged = staged_while(merging, batch, begin)
-    assert committed(merging, batch, staged) == BALANCE
+    assert commit(merging, batch, staged) == BALANCE
     assert merging.live() == {1: "v11", 2: "v10"}
     assert merging.query('SELECT "rows" FROM ops.ledger_objects') == [(5,)]
 
 
-def committed(merging: Merging, batch: Batch, staged: Staged) -> Balance:
+def commit(merging: Merging, batch: Batch, staged: Staged) -> Balance:
     return commit_batch(merging.lake, merging.warehouse, merging.contract, batch, staged, run_id="test", at=NOON)
 
 
 def test_two_attempts_at_once_commit_one_balance(merging: InProcess) -> None:
-    batch, staged = opened(merging), list[Staged]()
+    batch, staged = open_next(merging), list[Staged]()
     staged.append(
         staged_while(merging, batch, lambda: staged.append(stage_plainly(merging.lake, merging.contract, batch)))
     )
     assert len({s.attempt for s in staged}) == 2
-    assert [committed(merging, batch, s) for s in staged] == [BALANCE, BALANCE]
+    assert [commit(merging, batch, s) for s in staged] == [BALANCE, BALANCE]
     assert merging.query("SELECT count(*) FROM ops.quarantine") == [(1,)]
     close_batch(merging.lake, batch)
     assert list(merging.lake.list("_staging/")) == []
@@ -122,12 +122,12 @@ def test_two_attempts_at_once_commit_one_balance(merging: InProcess) -> None:
 
 
 @pytest.mark.parametrize("gone", ["read-", "shard-", "staged-", "upserts-", "deletes-", ""])
-def test_an_attempt_without_all_its_files_is_lost(merging: InProcess, gone: str) -> None:
-    batch = opened(merging)
+def test_attempt_without_all_its_files_is_lost(merging: InProcess, gone: str) -> None:
+    batch = open_next(merging)
 
     def lose() -> None:
-        found = [o.name for o in merging.lake.list("_staging/") if gone in o.name]
-        for name in found if gone == "" else found[:1]:
+        files = [o.name for o in merging.lake.list("_staging/") if gone in o.name]
+        for name in files if gone == "" else files[:1]:
             merging.lake.delete(name)
 
     with pytest.raises(StagingLost, match=rf"batch {batch.id}: \d+ reports or files of attempt \w+ are gone, "):
@@ -136,38 +136,38 @@ def test_an_attempt_without_all_its_files_is_lost(merging: InProcess, gone: str)
     assert merging.merge() == [BALANCE]
 
 
-def test_files_that_no_report_names_are_not_loaded(merging: InProcess) -> None:
-    batch = opened(merging)
+def test_files_without_a_report_are_not_loaded(merging: InProcess) -> None:
+    batch = open_next(merging)
 
     def add() -> None:
         path = next(o.name for o in merging.lake.list("_staging/") if "upserts-" in o.name)
         merging.lake.write(path.replace("upserts-", "upserts-9"), merging.lake.read(path))
 
-    assert committed(merging, batch, staged_while(merging, batch, add)) == BALANCE
+    assert commit(merging, batch, staged_while(merging, batch, add)) == BALANCE
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_file_with_other_rows_than_its_manifest_says_is_quarantined(rows: int) -> None:
+def test_file_with_wrong_row_count_is_quarantined(rows: int) -> None:
     merging = InProcess(contract())
     other = merging.put(parquet([upsert(1, 10), upsert(2, 10)])).model_copy(update={"rows": rows})
     merging.land(other, merging.put(parquet([upsert(3, 10)]), part=1))
     assert merging.merge() == [Balance(rows_in=rows + 1, merged=1, superseded=0, stale=0, quarantined=rows)]
     assert merging.live() == {3: "v10"}
-    detail = f"{other.name}: 2 rows were read, of {rows} that it should have"
+    detail = f"{other.name}: 2 rows were read, expected {rows}"
     assert merging.query("SELECT reason, detail FROM ops.quarantine") == [("file.count", detail)]
 
 
-def test_counts_that_contradict_each_other_stop_the_batch(merging: InProcess) -> None:
+def test_contradictory_counts_stop_the_batch(merging: InProcess) -> None:
     merging.merge()
     merging.land(rows=[upsert(5, 50), upsert(6, 50)])
     with (
         mock.patch.object(plain, "pick_winners", fewer_winners),
-        pytest.raises(BalanceError, match=r"2 good rows were read and 2 compared, 2 won and [01] were"),
+        pytest.raises(BalanceError, match=r"2 valid rows were read and 2 compared, 2 won and [01] were"),
     ):
         merging.merge()
 
 
-def fewer_winners(*given: Any) -> Iterator[Any]:
-    """One winner less than the report counts."""
-    for unit, rows in winners.pick_winners(*given):
+def fewer_winners(*arguments: Any) -> Iterator[Any]:
+    """Return one winner less than the report counts."""
+    for unit, rows in winners.pick_winners(*arguments):
         yield unit, rows.slice(1)

@@ -1,4 +1,4 @@
-"""Model runs with the real dbt and Great Expectations: what is built, and what readers see meanwhile."""
+"""Model runs with the real dbt and Great Expectations: the marts that are built, and those that readers see."""
 
 from datetime import date
 
@@ -20,7 +20,7 @@ EVERYWHERE = """SELECT
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Modelling:
-    """A warehouse whose marts have flights of two days."""
+    """Return a warehouse whose marts have flights of two days."""
     place = Modelling(tmp_path_factory.mktemp("model"))
     place.merge("airlines", *AIRLINES)
     place.merge("airports", *AIRPORTS)
@@ -38,7 +38,7 @@ def test_nothing_merged_means_nothing_built(place: Modelling) -> None:
     assert place.marts_file.stat().st_ino == before
 
 
-def test_a_merge_without_an_effect_is_published_without_dbt(place: Modelling) -> None:
+def test_merge_without_effect_skips_dbt(place: Modelling) -> None:
     place.merge("flights", counted=False)
     run = place.run()
     assert run is not None
@@ -46,7 +46,7 @@ def test_a_merge_without_an_effect_is_published_without_dbt(place: Modelling) ->
     assert place.run() is None
 
 
-def test_only_what_a_stream_affects_is_built_and_the_rest_is_as_it_was_published(place: Modelling) -> None:
+def test_only_affected_marts_are_built(place: Modelling) -> None:
     with place.writing() as db:
         db.execute("UPDATE raw_airport_ops.airlines SET name = 'nobody merged this'")
     place.merge("weather", {"origin": "JFK", "time_hour": flight(1)["scheduled_departure"], "precip": 1.0})
@@ -59,10 +59,10 @@ def test_only_what_a_stream_affects_is_built_and_the_rest_is_as_it_was_published
 
 @pytest.fixture(scope="module")
 def days(place: Modelling) -> tuple[ModelRun | None, ModelRun | None]:
-    """Two runs: flights of days 2 to 5 come; then those of day 4 go, and one of day 5 is put right."""
+    """Make two runs: days 2 to 5 arrive; then day 4 is deleted, and a flight of day 5 is corrected."""
     place.run()
     with place.writing() as db:
-        db.execute("UPDATE raw_airport_ops.flights SET distance = 999")  # a change that no batch tells of
+        db.execute("UPDATE raw_airport_ops.flights SET distance = 999")  # a change outside of any batch
     lost = flight(5, 2, status="lost")
     place.merge("flights", flight(2, distance=800), flight(3, distance=900), flight(4), flight(5, tailnum="N7"), lost)
     first = place.run()
@@ -71,15 +71,13 @@ def days(place: Modelling) -> tuple[ModelRun | None, ModelRun | None]:
     return first, place.run()
 
 
-def test_only_days_in_which_rows_changed_are_built_anew(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
+def test_only_days_with_changes_are_rebuilt(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
     assert set(days[0].marts) == set(days[1].marts) == FLIGHTS
     assert place.seen[:3] == [(date(2013, 1, 1), 1, 700), (date(2013, 1, 2), 2, 999), (date(2013, 1, 3), 1, 900)]
     assert place.marts(BY_DAY)[:3] == place.seen[:3]
 
 
-def test_rows_that_break_a_rule_of_severity_quarantine_stay_out_until_they_are_right(
-    place: Modelling, days: tuple[ModelRun, ModelRun]
-) -> None:
+def test_rule_breaking_rows_stay_out_until_fixed(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
     (result,) = days[0].merged_rows.failed("quarantine")
     assert (result.suite, result.column, result.observed, result.sample) == (
         "airport_ops.flights",
@@ -92,24 +90,24 @@ def test_rows_that_break_a_rule_of_severity_quarantine_stay_out_until_they_are_r
     assert [row for row in place.marts(BY_DAY) if row[0] == date(2013, 1, 5)] == [(date(2013, 1, 5), 2, 700)]
 
 
-def test_a_day_whose_flights_are_all_gone_is_gone(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
+def test_day_whose_flights_are_all_gone_is_gone(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
     assert date(2013, 1, 4) in [row[0] for row in place.seen]
     assert date(2013, 1, 4) not in [row[0] for row in place.marts(BY_DAY)]
     cancelled = "SELECT scheduled, cancelled FROM marts.airline_punctuality_daily WHERE flight_date = '2013-01-04'"
     assert place.marts(cancelled) == [(1, 1)]
 
 
-def test_a_new_plane_is_known_to_flights_of_all_days(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
-    known = "SELECT plane_key FROM marts.fct_flights WHERE tailnum = 'N7'"
-    assert place.marts(known) == [("unknown",)]
+def test_new_plane_reaches_flights_of_all_days(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
+    plane_keys = "SELECT plane_key FROM marts.fct_flights WHERE tailnum = 'N7'"
+    assert place.marts(plane_keys) == [("unknown",)]
     place.merge("planes", {"tailnum": "N7", "year": 2001})
     place.merge("flights", flight(3, 8))
     place.run()
-    assert place.marts(known) == [("N7",)]
+    assert place.marts(plane_keys) == [("N7",)]
 
 
-def test_readers_see_the_old_marts_or_the_new_ones_and_nothing_else(place: Modelling) -> None:
-    """All through a build that the gate refuses, and one that passes."""
+def test_readers_see_only_whole_marts(place: Modelling) -> None:
+    """Read during a build that fails the gate, and during one that passes."""
     (before,) = place.marts(EVERYWHERE)
     poller = Poller(place.marts_file, EVERYWHERE)
     poller.start()
@@ -129,23 +127,23 @@ def test_readers_see_the_old_marts_or_the_new_ones_and_nothing_else(place: Model
     assert after[:5] == (before[0] + 1, before[1] + 2, before[2] + 2, before[3] + 1, before[4] + 1)
 
 
-def test_a_refused_candidate_is_kept_to_be_looked_at(place: Modelling) -> None:
-    kept = list((place.folder / "candidates").glob("*.duckdb"))
-    assert len(kept) == 1
-    for file in kept:
+def test_failed_candidate_is_kept_for_inspection(place: Modelling) -> None:
+    files = list((place.folder / "candidates").glob("*.duckdb"))
+    assert len(files) == 1
+    for file in files:
         with duckdb.connect(str(file), read_only=True) as db:
             assert db.execute("SELECT count(*) FROM marts.fct_flights WHERE origin = 'XXX'").fetchall() == [(1,)]
 
 
-def test_views_are_there_under_whatever_name_readers_attach_the_file(place: Modelling) -> None:
+def test_views_work_under_any_attached_name(place: Modelling) -> None:
     with duckdb.connect() as db:
         db.execute(f"ATTACH '{place.marts_file}' AS bi (READ_ONLY)")
         ((months,),) = db.execute("SELECT count(DISTINCT month) FROM bi.marts.airline_punctuality_monthly").fetchall()
     assert months == 1
 
 
-def test_a_full_run_builds_everything_from_nothing(place: Modelling) -> None:
+def test_full_run_builds_everything(place: Modelling) -> None:
     run = place.run(full=True)
     assert run is not None
     assert set(run.marts) == DIMENSIONS | FLIGHTS
-    assert place.marts(BY_DAY)[0][2] == 999  # what no batch told of is in now
+    assert place.marts(BY_DAY)[0][2] == 999  # a full run includes the change outside of any batch

@@ -1,4 +1,4 @@
-"""What model runs ask of a warehouse, whichever engine it is on: the same bodies on DuckDB and on BigQuery."""
+"""The methods of a warehouse that model runs use: the same tests on DuckDB and on BigQuery."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -8,14 +8,14 @@ import pyarrow as pa
 import pytest
 
 from beam_job.erase import request
-from millrace.domain.errors import Fatal, MartsMoved
+from millrace.domain.errors import CandidateMissing, MartsMoved
 from millrace.domain.quality import QualityFact, QualityResult
 from tests.support.engines import DAYS, Engine, OnEngine
 from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upsert
 from tests.support.servers import wait_until
 
 
-def test_candidates_replace_the_marts_whole_and_again_changes_nothing(engine: Engine) -> None:
+def test_candidate_replaces_marts_idempotently(engine: Engine) -> None:
     warehouse = engine.warehouse
     engine.build(
         "candidate_1", {"dim": "SELECT 1 AS id", "fct": "SELECT 1 AS id UNION ALL SELECT 2", "old": "SELECT 1 AS x"}
@@ -25,16 +25,16 @@ def test_candidates_replace_the_marts_whole_and_again_changes_nothing(engine: En
     engine.build("candidate_2", {"dim": "SELECT 2 AS id", "fct": "SELECT 3 AS id"})
     assert warehouse.publish("candidate_2") == {"dim": 1, "fct": 1} == warehouse.marts()
     assert engine.query("SELECT d.id, f.id FROM {marts}.dim d CROSS JOIN {marts}.fct f") == [(2, 3)]
-    with pytest.raises(Fatal, match="candidate_3 is neither a candidate"):
+    with pytest.raises(CandidateMissing, match="candidate_3 is neither a candidate"):
         warehouse.publish("candidate_3")
     if engine.note("bigquery", "marts are replaced one by one, each at once, in the order they were built in"):
         assert warehouse.publish("candidate_1") == {"dim": 1, "fct": 1}, "it was published, and is not what is now"
     else:
-        with pytest.raises(Fatal):
+        with pytest.raises(CandidateMissing):
             warehouse.publish("candidate_1")
 
 
-def test_a_candidate_begins_with_what_is_published_and_can_not_take_back_what_others_published(engine: Engine) -> None:
+def test_candidate_keeps_what_others_published(engine: Engine) -> None:
     warehouse = engine.warehouse
     engine.build("candidate_1", {"dim": "SELECT 1 AS id", "fct": "SELECT 1 AS id UNION ALL SELECT 2"})
     warehouse.publish("candidate_1")
@@ -42,7 +42,7 @@ def test_a_candidate_begins_with_what_is_published_and_can_not_take_back_what_ot
     engine.build("fast", {"half": "SELECT 1 AS id"}, empty=False)
     engine.build("fast", {"fct": "SELECT 8 AS id"}, empty=False)
     assert warehouse.publish("fast") == {"dim": 1, "fct": 1}, (
-        "what was not built anew stays, what was half built is gone"
+        "marts that were not rebuilt stay, a half-built mart is gone"
     )
     for _ in range(2):
         with pytest.raises(MartsMoved, match="slow was begun from candidate_1, but fast is published now"):
@@ -54,12 +54,12 @@ def test_a_candidate_begins_with_what_is_published_and_can_not_take_back_what_ot
 
 
 def version(number: int) -> dict[str, str]:
-    """Marts of which every row bears the same number: a table, one built from it, and a view of both."""
+    """Build marts whose rows all have the same number: a table, one built from it, and a view of both."""
     rows = " UNION ALL ".join(f"SELECT {number} AS id" for _ in range(20))
     return {"dim": rows, "fct": rows, "both": "SELECT d.id, f.id AS other FROM {here}.dim d CROSS JOIN {here}.fct f"}
 
 
-def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_passing_runs(engine: Engine) -> None:
+def test_readers_see_each_mart_whole_old_or_new(engine: Engine) -> None:
     engine.build("first", version(1))
     engine.warehouse.publish("first")
     ended, looks = threading.Event(), []
@@ -70,31 +70,31 @@ def test_readers_see_each_mart_whole_and_old_or_new_all_through_failing_and_pass
                 [engine.query(f"SELECT MIN(id), MAX(id), COUNT(*) FROM {{marts}}.{mart}")[0] for mart in ("dim", "fct")]
             )
 
-    def looked() -> None:
+    def await_look() -> None:
         before = len(looks)
         wait_until(lambda: len(looks) > before or not reader.is_alive(), "the marts are looked at", 60)
 
     reader = threading.Thread(target=look)
     reader.start()
     try:
-        engine.build("refused", version(2), empty=False)  # the gate does not let it through
-        looked()
+        engine.build("refused", version(2), empty=False)  # the gate rejects it
+        await_look()
         for number, name in ((3, "third"), (4, "fourth")):
             engine.build(name, version(number), empty=False)
             engine.warehouse.publish(name)
-            looked()
+            await_look()
     finally:
         ended.set()
         reader.join()
     numbers = [[number for number, _, _ in look] for look in looks]
-    assert all(look == [(n, n, 20) for n in found] for look, found in zip(looks, numbers, strict=True)), "torn"
-    assert {n for found in numbers for n in found} <= {1, 3, 4}
+    assert all(look == [(n, n, 20) for n in marts] for look, marts in zip(looks, numbers, strict=True)), "torn"
+    assert {n for marts in numbers for n in marts} <= {1, 3, 4}
     assert all(numbers[i][mart] <= numbers[i + 1][mart] for i in range(len(numbers) - 1) for mart in (0, 1))
     assert len(looks) >= 3
     assert engine.query("SELECT MIN(id), MAX(other), COUNT(*) FROM {marts}.both") == [(4, 4, 400)]
 
 
-def test_the_newest_results_of_every_suite_are_kept_in_their_order(engine: Engine) -> None:
+def test_newest_results_of_suites_are_in_order(engine: Engine) -> None:
     def facts(hour: int, suite: str, *columns: str) -> list[QualityFact]:
         return [
             QualityFact(
@@ -118,12 +118,12 @@ def test_the_newest_results_of_every_suite_are_kept_in_their_order(engine: Engin
     warehouse = engine.warehouse
     assert warehouse.newest_quality() == []
     old, new, other = facts(1, "marts", "a", "b"), facts(2, "marts", "z", "b", "a"), facts(0, "raw", "")
-    for kept in (other, old, new, []):
-        warehouse.record_quality(kept)
+    for results in (other, old, new, []):
+        warehouse.record_quality(results)
     assert warehouse.newest_quality() == [*new, *other]
 
 
-def test_days_that_batches_touched_and_rows_that_they_left_are_told(engine: Engine) -> None:
+def test_days_and_rows_of_batches_are_returned(engine: Engine) -> None:
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, "at": DAYS["at"]}
     merging = OnEngine(engine, contract(key=["id", "at"], partition={"column": "at"}, columns=columns))
     schema = PARQUET.append(pa.field("at", pa.timestamp("us", "UTC")))
@@ -133,9 +133,9 @@ def test_days_that_batches_touched_and_rows_that_they_left_are_told(engine: Engi
         merging.merge()
         return merging.warehouse.ledger(kinds=("merged",))[-1].batch_id
 
-    def left(*batches: str) -> list[Any]:
-        found = merging.warehouse.merged_rows(merging.contract, batches, as_of=None)
-        return sorted(name for (name,) in merging.query(f"SELECT name FROM ({found}) found"))
+    def names_left(*batches: str) -> list[Any]:
+        merged_sql = merging.warehouse.merged_rows(merging.contract, batches, as_of=None)
+        return sorted(name for (name,) in merging.query(f"SELECT name FROM ({merged_sql}) found"))
 
     def days(*ids: int) -> list[str]:
         return [str((NOON + timedelta(days=i)).date()) for i in ids]
@@ -145,17 +145,22 @@ def test_days_that_batches_touched_and_rows_that_they_left_are_told(engine: Engi
     assert warehouse.touched_days(merging.contract, [second]) == days(2, 40)
     assert warehouse.touched_days(merging.contract, [first, second]) == days(1, 2, 40)
     assert warehouse.touched_days(merging.contract, []) == []
-    assert (left(first), left(second), left(first, second), left()) == (["v1"], ["v2"], ["v1", "v2"], [])
+    assert (names_left(first), names_left(second), names_left(first, second), names_left()) == (
+        ["v1"],
+        ["v2"],
+        ["v1", "v2"],
+        [],
+    )
     erasure = request(
         merging.lake, merging.contract, [{"id": 1, "at": (NOON + timedelta(days=1)).isoformat()}], "r", NOON
     )
     warehouse.erase(merging.contract, erasure, at=NOON)
     assert warehouse.touched_days(merging.contract, [erasure.id]) == days(1)
-    assert (left(first), left(erasure.id)) == ([], [])
+    assert (names_left(first), names_left(erasure.id)) == ([], [])
     assert warehouse.touched_days(contract(), [first]) is None, "no day is in its key"
 
 
-def test_a_reader_reads_one_moment(merging: OnEngine) -> None:
+def test_reader_sees_a_consistent_snapshot(merging: OnEngine) -> None:
     warehouse = merging.warehouse
     merging.land(rows=[upsert(1, 10)])
     merging.merge()

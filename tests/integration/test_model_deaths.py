@@ -1,4 +1,4 @@
-"""A model run whose process dies while it builds, or right after it published: the next run ends in the right marts."""
+"""A model run that dies while it builds, or right after it published: the next run produces the right marts."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Modelling:
     return place
 
 
-def test_a_build_that_was_killed_is_made_anew_and_no_reader_saw_a_part_of_it(place: Modelling) -> None:
+def test_killed_build_is_redone_and_never_visible(place: Modelling) -> None:
     poller = Poller(place.marts_file, SHOWN)
     poller.start()
     place.merge("flights", flight(3), flight(4))
@@ -49,7 +49,7 @@ def test_a_build_that_was_killed_is_made_anew_and_no_reader_saw_a_part_of_it(pla
     assert place.run() is None
 
 
-def test_a_publication_that_nobody_noted_is_made_again(place: Modelling) -> None:
+def test_unrecorded_publication_is_repeated(place: Modelling) -> None:
     place.merge("flights", flight(5))
     with mock.patch.object(place.warehouse, "append", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         place.run()

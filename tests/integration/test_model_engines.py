@@ -11,7 +11,7 @@ import pytest
 from bench.model_run import ModelRun, run_model
 from millrace.domain.ledger import LedgerEntry
 from millrace.domain.quality import QualityFact, QualityResult
-from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from tests.support.bigquery import BigQuery
 from tests.support.modelling import AIRLINES, AIRPORTS, NOON, SOURCE, Modelling, Row, flight
@@ -30,7 +30,7 @@ TABLES = (
 
 
 class Models(Protocol):
-    """A warehouse that takes merges, and runs the model."""
+    """A warehouse that accepts merges and model runs."""
 
     def merge(self, stream: str, *rows: Row, deletes: tuple[Row, ...] = ()) -> str: ...
 
@@ -38,11 +38,11 @@ class Models(Protocol):
 
 
 class BigQueryModelling:
-    """What `Modelling` is on DuckDB, with the same merges."""
+    """The counterpart of `Modelling` on BigQuery, with the same merges."""
 
     def __init__(self, folder: Path, warehouse: BigQueryWarehouse) -> None:
         self.folder, self.warehouse, self._number = folder, warehouse, 0
-        self._place = Place.of(warehouse.url)
+        self._namespace = Namespace.of(warehouse.url)
         for stream in SOURCE.streams.values():
             warehouse.ensure(stream)
 
@@ -52,7 +52,7 @@ class BigQueryModelling:
     def merge(self, stream: str, *rows: Row, deletes: tuple[Row, ...] = ()) -> str:
         self._number += 1
         contract, batch = SOURCE.stream(stream), f"b{self._number}"
-        table, version = self._place.raw(contract), f"FROM_HEX('{self._number:016x}')"
+        table, version = self._namespace.raw(contract), f"FROM_HEX('{self._number:016x}')"
         for row in (*rows, *deletes):
             match = " AND ".join(f"{name} = {literal(row[name])}" for name in contract.key)
             if row in deletes:
@@ -82,7 +82,7 @@ class BigQueryModelling:
         return self.warehouse._jobs.rows(sql, step="test")
 
     def mart(self, name: str) -> str:
-        return self._place.table("marts", name)
+        return self._namespace.table("marts", name)
 
 
 def literal(value: Any) -> str:
@@ -102,7 +102,7 @@ def place(bigquery: BigQuery, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def play(place: Models) -> list[set[str]]:
-    """A first run; one with changed days, a lost flight and new weather; one with a day that is gone."""
+    """Make three runs: the first; one with changed days, a deleted flight and new weather; one with a deleted day."""
     built = []
     place.merge("airlines", *AIRLINES)
     place.merge("airports", *AIRPORTS)
@@ -117,7 +117,7 @@ def play(place: Models) -> list[set[str]]:
     return [set(run.marts) for run in built if run]
 
 
-def test_both_build_the_same_marts_with_the_same_rows(tmp_path: Path, place: BigQueryModelling) -> None:
+def test_both_engines_build_the_same_marts(tmp_path: Path, place: BigQueryModelling) -> None:
     duckdb = Modelling(tmp_path)
     assert play(place) == play(duckdb)
     assert place.run() is None
@@ -130,7 +130,7 @@ def test_both_build_the_same_marts_with_the_same_rows(tmp_path: Path, place: Big
     assert any(row[0] == date(2013, 1, 4) for row in duckdb.marts("SELECT * FROM marts.airline_punctuality_daily"))
 
 
-def test_the_history_of_the_gate_gives_the_newest_results_of_each_suite(place: BigQueryModelling) -> None:
+def test_gate_history_has_newest_suite_results(place: BigQueryModelling) -> None:
     assert place.warehouse.newest_quality() == []
 
     def fact(suite: str, at: datetime, *, success: bool, sample: tuple[str, ...] = ()) -> QualityFact:
@@ -148,5 +148,5 @@ def test_the_history_of_the_gate_gives_the_newest_results_of_each_suite(place: B
 
 
 def plain(value: Any) -> Any:
-    """Instants without their zone: dbt's DuckDB has none, and both mean UTC."""
+    """Return instants without their zone: dbt's DuckDB has none, and both mean UTC."""
     return value.replace(tzinfo=None) if isinstance(value, datetime) else value

@@ -1,4 +1,4 @@
-"""Columns that are named as an engine names something of its own: they are data, and address no row."""
+"""Columns with the name of an engine's pseudo column are plain data, and address no row."""
 
 from typing import Any
 
@@ -25,26 +25,26 @@ def merging_with(engine: Engine, name: str, kind: str, declared: bool) -> OnEngi
 @pytest.mark.parametrize("name", ["rowid", "RowId"])
 def test_rows_are_found_beside_a_column_rowid(engine: Engine, name: str, kind: str, declared: bool) -> None:
     merging = merging_with(engine, name, kind, declared)
-    arrow_type, one, other = VALUES[kind]
+    arrow_type, value, other_value = VALUES[kind]
     schema = PARQUET.append(pa.field(name, arrow_type))
 
     def land(*rows: dict[str, Any]) -> None:
         merging.land(merging.put(parquet(list(rows), schema)))
 
-    land(upsert(1, 10) | {name: one}, upsert(2, 10) | {name: one}, upsert(3, 10) | {name: other})
+    land(upsert(1, 10) | {name: value}, upsert(2, 10) | {name: value}, upsert(3, 10) | {name: other_value})
     assert merging.merge() == [Balance(rows_in=3, merged=3, superseded=0, stale=0, quarantined=0)]
-    land(upsert(1, 20) | {name: one})
+    land(upsert(1, 20) | {name: value})
     assert merging.merge() == [Balance(rows_in=1, merged=1, superseded=0, stale=0, quarantined=0)]
     assert merging.live() == {1: "v20", 2: "v10", 3: "v10"}
-    land(upsert(3, 30) | {name: one}, upsert(1, 15) | {name: other}, delete(2, 30))
+    land(upsert(3, 30) | {name: value}, upsert(1, 15) | {name: other_value}, delete(2, 30))
     assert merging.merge() == [Balance(rows_in=3, merged=2, superseded=0, stale=1, quarantined=0)]
     rows = merging.query(f"SELECT id, name, {name} FROM {{raw}}.orders_live ORDER BY id")
-    assert rows == [(1, "v20", one), (3, "v30", one)]
-    assert merging.warehouse.audit(merging.contract) == 0
+    assert rows == [(1, "v20", value), (3, "v30", value)]
+    assert merging.warehouse.count_doubled_keys(merging.contract) == 0
 
 
 @pytest.mark.parametrize("name", PSEUDO_COLUMNS)
-def test_a_key_may_be_named_as_a_pseudo_column(engine: Engine, name: str) -> None:
+def test_key_may_be_named_as_a_pseudo_column(engine: Engine, name: str) -> None:
     columns = {name: {"type": "int64", "nullable": False}, "name": {"type": "string"}}
     merging = OnEngine(engine, contract(key=[name], columns=columns))
     schema = PARQUET.append(pa.field(name, pa.int64()))

@@ -1,4 +1,4 @@
-"""Overwrite streams: the newest complete snapshot replaces the table's rows, and nothing less does."""
+"""Overwrite streams: only the newest complete snapshot replaces the table's rows."""
 
 import logging
 from typing import Any
@@ -22,14 +22,14 @@ def row(id: int | None, name: str, amount: float | None = None) -> dict[str, Any
     return {"id": id, "name": name, "amount": amount}
 
 
-def snapshot(merging: InProcess, generation: int, *names: str, **more: Any) -> Balance:
-    """Keys 1, 2, … with these names, merged."""
+def snapshot(merging: InProcess, generation: int, *names: str, **options: Any) -> Balance:
+    """Merge a snapshot with these names for the keys 1, 2, …."""
     rows = [row(id, name) for id, name in enumerate(names, 1) if name]
-    merging.land(rows=rows, generation_id=generation, **more)
+    merging.land(rows=rows, generation_id=generation, **options)
     return merging.merge()[-1]
 
 
-def test_the_newest_snapshot_replaces_the_rows_and_absent_keys_are_buried(merging: InProcess) -> None:
+def test_newest_snapshot_replaces_and_buries_keys(merging: InProcess) -> None:
     snapshot(merging, 1, "a1", "b1", "c1")
     balance = snapshot(merging, 2, "a2", "", "c2")
     assert balance == Balance(rows_in=2, merged=2, superseded=0, stale=0, quarantined=0, tombstoned_by_absence=1)
@@ -39,7 +39,7 @@ def test_the_newest_snapshot_replaces_the_rows_and_absent_keys_are_buried(mergin
     assert merging.live() == {1: "a3", 2: "b3"}
 
 
-def test_an_older_snapshot_that_comes_late_changes_nothing(merging: InProcess) -> None:
+def test_late_older_snapshot_changes_nothing(merging: InProcess) -> None:
     snapshot(merging, 2, "a2")
     before = merging.query("FROM raw_shop.orders")
     late = snapshot(merging, 1, "a1", "b1")
@@ -47,7 +47,7 @@ def test_an_older_snapshot_that_comes_late_changes_nothing(merging: InProcess) -
     assert merging.query("FROM raw_shop.orders") == before
 
 
-def test_snapshots_that_wait_together_are_replaced_by_the_newest(merging: InProcess) -> None:
+def test_newest_of_waiting_snapshots_replaces(merging: InProcess) -> None:
     merging.land(rows=[row(1, "a1"), row(2, "b1")], generation_id=1)
     merging.land(rows=[row(1, "a2")], generation_id=2)
     (balance,) = merging.merge()
@@ -55,19 +55,19 @@ def test_snapshots_that_wait_together_are_replaced_by_the_newest(merging: InProc
     assert merging.live() == {1: "a2"}
 
 
-def test_a_snapshot_without_a_generation_is_one_by_its_job(merging: InProcess) -> None:
+def test_snapshot_without_generation_uses_its_job(merging: InProcess) -> None:
     snapshot(merging, 0, "a1", "b1")
     snapshot(merging, 0, "a2")
     assert merging.live() == {1: "a2"}
 
 
-def test_a_new_epoch_replaces_whatever_its_generation_number(merging: InProcess) -> None:
+def test_new_epoch_replaces_any_generation(merging: InProcess) -> None:
     snapshot(merging, 7, "a7", "b7")
     snapshot(merging, 1, "a1", epoch=1)
     assert merging.live() == {1: "a1"}
 
 
-def test_a_refused_row_is_not_absent_and_keeps_its_last_good_values(merging: InProcess) -> None:
+def test_quarantined_row_keeps_its_last_values(merging: InProcess) -> None:
     snapshot(merging, 1, "a1", "b1", "c1")
     rows = [row(1, "a2"), row(2, "b2", amount=0.5)]
     merging.land(merging.put(parquet(rows, HALF)), generation_id=2)
@@ -77,7 +77,7 @@ def test_a_refused_row_is_not_absent_and_keeps_its_last_good_values(merging: InP
 
 
 @pytest.mark.parametrize("bad", [b"no parquet", parquet([row(None, "x")])], ids=["file", "key"])
-def test_what_can_not_be_read_blocks_the_replacement_and_says_so(
+def test_unreadable_object_blocks_the_replacement(
     merging: InProcess, bad: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     snapshot(merging, 1, "a1", "b1")
@@ -86,12 +86,12 @@ def test_what_can_not_be_read_blocks_the_replacement_and_says_so(
         (balance,) = merging.merge()
     assert balance.tombstoned_by_absence == 0
     assert merging.live() == {1: "a2", 2: "b1"}
-    assert "merge.replacement_blocked: the newest snapshot of shop.orders can't replace" in caplog.text
+    assert "merge.replacement_blocked: the newest snapshot of shop.orders can not replace" in caplog.text
     snapshot(merging, 3, "a3")
     assert merging.live() == {1: "a3"}, "the next whole snapshot replaces"
 
 
-def test_a_snapshot_of_a_sync_that_failed_is_kept_out(merging: InProcess) -> None:
+def test_snapshot_of_a_failed_sync_is_left_out(merging: InProcess) -> None:
     snapshot(merging, 1, "a1", "b1")
     snapshot(merging, 2, "a2", outcome="failed")
     assert merging.live() == {1: "a1", 2: "b1"}
@@ -105,7 +105,7 @@ def test_deletes_ignored_leaves_absent_keys_alone() -> None:
     assert merging.live() == {1: "a2", 2: "b1"}
 
 
-def test_an_object_that_a_newer_snapshot_replaced_is_superseded_when_it_is_gone(merging: InProcess) -> None:
+def test_missing_replaced_object_is_superseded(merging: InProcess) -> None:
     gone = merging.put(parquet([row(1, "a1"), row(2, "b1")]))
     merging.land(gone, generation_id=1)
     merging.land(rows=[row(1, "a2")], generation_id=2)
@@ -116,14 +116,14 @@ def test_an_object_that_a_newer_snapshot_replaced_is_superseded_when_it_is_gone(
 
 
 @pytest.mark.parametrize("mode", ["overwrite", "cdc"])
-def test_any_other_object_that_is_gone_puts_its_manifest_in_quarantine_and_the_stream_goes_on(mode: str) -> None:
+def test_missing_object_quarantines_its_manifest(mode: str) -> None:
     merging = InProcess(contract(mode=mode, order=["_ab_cdc_lsn"]))
-    kept, gone = merging.put(parquet([row(1, "a1")]), part=0), merging.put(parquet([row(2, "b1")]), part=1)
-    merging.land(kept, gone)
-    merging.lake.delete(gone.name)
+    present, missing = merging.put(parquet([row(1, "a1")]), part=0), merging.put(parquet([row(2, "b1")]), part=1)
+    merging.land(present, missing)
+    merging.lake.delete(missing.name)
     assert merging.merge() == [Balance(rows_in=2, merged=0, superseded=0, stale=0, quarantined=2)]
     reasons = merging.query("SELECT reason, object FROM ops.quarantine ORDER BY object")
-    assert reasons == [("manifest.broken", kept.name), ("file.missing", gone.name)]
+    assert reasons == [("manifest.broken", present.name), ("file.missing", missing.name)]
     merging.land(rows=[row(3, "c2")])
     merging.merge()
     assert merging.live() == {3: "c2"}

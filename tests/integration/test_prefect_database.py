@@ -1,4 +1,4 @@
-"""Prefect's SQLite under load: transactions wait for each other, and one that met a lock takes its connection along."""
+"""Prefect's SQLite under load: transactions wait for each other, and a connection that met a lock is discarded."""
 
 import asyncio
 from pathlib import Path
@@ -12,40 +12,40 @@ from local.stack import prefect_server
 
 
 def engine(path: Path, begin: str = "BEGIN") -> AsyncEngine:
-    """As Prefect opens it: write-ahead log, transactions begun by hand, one connection to be reused."""
-    made = create_async_engine(
+    """Open the database as Prefect does: write-ahead log, explicit transactions, one pooled connection."""
+    async_engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}", pool_size=1, max_overflow=0, connect_args={"timeout": 0.2}
     )
 
-    @event.listens_for(made.sync_engine, "connect")
+    @event.listens_for(async_engine.sync_engine, "connect")
     def prepare(connection, record) -> None:  # type: ignore[no-untyped-def]
         connection.isolation_level = None
         connection.cursor().execute("PRAGMA journal_mode = WAL")
 
-    event.listen(made.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return made
+    event.listen(async_engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return async_engine
 
 
 async def meet_a_lock(path: Path) -> bool:
-    """Whether the pool gives the same connection again after a transaction failed on a lock."""
-    one, other = engine(path), engine(path)
+    """Return whether the pool reuses a connection after its transaction failed on a lock."""
+    reader, writer = engine(path), engine(path)
     try:
-        async with other.begin() as connection:
+        async with writer.begin() as connection:
             await connection.execute(text("CREATE TABLE t (n)"))
-        before = await raw(one)
+        before = await raw(reader)
         with pytest.raises(OperationalError, match="locked"):
-            await write_after_reading(one, other)
-        return await raw(one) is before
+            await write_after_reading(reader, writer)
+        return await raw(reader) is before
     finally:
-        await one.dispose()
-        await other.dispose()
+        await reader.dispose()
+        await writer.dispose()
 
 
-async def write_after_reading(one: AsyncEngine, other: AsyncEngine) -> None:
-    """What SQLite refuses: to write on top of a reading that another's commit has overtaken."""
-    async with one.begin() as reading:
+async def write_after_reading(reader: AsyncEngine, writer: AsyncEngine) -> None:
+    """Write in a transaction whose snapshot another commit has made stale, which SQLite rejects."""
+    async with reader.begin() as reading:
         await reading.execute(text("SELECT * FROM t"))
-        async with other.begin() as writing:
+        async with writer.begin() as writing:
             await writing.execute(text("INSERT INTO t VALUES (1)"))
         await reading.execute(text("INSERT INTO t VALUES (2)"))
 
@@ -55,12 +55,12 @@ async def raw(of: AsyncEngine) -> object:
         return (await connection.get_raw_connection()).driver_connection
 
 
-def test_a_connection_that_met_a_lock_is_not_used_again(tmp_path: Path) -> None:
+def test_connection_that_met_a_lock_is_discarded(tmp_path: Path) -> None:
     assert event.contains(prefect_server.Engine, "handle_error", prefect_server.give_up_connection)
     assert asyncio.run(meet_a_lock(tmp_path / "with.db")) is False
 
 
-def test_without_that_it_would_be(tmp_path: Path) -> None:
+def test_without_the_listener_it_is_reused(tmp_path: Path) -> None:
     event.remove(prefect_server.Engine, "handle_error", prefect_server.give_up_connection)
     try:
         assert asyncio.run(meet_a_lock(tmp_path / "without.db")) is True
@@ -69,22 +69,22 @@ def test_without_that_it_would_be(tmp_path: Path) -> None:
 
 
 async def second_writer_waits(path: Path) -> bool:
-    """Whether a transaction that Prefect begins as DEFERRED keeps others from writing until it has ended."""
-    one, other = engine(path, "BEGIN DEFERRED"), engine(path, "BEGIN DEFERRED")
+    """Return whether a transaction that Prefect begins as DEFERRED blocks other writers until its end."""
+    first_engine, second_engine = engine(path, "BEGIN DEFERRED"), engine(path, "BEGIN DEFERRED")
     try:
-        async with one.begin() as first:
+        async with first_engine.begin() as first:
             await first.execute(text("CREATE TABLE t (n)"))
-        async with one.begin() as first:
+        async with first_engine.begin() as first:
             await first.execute(text("SELECT * FROM t"))
             try:
-                await write(other)
+                await write(second_engine)
             except OperationalError:
                 await first.execute(text("INSERT INTO t VALUES (1)"))
                 return True
         return False
     finally:
-        await one.dispose()
-        await other.dispose()
+        await first_engine.dispose()
+        await second_engine.dispose()
 
 
 async def write(to: AsyncEngine) -> None:
@@ -92,11 +92,11 @@ async def write(to: AsyncEngine) -> None:
         await connection.execute(text("INSERT INTO t VALUES (2)"))
 
 
-def test_what_prefect_begins_has_the_lock_from_its_beginning(tmp_path: Path) -> None:
+def test_transaction_locks_from_its_beginning(tmp_path: Path) -> None:
     assert asyncio.run(second_writer_waits(tmp_path / "with.db")) is True
 
 
-def test_without_that_another_overtakes_it(tmp_path: Path) -> None:
+def test_without_the_listener_another_can_write(tmp_path: Path) -> None:
     listener = (prefect_server.Engine, "before_cursor_execute", prefect_server.begin_to_write)
     event.remove(*listener)
     try:

@@ -19,11 +19,11 @@ pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 
 @pytest.fixture
 def pubsub(either_pubsub: PubSub) -> PubSub:
-    """Every test runs on the stand-in and, where it is there, on Google's emulator."""
+    """Run every test on the stand-in and, where installed, on Google's emulator."""
     return either_pubsub
 
 
-def test_a_topic_is_made_found_listed_and_deleted(pubsub: PubSub) -> None:
+def test_topic_is_created_listed_and_deleted(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     assert pubsub.publisher.get_topic(topic=topic).name == topic
     assert topic in [t.name for t in pubsub.publisher.list_topics(project=f"projects/{PROJECT}")]
@@ -37,11 +37,11 @@ def test_a_topic_is_made_found_listed_and_deleted(pubsub: PubSub) -> None:
         pubsub.publish(topic, "lost")
 
 
-def test_a_subscription_is_made_found_listed_and_deleted(pubsub: PubSub) -> None:
+def test_subscription_can_be_listed_and_deleted(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic, ack_deadline_seconds=30)
-    found = pubsub.subscriber.get_subscription(subscription=name)
-    assert (found.topic, found.ack_deadline_seconds) == (topic, 30)
+    subscription = pubsub.subscriber.get_subscription(subscription=name)
+    assert (subscription.topic, subscription.ack_deadline_seconds) == (topic, 30)
     assert list(pubsub.publisher.list_topic_subscriptions(topic=topic)) == [name]
     assert name in [s.name for s in pubsub.subscriber.list_subscriptions(project=f"projects/{PROJECT}")]
     with pytest.raises(AlreadyExists):
@@ -54,20 +54,20 @@ def test_a_subscription_is_made_found_listed_and_deleted(pubsub: PubSub) -> None
         pubsub.due(name)
 
 
-def test_a_subscription_needs_a_topic_that_is_there(pubsub: PubSub) -> None:
+def test_subscription_needs_an_existing_topic(pubsub: PubSub) -> None:
     with pytest.raises(NotFound):
         pubsub.subscription(f"projects/{PROJECT}/topics/{unique('none')}")
 
 
 def test_lists_are_paged_to_their_end(pubsub: PubSub) -> None:
     project = f"projects/{unique('project')}"
-    made = [pubsub.publisher.create_topic(name=f"{project}/topics/topic{n}").name for n in range(5)]
+    topics = [pubsub.publisher.create_topic(name=f"{project}/topics/topic{n}").name for n in range(5)]
     pages = list(pubsub.publisher.list_topics(request={"project": project, "page_size": 2}).pages)
-    assert [t.name for page in pages for t in page.topics] == made
+    assert [t.name for page in pages for t in page.topics] == topics
     assert len(pages) == 3
 
 
-def test_a_message_reaches_every_subscription_with_id_time_and_attributes(pubsub: PubSub) -> None:
+def test_message_reaches_every_subscription(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscriptions = [pubsub.subscription(topic) for _ in range(2)]
     before = time.time()
@@ -79,7 +79,7 @@ def test_a_message_reaches_every_subscription_with_id_time_and_attributes(pubsub
         assert abs(message.publish_time.timestamp() - before) < 10
 
 
-def test_ids_differ_and_what_was_published_before_a_subscription_is_not_in_it(pubsub: PubSub) -> None:
+def test_subscription_starts_with_later_messages(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     early = pubsub.publish(topic, "early")
     subscription = pubsub.subscription(topic)
@@ -88,7 +88,7 @@ def test_ids_differ_and_what_was_published_before_a_subscription_is_not_in_it(pu
     assert [r.message.message_id for r in pubsub.pull(subscription)] == later
 
 
-def test_a_message_must_say_something(pubsub: PubSub) -> None:
+def test_empty_message_is_rejected(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     with pytest.raises(InvalidArgument):
         pubsub.publisher.publish(topic=topic, messages=[])
@@ -96,7 +96,7 @@ def test_a_message_must_say_something(pubsub: PubSub) -> None:
         pubsub.publisher.publish(topic=topic, messages=[PubsubMessage()])
 
 
-def test_a_waiting_pull_is_woken_by_a_message(pubsub: PubSub) -> None:
+def test_waiting_pull_returns_on_a_message(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     with ThreadPoolExecutor(1) as pool:
@@ -105,7 +105,7 @@ def test_a_waiting_pull_is_woken_by_a_message(pubsub: PubSub) -> None:
         assert waiting.result(3).message.data == b"news"
 
 
-def test_what_is_acknowledged_never_comes_again_and_what_is_leased_comes_to_nobody_else(pubsub: PubSub) -> None:
+def test_acknowledged_and_leased_stay_undelivered(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "a", "b", "c")
@@ -119,7 +119,7 @@ def test_what_is_acknowledged_never_comes_again_and_what_is_leased_comes_to_nobo
     assert pubsub.due(subscription) == []
 
 
-def test_what_is_given_back_is_delivered_again_at_once(pubsub: PubSub) -> None:
+def test_nacked_message_is_redelivered_at_once(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "again")
@@ -130,7 +130,7 @@ def test_what_is_given_back_is_delivered_again_at_once(pubsub: PubSub) -> None:
     assert second.ack_id != first.ack_id
 
 
-def test_what_is_not_acknowledged_in_time_is_delivered_again(pubsub: PubSub) -> None:
+def test_unacknowledged_message_is_redelivered(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "slow")
@@ -140,7 +140,7 @@ def test_what_is_not_acknowledged_in_time_is_delivered_again(pubsub: PubSub) -> 
     assert pubsub.pull_one(subscription).message == first.message
 
 
-def test_an_old_ack_id_moves_no_deadline_of_a_later_delivery(pubsub: PubSub) -> None:
+def test_old_ack_id_moves_no_later_deadline(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "once")
@@ -152,7 +152,7 @@ def test_an_old_ack_id_moves_no_deadline_of_a_later_delivery(pubsub: PubSub) -> 
 
 
 @pytest.mark.differs("it does not keep the first backoff")
-def test_a_retry_policy_delays_each_next_delivery_longer(pubsub: PubSub) -> None:
+def test_retry_policy_grows_the_delay(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, retry_policy=retry(0.4, 1))
     pubsub.publish(topic, "later")
@@ -167,7 +167,7 @@ def test_a_retry_policy_delays_each_next_delivery_longer(pubsub: PubSub) -> None
     assert waits[2] < 1.5
 
 
-def test_a_message_that_always_fails_is_dead_lettered_with_its_origin(pubsub: PubSub) -> None:
+def test_failing_message_is_dead_lettered(pubsub: PubSub) -> None:
     topic, subscription, dead = pubsub.dead_lettered()
     (published,) = pubsub.publish(topic, "poison", stream="flights")
     for attempt in range(1, 6):
@@ -185,7 +185,7 @@ def test_a_message_that_always_fails_is_dead_lettered_with_its_origin(pubsub: Pu
     assert origin["TopicPublishTime"].endswith("Z")
 
 
-def test_attempts_are_not_counted_without_a_dead_letter_policy(pubsub: PubSub) -> None:
+def test_attempts_need_a_dead_letter_policy(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "x")
@@ -193,7 +193,7 @@ def test_attempts_are_not_counted_without_a_dead_letter_policy(pubsub: PubSub) -
 
 
 @pytest.mark.differs("it takes any number of attempts")
-def test_a_dead_letter_policy_has_five_to_a_hundred_attempts(pubsub: PubSub) -> None:
+def test_dead_letter_policy_has_5_to_100_attempts(pubsub: PubSub) -> None:
     topic, dead = pubsub.topic(), pubsub.topic()
     name = pubsub.subscription(topic, dead_letter_policy=DeadLetterPolicy(dead_letter_topic=dead))
     policy = pubsub.subscriber.get_subscription(subscription=name).dead_letter_policy
@@ -203,10 +203,10 @@ def test_a_dead_letter_policy_has_five_to_a_hundred_attempts(pubsub: PubSub) -> 
             pubsub.subscription(topic, dead_letter_policy=DeadLetterPolicy(max_delivery_attempts=attempts))
 
 
-def test_an_update_changes_what_its_mask_names_and_nothing_else(pubsub: PubSub) -> None:
+def test_update_changes_only_masked_fields(pubsub: PubSub) -> None:
     topic, dead = pubsub.topic(), pubsub.topic()
     name = pubsub.subscription(topic, ack_deadline_seconds=20, retry_policy=retry(1, 2))
-    wanted = Subscription(
+    changed = Subscription(
         name=name,
         topic=dead,
         ack_deadline_seconds=60,
@@ -216,21 +216,21 @@ def test_an_update_changes_what_its_mask_names_and_nothing_else(pubsub: PubSub) 
         dead_letter_policy=DeadLetterPolicy(dead_letter_topic=dead, max_delivery_attempts=10),
     )
     mask = FieldMask(paths=["push_config", "dead_letter_policy", "retry_policy", "ack_deadline_seconds"])
-    pubsub.subscriber.update_subscription(subscription=wanted, update_mask=mask)
-    found = pubsub.subscriber.get_subscription(subscription=name)
+    pubsub.subscriber.update_subscription(subscription=changed, update_mask=mask)
+    updated = pubsub.subscriber.get_subscription(subscription=name)
     for field in mask.paths:
-        assert getattr(found, field) == getattr(wanted, field), field
-    assert (found.topic, dict(found.labels)) == (topic, {})
+        assert getattr(updated, field) == getattr(changed, field), field
+    assert (updated.topic, dict(updated.labels)) == (topic, {})
 
 
 @pytest.mark.parametrize("path", ["topic", "name", "filter", "no_such_field"])
-def test_an_update_of_what_cannot_change_is_refused(pubsub: PubSub, path: str) -> None:
+def test_update_of_a_fixed_field_is_rejected(pubsub: PubSub, path: str) -> None:
     name = pubsub.subscription(pubsub.topic())
     with pytest.raises(InvalidArgument):
         pubsub.subscriber.update_subscription(subscription=Subscription(name=name), update_mask=FieldMask(paths=[path]))
 
 
-def test_a_subscription_outlives_its_topic_but_hears_nothing_of_a_new_one_with_its_name(pubsub: PubSub) -> None:
+def test_subscription_outlives_its_deleted_topic(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "old")
@@ -242,10 +242,10 @@ def test_a_subscription_outlives_its_topic_but_hears_nothing_of_a_new_one_with_i
 
 
 @pytest.mark.differs("it ignores filters")
-def test_a_filter_lets_through_only_what_it_describes(pubsub: PubSub) -> None:
+def test_filter_passes_only_matching_messages(pubsub: PubSub) -> None:
     topic = pubsub.topic()
-    wanted = 'attributes.kind = "landed" AND NOT hasPrefix(attributes.stream, "tmp_")'
-    subscription = pubsub.subscription(topic, filter=wanted)
+    condition = 'attributes.kind = "landed" AND NOT hasPrefix(attributes.stream, "tmp_")'
+    subscription = pubsub.subscription(topic, filter=condition)
     pubsub.publish(topic, "yes", kind="landed", stream="flights")
     pubsub.publish(topic, "temporary", kind="landed", stream="tmp_flights")
     pubsub.publish(topic, "other", kind="merged", stream="flights")
@@ -254,18 +254,18 @@ def test_a_filter_lets_through_only_what_it_describes(pubsub: PubSub) -> None:
 
 @pytest.mark.differs("it ignores filters")
 @pytest.mark.parametrize("malformed", ["attributes.a =", "NOT", '(attributes.a = "b"', "nonsense"])
-def test_a_malformed_filter_is_refused_when_it_is_made(pubsub: PubSub, malformed: str) -> None:
+def test_malformed_filter_is_rejected(pubsub: PubSub, malformed: str) -> None:
     with pytest.raises(InvalidArgument):
         pubsub.subscription(pubsub.topic(), filter=malformed)
 
 
-def test_messages_of_one_ordering_key_come_in_order_and_no_more_before_those_are_acknowledged(pubsub: PubSub) -> None:
+def test_ordering_key_is_delivered_in_order(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_message_ordering=True)
     messages = [PubsubMessage(data=str(n).encode(), ordering_key="k") for n in range(3)]
     pubsub.publisher.publish(topic=topic, messages=messages)
     texts: list[bytes] = []
-    while len(texts) < 3:  # how many come at once is the server's affair
+    while len(texts) < 3:  # the server decides how many messages a pull returns
         received = pubsub.pull(subscription)
         assert received
         assert pubsub.due(subscription) == []
@@ -274,7 +274,7 @@ def test_messages_of_one_ordering_key_come_in_order_and_no_more_before_those_are
     assert texts == [b"0", b"1", b"2"]
 
 
-def test_the_streaming_client_receives_and_acknowledges(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streaming_client_receives_and_acks(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     got: list[bytes] = []
@@ -294,7 +294,7 @@ def test_the_streaming_client_receives_and_acknowledges(pubsub: PubSub, monkeypa
     assert pubsub.due(subscription) == []
 
 
-def test_a_clean_restart_keeps_topics_subscriptions_and_messages(tmp_path: Path) -> None:
+def test_clean_restart_keeps_the_state(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     with server("pubsub", state, port=port):
         pubsub = PubSub(port)
@@ -311,7 +311,7 @@ def test_a_clean_restart_keeps_topics_subscriptions_and_messages(tmp_path: Path)
         assert pubsub.pull_one(subscription).message.data == b"new"
 
 
-def test_a_kill_amid_publishing_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_kill_amid_publishing_loses_no_messages(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     with killable("pubsub", state, port=port) as (_, kill):
         pubsub = PubSub(port)
@@ -325,4 +325,4 @@ def test_a_kill_amid_publishing_loses_nothing_that_was_acknowledged(tmp_path: Pa
         acknowledged = write_until_killed(write, kill)
     with server("pubsub", state, port=port):
         texts = PubSub(port).drain(subscription, until=lambda got: got >= set(acknowledged))
-    assert len(texts) - len(acknowledged) <= 4  # one call of each thread may have been written, yet not answered
+    assert len(texts) - len(acknowledged) <= 4  # one call of each thread may be written but unanswered

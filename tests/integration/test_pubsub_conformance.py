@@ -18,11 +18,11 @@ pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 
 @pytest.fixture
 def pubsub(either_pubsub: PubSub) -> PubSub:
-    """Every test runs on the stand-in and, where it is there, on Google's emulator."""
+    """Run every test on the stand-in and, where installed, on Google's emulator."""
     return either_pubsub
 
 
-def test_a_stream_acknowledges_and_gives_back(pubsub: PubSub) -> None:
+def test_stream_acks_and_nacks(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "done", "again")
@@ -34,7 +34,7 @@ def test_a_stream_acknowledges_and_gives_back(pubsub: PubSub) -> None:
 
 
 @pytest.mark.differs("it leaves flow control to the client")
-def test_a_stream_has_no_more_outstanding_than_its_client_allows(pubsub: PubSub) -> None:
+def test_stream_respects_max_outstanding_messages(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, *(str(n) for n in range(10)))
@@ -50,7 +50,7 @@ def test_a_stream_has_no_more_outstanding_than_its_client_allows(pubsub: PubSub)
 
 
 @pytest.mark.differs("it leaves flow control to the client")
-def test_a_stream_has_no_more_bytes_outstanding_than_its_client_allows(pubsub: PubSub) -> None:
+def test_stream_respects_max_outstanding_bytes(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, *("x" * 1000 for _ in range(6)))
@@ -62,29 +62,29 @@ def test_a_stream_has_no_more_bytes_outstanding_than_its_client_allows(pubsub: P
 
 
 @pytest.mark.differs("it answers no empty request")
-def test_an_empty_request_on_a_stream_is_answered(pubsub: PubSub) -> None:
+def test_empty_request_on_a_stream_is_answered(pubsub: PubSub) -> None:
     with streaming(pubsub, pubsub.subscription(pubsub.topic(), enable_exactly_once_delivery=True)) as stream:
         stream.send(stream_ack_deadline_seconds=30)
         alive: Future[StreamingPullResponse] = in_thread(stream.next)
         assert alive.result(3).subscription_properties.exactly_once_delivery_enabled
 
 
-def test_a_stream_ends_when_its_subscription_is_deleted(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
-    subscription, seen = pubsub.subscription(topic := pubsub.topic()), list[bytes]()
+def test_stream_ends_with_its_subscription(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
+    subscription, texts = pubsub.subscription(topic := pubsub.topic()), list[bytes]()
 
     def take(message: Any) -> None:
-        seen.append(message.data)
+        texts.append(message.data)
         message.ack()
 
     with subscribed(pubsub, monkeypatch, subscription, take) as future:
         pubsub.publish(topic, "alive")
-        wait_until(lambda: seen, "the stream is open")
+        wait_until(lambda: texts, "the stream is open")
         pubsub.subscriber.delete_subscription(subscription=subscription)
         with pytest.raises(NotFound):
             future.result(10)
 
 
-def test_a_slow_client_gets_everything_within_its_limits(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_client_gets_everything(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = pubsub.topic()
     subscription, got = pubsub.subscription(topic), list[bytes]()
     pubsub.publish(topic, *(str(n) for n in range(300)))
@@ -98,7 +98,7 @@ def test_a_slow_client_gets_everything_within_its_limits(pubsub: PubSub, monkeyp
     assert len(got) == 300
 
 
-def test_an_ack_that_came_too_late_or_twice_is_refused_with_exactly_once_delivery(pubsub: PubSub) -> None:
+def test_late_or_repeated_ack_is_rejected(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_exactly_once_delivery=True)
     pubsub.publish(topic, "once")
@@ -116,7 +116,7 @@ def test_an_ack_that_came_too_late_or_twice_is_refused_with_exactly_once_deliver
     assert pubsub.due(subscription) == []
 
 
-def test_an_ack_id_ends_with_its_deadline_under_exactly_once_delivery(pubsub: PubSub) -> None:
+def test_exactly_once_ack_id_has_a_deadline(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_exactly_once_delivery=True)
     pubsub.publish(topic, "slow")
@@ -130,7 +130,7 @@ def test_an_ack_id_ends_with_its_deadline_under_exactly_once_delivery(pubsub: Pu
 
 
 @pytest.mark.differs("it confirms no acknowledgement on a stream")
-def test_a_stream_confirms_what_it_acknowledged_exactly_once(pubsub: PubSub) -> None:
+def test_stream_confirms_exactly_once_acks(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_exactly_once_delivery=True)
     pubsub.publish(topic, "once")
@@ -148,7 +148,7 @@ def test_a_stream_confirms_what_it_acknowledged_exactly_once(pubsub: PubSub) -> 
     assert (confirmed, invalid) == ([[ack_id], []], [[], [ack_id]])
 
 
-def test_the_client_learns_that_its_ack_counts(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_gets_an_ack_confirmation(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_exactly_once_delivery=True)
     answers: list[Any] = []
@@ -160,16 +160,14 @@ def test_the_client_learns_that_its_ack_counts(pubsub: PubSub, monkeypatch: pyte
 
 
 @pytest.mark.differs("it delivers only the nacked message again, after later ones")
-def test_after_a_nack_the_rest_of_an_ordering_key_comes_again_in_order(
-    pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nacked_ordering_key_keeps_its_order(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = pubsub.topic()
-    subscription, seen = pubsub.subscription(topic, enable_message_ordering=True), list[str]()
+    subscription, texts = pubsub.subscription(topic, enable_message_ordering=True), list[str]()
 
     def take(message: Any) -> None:
         text = message.data.decode()
-        seen.append(text)
-        if text == "2" and seen.count("2") == 1:
+        texts.append(text)
+        if text == "2" and texts.count("2") == 1:
             message.nack()
         else:
             message.ack()
@@ -178,15 +176,15 @@ def test_after_a_nack_the_rest_of_an_ordering_key_comes_again_in_order(
     pubsub.publisher.publish(topic=topic, messages=messages)
     with subscribed(pubsub, monkeypatch, subscription, take):
         wait_until(
-            lambda: seen[-1:] == ["5"] and seen.count("2") == 2,
+            lambda: texts[-1:] == ["5"] and texts.count("2") == 2,
             "5 comes after the nacked 2",
             timeout_s=pubsub.patience_s,
         )
-    assert seen[:3] == ["0", "1", "2"]
-    assert seen[len(seen) - seen[::-1].index("2") - 1 :] == ["2", "3", "4", "5"]
+    assert texts[:3] == ["0", "1", "2"]
+    assert texts[len(texts) - texts[::-1].index("2") - 1 :] == ["2", "3", "4", "5"]
 
 
-def test_a_key_that_waits_holds_up_no_other_key(pubsub: PubSub) -> None:
+def test_waiting_ordering_key_delays_no_other(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_message_ordering=True)
     for key in ("a", "b", ""):

@@ -1,4 +1,4 @@
-"""Pub/Sub's past: seeking, snapshots, retention, and what outlives a kill or an update of the server."""
+"""History in Pub/Sub: seeks, snapshots, retention, and state that survives a kill or an update of the server."""
 
 import sqlite3
 import time
@@ -26,7 +26,7 @@ HOUR_S = 3600
 
 @pytest.fixture
 def pubsub(either_pubsub: PubSub) -> PubSub:
-    """Every test runs on the stand-in and, where it is there, on Google's emulator."""
+    """Run every test on the stand-in and, where installed, on Google's emulator."""
     return either_pubsub
 
 
@@ -41,7 +41,7 @@ def snapshot(pubsub: PubSub, subscription: str) -> str:
 
 
 def take_all(pubsub: PubSub, subscription: str, count: int) -> list[str]:
-    """Acknowledges so many messages; their texts in order."""
+    """Acknowledge this many messages, and return their texts in order."""
     texts: list[str] = []
 
     def enough() -> bool:
@@ -55,21 +55,21 @@ def take_all(pubsub: PubSub, subscription: str, count: int) -> list[str]:
     return texts
 
 
-def test_a_seek_back_delivers_again_what_was_acknowledged_and_retained(pubsub: PubSub) -> None:
+def test_seek_back_redelivers_retained_messages(pubsub: PubSub) -> None:
     topic = pubsub.topic()
-    kept, forgotten = pubsub.subscription(topic, retain_acked_messages=True), pubsub.subscription(topic)
+    retaining, forgetting = pubsub.subscription(topic, retain_acked_messages=True), pubsub.subscription(topic)
     pubsub.publish(topic, "a", "b")
-    take_all(pubsub, kept, 2)
-    take_all(pubsub, forgotten, 2)
-    for subscription in (kept, forgotten):
+    take_all(pubsub, retaining, 2)
+    take_all(pubsub, forgetting, 2)
+    for subscription in (retaining, forgetting):
         seek(pubsub, subscription, time.time() - 60)
-    assert sorted(take_all(pubsub, kept, 2)) == ["a", "b"]
-    assert pubsub.due(forgotten) == []
-    seek(pubsub, kept, time.time() - 60)
-    assert sorted(take_all(pubsub, kept, 2)) == ["a", "b"]
+    assert sorted(take_all(pubsub, retaining, 2)) == ["a", "b"]
+    assert pubsub.due(forgetting) == []
+    seek(pubsub, retaining, time.time() - 60)
+    assert sorted(take_all(pubsub, retaining, 2)) == ["a", "b"]
 
 
-def test_a_seek_to_a_time_counts_as_acknowledged_what_was_published_before(pubsub: PubSub) -> None:
+def test_seek_to_time_acknowledges_older_messages(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "old")
@@ -85,7 +85,7 @@ def test_a_seek_to_a_time_counts_as_acknowledged_what_was_published_before(pubsu
 
 
 @pytest.mark.differs("it retains nothing for a topic")
-def test_a_topic_that_retains_gives_its_past_to_a_subscription_made_later(pubsub: PubSub) -> None:
+def test_new_subscription_gets_retained_messages(pubsub: PubSub) -> None:
     topic = f"projects/{PROJECT}/topics/{unique('topic')}"
     pubsub.publisher.create_topic(request={"name": topic, "message_retention_duration": Duration(seconds=600)})
     pubsub.publish(topic, "early", kind="a")
@@ -96,7 +96,7 @@ def test_a_topic_that_retains_gives_its_past_to_a_subscription_made_later(pubsub
     assert take_all(pubsub, subscription, 1) == ["early"]
 
 
-def test_a_seek_to_a_snapshot_brings_back_its_backlog_and_what_came_since(pubsub: PubSub) -> None:
+def test_seek_to_snapshot_restores_its_backlog(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "done")
@@ -111,7 +111,7 @@ def test_a_seek_to_a_snapshot_brings_back_its_backlog_and_what_came_since(pubsub
 
 
 @pytest.mark.differs("it seeks a snapshot only with the subscription that it was made of")
-def test_a_snapshot_serves_other_subscriptions_of_its_topic(pubsub: PubSub) -> None:
+def test_snapshot_serves_sibling_subscriptions(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "open")
@@ -120,7 +120,7 @@ def test_a_snapshot_serves_other_subscriptions_of_its_topic(pubsub: PubSub) -> N
     assert take_all(pubsub, other, 1) == ["open"]
 
 
-def test_a_seek_needs_a_target_of_its_own_topic(pubsub: PubSub) -> None:
+def test_seek_needs_a_target_of_its_own_topic(pubsub: PubSub) -> None:
     subscription = pubsub.subscription(pubsub.topic())
     name = snapshot(pubsub, pubsub.subscription(pubsub.topic()))
     with pytest.raises(FailedPrecondition):
@@ -133,13 +133,13 @@ def test_a_seek_needs_a_target_of_its_own_topic(pubsub: PubSub) -> None:
         seek(pubsub, f"{subscription}-none", time.time())
 
 
-def test_a_snapshot_is_made_found_listed_and_deleted(pubsub: PubSub) -> None:
+def test_snapshot_is_created_listed_and_deleted(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     name = snapshot(pubsub, subscription)
-    found = pubsub.subscriber.get_snapshot(snapshot=name)
-    assert found.topic == topic
-    assert 6 < (found.expire_time.timestamp() - time.time()) / 86_400 <= 7
+    snapshot_read = pubsub.subscriber.get_snapshot(snapshot=name)
+    assert snapshot_read.topic == topic
+    assert 6 < (snapshot_read.expire_time.timestamp() - time.time()) / 86_400 <= 7
     assert name in [s.name for s in pubsub.subscriber.list_snapshots(project=f"projects/{PROJECT}")]
     assert list(pubsub.publisher.list_topic_snapshots(topic=topic)) == [name]
     with pytest.raises(AlreadyExists):
@@ -151,15 +151,15 @@ def test_a_snapshot_is_made_found_listed_and_deleted(pubsub: PubSub) -> None:
 
 
 @pytest.mark.differs("it can't update a snapshot")
-def test_a_snapshot_takes_labels(pubsub: PubSub) -> None:
+def test_snapshot_takes_labels(pubsub: PubSub) -> None:
     name = snapshot(pubsub, pubsub.subscription(pubsub.topic()))
-    wanted = Snapshot(name=name, labels={"why": "deploy"})
-    pubsub.subscriber.update_snapshot(snapshot=wanted, update_mask=FieldMask(paths=["labels"]))
+    labelled = Snapshot(name=name, labels={"why": "deploy"})
+    pubsub.subscriber.update_snapshot(snapshot=labelled, update_mask=FieldMask(paths=["labels"]))
     assert dict(pubsub.subscriber.get_snapshot(snapshot=name).labels) == {"why": "deploy"}
 
 
 @pytest.mark.differs("it can't seek a subscription with ordering")
-def test_a_seek_keeps_the_order_of_a_key(pubsub: PubSub) -> None:
+def test_seek_keeps_the_order_of_a_key(pubsub: PubSub) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, enable_message_ordering=True, retain_acked_messages=True)
     messages = [PubsubMessage(data=str(n).encode(), ordering_key="k") for n in range(4)]
@@ -171,34 +171,34 @@ def test_a_seek_keeps_the_order_of_a_key(pubsub: PubSub) -> None:
 
 @pytest.fixture
 def clocked(tmp_path: Path) -> Iterator[tuple[Broker, list[float]]]:
-    """A broker without its server, and the clock that it goes by."""
+    """Return a broker without its server, and the clock that it uses."""
     clock = [time.time()]
     store = Store(tmp_path / "pubsub.sqlite", lambda: clock[0])
     yield Broker(store), clock
     store.close()
 
 
-def test_what_is_retained_too_long_is_forgotten_and_leaves_no_trace(clocked: tuple[Broker, list[float]]) -> None:
+def test_expired_messages_leave_no_trace(clocked: tuple[Broker, list[float]]) -> None:
     broker, clock = clocked
     topic, settings = TopicPb(name="projects/p/topics/tt"), {"topic": "projects/p/topics/tt"}
     topic.message_retention_duration.FromSeconds(3 * HOUR_S)
-    kept = SubscriptionPb(name="projects/p/subscriptions/kept", retain_acked_messages=True, **settings)
+    retaining = SubscriptionPb(name="projects/p/subscriptions/kept", retain_acked_messages=True, **settings)
     idle = SubscriptionPb(name="projects/p/subscriptions/idle", enable_message_ordering=True, **settings)
-    kept.message_retention_duration.FromSeconds(HOUR_S)
+    retaining.message_retention_duration.FromSeconds(HOUR_S)
     idle.message_retention_duration.FromSeconds(2 * HOUR_S)
     broker.topics[topic.name] = topic
-    for subscription in (kept, idle):
+    for subscription in (retaining, idle):
         broker.subscriptions[subscription.name] = subscription
     for text in (b"first", b"second"):
         broker.publish(topic.name, [PubsubMessage.pb()(data=text, ordering_key="k")])
         clock[0] += 0.5 * HOUR_S
-    broker.acknowledge(kept, [lease.ack_id for lease in broker.take(kept, 10)])
+    broker.acknowledge(retaining, [lease.ack_id for lease in broker.take(retaining, 10)])
 
     def counted() -> tuple[int, int]:
-        broker.history.expire([kept, idle], [topic])
-        broker.history.seek_to_time(kept, 0)
-        again = broker.take(kept, 10)
-        broker.acknowledge(kept, [lease.ack_id for lease in again])
+        broker.history.expire([retaining, idle], [topic])
+        broker.history.seek_to_time(retaining, 0)
+        again = broker.take(retaining, 10)
+        broker.acknowledge(retaining, [lease.ack_id for lease in again])
         (messages,) = broker.store.db.execute("SELECT count(*) FROM messages").fetchone()
         return len(again), messages
 
@@ -213,7 +213,7 @@ def test_what_is_retained_too_long_is_forgotten_and_leaves_no_trace(clocked: tup
     assert counted() == (0, 0)
 
 
-def test_a_snapshot_ends_with_its_time_and_none_is_made_that_would_end_at_once(
+def test_snapshot_expires_and_needs_time_left(
     clocked: tuple[Broker, list[float]],
 ) -> None:
     broker, clock = clocked
@@ -232,9 +232,9 @@ def test_a_snapshot_ends_with_its_time_and_none_is_made_that_would_end_at_once(
     assert broker.store.db.execute("SELECT count(*) FROM held").fetchone() == (0,)
 
 
-def test_after_a_kill_nothing_acknowledged_returns_and_nothing_published_is_lost(tmp_path: Path) -> None:
+def test_kill_keeps_acks_and_published_messages(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
-    asked, acknowledged = set[str](), set[str]()
+    attempted, acknowledged = set[str](), set[str]()
     with killable("pubsub", state, port=port) as (_, kill), ThreadPoolExecutor(1) as pool:
         pubsub = PubSub(port)
         topic = pubsub.topic()
@@ -251,9 +251,9 @@ def test_after_a_kill_nothing_acknowledged_returns_and_nothing_published_is_lost
                 try:
                     received = pubsub.subscriber.pull(subscription=subscription, max_messages=9, retry=None, timeout=5)
                     ids = [r.ack_id for r in received.received_messages]
-                    asked.update(r.message.data.decode() for r in received.received_messages)
+                    attempted.update(r.message.data.decode() for r in received.received_messages)
                     pubsub.subscriber.acknowledge(subscription=subscription, ack_ids=ids, retry=None, timeout=5)
-                except Exception:  # the client's way to say that the server is gone
+                except Exception:  # the client raises various errors when the server is gone
                     return
                 acknowledged.update(r.message.data.decode() for r in received.received_messages)
 
@@ -263,14 +263,14 @@ def test_after_a_kill_nothing_acknowledged_returns_and_nothing_published_is_lost
     assert len(acknowledged) > 20
     with server("pubsub", state, port=port):
         pubsub = PubSub(port)
-        left = pubsub.drain(subscription, until=lambda texts: texts | asked >= published)
+        left = pubsub.drain(subscription, until=lambda texts: texts | attempted >= published)
         assert left & acknowledged == set()
-        assert len(asked - acknowledged - left) <= 9  # the last call may have been done, yet not answered
+        assert len(attempted - acknowledged - left) <= 9  # the last call may be done but unanswered
         seek(pubsub, subscription, name)
         pubsub.drain(subscription, until=lambda texts: texts >= published)
 
 
-def test_a_file_of_the_older_version_is_taken_over(tmp_path: Path) -> None:
+def test_older_file_version_is_migrated(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir()
     topic, subscription = f"projects/{PROJECT}/topics/old-topic", f"projects/{PROJECT}/subscriptions/old-sub"
@@ -295,7 +295,7 @@ def test_a_file_of_the_older_version_is_taken_over(tmp_path: Path) -> None:
             pubsub.publish(topic, "new")
 
 
-def test_a_burst_that_nobody_reads_costs_little_memory_and_is_drained(tmp_path: Path) -> None:
+def test_unread_burst_uses_little_memory(tmp_path: Path) -> None:
     port = free_port()
     command = ("-m", "local.servers.pubsub", "--port", str(port), "--state", str(tmp_path / "state"))
     with process(*command, log=tmp_path / "log") as started:

@@ -1,4 +1,4 @@
-"""Pub/Sub pushes: what the endpoint gets, who signs it, and what its answer does."""
+"""Pushes of Pub/Sub: the body and the token that the endpoint gets, and the effect of its answer."""
 
 import base64
 import time
@@ -29,7 +29,7 @@ def push_elsewhere(pubsub: PubSub, subscription: str, endpoint: Endpoint) -> Non
     pubsub.subscriber.update_subscription(subscription=changed, update_mask=FieldMask(paths=["push_config"]))
 
 
-def test_a_push_bears_the_wrapped_message(pubsub: PubSub, endpoint: Endpoint) -> None:
+def test_push_body_is_the_wrapped_message(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, push_config=push(endpoint))
     (published,) = pubsub.publish(topic, "hello", stream="flights")
@@ -44,9 +44,7 @@ def test_a_push_bears_the_wrapped_message(pubsub: PubSub, endpoint: Endpoint) ->
 
 
 @pytest.mark.parametrize("write_metadata", [True, False])
-def test_an_unwrapped_push_is_the_bare_data_with_metadata_in_headers_if_wanted(
-    pubsub: PubSub, endpoint: Endpoint, write_metadata: bool
-) -> None:
+def test_unwrapped_push_has_metadata_in_headers(pubsub: PubSub, endpoint: Endpoint, write_metadata: bool) -> None:
     topic, config = pubsub.topic(), push(endpoint)
     config.no_wrapper = PushConfig.NoWrapper(write_metadata=write_metadata)
     subscription = pubsub.subscription(topic, push_config=config)
@@ -62,12 +60,10 @@ def test_an_unwrapped_push_is_the_bare_data_with_metadata_in_headers_if_wanted(
     assert metadata.pop("x-goog-pubsub-publish-time").endswith("Z")
     assert metadata == {"x-goog-pubsub-message-id": published, "x-goog-pubsub-subscription-name": subscription}
     assert headers["stream"] == "flights"
-    assert not {"text", "b a d"} & headers.keys()  # what is no header is left out, and does not break the push
+    assert not {"text", "b a d"} & headers.keys()  # invalid header names are omitted, and do not break the push
 
 
-def test_a_push_bears_a_token_that_google_auth_verifies(
-    pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]
-) -> None:
+def test_push_token_verifies_with_google_auth(pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]) -> None:
     topic, certificates = pubsub.topic(), f"http://127.0.0.1:{identity[0]}/certs"
     pubsub.subscription(topic, push_config=push(endpoint))
     pubsub.publish(topic, "hello")
@@ -80,9 +76,7 @@ def test_a_push_bears_a_token_that_google_auth_verifies(
         id_token.verify_token(token, Request(), "https://another.example", certificates)
 
 
-def test_a_token_without_an_audience_is_for_the_endpoint(
-    pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]
-) -> None:
+def test_default_token_audience_is_the_endpoint(pubsub: PubSub, endpoint: Endpoint, identity: tuple[int, Path]) -> None:
     topic = pubsub.topic()
     pubsub.subscription(topic, push_config=push(endpoint, audience=""))
     pubsub.publish(topic, "hello")
@@ -92,7 +86,7 @@ def test_a_token_without_an_audience_is_for_the_endpoint(
     assert claims["aud"] == endpoint.url
 
 
-def test_a_subscription_without_an_account_pushes_no_token(pubsub: PubSub, endpoint: Endpoint) -> None:
+def test_push_without_account_has_no_token(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     pubsub.subscription(topic, push_config=PushConfig(push_endpoint=endpoint.url))
     pubsub.publish(topic, "hello")
@@ -101,17 +95,17 @@ def test_a_subscription_without_an_account_pushes_no_token(pubsub: PubSub, endpo
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_an_answer_that_acknowledges_ends_the_delivery(pubsub: PubSub, endpoint: Endpoint, status: int) -> None:
+def test_success_status_acknowledges(pubsub: PubSub, endpoint: Endpoint, status: int) -> None:
     topic = pubsub.topic()
     pubsub.subscription(topic, push_config=push(endpoint), retry_policy=retry(0, 0))
     endpoint.statuses = [status]
-    for count, text in enumerate("abc", 1):  # what is not taken would come again before the next
+    for count, text in enumerate("abc", 1):  # an unacknowledged message would be redelivered before the next
         pubsub.publish(topic, text)
         wait_until(lambda count=count: len(endpoint.bodies) >= count, f"{text} is pushed")
     assert endpoint.texts() == ["a", "b", "c"]
 
 
-def test_a_failing_endpoint_is_tried_again_with_growing_backoff(pubsub: PubSub, endpoint: Endpoint) -> None:
+def test_failing_endpoint_is_retried_with_backoff(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic, _, dead = pubsub.dead_lettered(push_config=push(endpoint), retry_policy=retry(0.2, 5))
     endpoint.statuses = [503, 500, 429, 204]
     started = time.monotonic()
@@ -124,7 +118,7 @@ def test_a_failing_endpoint_is_tried_again_with_growing_backoff(pubsub: PubSub, 
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 302])
-def test_what_an_endpoint_always_refuses_is_dead_lettered(pubsub: PubSub, endpoint: Endpoint, status: int) -> None:
+def test_always_rejected_message_is_dead_lettered(pubsub: PubSub, endpoint: Endpoint, status: int) -> None:
     topic, subscription, dead = pubsub.dead_lettered(push_config=push(endpoint), retry_policy=retry(0, 0.1))
     endpoint.statuses = [status]
     pubsub.publish(topic, "poison", stream="flights")
@@ -135,7 +129,7 @@ def test_what_an_endpoint_always_refuses_is_dead_lettered(pubsub: PubSub, endpoi
     assert endpoint.texts() == ["poison"] * 5
 
 
-def test_a_message_that_fails_holds_up_no_other(pubsub: PubSub, endpoint: Endpoint) -> None:
+def test_failing_message_delays_no_other(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     pubsub.subscription(topic, push_config=push(endpoint), retry_policy=retry(60, 60))
     endpoint.statuses = [503, 204]
@@ -146,7 +140,7 @@ def test_a_message_that_fails_holds_up_no_other(pubsub: PubSub, endpoint: Endpoi
     assert sorted(endpoint.texts()[1:], key=int) == [str(n) for n in range(40)]
 
 
-def test_an_endpoint_that_is_not_there_gets_its_messages_once_it_is(pubsub: PubSub, endpoint: Endpoint) -> None:
+def test_absent_endpoint_gets_messages_later(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     nowhere = Endpoint(f"http://127.0.0.1:{free_port()}/push")
     subscription = pubsub.subscription(topic, push_config=push(nowhere), retry_policy=retry(0.1, 0.2))
@@ -156,9 +150,7 @@ def test_an_endpoint_that_is_not_there_gets_its_messages_once_it_is(pubsub: PubS
     assert endpoint.texts() == ["patient"]
 
 
-def test_an_endpoint_that_does_not_answer_within_the_deadline_is_tried_again(
-    pubsub: PubSub, endpoint: Endpoint
-) -> None:
+def test_silent_endpoint_is_retried_at_deadline(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     pubsub.subscription(topic, push_config=push(endpoint), ack_deadline_seconds=1, retry_policy=retry(0, 0))
     endpoint.hold.clear()
@@ -166,9 +158,7 @@ def test_an_endpoint_that_does_not_answer_within_the_deadline_is_tried_again(
     wait_until(lambda: len(endpoint.bodies) == 2, "the message is pushed again", timeout_s=5)
 
 
-def test_what_is_in_flight_when_the_endpoint_changes_goes_to_the_new_one_at_once(
-    pubsub: PubSub, endpoint: Endpoint
-) -> None:
+def test_changed_endpoint_gets_messages_in_flight(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic, push_config=push(endpoint), ack_deadline_seconds=600)
     endpoint.hold.clear()
@@ -178,9 +168,7 @@ def test_what_is_in_flight_when_the_endpoint_changes_goes_to_the_new_one_at_once
     wait_until(lambda: len(endpoint.bodies) == 2, "the message is pushed again", timeout_s=5)
 
 
-def test_a_subscription_that_becomes_a_pull_subscription_or_is_deleted_pushes_no_more(
-    pubsub: PubSub, endpoint: Endpoint
-) -> None:
+def test_ended_push_subscription_pushes_no_more(pubsub: PubSub, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     turned, deleted = (pubsub.subscription(topic, push_config=push(endpoint)) for _ in range(2))
     pubsub.subscriber.modify_push_config(subscription=turned, push_config=PushConfig())

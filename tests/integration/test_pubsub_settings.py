@@ -1,4 +1,4 @@
-"""Pub/Sub's settings: updates by masks, limits, and subscriptions that are cut off their topics."""
+"""Settings of Pub/Sub: updates by mask, limits, and subscriptions that are detached from their topics."""
 
 from typing import Any
 
@@ -16,21 +16,21 @@ pytest_plugins = ["tests.support.stand_ins", "tests.support.emulator"]
 
 @pytest.fixture
 def pubsub(either_pubsub: PubSub) -> PubSub:
-    """Every test runs on the stand-in and, where it is there, on Google's emulator."""
+    """Run every test on the stand-in and, where installed, on Google's emulator."""
     return either_pubsub
 
 
 @pytest.mark.differs("it changes no labels and no retention")
-def test_an_update_of_a_topic_changes_what_its_mask_names(pubsub: PubSub) -> None:
+def test_topic_update_changes_only_masked_fields(pubsub: PubSub) -> None:
     topic = pubsub.topic()
-    wanted = Topic(name=topic, labels={"team": "lake"}, message_retention_duration=Duration(seconds=600))
-    changed = pubsub.publisher.update_topic(topic=wanted, update_mask=FieldMask(paths=["message_retention_duration"]))
+    update = Topic(name=topic, labels={"team": "lake"}, message_retention_duration=Duration(seconds=600))
+    changed = pubsub.publisher.update_topic(topic=update, update_mask=FieldMask(paths=["message_retention_duration"]))
     assert changed == pubsub.publisher.get_topic(topic=topic)
     assert (changed.message_retention_duration.total_seconds(), dict(changed.labels)) == (600, {})
     subscription = pubsub.subscription(topic)
-    found = pubsub.subscriber.get_subscription(subscription=subscription)
-    assert found.topic_message_retention_duration.total_seconds() == 600
-    pubsub.publisher.update_topic(topic=wanted, update_mask=FieldMask(paths=["labels"]))
+    read_back = pubsub.subscriber.get_subscription(subscription=subscription)
+    assert read_back.topic_message_retention_duration.total_seconds() == 600
+    pubsub.publisher.update_topic(topic=update, update_mask=FieldMask(paths=["labels"]))
     cleared = pubsub.publisher.update_topic(
         topic=Topic(name=topic), update_mask=FieldMask(paths=["message_retention_duration"])
     )
@@ -39,12 +39,12 @@ def test_an_update_of_a_topic_changes_what_its_mask_names(pubsub: PubSub) -> Non
 
 
 @pytest.mark.parametrize("paths", [[], ["name"], ["no_such_field"]])
-def test_a_topic_refuses_a_mask_that_names_nothing_or_what_cannot_change(pubsub: PubSub, paths: list[str]) -> None:
+def test_topic_rejects_empty_or_fixed_masks(pubsub: PubSub, paths: list[str]) -> None:
     with pytest.raises(InvalidArgument):
         pubsub.publisher.update_topic(topic=Topic(name=pubsub.topic()), update_mask=FieldMask(paths=paths))
 
 
-def test_an_update_clears_what_its_mask_names_and_the_request_leaves_out(pubsub: PubSub) -> None:
+def test_masked_field_without_value_is_cleared(pubsub: PubSub) -> None:
     name = pubsub.subscription(pubsub.topic(), retry_policy=retry(1, 2))
     mask = FieldMask(paths=["retry_policy"])
     pubsub.subscriber.update_subscription(subscription=Subscription(name=name), update_mask=mask)
@@ -60,13 +60,13 @@ LIMITS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", LIMITS, ids=lambda s: next(iter(s)))
-def test_a_setting_out_of_bounds_is_refused(pubsub: PubSub, settings: dict[str, Any]) -> None:
+def test_setting_out_of_bounds_is_rejected(pubsub: PubSub, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         pubsub.subscription(pubsub.topic(), **settings)
 
 
 @pytest.mark.parametrize("name", ["1st", "goog-topic", "ab", "with space", "x" * 256])
-def test_a_name_that_google_refuses_is_refused(pubsub: PubSub, name: str) -> None:
+def test_name_invalid_at_google_is_rejected(pubsub: PubSub, name: str) -> None:
     with pytest.raises(InvalidArgument):
         pubsub.publisher.create_topic(name=f"projects/{PROJECT}/topics/{name}")
     topic = pubsub.topic()
@@ -74,7 +74,7 @@ def test_a_name_that_google_refuses_is_refused(pubsub: PubSub, name: str) -> Non
         pubsub.subscriber.create_subscription(name=f"projects/{PROJECT}/subscriptions/{name}", topic=topic)
 
 
-def test_an_ack_id_that_was_never_given_out_is_refused(pubsub: PubSub) -> None:
+def test_unknown_ack_id_is_rejected(pubsub: PubSub) -> None:
     subscription = pubsub.subscription(pubsub.topic())
     for ack_id in ("bogus", "²-1", "9" * 30 + "-1", "-"):
         with pytest.raises(InvalidArgument):
@@ -82,9 +82,7 @@ def test_an_ack_id_that_was_never_given_out_is_refused(pubsub: PubSub) -> None:
 
 
 @pytest.mark.differs("it can't detach")
-def test_a_detached_subscription_delivers_and_hears_nothing_more(
-    pubsub: PubSub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_detached_subscription_delivers_nothing(pubsub: PubSub, monkeypatch: pytest.MonkeyPatch) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     pubsub.publish(topic, "dropped")
@@ -111,6 +109,6 @@ def test_a_detached_subscription_delivers_and_hears_nothing_more(
     ids=["key", "value", "many"],
 )
 @pytest.mark.differs("it takes any attributes")
-def test_attributes_out_of_bounds_are_refused(pubsub: PubSub, message: PubsubMessage) -> None:
+def test_attributes_out_of_bounds_are_rejected(pubsub: PubSub, message: PubsubMessage) -> None:
     with pytest.raises(GoogleAPICallError):
         pubsub.publisher.publish(topic=pubsub.topic(), messages=[message])

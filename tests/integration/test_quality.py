@@ -1,5 +1,6 @@
 """The quality gate: the real Great Expectations on a small DuckDB file."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ ROWS = {"type": "expect_table_row_count_to_be_between", "args": {"min_value": 1}
 
 @pytest.fixture
 def candidate(tmp_path: Path) -> Path:
-    """A file with one mart `shops`: three rows, a doubled id and a missing name."""
+    """Write a file with one mart `shops`: three rows, a doubled id and a missing name."""
     file = tmp_path / "candidate.duckdb"
     with duckdb.connect(str(file)) as db:
         db.execute("CREATE SCHEMA marts")
@@ -35,7 +36,7 @@ def candidate(tmp_path: Path) -> Path:
 
 
 def suite(folder: Path, *expectations: dict[str, Any], mart: str = "shops") -> Path:
-    """A folder with one suite."""
+    """Write a folder with one suite."""
     folder.mkdir(exist_ok=True)
     (folder / f"{mart}.yaml").write_text(yaml.safe_dump({"mart": mart, "expectations": list(expectations)}))
     return folder
@@ -53,18 +54,23 @@ def gate(candidate: Path, tmp_path: Path) -> Gate:
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "millrace.quality", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "cli", "quality", "validate", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-def test_what_holds_passes(gate: Gate) -> None:
+def test_satisfied_suite_passes(gate: Gate) -> None:
     report = gate(ROWS, {"type": "expect_column_values_to_be_in_set", "args": {"column": "id", "value_set": [1, 2]}})
     assert report.passed
     assert [r.success for r in report.results] == [True, True]
     assert {r.suite for r in report.results} == {"shops"}
 
 
-def test_a_failed_stop_refuses_with_what_was_seen_and_a_sample(gate: Gate) -> None:
+def test_failed_stop_rejects_with_a_sample(gate: Gate) -> None:
     report = gate(UNIQUE, SMALL, ROWS)
     assert not report.passed
     values, table = sorted(report.failed("stop"), key=lambda r: r.column, reverse=True)
@@ -73,7 +79,7 @@ def test_a_failed_stop_refuses_with_what_was_seen_and_a_sample(gate: Gate) -> No
     assert str(values) == "shops.id: expect_column_values_to_be_unique, saw 2 of 3 rows, e.g. 2, 2"
 
 
-def test_a_failed_warn_is_told_and_refuses_nothing(gate: Gate) -> None:
+def test_failed_warn_reports_but_rejects_nothing(gate: Gate) -> None:
     report = gate(ROWS, NAMED | {"severity": "warn"})
     assert report.passed
     (warned,) = report.failed("warn")
@@ -81,7 +87,7 @@ def test_a_failed_warn_is_told_and_refuses_nothing(gate: Gate) -> None:
     assert report.failed("stop") == ()
 
 
-def test_a_column_that_is_not_there_fails_with_the_reason(gate: Gate) -> None:
+def test_missing_column_fails_with_the_reason(gate: Gate) -> None:
     report = gate({"type": "expect_column_values_to_be_unique", "args": {"column": "nr"}})
     (failed,) = report.failed("stop")
     assert '"nr"' in failed.observed
@@ -97,7 +103,7 @@ def test_many_failing_rows_give_a_small_sample(candidate: Path, gate: Gate) -> N
 
 
 @pytest.mark.parametrize(
-    ("mart", "expectation", "why"),
+    ("mart", "expectation", "reason"),
     [
         ("stores", UNIQUE, "the candidate has no such mart"),
         ("shops", {"type": "expect_miracles"}, "Great Expectations has no expect_miracles"),
@@ -107,10 +113,8 @@ def test_many_failing_rows_give_a_small_sample(candidate: Path, gate: Gate) -> N
         ("shops", UNIQUE | {"severity": "shout"}, "expectations.0.severity"),
     ],
 )
-def test_a_suite_that_can_not_be_asked_is_refused_with_its_file(
-    gate: Gate, mart: str, expectation: dict[str, Any], why: str
-) -> None:
-    with pytest.raises(ContractError, match=f"(?s){mart}.yaml: .*{why}"):
+def test_unusable_suite_is_named_by_file(gate: Gate, mart: str, expectation: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ContractError, match=f"(?s){mart}.yaml: .*{reason}"):
         gate(expectation, mart=mart)
     assert gate_still_works(gate, mart)
 
@@ -120,7 +124,7 @@ def gate_still_works(gate: Gate, mart: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "why"),
+    ("file", "text", "reason"),
     [
         ("shops.yaml", "mart: [", "while parsing"),
         ("shops.yaml", "", "valid dictionary or instance"),
@@ -130,14 +134,14 @@ def gate_still_works(gate: Gate, mart: str) -> bool:
         ("shops.txt", "", "no suites in"),
     ],
 )
-def test_a_folder_of_suites_that_is_wrong_is_refused(tmp_path: Path, file: str, text: str, why: str) -> None:
+def test_invalid_suites_folder_is_rejected(tmp_path: Path, file: str, text: str, reason: str) -> None:
     (tmp_path / file).write_text(text)
-    with pytest.raises(ContractError, match=f"(?s){file if why != 'no suites in' else tmp_path}.*{why}|{why}"):
+    with pytest.raises(ContractError, match=f"(?s){file if reason != 'no suites in' else tmp_path}.*{reason}|{reason}"):
         load_suites(tmp_path)
 
 
 @pytest.mark.parametrize("url", ["duckdb:///{0}/missing.duckdb", "nonsense", "duckdb:///{0}/empty.duckdb"])
-def test_a_candidate_that_is_not_there_is_named_and_not_made(tmp_path: Path, url: str) -> None:
+def test_missing_candidate_is_named_not_created(tmp_path: Path, url: str) -> None:
     duckdb.connect(str(tmp_path / "empty.duckdb")).close()
     url = url.format(tmp_path)
     with pytest.raises(Fatal, match=url.removeprefix("duckdb:///")):
@@ -145,7 +149,7 @@ def test_a_candidate_that_is_not_there_is_named_and_not_made(tmp_path: Path, url
     assert not (tmp_path / "missing.duckdb").exists()
 
 
-def test_data_docs_are_written_and_only_where_asked(gate: Gate, tmp_path: Path) -> None:
+def test_data_docs_are_written_only_on_request(gate: Gate, tmp_path: Path) -> None:
     gate(UNIQUE, docs=tmp_path / "docs")
     pages = [page.relative_to(tmp_path / "docs").as_posix() for page in (tmp_path / "docs").rglob("*.html")]
     assert "index.html" in pages
@@ -154,20 +158,20 @@ def test_data_docs_are_written_and_only_where_asked(gate: Gate, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("expectation", [ROWS, UNIQUE, {"type": "expect_miracles"}], ids=lambda e: e["type"])
-def test_the_file_is_free_afterwards(gate: Gate, candidate: Path, expectation: dict[str, Any]) -> None:
+def test_file_is_unlocked_afterwards(gate: Gate, candidate: Path, expectation: dict[str, Any]) -> None:
     try:
         gate(expectation)
     except ContractError:
         assert expectation["type"] == "expect_miracles"
     program = f"import duckdb; duckdb.connect({str(candidate)!r}).execute('CREATE TABLE marts.mine (i INT)')"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
 
 
-def test_the_command_explains_itself() -> None:
-    done = command("--help")
-    assert done.returncode == 0
-    assert "--candidate" in done.stdout
+def test_command_has_help() -> None:
+    process = command("--help")
+    assert process.returncode == 0
+    assert "--candidate" in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -177,16 +181,16 @@ def test_the_command_explains_itself() -> None:
         (UNIQUE, 1, "stop shops.id: expect_column_values_to_be_unique, saw 2 of 3"),
     ],
 )
-def test_the_command_prints_every_expectation_and_its_exit_code_is_the_verdict(
+def test_command_prints_results_and_verdict(
     candidate: Path, tmp_path: Path, expectation: dict[str, Any], code: int, line: str
 ) -> None:
     suites = suite(tmp_path / "suites", expectation)
-    done = command("--candidate", f"duckdb:///{candidate}", "--suites", str(suites))
-    assert done.returncode == code, done.stderr
-    assert line in done.stdout
+    process = command("--candidate", f"duckdb:///{candidate}", "--suites", str(suites))
+    assert process.returncode == code, process.stderr
+    assert line in process.stdout
 
 
-def test_the_command_ends_with_two_when_the_gate_can_not_be_asked(candidate: Path, tmp_path: Path) -> None:
-    done = command("--candidate", f"duckdb:///{candidate}", "--suites", str(tmp_path))
-    assert done.returncode == 2
-    assert done.stderr.startswith("ContractError: no suites in")
+def test_command_exits_2_when_gate_cannot_run(candidate: Path, tmp_path: Path) -> None:
+    process = command("--candidate", f"duckdb:///{candidate}", "--suites", str(tmp_path))
+    assert process.returncode == 2
+    assert process.stderr.startswith("error: ContractError: no suites in")

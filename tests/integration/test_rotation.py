@@ -1,4 +1,4 @@
-"""Rotation: a version is added, the next use has it, the old one is disabled; and secrets that want a new value."""
+"""Rotation: the next use reads the added version, the old one is disabled; and secrets that should be rotated."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,9 +10,8 @@ import pytest
 
 from blocks import MillraceAirbyte, MillraceCredentials, MillraceSecret
 from local.demo.airport_ops.replay import create, hash_password
-from millrace.airbyte.client import AirbyteRefused
-from millrace.airbyte.connections import apply
 from millrace.contracts.source import load_sources
+from millrace.domain.errors import AirbyteRefused
 from millrace.lake.store import Lake
 from millrace.secrets import SecretAge, secret_ages, unusable_secrets
 from tests.support.airbyte_place import (
@@ -25,6 +24,7 @@ from tests.support.airbyte_place import (
     secret_manager,
     secrets_server,
 )
+from tests.support.connections import apply
 from tests.support.servers import ROOT, free_port, server
 
 PASSWORD = "airport-ops-password"
@@ -49,20 +49,20 @@ def rotate(secrets_port: int, name: str, value: str) -> None:
             manager.disable_secret_version(name=version)
 
 
-def test_a_rotated_password_of_a_source_counts_at_the_next_sync(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_next_sync_uses_the_rotated_password(airbyte: AirbytePlace, lake: Lake) -> None:
     source = load_sources(ROOT / "sources")["airport_ops"]
     apply(airbyte.client, source, lake.url)
     connection = airbyte.client.connection("airport_ops")["connectionId"]
-    assert airbyte.run(connection)["status"] == "succeeded"
+    assert airbyte.run(connection).status == "succeeded"
     with closing(sqlite3.connect(airbyte.folder / "airport_ops.sqlite")) as db, db:
         db.execute("UPDATE _users SET salt = 's', hash = ?", (hash_password("rotated", "s"),))
-    assert airbyte.run(connection)["status"] == "failed", "the owner has another value already"
+    assert airbyte.run(connection).status == "failed", "the owner has another value already"
     rotate(airbyte.secrets_port, PASSWORD, "rotated")
-    assert airbyte.run(connection)["status"] == "succeeded"
-    assert "rotated" not in airbyte.log(airbyte.client.newest_jobs(connection)[0]["jobId"])
+    assert airbyte.run(connection).status == "succeeded"
+    assert "rotated" not in airbyte.log(airbyte.client.newest_jobs(connection)[0].id)
 
 
-def test_rotated_credentials_of_airbytes_api_count_at_the_next_use(tmp_path: Path, storage_port: int) -> None:
+def test_next_use_takes_rotated_api_credentials(tmp_path: Path, storage_port: int) -> None:
     port = free_port()
     with secrets_server(tmp_path) as secrets_port, secret_manager(secrets_port) as manager:
         for name in ("airbyte-client-id", "airbyte-client-secret"):
@@ -77,21 +77,21 @@ def test_rotated_credentials_of_airbytes_api_count_at_the_next_use(tmp_path: Pat
             url=f"http://127.0.0.1:{port}/api/public/v1", client_id=client_id, client_secret=client_secret
         )
         options, environment = airbyte_command(tmp_path, storage_port, secrets_port)
-        for given in (CREDENTIALS, ("another-client", "another-secret")):
-            named = {"MILLRACE_AIRBYTE_CLIENT_ID": given[0], "MILLRACE_AIRBYTE_CLIENT_SECRET": given[1]}
+        for credentials in (CREDENTIALS, ("another-client", "another-secret")):
+            named = {"MILLRACE_AIRBYTE_CLIENT_ID": credentials[0], "MILLRACE_AIRBYTE_CLIENT_SECRET": credentials[1]}
             with server("airbyte", tmp_path / "airbyte", *options, env=environment | named, port=port):
-                if given != CREDENTIALS:
-                    with block.open() as client, pytest.raises(AirbyteRefused, match="refused the client id"):
+                if credentials != CREDENTIALS:
+                    with block.open() as client, pytest.raises(AirbyteRefused, match="rejected the client id"):
                         client.pages("/connections")
-                rotate(secrets_port, "airbyte-client-id", given[0])
-                rotate(secrets_port, "airbyte-client-secret", given[1])
+                rotate(secrets_port, "airbyte-client-id", credentials[0])
+                rotate(secrets_port, "airbyte-client-secret", credentials[1])
                 with block.open() as client:
                     assert client.pages("/connections") == []
         assert not any(value in block.model_dump_json() for value in (*CREDENTIALS, "another-secret"))
 
 
 @pytest.mark.parametrize(
-    ("age", "expires", "why"),
+    ("age", "expires", "reason"),
     [
         (timedelta(days=90), None, ""),
         (timedelta(days=91), None, "is 91 days old, 90 are allowed"),
@@ -100,22 +100,20 @@ def test_rotated_credentials_of_airbytes_api_count_at_the_next_use(tmp_path: Pat
         (timedelta(days=91), NOW - timedelta(days=1), "expires at 2026-05-31 00:00 UTC"),
     ],
 )
-def test_a_secret_wants_a_new_value_when_it_is_old_or_expires(
-    age: timedelta, expires: datetime | None, why: str
-) -> None:
-    assert SecretAge("s", NOW - age, expires).why_due(NOW, QUARTER) == why
+def test_old_or_expiring_secret_should_be_rotated(age: timedelta, expires: datetime | None, reason: str) -> None:
+    assert SecretAge("s", NOW - age, expires).due_reason(NOW, QUARTER) == reason
 
 
 def test_no_age_is_too_old_when_none_is_set() -> None:
-    assert SecretAge("s", NOW - timedelta(days=9999), None).why_due(NOW, timedelta()) == ""
+    assert SecretAge("s", NOW - timedelta(days=9999), None).due_reason(NOW, timedelta()) == ""
 
 
-def test_ages_count_from_the_newest_version_and_expiry_is_known(airbyte: AirbytePlace) -> None:
+def test_secret_age_is_of_its_newest_version(airbyte: AirbytePlace) -> None:
     google = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{airbyte.secrets_port}")
     expires = datetime(2999, 1, 1, tzinfo=UTC)
     with secret_manager(airbyte.secrets_port) as manager:
-        kept = {"replication": {"automatic": {}}, "expire_time": expires}
-        manager.create_secret(parent=f"projects/{PROJECT}", secret_id="dated", secret=kept)
+        settings = {"replication": {"automatic": {}}, "expire_time": expires}
+        manager.create_secret(parent=f"projects/{PROJECT}", secret_id="dated", secret=settings)
     began = datetime.now(UTC)
     airbyte.set_secret("dated", "x")
     (age,) = secret_ages(google, ["dated", "never-made"])

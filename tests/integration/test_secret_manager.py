@@ -1,4 +1,4 @@
-"""Secret Manager through Google's client: versions, their states, and what `latest` means."""
+"""Secret Manager through Google's client: versions, their states, and the meaning of `latest`."""
 
 import stat
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ PARENT = f"projects/{PROJECT}"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretManagerServiceClient]:
-    """A Secret Manager for this module."""
+    """Return a Secret Manager for this module."""
     with server("secrets", tmp_path_factory.mktemp("secrets") / "state") as port:
         yield secrets_client(port)
 
 
 def secret(client: SecretManagerServiceClient, *values: bytes) -> str:
-    """A secret of its own with versions."""
+    """Create a secret with versions."""
     replication = {"replication": {"automatic": {}}}
     name = client.create_secret(parent=PARENT, secret_id=unique("secret"), secret=replication).name
     for value in values:
@@ -38,11 +38,11 @@ def access(client: SecretManagerServiceClient, secret: str, version: object = "l
 
 
 def states(client: SecretManagerServiceClient, secret: str) -> list[tuple[str, State]]:
-    """Number and state of each version, newest first."""
+    """Return number and state of each version, newest first."""
     return [(v.name.split("/")[-1], v.state) for v in client.list_secret_versions(parent=secret)]
 
 
-def test_a_secret_is_made_found_listed_and_deleted(client: SecretManagerServiceClient) -> None:
+def test_secret_is_created_listed_and_deleted(client: SecretManagerServiceClient) -> None:
     name = secret(client, b"x")
     assert client.get_secret(name=name).name == name
     assert name in [s.name for s in client.list_secrets(parent=PARENT)]
@@ -66,7 +66,7 @@ def test_lists_of_secrets_are_paged_to_their_end(client: SecretManagerServiceCli
     assert [s.labels["n"] for s in listed] == ["0", "1", "2", "3", "4"]
 
 
-def test_versions_are_numbered_and_latest_is_the_newest(client: SecretManagerServiceClient) -> None:
+def test_versions_are_numbered_in_order(client: SecretManagerServiceClient) -> None:
     name = secret(client, b"one", b"two")
     added = client.add_secret_version(parent=name, payload={"data": b"\x00\xffthree"})
     assert (added.name, added.state) == (f"{name}/versions/3", State.ENABLED)
@@ -77,18 +77,18 @@ def test_versions_are_numbered_and_latest_is_the_newest(client: SecretManagerSer
     assert states(client, name) == [("3", State.ENABLED), ("2", State.ENABLED), ("1", State.ENABLED)]
 
 
-def test_a_secret_without_a_version_and_a_version_that_is_not_there_are_not_found(
+def test_missing_version_is_not_found(
     client: SecretManagerServiceClient,
 ) -> None:
-    empty, one = secret(client), secret(client, b"x")
-    for name, version in ((empty, "latest"), (empty, 1), (one, 0), (one, 2), (one, "newest")):
+    empty, single = secret(client), secret(client, b"x")
+    for name, version in ((empty, "latest"), (empty, 1), (single, 0), (single, 2), (single, "newest")):
         with pytest.raises(NotFound):
             access(client, name, version)
     assert states(client, empty) == []
 
 
 @pytest.mark.parametrize("end", ["disable_secret_version", "destroy_secret_version"])
-def test_latest_is_the_newest_version_whatever_its_state(client: SecretManagerServiceClient, end: str) -> None:
+def test_latest_is_the_newest_in_any_state(client: SecretManagerServiceClient, end: str) -> None:
     # https://cloud.google.com/secret-manager/docs/reference/rpc/google.cloud.secretmanager.v1: `latest` is an alias
     # of the most recently created version, so it does not fall back to the one before.
     name = secret(client, b"old", b"new")
@@ -102,7 +102,7 @@ def test_latest_is_the_newest_version_whatever_its_state(client: SecretManagerSe
     assert access(client, name) == b"rotated"
 
 
-def test_a_disabled_version_is_readable_again_once_enabled(client: SecretManagerServiceClient) -> None:
+def test_disabled_version_can_be_enabled_again(client: SecretManagerServiceClient) -> None:
     name = secret(client, b"x")
     assert client.disable_secret_version(name=f"{name}/versions/1").state == State.DISABLED
     assert states(client, name) == [("1", State.DISABLED)]
@@ -110,7 +110,7 @@ def test_a_disabled_version_is_readable_again_once_enabled(client: SecretManager
     assert access(client, name) == b"x"
 
 
-def test_a_destroyed_version_is_gone_for_good(client: SecretManagerServiceClient) -> None:
+def test_destroyed_version_cannot_be_restored(client: SecretManagerServiceClient) -> None:
     name = secret(client, b"x")
     assert client.destroy_secret_version(name=f"{name}/versions/1").state == State.DESTROYED
     for call in (client.enable_secret_version, client.disable_secret_version, client.destroy_secret_version):
@@ -119,7 +119,7 @@ def test_a_destroyed_version_is_gone_for_good(client: SecretManagerServiceClient
     assert states(client, name) == [("1", State.DESTROYED)]
 
 
-def test_a_restart_keeps_values_and_states_in_a_private_file_and_forgets_what_was_destroyed(tmp_path: Path) -> None:
+def test_restart_keeps_all_but_destroyed_values(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with server("secrets", state) as port:
         client = secrets_client(port)
@@ -136,7 +136,7 @@ def test_a_restart_keeps_values_and_states_in_a_private_file_and_forgets_what_wa
     assert "ZGVzdHJveWVk" not in file.read_text()  # base64 of the destroyed value
 
 
-def test_a_kill_amid_writes_loses_no_version_that_was_acknowledged(tmp_path: Path) -> None:
+def test_kill_amid_writes_loses_no_version(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     with killable("secrets", state, port=port) as (_, kill):
         client = secrets_client(port)
@@ -150,5 +150,5 @@ def test_a_kill_amid_writes_loses_no_version_that_was_acknowledged(tmp_path: Pat
         acknowledged = write_until_killed(write, kill)
     with server("secrets", state, port=port):
         client = secrets_client(port)
-        there = {f"{number}={access(client, name, number).decode()}" for number, _ in states(client, name)}
-    assert set(acknowledged) <= there
+        stored = {f"{number}={access(client, name, number).decode()}" for number, _ in states(client, name)}
+    assert set(acknowledged) <= stored

@@ -1,4 +1,4 @@
-"""The Slack inbox through Prefect's own block: what it takes, refuses and shows."""
+"""The Slack inbox through Prefect's own block: accepted, rejected and displayed messages."""
 
 import html
 import json
@@ -21,7 +21,7 @@ TOKEN = "T0/B0/secret"
 
 @pytest.fixture(scope="module")
 def inbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an inbox for this module."""
+    """Return the address of an inbox for this module."""
     with server("slack", tmp_path_factory.mktemp("slack") / "state", "--token", TOKEN) as port:
         yield f"http://127.0.0.1:{port}"
 
@@ -31,7 +31,7 @@ def webhook(inbox: str, token: str = TOKEN) -> SlackWebhook:
 
 
 def shown(inbox: str, text: str) -> str:
-    """The page's article of a message, which is posted first."""
+    """Post a message, and return its article on the page."""
     mark = unique("mark")
     webhook(inbox).notify(f"{mark}|{text}")
     page = requests.get(inbox)
@@ -44,13 +44,13 @@ def texts(inbox: str) -> list[str]:
 
 
 def short_names() -> set[str]:
-    """Every emoji that an automation posts."""
+    """Return every emoji that an automation posts."""
     actions = [a for path in (ROOT / "automations").glob("*.yaml") for a in yaml.safe_load(path.read_text())["actions"]]
     words = " ".join(f"{a.get('subject', '')} {a.get('body', '')}" for a in actions)
     return set(re.findall(r":([a-z_]{2,}):", words))
 
 
-def test_a_notification_of_the_block_is_listed_and_shown(inbox: str) -> None:
+def test_notification_of_the_block_is_listed(inbox: str) -> None:
     subject, body = unique("subject"), "ü body\nsecond line"
     webhook(inbox).notify(body, subject)
     message = requests.get(f"{inbox}/messages.json").json()[-1]
@@ -60,21 +60,21 @@ def test_a_notification_of_the_block_is_listed_and_shown(inbox: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["T0/B0/wrong", "T0/B0", f"{TOKEN}/more"])
-def test_a_wrong_token_is_an_error_and_posts_nothing(inbox: str, token: str) -> None:
+def test_wrong_token_posts_nothing(inbox: str, token: str) -> None:
     before = texts(inbox)
     with pytest.raises(NotificationError, match="no_team"):
         webhook(inbox, token).notify("intruder")
     assert texts(inbox) == before
 
 
-def test_what_slack_refuses_is_refused(inbox: str) -> None:
+def test_post_invalid_at_slack_is_rejected(inbox: str) -> None:
     before, url = texts(inbox), f"{inbox}/services/{TOKEN}"
     for body, status in ((b"junk", 400), (b"[]", 400), (b"{}", 400), (b'{"text": "' + b"x" * 300_000 + b'"}', 413)):
         assert requests.post(url, data=body).status_code == status
     assert texts(inbox) == before
 
 
-def test_a_form_with_a_payload_is_taken_too(inbox: str) -> None:
+def test_form_with_a_payload_is_accepted(inbox: str) -> None:
     payload = json.dumps({"text": "by form"})
     assert requests.post(f"{inbox}/services/{TOKEN}", data={"payload": payload}).text == "ok"
     assert texts(inbox)[-1] == "by form"
@@ -102,7 +102,7 @@ def test_no_text_becomes_markup(inbox: str, text: str) -> None:
     assert re.sub(r"<[^<>]*>", "", article).count("<") == 0
 
 
-def test_no_field_of_a_payload_takes_the_place_of_our_own(inbox: str) -> None:
+def test_payload_cannot_replace_our_fields(inbox: str) -> None:
     forged = {"text": unique("forged"), "at": "<script>", "id": "<script>"}
     requests.post(f"{inbox}/services/{TOKEN}", json=forged)
     page = requests.get(inbox)
@@ -136,7 +136,7 @@ def test_every_emoji_of_the_automations_is_drawn(inbox: str, name: str) -> None:
     assert not article[0].isascii()
 
 
-def test_messages_are_kept_through_a_kill_amid_posts_and_a_restart(tmp_path: Path) -> None:
+def test_messages_survive_a_kill_and_a_restart(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     inbox = f"http://127.0.0.1:{port}"
     with killable("slack", state, "--token", TOKEN, port=port) as (_, kill):
@@ -148,6 +148,6 @@ def test_messages_are_kept_through_a_kill_amid_posts_and_a_restart(tmp_path: Pat
         acknowledged = write_until_killed(write, kill)
     for _ in range(2):
         with server("slack", state, "--token", TOKEN, port=port):
-            there = texts(inbox)
-            assert set(acknowledged) <= set(there)
-            assert len(there) == len(set(there))
+            stored = texts(inbox)
+            assert set(acknowledged) <= set(stored)
+            assert len(stored) == len(set(stored))

@@ -1,4 +1,4 @@
-"""`dbt source freshness` from the contracts, run: on both engines it tells young rows from old ones."""
+"""`dbt source freshness` with the limits of the contracts: it separates fresh from stale rows on both engines."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,22 +19,22 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Modelling 
     if request.param == "duckdb":
         yield Modelling(tmp_path)
         return
-    found = request.getfixturevalue("bigquery")
-    with found.prefix() as prefix:
-        yield BigQueryModelling(tmp_path, found.warehouse(prefix))
+    bigquery = request.getfixturevalue("bigquery")
+    with bigquery.prefix() as prefix:
+        yield BigQueryModelling(tmp_path, bigquery.warehouse(prefix))
 
 
 def extract(place: Modelling | BigQueryModelling, stream: str, at: datetime) -> None:
-    """Let a stream's rows have been extracted then."""
+    """Set the extraction time of a stream's rows."""
     change: Callable[[str, str], str] = "UPDATE {} SET _extracted_at = {} WHERE TRUE".format
     if isinstance(place, BigQueryModelling):
-        place.query(change(place.warehouse._jobs.place.table("raw_airport_ops", stream), literal(at)))
+        place.query(change(place.warehouse._jobs.namespace.table("raw_airport_ops", stream), literal(at)))
         return
     with place.writing() as db:
         db.execute(change(f"raw_airport_ops.{stream}", f"TIMESTAMPTZ '{at.isoformat()}'"))
 
 
-def test_rows_that_are_older_than_their_contract_allows_are_told(place: Modelling | BigQueryModelling) -> None:
+def test_stale_rows_are_reported(place: Modelling | BigQueryModelling) -> None:
     place.merge("flights", flight(1), flight(2))
     place.merge("weather", {"origin": "JFK", "time_hour": flight(1)["scheduled_departure"], "precip": 1.0})
     now = datetime.now(UTC)

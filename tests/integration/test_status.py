@@ -1,4 +1,4 @@
-"""The status: every figure is the ledger's, whoever is away is unknown, and no data becomes part of the page's code."""
+"""The status: figures match the ledger, unreachable parts are unknown, and the page escapes all data."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ from millrace.domain.quality import QualityFact, QualityResult
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
 from millrace.settings.tree import ROOT
-from millrace.status.asking import Asker
 from millrace.status.lineage import mart_lineage
 from millrace.status.page import render
-from millrace.status.prefect_runs import TaskTook
-from millrace.status.publish import asked_at, publish_page
+from millrace.status.prefect_runs import TaskDuration
+from millrace.status.publish import collected_at, publish_page
 from millrace.status.syncs import remember
+from millrace.status.tolerant_reader import TolerantReader
 from millrace.status.types import SourceStatus, Status, SyncStatus
-from millrace.warehouse.duckdb.lock import held
+from millrace.warehouse.duckdb.lock import hold
 from tests.conftest import new_lake
 from tests.support.merging import NOON, Merging, contract, upsert
 from tests.support.status_place import NOW, UI, StatusPlace, away, merge_some, run
@@ -40,14 +40,14 @@ def place(lake: Lake, tmp_path: Path) -> StatusPlace:
 
 @pytest.fixture(scope="module")
 def merged(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> StatusPlace:
-    """What `merge_some` leaves, for tests that only look."""
+    """Return the state that `merge_some` leaves, for tests that only read."""
     folder = tmp_path_factory.mktemp("status")
-    made = StatusPlace(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
-    merge_some(made.merging)
-    return made
+    status_place = StatusPlace(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
+    merge_some(status_place.merging)
+    return status_place
 
 
-def test_every_figure_of_a_stream_is_the_ledgers(merged: StatusPlace) -> None:
+def test_stream_figures_match_the_ledger(merged: StatusPlace) -> None:
     (stream,) = merged.status().streams
     terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
     sums = merged.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
@@ -58,20 +58,20 @@ def test_every_figure_of_a_stream_is_the_ledgers(merged: StatusPlace) -> None:
     shown = [(b.id, s.job_id, f.object, f.rows) for b in stream.batches for s in b.syncs or () for f in s.first]
     assert sorted(shown) == objects
     assert (stream.pending.landings, stream.pending.rows) == (1, 2) if stream.pending else False
-    assert stream.quarantine == tuple(merged.merging.warehouse.refused(merged.merging.contract))
+    assert stream.quarantine == tuple(merged.merging.warehouse.quarantined_objects(merged.merging.contract))
     assert [o.rows for o in stream.quarantine or ()] == [1]
 
 
-def test_quarantine_wants_a_look_and_names_the_command_that_lets_it_in(merged: StatusPlace) -> None:
+def test_quarantine_shows_the_redrive_command(merged: StatusPlace) -> None:
     status = merged.status()
     (stream,) = status.streams
     assert (stream.health, status.headline) == ("look", "Somebody should look at shop.orders, Warehouse")
     assert stream.trouble
     assert stream.trouble.sentence == "1 row of 1 file broke the contract: row.type."
-    assert stream.trouble.command == "prefect deployment run redrive/redrive -p source=shop -p stream=orders"
+    assert stream.trouble.command == "millrace redrive shop.orders"
 
 
-def test_freshness_is_kept_late_or_never_began(place: StatusPlace) -> None:
+def test_freshness_is_met_late_or_not_started(place: StatusPlace) -> None:
     assert place.status().streams[0].freshness.kept is False
     place.merging.land(rows=[upsert(1, 1)])
     place.merging.merge()
@@ -80,14 +80,14 @@ def test_freshness_is_kept_late_or_never_began(place: StatusPlace) -> None:
     assert (fresh.health, late.freshness.kept, late.health) == ("good", False, "look")
 
 
-def test_a_failed_merge_is_bad_until_a_later_one_goes_well(place: StatusPlace) -> None:
+def test_failed_merge_is_bad_until_next_success(place: StatusPlace) -> None:
     message = "Flow run encountered an exception: SettingsError: no bucket lake-x. Make it, then press Retry"
     place.runs = [run(state="FAILED", message=message, number=5)]
     status = place.status()
     trouble = status.streams[0].trouble
     assert trouble
     assert (trouble.kind, trouble.sentence, trouble.over) == ("SettingsError", "no bucket lake-x.", False)
-    assert (trouble.command, status.health) == ("python -m cli.deploy.blocks", "bad")
+    assert (trouble.command, status.health) == ("millrace deploy blocks", "bad")
     assert trouble.run
     assert trouble.run.url == f"{UI}/runs/flow-run/{place.runs[0].id}"
     place.runs = [run("merge shop.orders · 3 files · 12 rows", number=9), *place.runs]
@@ -96,38 +96,38 @@ def test_a_failed_merge_is_bad_until_a_later_one_goes_well(place: StatusPlace) -
     assert (after.trouble.over, after.health) == (True, "look")  # not bad; late, as nothing was merged
 
 
-def test_other_work_that_fails_wants_a_look(place: StatusPlace) -> None:
+def test_failed_other_work_needs_attention(place: StatusPlace) -> None:
     place.merging.land(rows=[upsert(1, 1)])
     place.merging.merge()
     place.runs = [run("digest", state="FAILED", message="exception: AlertFailed: Slack is away", parameters={})]
     status = place.status()
     assert (status.health, status.headline) == ("look", "Somebody should look at digest")
-    assert [t.command for t in status.troubles] == ["prefect deployment run digest/digest"]
+    assert [t.command for t in status.troubles] == ["millrace start digest"]
 
 
-def test_whoever_is_away_is_unknown_and_the_rest_is_shown(merged: StatusPlace) -> None:
+def test_unreachable_part_is_unknown_others_shown(merged: StatusPlace) -> None:
     status = replace(merged, prefect=away).status()
     assert {u.what for u in status.unknown} == {"prefect", "airbyte"}
-    assert all("nobody answers" in u.why for u in status.unknown)
+    assert all("the server does not answer" in u.why for u in status.unknown)
     assert status.steps is None
     assert status.sources[0].syncs is None
     assert status.streams[0].balance.rows_in == 7
     by_key = {station.key: station for station in status.stations}
     assert (by_key["source"].health, by_key["events"].health, by_key["merge"].health) == ("unknown", "unknown", "look")
-    assert "nobody answers" in render(status)
+    assert "the server does not answer" in render(status)
     assert Status.model_validate_json(status.model_dump_json()) == status
 
 
-def test_a_lake_that_is_not_there_is_unknown_and_asked_once(merged: StatusPlace) -> None:
+def test_missing_lake_is_unknown_and_queried_once(merged: StatusPlace) -> None:
     status = replace(merged, lake=open_lake("gs://no-such-bucket", merged.merging.lake.endpoint)).status()
     assert [u.what for u in status.unknown] == ["lake", "airbyte"]
     assert (status.streams[0].pending, status.streams[0].balance.rows_in) == (None, 7)
-    ask = Asker()
+    ask = TolerantReader()
     assert ask("lake", away) is None
     assert (ask("lake", lambda: 1), ask("prefect", lambda: 2), len(ask.unknown)) == (None, 2, 1)
 
 
-def test_a_run_that_may_not_ask_airbyte_shows_what_another_was_told(place: StatusPlace) -> None:
+def test_run_without_airbyte_shows_the_last_jobs(place: StatusPlace) -> None:
     sync = SyncStatus(source="shop", job_id=4, status="succeeded", created_at=NOON, rows=7)
     source = SourceStatus(source="shop", health="good", syncs=(sync,))
     remember(place.merging.lake, empty(NOW - timedelta(minutes=9)).model_copy(update={"sources": (source,)}))
@@ -135,19 +135,19 @@ def test_a_run_that_may_not_ask_airbyte_shows_what_another_was_told(place: Statu
     (shown,) = status.sources
     assert (shown.syncs, shown.as_of, shown.health) == ((sync,), NOW - timedelta(minutes=9), "good")
     assert status.unknown == ()
-    assert "As Airbyte told it on 01 Jan, 12:51" in render(status)
+    assert "As Airbyte reported on 01 Jan, 12:51" in render(status)
     old = place.status(NOW + timedelta(hours=2))
     assert (old.sources[0].syncs, [u.what for u in old.unknown]) == ((sync,), ["airbyte"])
     remember(place.merging.lake, status)
-    assert place.status().sources[0].as_of == NOW - timedelta(minutes=9), "what was only recalled is not news"
+    assert place.status().sources[0].as_of == NOW - timedelta(minutes=9), "a recalled state is not new"
 
 
-def test_a_warehouse_that_another_holds_is_unknown(lake: Lake, tmp_path: Path) -> None:
+def test_locked_warehouse_is_unknown(lake: Lake, tmp_path: Path) -> None:
     place = StatusPlace(Merging(lake, tmp_path, limits=Limits()))
     merge_some(place.merging)
     place.merging.warehouse._timeout_s = 0.2
     file = tmp_path / "warehouse.duckdb"
-    with held(file.with_name(f"{file.name}.lock"), "a long commit", 1):
+    with hold(file.with_name(f"{file.name}.lock"), "a long commit", 1):
         status = place.status()
     assert "a long commit" in next(u.why for u in status.unknown if u.what == "ledger")
     assert (status.streams[0].health, status.streams[0].pending, status.quality) == ("unknown", None, None)
@@ -169,8 +169,8 @@ def test_runs_of_the_gate_and_steps_are_counted(place: StatusPlace) -> None:
         run("land shop", number=4),
         run("digest", number=5),
     ]
-    done = ((0, "commit batch"), (3, "watch sync"), (4, "tell"))
-    place.tasks = [TaskTook(place.runs[i].id, step, NOON, 0.4) for i, step in done]
+    steps = ((0, "commit batch"), (3, "watch sync"), (4, "tell"))
+    place.tasks = [TaskDuration(place.runs[i].id, step, NOON, 0.4) for i, step in steps]
     status = place.status()
     assert status.quality
     assert [(g.found.held, g.found.failed, g.found.left_out, g.found.warned) for g in status.quality.runs] == [
@@ -186,7 +186,7 @@ def test_runs_of_the_gate_and_steps_are_counted(place: StatusPlace) -> None:
 
 
 class Tags(HTMLParser):
-    """Elements and attributes of a page, and every address in it."""
+    """A page's elements, attributes and addresses."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class Tags(HTMLParser):
                 self.handlers.append(name)
 
 
-def test_no_data_becomes_code_of_the_page(place: StatusPlace) -> None:
+def test_page_escapes_all_data(place: StatusPlace) -> None:
     merge_some(place.merging)
     place.merging.query("SELECT 1")
     fact = QualityResult(
@@ -221,21 +221,21 @@ def test_no_data_becomes_code_of_the_page(place: StatusPlace) -> None:
         run(f"{ATTACK} x", flow="merge", number=4, id=ATTACK),
     ]
     page = render(place.status())
-    seen = Tags(page)
-    assert seen.tags.isdisjoint({"script", "img", "iframe", "object"})
-    assert seen.handlers == []
+    tags = Tags(page)
+    assert tags.tags.isdisjoint({"script", "img", "iframe", "object"})
+    assert tags.handlers == []
     assert "&lt;script&gt;alert(1)" in page
-    assert all(a.startswith(("#", "data:,", UI)) for a in seen.addresses), seen.addresses
+    assert all(a.startswith(("#", "data:,", UI)) for a in tags.addresses), tags.addresses
 
 
-def test_every_link_into_the_page_leads_somewhere_and_names_are_unique(merged: StatusPlace) -> None:
-    seen = Tags(render(replace(merged, dbt_project=ROOT / "dbt_project").status()))
-    assert [a for a in seen.addresses if a.startswith("#") and a[1:] not in seen.ids] == []
-    assert len(seen.ids) == len(set(seen.ids))
+def test_page_links_resolve_and_ids_are_unique(merged: StatusPlace) -> None:
+    tags = Tags(render(replace(merged, dbt_project=ROOT / "dbt_project").status()))
+    assert [a for a in tags.addresses if a.startswith("#") and a[1:] not in tags.ids] == []
+    assert len(tags.ids) == len(set(tags.ids))
 
 
 class Clock:
-    """A second later each time it is looked at."""
+    """A clock that advances by a second at each reading."""
 
     def __init__(self) -> None:
         self._now, self._lock = NOW, threading.Lock()
@@ -250,11 +250,11 @@ def empty(at: datetime) -> Status:
     return Status(at=at, since=at, health="good", headline=f"of {at.isoformat()}", stations=())
 
 
-def test_an_older_state_never_replaces_a_newer_one(lake: Lake) -> None:
+def test_older_state_never_replaces_a_newer_one(lake: Lake) -> None:
     clock, newer = Clock(), []
 
     def slow(at: datetime) -> Status:
-        if not newer:  # while the first one asks, another asks later and is faster
+        if not newer:  # while the first run collects, another starts later and is faster
             newer.append(publish_page(lake, empty_page, clock))
         return empty(at)
 
@@ -263,21 +263,21 @@ def test_an_older_state_never_replaces_a_newer_one(lake: Lake) -> None:
         return empty(at)
 
     publish_page(lake, slow, clock)
-    there = lake.stat(names.STATUS_PAGE)
-    assert there
-    assert asked_at(there) == newer[0]
+    page = lake.stat(names.STATUS_PAGE)
+    assert page
+    assert collected_at(page) == newer[0]
     assert f"of {newer[0].isoformat()}".encode() in lake.read(names.STATUS_PAGE)
 
 
-def test_of_many_at_once_the_page_shows_what_each_had_done(lake: Lake) -> None:
-    done: list[int] = []
+def test_concurrent_runs_all_appear_on_the_page(lake: Lake) -> None:
+    finished: list[int] = []
 
     def work(number: int) -> int:
-        done.append(number)
+        finished.append(number)
         return publish_page(lake, of_all, lambda: datetime.now(UTC))
 
     def of_all(at: datetime) -> Status:
-        return empty(at).model_copy(update={"headline": " ".join(f"<{n}>" for n in sorted(done))})
+        return empty(at).model_copy(update={"headline": " ".join(f"<{n}>" for n in sorted(finished))})
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(24)))
@@ -285,17 +285,17 @@ def test_of_many_at_once_the_page_shows_what_each_had_done(lake: Lake) -> None:
     assert [n for n in range(24) if f"&lt;{n}&gt;" not in page] == []
 
 
-def test_one_that_is_never_fast_enough_says_so(lake: Lake) -> None:
-    def beaten(at: datetime) -> Status:
+def test_page_losing_every_race_raises(lake: Lake) -> None:
+    def overtaken(at: datetime) -> Status:
         lake.write(names.STATUS_PAGE, b"another's")
         return empty(at)
 
     with pytest.raises(ServiceUnavailable, match="the next run shows it"):
-        publish_page(lake, beaten, lambda: datetime.now(UTC))
+        publish_page(lake, overtaken, lambda: datetime.now(UTC))
     assert lake.read(names.STATUS_PAGE) == b"another's"
 
 
-def test_a_mart_is_made_of_the_streams_that_its_models_read(tmp_path: Path) -> None:
+def test_mart_lists_the_streams_its_models_read(tmp_path: Path) -> None:
     models: dict[str, str] = {
         "staging/stg_a.sql": "select * from {{ live_rows('shop', 'a') }}",
         "staging/stg_b.sql": 'select * from {{ source("shop", "b") }}',
@@ -308,11 +308,11 @@ def test_a_mart_is_made_of_the_streams_that_its_models_read(tmp_path: Path) -> N
         file = tmp_path / "models" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    found = {name: (mart.description, mart.streams) for name, mart in mart_lineage(tmp_path).items()}
-    assert found == {"both": ("", ("shop.a", "shop.b")), "one": ("Only a.", ("shop.a",))}
+    lineage = {name: (mart.description, mart.streams) for name, mart in mart_lineage(tmp_path).items()}
+    assert lineage == {"both": ("", ("shop.a", "shop.b")), "one": ("Only a.", ("shop.a",))}
 
 
-def test_a_balance_bar_shows_a_single_bad_row_among_millions() -> None:
+def test_balance_bar_shows_a_single_bad_row() -> None:
     from millrace.status.pictures import balance_bar
 
     bar = balance_bar(Balance(rows_in=1_000_001, merged=1_000_000, superseded=0, stale=0, quarantined=1))

@@ -1,4 +1,4 @@
-"""The status page as people see it: in headless Chromium, from the bucket, by mouse, keyboard and telephone."""
+"""The status page in headless Chromium, served from the bucket, by mouse, keyboard and phone."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from beam_job.batches import Limits
 from millrace.domain import names
 from millrace.status.collect import collect
-from millrace.status.prefect_runs import TaskTook
+from millrace.status.prefect_runs import TaskDuration
 from millrace.status.publish import publish_page
 from tests.conftest import new_lake
 from tests.support.browser import browser as a_browser
@@ -29,49 +29,52 @@ FOCUSED = """() => { const e = document.activeElement;
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with a_browser() as found:
-        yield found
+    with a_browser() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def place(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> StatusPlace:
-    """Two merged batches with a row in quarantine, one landing that waits, a mart, and runs that failed."""
+    """Return two merged batches with a row in quarantine, one pending landing, a mart, and runs that failed."""
     folder = tmp_path_factory.mktemp("status")
-    made = StatusPlace(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
-    merge_some(made.merging)
-    publish_a_mart(made.merging, folder)
+    status_place = StatusPlace(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
+    merge_some(status_place.merging)
+    publish_a_mart(status_place.merging, folder)
     failed = run("model", state="FAILED", message="exception: QualityFailed: a mart broke. Mend it", number=3)
-    made.runs = [run(number=4), failed, run(number=2), run("ingest shop", number=1, parameters={"source": "shop"})]
-    made.tasks = [TaskTook(made.runs[0].id, "commit batch", NOON, 0.4)]
-    made.dbt_project = folder / "dbt"
-    model = made.dbt_project / "models" / "marts" / f"{MART}.sql"
+    status_place.runs = [
+        run(number=4),
+        failed,
+        run(number=2),
+        run("ingest shop", number=1, parameters={"source": "shop"}),
+    ]
+    status_place.tasks = [TaskDuration(status_place.runs[0].id, "commit batch", NOON, 0.4)]
+    status_place.dbt_project = folder / "dbt"
+    model = status_place.dbt_project / "models" / "marts" / f"{MART}.sql"
     model.parent.mkdir(parents=True)
     model.write_text("select * from {{ live_rows('shop', 'orders') }}")
-    return made
+    return status_place
 
 
 @pytest.fixture(scope="module")
 def url(place: StatusPlace) -> str:
-    """The page, where the storage server serves it."""
+    """Return the URL of the page on the storage server."""
     lake = place.merging.lake
     publish_page(lake, lambda _: collect(place.places(), NOW), lambda: datetime.now(UTC))
     return lake.address(names.STATUS_PAGE)
 
 
 def publish_a_mart(merging: Merging, folder: Path) -> None:
-    merging.warehouse.begin("candidate_1", empty=True)
+    merging.warehouse.begin_candidate("candidate_1", empty=True)
     with duckdb.connect(merging.warehouse.candidate_url("candidate_1").removeprefix("duckdb:///")) as db:
         db.execute(f"CREATE SCHEMA marts; CREATE TABLE marts.{MART} AS SELECT 1 AS id FROM range(1234)")
     merging.warehouse.publish("candidate_1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_asks_no_other_server_complains_of_nothing_and_can_be_read(
-    browser: Browser, url: str, scheme: str
-) -> None:
+def test_page_is_self_contained_and_accessible(browser: Browser, url: str, scheme: str) -> None:
     with opened(browser, url, scheme=scheme) as page:
         assert page.requests == [url]
-        assert page.complaints == []
+        assert page.errors == []
         contrasts = page.contrasts()
         assert {text: ratio for text, ratio in contrasts.items() if ratio < READABLE} == {}
         assert len(contrasts) > 40
@@ -79,7 +82,7 @@ def test_the_page_asks_no_other_server_complains_of_nothing_and_can_be_read(
         assert (scheme == "dark") == (paper == "rgb(13, 21, 26)")
 
 
-def test_the_figures_are_the_ledgers(browser: Browser, url: str, place: StatusPlace) -> None:
+def test_page_figures_match_the_ledger(browser: Browser, url: str, place: StatusPlace) -> None:
     terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
     sums = place.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
     with opened(browser, url) as page:
@@ -89,7 +92,7 @@ def test_the_figures_are_the_ledgers(browser: Browser, url: str, place: StatusPl
         assert page.page.locator(f"[data-mart={MART}]").inner_text() == "1,234"
 
 
-def test_from_a_mart_to_the_sync_of_its_rows_by_clicks(browser: Browser, url: str, place: StatusPlace) -> None:
+def test_clicks_lead_from_a_mart_to_its_sync(browser: Browser, url: str, place: StatusPlace) -> None:
     newest = place.merging.warehouse.ledger(kinds=("merged",))[-1]
     with opened(browser, url) as page:
         for link in (MART, "shop.orders", newest.batch_id, "sync 3 of shop", newest.batch_id):
@@ -99,14 +102,14 @@ def test_from_a_mart_to_the_sync_of_its_rows_by_clicks(browser: Browser, url: st
         assert page.page.locator("section.detail:visible td", has_text="sync_id=3/0.parquet").is_visible()
         page.page.locator("nav a", has_text="Overview").click()
         assert page.page.locator("#overview").is_visible()
-        assert page.complaints == []
+        assert page.errors == []
 
 
-def test_all_can_be_reached_by_keyboard_and_the_focus_is_seen(browser: Browser, url: str) -> None:
+def test_keyboard_reaches_all_with_visible_focus(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
-        wanted = page.page.locator("a:visible").count()
+        links = page.page.locator("a:visible").count()
         focused = set()
-        for _ in range(wanted + 40):
+        for _ in range(links + 40):
             page.page.keyboard.press("Tab")
             tag, href, outline = page.page.evaluate(FOCUSED)
             if tag == "A":
@@ -120,7 +123,7 @@ def test_all_can_be_reached_by_keyboard_and_the_focus_is_seen(browser: Browser, 
 
 
 @pytest.mark.parametrize("width", [PHONE, SMALL_PHONE])
-def test_a_telephone_never_scrolls_sideways(browser: Browser, url: str, width: int) -> None:
+def test_phone_never_scrolls_sideways(browser: Browser, url: str, width: int) -> None:
     with opened(browser, url, width=width) as page:
         assert page.page.locator("svg.tall").is_visible()
         assert not page.page.locator("svg.wide").is_visible()

@@ -31,7 +31,7 @@ def names(listed: Any) -> list[str]:
     return [blob.name for blob in listed]
 
 
-def test_a_bucket_is_made_found_listed_and_deleted_when_it_is_empty(announcing_storage: storage.Client) -> None:
+def test_bucket_is_created_listed_and_deleted(announcing_storage: storage.Client) -> None:
     bucket = announcing_storage.create_bucket(unique("bucket"))
     assert announcing_storage.get_bucket(bucket.name).name == bucket.name
     assert bucket.name in names(announcing_storage.list_buckets())
@@ -52,16 +52,16 @@ def test_a_bucket_is_made_found_listed_and_deleted_when_it_is_empty(announcing_s
 
 @pytest.mark.parametrize("data", [b"", b"small", b"--boundary\r\n\r\n\n--\r\n" * 9, os.urandom(3 * CHUNK + 17)])
 @pytest.mark.parametrize("upload", [put, resumable])
-def test_an_upload_is_read_back_as_it_was(bucket: storage.Bucket, upload: Any, data: bytes) -> None:
+def test_upload_reads_back_unchanged(bucket: storage.Bucket, upload: Any, data: bytes) -> None:
     written = upload(bucket, "raw/ü b?.bin", data)
-    found = bucket.get_blob("raw/ü b?.bin")
-    assert found.download_as_bytes() == data
-    assert (found.size, found.generation, found.metageneration) == (len(data), written.generation, 1)
-    assert found.crc32c == written.crc32c
-    assert found.time_created is not None
+    blob = bucket.get_blob("raw/ü b?.bin")
+    assert blob.download_as_bytes() == data
+    assert (blob.size, blob.generation, blob.metageneration) == (len(data), written.generation, 1)
+    assert blob.crc32c == written.crc32c
+    assert blob.time_created is not None
 
 
-def test_a_resumable_upload_by_a_file_object_is_whole_and_not_seen_before_its_end(bucket: storage.Bucket) -> None:
+def test_resumable_upload_is_invisible_until_done(bucket: storage.Bucket) -> None:
     data = os.urandom(2 * CHUNK + 5)
     with bucket.blob("stream").open("wb", chunk_size=CHUNK) as stream:
         stream.write(data)
@@ -69,19 +69,19 @@ def test_a_resumable_upload_by_a_file_object_is_whole_and_not_seen_before_its_en
     assert bucket.blob("stream").download_as_bytes() == data
 
 
-def test_a_resumable_upload_goes_on_where_it_was_cut(bucket: storage.Bucket) -> None:
+def test_cut_resumable_upload_continues(bucket: storage.Bucket) -> None:
     data = os.urandom(2 * CHUNK)
     session = bucket.blob("cut").create_resumable_upload_session(size=len(data))
     answer = requests.put(session, data[:CHUNK], headers={"content-range": f"bytes 0-{CHUNK - 1}/{len(data)}"})
     assert (answer.status_code, answer.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
-    asked = requests.put(session, headers={"content-range": f"bytes */{len(data)}"})
-    assert (asked.status_code, asked.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
+    progress = requests.put(session, headers={"content-range": f"bytes */{len(data)}"})
+    assert (progress.status_code, progress.headers["range"]) == (308, f"bytes=0-{CHUNK - 1}")
     rest = {"content-range": f"bytes {CHUNK}-{len(data) - 1}/{len(data)}"}
     assert requests.put(session, data[CHUNK:], headers=rest).status_code == 200
     assert bucket.blob("cut").download_as_bytes() == data
 
 
-def test_a_last_chunk_that_is_sent_again_gets_the_same_answer(bucket: storage.Bucket) -> None:
+def test_repeated_last_chunk_gets_the_same_answer(bucket: storage.Bucket) -> None:
     session = bucket.blob("again").create_resumable_upload_session(size=5, if_generation_match=0)
     headers = {"content-range": "bytes 0-4/5"}
     first, again = (requests.put(session, b"hello", headers=headers) for _ in range(2))
@@ -89,7 +89,7 @@ def test_a_last_chunk_that_is_sent_again_gets_the_same_answer(bucket: storage.Bu
     assert first.json() == again.json()
 
 
-def test_bytes_that_do_not_fit_their_checksum_are_refused(bucket: storage.Bucket) -> None:
+def test_checksum_mismatch_is_rejected(bucket: storage.Bucket) -> None:
     blob = bucket.blob("torn")
     blob.crc32c = "AAAAAA=="
     with pytest.raises(BadRequest):
@@ -110,7 +110,7 @@ def test_ranges_are_read(bucket: storage.Bucket) -> None:
         assert stream.read() == b"6789"
 
 
-def test_a_page_of_the_lake_is_served_to_a_browser(bucket: storage.Bucket) -> None:
+def test_page_of_the_lake_is_served_to_a_browser(bucket: storage.Bucket) -> None:
     put(bucket, "_site/dbt/index.html", b"<h1>docs</h1>", content_type="text/html")
     base = bucket.client._connection.API_BASE_URL
     answer = requests.get(f"{base}/{bucket.name}/_site/dbt/")
@@ -118,7 +118,7 @@ def test_a_page_of_the_lake_is_served_to_a_browser(bucket: storage.Bucket) -> No
     assert answer.headers["content-type"].startswith("text/html")
 
 
-def test_a_list_has_a_prefix_a_start_and_a_delimiter(bucket: storage.Bucket) -> None:
+def test_list_has_prefix_start_and_delimiter(bucket: storage.Bucket) -> None:
     for name in reversed(NAMES):
         put(bucket, name)
     assert names(bucket.list_blobs()) == NAMES
@@ -131,7 +131,7 @@ def test_a_list_has_a_prefix_a_start_and_a_delimiter(bucket: storage.Bucket) -> 
     assert folders.prefixes == {"raw/a/", "raw/b/", "raw/c 50%/"}
 
 
-def test_a_list_is_paged_to_its_end_and_cut_at_its_maximum(bucket: storage.Bucket) -> None:
+def test_list_is_paged_and_limited(bucket: storage.Bucket) -> None:
     for name in NAMES:
         put(bucket, name)
     assert names(bucket.list_blobs(page_size=2)) == NAMES
@@ -154,51 +154,51 @@ def test_generations_grow_and_an_old_one_is_gone(bucket: storage.Bucket) -> None
 
 
 @pytest.mark.parametrize("upload", [put, resumable])
-def test_a_write_is_made_only_if_its_preconditions_hold(bucket: storage.Bucket, upload: Any) -> None:
-    there = put(bucket, "a", b"first")
+def test_write_needs_its_preconditions(bucket: storage.Bucket, upload: Any) -> None:
+    existing = put(bucket, "a", b"first")
     refused = [
         {"if_generation_match": 0},
-        {"if_generation_match": there.generation - 1},
-        {"if_generation_not_match": there.generation},
+        {"if_generation_match": existing.generation - 1},
+        {"if_generation_not_match": existing.generation},
     ]
     for conditions in refused:
         with pytest.raises(PreconditionFailed):
             upload(bucket, "a", b"second", **conditions)
-    assert bucket.get_blob("a").generation == there.generation
+    assert bucket.get_blob("a").generation == existing.generation
     for conditions in ({"if_generation_match": 5}, {"if_generation_not_match": 0}):
         with pytest.raises(PreconditionFailed):
             upload(bucket, "none", b"x", **conditions)
-    there = upload(bucket, "a", b"second", if_generation_match=there.generation)
+    existing = upload(bucket, "a", b"second", if_generation_match=existing.generation)
     upload(bucket, "a", b"third", if_generation_not_match=0)
     upload(bucket, "b", b"new", if_generation_match=0)
     assert bucket.blob("a").download_as_bytes() == b"third"
 
 
-def test_a_read_a_change_and_a_delete_heed_preconditions(bucket: storage.Bucket) -> None:
-    there = put(bucket, "a")
+def test_all_operations_check_preconditions(bucket: storage.Bucket) -> None:
+    existing = put(bucket, "a")
     with pytest.raises(PreconditionFailed):
-        bucket.blob("a").reload(if_generation_match=there.generation + 1)
+        bucket.blob("a").reload(if_generation_match=existing.generation + 1)
     with pytest.raises(GoogleCloudError) as unchanged:
-        bucket.blob("a").reload(if_generation_not_match=there.generation)
+        bucket.blob("a").reload(if_generation_not_match=existing.generation)
     assert unchanged.value.code == 304
     for conditions in ({"if_metageneration_match": 9}, {"if_metageneration_not_match": 1}):
         with pytest.raises(PreconditionFailed):
-            there.patch(**conditions)
+            existing.patch(**conditions)
         with pytest.raises(PreconditionFailed):
             bucket.blob("a").delete(**conditions)
         with pytest.raises(PreconditionFailed):
-            bucket.blob("a").rewrite(there, **conditions)
+            bucket.blob("a").rewrite(existing, **conditions)
     with pytest.raises(PreconditionFailed):
-        bucket.blob("a").delete(if_generation_match=there.generation + 1)
+        bucket.blob("a").delete(if_generation_match=existing.generation + 1)
     with pytest.raises(NotFound):
-        bucket.blob("a", generation=there.generation + 1).delete()
-    bucket.blob("a", generation=there.generation).delete(if_metageneration_match=1)
+        bucket.blob("a", generation=existing.generation + 1).delete()
+    bucket.blob("a", generation=existing.generation).delete(if_metageneration_match=1)
     with pytest.raises(NotFound):
         bucket.blob("a").delete()
 
 
 @pytest.mark.parametrize("upload", [put, resumable])
-def test_of_many_that_create_an_object_at_once_exactly_one_wins(bucket: storage.Bucket, upload: Any) -> None:
+def test_exactly_one_concurrent_create_wins(bucket: storage.Bucket, upload: Any) -> None:
     barrier = threading.Barrier(16)
 
     def create(number: int) -> bytes | None:
@@ -215,17 +215,17 @@ def test_of_many_that_create_an_object_at_once_exactly_one_wins(bucket: storage.
     assert bucket.blob("manifest").download_as_bytes() == won[0]
 
 
-def test_a_read_that_races_with_writes_gets_one_of_them_whole(bucket: storage.Bucket) -> None:
-    size, done = 300_000, threading.Event()
+def test_read_during_writes_is_whole(bucket: storage.Bucket) -> None:
+    size, finished = 300_000, threading.Event()
     put(bucket, "hot", bytes([0]) * size)
 
     def write() -> None:
         for number in range(1, 60):
             put(bucket, "hot", bytes([number]) * size)
-        done.set()
+        finished.set()
 
     def read() -> None:
-        while not done.is_set():
+        while not finished.is_set():
             data = bucket.blob("hot").download_as_bytes(retry=None)
             assert len(data) == size
             assert len(set(data)) == 1
@@ -235,21 +235,21 @@ def test_a_read_that_races_with_writes_gets_one_of_them_whole(bucket: storage.Bu
             running.result(30)
 
 
-def test_custom_metadata_is_kept_changed_and_removed(bucket: storage.Bucket) -> None:
+def test_custom_metadata_can_be_changed(bucket: storage.Bucket) -> None:
     blob = bucket.blob("a")
     blob.metadata = {"ab-generation-id": "7", "other": "ü"}
     blob.upload_from_string(b"x", content_type="application/json")
-    found = bucket.get_blob("a")
-    assert found.metadata == {"ab-generation-id": "7", "other": "ü"}
-    assert found.content_type == "application/json"
-    found.metadata = {"ab-generation-id": "8", "other": None}
-    found.patch(if_metageneration_match=1)
+    read_back = bucket.get_blob("a")
+    assert read_back.metadata == {"ab-generation-id": "7", "other": "ü"}
+    assert read_back.content_type == "application/json"
+    read_back.metadata = {"ab-generation-id": "8", "other": None}
+    read_back.patch(if_metageneration_match=1)
     again = bucket.get_blob("a")
     assert again.metadata == {"ab-generation-id": "8"}
     assert (again.generation, again.metageneration) == (blob.generation, 2)
 
 
-def test_a_copy_and_a_rewrite_have_the_bytes_and_metadata_of_their_source(bucket: storage.Bucket) -> None:
+def test_copy_and_rewrite_keep_bytes_and_metadata(bucket: storage.Bucket) -> None:
     source = bucket.blob("raw/a b.json")
     source.metadata = {"k": "v"}
     source.upload_from_string(b"hello", content_type="application/json")
@@ -257,17 +257,17 @@ def test_a_copy_and_a_rewrite_have_the_bytes_and_metadata_of_their_source(bucket
     rewritten = bucket.blob("rewritten")
     assert rewritten.rewrite(source) == (None, 5, 5)
     for name in (copied.name, "rewritten"):
-        found = bucket.get_blob(name)
-        assert (found.metadata, found.content_type) == ({"k": "v"}, "application/json")
-        assert found.generation > source.generation
-        assert found.download_as_bytes() == b"hello"
+        blob = bucket.get_blob(name)
+        assert (blob.metadata, blob.content_type) == ({"k": "v"}, "application/json")
+        assert blob.generation > source.generation
+        assert blob.download_as_bytes() == b"hello"
     with pytest.raises(PreconditionFailed):
         bucket.copy_blob(source, bucket, "rewritten", if_generation_match=0)
     with pytest.raises(NotFound):
         bucket.copy_blob(source, bucket, "more", source_generation=source.generation + 1)
 
 
-def test_a_batch_deletes_many_and_says_which_were_not_there(bucket: storage.Bucket) -> None:
+def test_batch_delete_reports_missing_objects(bucket: storage.Bucket) -> None:
     for name in NAMES:
         put(bucket, name)
     with bucket.client.batch(raise_exception=False) as batch:
@@ -277,7 +277,7 @@ def test_a_batch_deletes_many_and_says_which_were_not_there(bucket: storage.Buck
     assert names(bucket.list_blobs()) == []
 
 
-def test_a_restart_keeps_objects_though_the_port_changes(tmp_path: Path) -> None:
+def test_restart_on_another_port_keeps_objects(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with server("storage", state) as port:
         bucket = storage_client(port).create_bucket("kept-bucket")
@@ -297,7 +297,7 @@ def test_a_restart_keeps_objects_though_the_port_changes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("upload", [put, resumable])
-def test_a_kill_amid_uploads_loses_nothing_acknowledged_and_shows_nothing_torn(tmp_path: Path, upload: Any) -> None:
+def test_kill_amid_uploads_loses_no_object(tmp_path: Path, upload: Any) -> None:
     port, state = free_port(), tmp_path / "state"
 
     def content(name: str) -> bytes:

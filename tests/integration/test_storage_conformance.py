@@ -24,9 +24,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.mark.parametrize("hold", ["temporary_hold", "event_based_hold"])
 @pytest.mark.parametrize("keeps_versions", [False, True])
-def test_what_is_held_can_be_read_but_neither_replaced_nor_deleted(
-    bucket: storage.Bucket, hold: str, keeps_versions: bool
-) -> None:
+def test_held_object_cannot_be_changed_or_deleted(bucket: storage.Bucket, hold: str, keeps_versions: bool) -> None:
     bucket.versioning_enabled = keeps_versions
     bucket.patch()
     blob = put(bucket, "held", b"kept")
@@ -54,7 +52,7 @@ def test_what_is_held_can_be_read_but_neither_replaced_nor_deleted(
     assert bucket.blob("held").download_as_bytes() == b"free"
 
 
-def test_a_bucket_may_hold_its_new_objects(bucket: storage.Bucket) -> None:
+def test_bucket_may_hold_its_new_objects(bucket: storage.Bucket) -> None:
     bucket.default_event_based_hold = True
     bucket.patch()
     blob = put(bucket, "a")
@@ -63,7 +61,7 @@ def test_a_bucket_may_hold_its_new_objects(bucket: storage.Bucket) -> None:
         blob.delete()
 
 
-def test_a_retention_policy_keeps_objects_and_once_locked_only_grows(bucket: storage.Bucket) -> None:
+def test_locked_retention_policy_only_grows(bucket: storage.Bucket) -> None:
     blob = put(bucket, "a")
     bucket.retention_period = 3600
     bucket.patch()
@@ -85,39 +83,39 @@ def test_a_retention_policy_keeps_objects_and_once_locked_only_grows(bucket: sto
     assert (bucket.retention_period, bucket.retention_policy_locked) == (7200, True)
 
 
-def test_a_bucket_keeps_its_settings_and_heeds_preconditions(bucket: storage.Bucket) -> None:
+def test_bucket_keeps_settings_and_preconditions(bucket: storage.Bucket) -> None:
     bucket.add_lifecycle_delete_rule(age=30, matches_prefix=["raw/"])
     bucket.labels = {"team": "lake", "old": "x"}
     bucket.patch()
-    found = bucket.client.get_bucket(bucket.name)
-    assert [dict(rule) for rule in found.lifecycle_rules] == [
+    bucket_read = bucket.client.get_bucket(bucket.name)
+    assert [dict(rule) for rule in bucket_read.lifecycle_rules] == [
         {"action": {"type": "Delete"}, "condition": {"age": 30, "matchesPrefix": ["raw/"]}}
     ]
-    assert found.labels == {"team": "lake", "old": "x"}
-    assert found.metageneration == 2
-    del_label = dict(found.labels)
+    assert bucket_read.labels == {"team": "lake", "old": "x"}
+    assert bucket_read.metageneration == 2
+    del_label = dict(bucket_read.labels)
     del del_label["old"]
-    found.labels = del_label
-    found.patch(if_metageneration_match=2)
+    bucket_read.labels = del_label
+    bucket_read.patch(if_metageneration_match=2)
     with pytest.raises(PreconditionFailed):
-        found.patch(if_metageneration_match=2)
-    found.clear_lifecycle_rules()
-    found.patch()
+        bucket_read.patch(if_metageneration_match=2)
+    bucket_read.clear_lifecycle_rules()
+    bucket_read.patch()
     again = bucket.client.get_bucket(bucket.name)
     assert (list(again.lifecycle_rules), again.labels) == ([], {"team": "lake"})
 
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
-    """The server's state without its server, so that time can pass."""
-    made = Index(tmp_path / "state", "http://127.0.0.1:1")
-    made.buckets.add({"name": "lake", "versioning": {"enabled": True}})
-    yield made
-    made.db.close()
+    """Return the server's state without its server, so that time can pass."""
+    opened = Index(tmp_path / "state", "http://127.0.0.1:1")
+    opened.buckets.add({"name": "lake", "versioning": {"enabled": True}})
+    yield opened
+    opened.db.close()
 
 
-def swept(index: Index, rules: list[dict[str, Any]], after: timedelta) -> list[str]:
-    """What is left, noncurrent generations with an asterisk."""
+def sweep(index: Index, rules: list[dict[str, Any]], after: timedelta) -> list[str]:
+    """Return the remaining objects, noncurrent generations with an asterisk."""
     index.buckets.change("lake", {"lifecycle": {"rule": rules}}, {})
     index.sweep(datetime.now(UTC) + after)
     return [r["name"] + "*" * ("timeDeleted" in r) for r in index.resources("lake", "", "", versions=True)]
@@ -147,33 +145,33 @@ ALL = ["a*", "a*", "a", "tmp/b"]
         ([{"action": {"type": "SetStorageClass"}, "condition": {"age": 1}}], 9, ALL),
     ],
 )
-def test_lifecycle_rules_delete_what_they_say(index: Index, rules: Any, days: int, left: list[str]) -> None:
+def test_lifecycle_rules_delete_matching_objects(index: Index, rules: Any, days: int, left: list[str]) -> None:
     for name in ("a", "a", "a", "tmp/b"):
         index.put("lake", {"name": name}, b"x", {})
-    assert swept(index, rules, timedelta(days=days)) == left
+    assert sweep(index, rules, timedelta(days=days)) == left
 
 
-def test_a_lifecycle_rule_spares_what_is_held(index: Index) -> None:
+def test_lifecycle_rule_spares_held_objects(index: Index) -> None:
     index.put("lake", {"name": "held", "temporaryHold": True}, b"x", {})
     index.put("lake", {"name": "free"}, b"x", {})
-    assert swept(index, rule(age=1), timedelta(days=2)) == ["free*", "held"]
-    assert swept(index, rule(age=1), timedelta(days=2)) == ["held"]
+    assert sweep(index, rule(age=1), timedelta(days=2)) == ["free*", "held"]
+    assert sweep(index, rule(age=1), timedelta(days=2)) == ["held"]
     assert len(list((index.path({"generation": "1"}).parent).iterdir())) == 1
 
 
-def test_a_composed_object_has_its_sources_bytes_in_order(bucket: storage.Bucket) -> None:
+def test_composed_object_has_its_sources_in_order(bucket: storage.Bucket) -> None:
     sources = [put(bucket, f"part/{n}", bytes([n]) * 70_000) for n in range(3)]
     whole = bucket.blob("whole")
     whole.content_type = "application/x-whole"
     whole.compose(sources, if_generation_match=0)
     assert whole.download_as_bytes() == b"".join(bytes([n]) * 70_000 for n in range(3))
-    found = bucket.get_blob("whole")
-    assert (found.component_count, found.md5_hash, found.content_type) == (3, None, "application/x-whole")
+    composed = bucket.get_blob("whole")
+    assert (composed.component_count, composed.md5_hash, composed.content_type) == (3, None, "application/x-whole")
     whole.compose([whole, sources[0]], if_generation_match=whole.generation)
     assert (whole.size, bucket.get_blob("whole").component_count) == (280_000, 4)
 
 
-def test_a_compose_heeds_preconditions_and_limits(bucket: storage.Bucket) -> None:
+def test_compose_checks_preconditions_and_limits(bucket: storage.Bucket) -> None:
     source = put(bucket, "part")
     whole = bucket.blob("whole")
     with pytest.raises(PreconditionFailed):
@@ -188,7 +186,7 @@ def test_a_compose_heeds_preconditions_and_limits(bucket: storage.Bucket) -> Non
     assert bucket.blob("whole").download_as_bytes() == b"there"
 
 
-def test_a_batch_changes_and_deletes_with_preconditions(bucket: storage.Bucket) -> None:
+def test_batch_request_checks_preconditions(bucket: storage.Bucket) -> None:
     blobs = [put(bucket, f"ü {n}") for n in range(3)]
     with bucket.client.batch(raise_exception=False) as batch:
         blobs[0].metadata = {"k": "ü"}
@@ -202,21 +200,21 @@ def test_a_batch_changes_and_deletes_with_preconditions(bucket: storage.Bucket) 
 
 @pytest.fixture
 def signing(identity: tuple[int, Path], tmp_path: Path) -> Iterator[tuple[storage.Bucket, Credentials]]:
-    """A bucket of a server that knows the local identity, and credentials with its key."""
+    """Return a bucket of a server with the local identity, and credentials with its key."""
     with server("storage", tmp_path / "state", "--identity", str(identity[1])) as port:
         account = service_account(identity_of(identity[1]), PROJECT, f"http://127.0.0.1:{identity[0]}/token")
         yield storage_client(port).create_bucket(unique("bucket")), Credentials.from_service_account_info(account)
 
 
-def test_signed_urls_read_and_write_until_they_expire_and_only_as_signed(
+def test_signed_url_allows_only_its_request(
     signing: tuple[storage.Bucket, Credentials],
 ) -> None:
     bucket, credentials = signing
     blob = bucket.blob("raw/ü b.json")
 
     def url(method: str, **settings: Any) -> str:
-        given = {"version": "v4", "expiration": HOUR, "credentials": credentials} | settings
-        return str(blob.generate_signed_url(method=method, api_access_endpoint=base, **given))
+        options = {"version": "v4", "expiration": HOUR, "credentials": credentials} | settings
+        return str(blob.generate_signed_url(method=method, api_access_endpoint=base, **options))
 
     base = bucket.client._connection.API_BASE_URL
     kind = {"content-type": "application/json"}
@@ -232,7 +230,7 @@ def test_signed_urls_read_and_write_until_they_expire_and_only_as_signed(
         "another content type": requests.put(url("PUT", content_type="a/b"), b"x", headers=kind),
         "another signature": requests.get(url("GET")[:-8] + "00000000"),
     }
-    assert {why: answer.status_code for why, answer in refused.items()} == dict.fromkeys(refused, 403)
+    assert {reason: answer.status_code for reason, answer in refused.items()} == dict.fromkeys(refused, 403)
     past = datetime.now(UTC).replace(tzinfo=None) - 2 * HOUR
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -243,7 +241,7 @@ def test_signed_urls_read_and_write_until_they_expire_and_only_as_signed(
     assert bucket.blob(blob.name).download_as_bytes() == b'{"a": 1}'
 
 
-def test_an_index_of_the_older_version_is_taken_over(tmp_path: Path) -> None:
+def test_older_index_version_is_migrated(tmp_path: Path) -> None:
     state = tmp_path / "state"
     (state / "objects").mkdir(parents=True)
     (state / "objects" / "7.bin").write_bytes(b"kept")

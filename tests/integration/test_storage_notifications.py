@@ -1,4 +1,4 @@
-"""Cloud Storage announces objects on Pub/Sub: what is said, of which objects, and that nothing is lost."""
+"""Notifications of Cloud Storage on Pub/Sub: their content, their filters, and none lost."""
 
 import json
 from pathlib import Path
@@ -16,26 +16,26 @@ pytest_plugins = ["tests.support.stand_ins"]
 
 def announce(bucket: storage.Bucket, topic: str, **settings: Any) -> storage.notification.BucketNotification:
     """Announce a bucket's new objects on a topic."""
-    given = {"event_types": ["OBJECT_FINALIZE"], "payload_format": "JSON_API_V1"} | settings
-    notification = bucket.notification(topic.split("/")[-1], topic_project=PROJECT, **given)
+    options = {"event_types": ["OBJECT_FINALIZE"], "payload_format": "JSON_API_V1"} | settings
+    notification = bucket.notification(topic.split("/")[-1], topic_project=PROJECT, **options)
     notification.create()
     return notification
 
 
-def announced(pubsub: PubSub, subscription: str) -> tuple[dict[str, str], bytes]:
-    """Attributes and data of the only announcement."""
+def only_notification(pubsub: PubSub, subscription: str) -> tuple[dict[str, str], bytes]:
+    """Return attributes and data of the only notification."""
     received = pubsub.pull_one(subscription)
     pubsub.ack(subscription, [received])
     return dict(received.message.attributes), received.message.data
 
 
-def test_a_new_object_is_announced_with_its_attributes_and_resource(pubsub: PubSub, bucket: storage.Bucket) -> None:
+def test_new_object_is_announced_with_attributes(pubsub: PubSub, bucket: storage.Bucket) -> None:
     topic = pubsub.topic()
     subscription, notification = pubsub.subscription(topic), announce(bucket, topic)
     blob = bucket.blob("_manifests/a b.json")
     blob.metadata = {"k": "v"}
     blob.upload_from_string(b"hello", content_type="application/json")
-    attributes, data = announced(pubsub, subscription)
+    attributes, data = only_notification(pubsub, subscription)
     assert attributes.pop("eventTime").endswith("Z")
     assert attributes == {
         "notificationConfig": f"projects/_/buckets/{bucket.name}/notificationConfigs/{notification.notification_id}",
@@ -50,7 +50,7 @@ def test_a_new_object_is_announced_with_its_attributes_and_resource(pubsub: PubS
     assert (resource["size"], resource["metadata"], resource["crc32c"]) == ("5", {"k": "v"}, blob.crc32c)
 
 
-def test_an_overwrite_says_which_generation_it_replaced(pubsub: PubSub, bucket: storage.Bucket) -> None:
+def test_overwrite_names_the_replaced_generation(pubsub: PubSub, bucket: storage.Bucket) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     blob = bucket.blob("a")
@@ -58,14 +58,12 @@ def test_an_overwrite_says_which_generation_it_replaced(pubsub: PubSub, bucket: 
     old = blob.generation
     announce(bucket, topic, payload_format="NONE", custom_attributes={"lake": "yes"})
     blob.upload_from_string(b"2")
-    attributes, data = announced(pubsub, subscription)
+    attributes, data = only_notification(pubsub, subscription)
     assert attributes["overwroteGeneration"] == str(old)
     assert (attributes["payloadFormat"], attributes["lake"], data) == ("NONE", "yes", b"")
 
 
-def test_only_objects_with_the_prefix_and_events_of_the_type_are_announced(
-    pubsub: PubSub, bucket: storage.Bucket
-) -> None:
+def test_notification_filters_prefix_and_type(pubsub: PubSub, bucket: storage.Bucket) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     announce(bucket, topic, blob_name_prefix="_manifests/")
@@ -73,17 +71,17 @@ def test_only_objects_with_the_prefix_and_events_of_the_type_are_announced(
         bucket.blob(name).upload_from_string(b"x")
     bucket.blob("_manifests/first").delete()
     copied = bucket.copy_blob(bucket.blob("raw/_manifests/a"), bucket, "_manifests/copied")
-    wanted = {"_manifests/first", "_manifests/second", copied.name}
+    expected = {"_manifests/first", "_manifests/second", copied.name}
     names: list[str] = []
-    while set(names) != wanted:
+    while set(names) != expected:
         received = pubsub.pull(subscription)
         assert received, f"only {names} were announced"
         pubsub.ack(subscription, received)
         names += [r.message.attributes["objectId"] for r in received]
-    assert sorted(names) == sorted(wanted)
+    assert sorted(names) == sorted(expected)
 
 
-def test_a_write_that_was_refused_is_not_announced(pubsub: PubSub, bucket: storage.Bucket) -> None:
+def test_rejected_write_is_not_announced(pubsub: PubSub, bucket: storage.Bucket) -> None:
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     announce(bucket, topic)
@@ -95,7 +93,7 @@ def test_a_write_that_was_refused_is_not_announced(pubsub: PubSub, bucket: stora
     assert sorted(json.loads(text)["name"] for text in names) == ["a", "b"]
 
 
-def test_notifications_are_listed_found_and_deleted(pubsub: PubSub, bucket: storage.Bucket) -> None:
+def test_notification_is_listed_and_deleted(pubsub: PubSub, bucket: storage.Bucket) -> None:
     topic = pubsub.topic()
     subscription, notification = pubsub.subscription(topic), announce(bucket, topic, blob_name_prefix="x/")
     (listed,) = bucket.list_notifications()
@@ -108,17 +106,17 @@ def test_notifications_are_listed_found_and_deleted(pubsub: PubSub, bucket: stor
     bucket.blob("x/a").upload_from_string(b"x")
     announce(bucket, topic)
     bucket.blob("x/b").upload_from_string(b"x")
-    assert announced(pubsub, subscription)[0]["objectId"] == "x/b"
+    assert only_notification(pubsub, subscription)[0]["objectId"] == "x/b"
 
 
-def test_a_bucket_made_again_has_none_of_the_old_notifications(pubsub: PubSub, bucket: storage.Bucket) -> None:
+def test_recreated_bucket_has_no_notifications(pubsub: PubSub, bucket: storage.Bucket) -> None:
     announce(bucket, pubsub.topic())
     bucket.delete()
     bucket.create()
     assert list(bucket.list_notifications()) == []
 
 
-def test_what_is_uploaded_while_pubsub_is_down_is_announced_when_it_is_back(tmp_path: Path) -> None:
+def test_upload_is_announced_after_pubsub_is_back(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "pubsub"
     with server("storage", tmp_path / "storage", "--pubsub", f"127.0.0.1:{port}") as storage_port:
         bucket = storage_client(storage_port).create_bucket("lake-bucket")
@@ -128,7 +126,7 @@ def test_what_is_uploaded_while_pubsub_is_down_is_announced_when_it_is_back(tmp_
             subscription = pubsub.subscription(topic)
             announce(bucket, topic)
             bucket.blob("before").upload_from_string(b"x")
-            assert announced(pubsub, subscription)[0]["objectId"] == "before"
+            assert only_notification(pubsub, subscription)[0]["objectId"] == "before"
             kill()
         for number in range(3):
             bucket.blob(f"down/{number}").upload_from_string(b"x")
@@ -137,7 +135,7 @@ def test_what_is_uploaded_while_pubsub_is_down_is_announced_when_it_is_back(tmp_
     assert sorted(json.loads(text)["name"] for text in texts) == ["down/0", "down/1", "down/2"]
 
 
-def test_every_acknowledged_upload_is_announced_though_the_server_is_killed(pubsub: PubSub, tmp_path: Path) -> None:
+def test_killed_server_announces_all_uploads(pubsub: PubSub, tmp_path: Path) -> None:
     state, topic = tmp_path / "storage", pubsub.topic()
     subscription = pubsub.subscription(topic)
     with killable("storage", state, "--pubsub", pubsub.address) as (port, kill):

@@ -19,7 +19,7 @@ def filesystem(bucket: storage.Bucket) -> GcsFileSystem:
     return GcsFileSystem(anonymous=True, scheme="http", endpoint_override=address, project_id=PROJECT)
 
 
-def test_pyarrow_reads_a_parquet_file_and_its_columns(bucket: storage.Bucket) -> None:
+def test_pyarrow_reads_a_file_and_its_columns(bucket: storage.Bucket) -> None:
     buffer = io.BytesIO()
     pq.write_table(TABLE, buffer)
     bucket.blob("raw/a/1.parquet").upload_from_string(buffer.getvalue())

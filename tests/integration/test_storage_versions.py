@@ -1,4 +1,4 @@
-"""Cloud Storage keeps versions: what is listed, read, restored, deleted for good, and announced."""
+"""Object versions in Cloud Storage: listed, read, restored, deleted permanently, and announced."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ pytest_plugins = ["tests.support.stand_ins"]
 
 @pytest.fixture
 def versioned(announcing_storage: storage.Client) -> storage.Bucket:
-    """A bucket of its own that keeps versions."""
+    """Return a new bucket with versioning."""
     bucket = announcing_storage.bucket(unique("bucket"))
     bucket.versioning_enabled = True
     bucket.create()
@@ -24,7 +24,7 @@ def versions(bucket: storage.Bucket, **settings: Any) -> list[tuple[str, int]]:
     return [(blob.name, blob.generation) for blob in bucket.list_blobs(versions=True, **settings)]
 
 
-def test_a_bucket_with_versioning_keeps_what_was_replaced_or_deleted(versioned: storage.Bucket) -> None:
+def test_versioning_keeps_old_generations(versioned: storage.Bucket) -> None:
     first, second = put(versioned, "a", b"1").generation, put(versioned, "a", b"2").generation
     assert versions(versioned) == [("a", first), ("a", second)]
     assert [blob.generation for blob in versioned.list_blobs()] == [second]
@@ -44,7 +44,7 @@ def test_a_bucket_with_versioning_keeps_what_was_replaced_or_deleted(versioned: 
     assert restored.generation > second
 
 
-def test_a_generation_is_deleted_for_good(versioned: storage.Bucket) -> None:
+def test_generation_is_deleted_permanently(versioned: storage.Bucket) -> None:
     first, second = put(versioned, "a", b"1").generation, put(versioned, "a", b"2").generation
     versioned.blob("a", generation=first).delete()
     assert versions(versioned) == [("a", second)]
@@ -56,7 +56,7 @@ def test_a_generation_is_deleted_for_good(versioned: storage.Bucket) -> None:
     assert versions(versioned) == []
 
 
-def test_a_create_once_precondition_looks_at_the_live_generation_only(versioned: storage.Bucket) -> None:
+def test_create_once_checks_live_generation_only(versioned: storage.Bucket) -> None:
     put(versioned, "a", if_generation_match=0)
     with pytest.raises(PreconditionFailed):
         put(versioned, "a", if_generation_match=0)
@@ -66,16 +66,16 @@ def test_a_create_once_precondition_looks_at_the_live_generation_only(versioned:
     assert versioned.get_blob("a").generation == again.generation
 
 
-def test_a_list_of_versions_is_paged_and_has_prefixes(versioned: storage.Bucket) -> None:
-    made = [(name, put(versioned, name).generation) for name in ("a", "b/1", "b/2", "c") for _ in range(3)]
-    assert versions(versioned, page_size=2) == made
-    assert versions(versioned, prefix="b/") == made[3:9]
+def test_list_of_versions_is_paged_with_prefixes(versioned: storage.Bucket) -> None:
+    generations = [(name, put(versioned, name).generation) for name in ("a", "b/1", "b/2", "c") for _ in range(3)]
+    assert versions(versioned, page_size=2) == generations
+    assert versions(versioned, prefix="b/") == generations[3:9]
     folders = versioned.list_blobs(versions=True, delimiter="/", page_size=2)
-    assert [(blob.name, blob.generation) for blob in folders] == made[:3] + made[9:]
+    assert [(blob.name, blob.generation) for blob in folders] == generations[:3] + generations[9:]
     assert folders.prefixes == {"b/"}
 
 
-def test_versioning_that_is_switched_off_keeps_the_versions_there_are(versioned: storage.Bucket) -> None:
+def test_disabled_versioning_keeps_old_versions(versioned: storage.Bucket) -> None:
     first, second = put(versioned, "a").generation, put(versioned, "a").generation
     versioned.versioning_enabled = False
     versioned.patch()
@@ -88,7 +88,7 @@ def test_versioning_that_is_switched_off_keeps_the_versions_there_are(versioned:
     versioned.delete(force=True)
 
 
-def test_old_metadata_can_be_changed_by_its_generation(versioned: storage.Bucket) -> None:
+def test_old_generation_metadata_can_be_changed(versioned: storage.Bucket) -> None:
     first = put(versioned, "a")
     live = put(versioned, "a")
     old = versioned.get_blob("a", generation=first.generation)
@@ -99,25 +99,25 @@ def test_old_metadata_can_be_changed_by_its_generation(versioned: storage.Bucket
     assert versioned.get_blob("a").metadata is None
 
 
-def announced(pubsub: PubSub, bucket: storage.Bucket, act: Any, count: int) -> list[dict[str, str]]:
-    """Attributes of the announcements that an act makes, in the order of their publication."""
+def notifications_of(pubsub: PubSub, bucket: storage.Bucket, act: Any, count: int) -> list[dict[str, str]]:
+    """Return the attributes of the notifications of an act, in the order of their publication."""
     topic = pubsub.topic()
     subscription = pubsub.subscription(topic)
     bucket.notification(topic.split("/")[-1], topic_project=PROJECT, payload_format="NONE").create()
     act()
-    found: list[Any] = []
-    while len(found) < count:
+    messages: list[Any] = []
+    while len(messages) < count:
         received = pubsub.pull(subscription)
-        assert received, f"only {found}"
+        assert received, f"only {messages}"
         pubsub.ack(subscription, received)
-        found += [r.message for r in received]
+        messages += [r.message for r in received]
     assert pubsub.due(subscription) == []
-    wanted = ("eventType", "objectGeneration", "overwroteGeneration", "overwrittenByGeneration")
-    ordered = sorted(found, key=lambda message: int(message.message_id))
-    return [{key: m.attributes[key] for key in wanted if key in m.attributes} for m in ordered]
+    attributes = ("eventType", "objectGeneration", "overwroteGeneration", "overwrittenByGeneration")
+    ordered = sorted(messages, key=lambda message: int(message.message_id))
+    return [{key: m.attributes[key] for key in attributes if key in m.attributes} for m in ordered]
 
 
-def test_versions_are_announced_as_archived_and_deleted(pubsub: PubSub, versioned: storage.Bucket) -> None:
+def test_versions_are_announced_as_archived(pubsub: PubSub, versioned: storage.Bucket) -> None:
     first, second = str(put(versioned, "a").generation), ""
 
     def act() -> None:
@@ -126,7 +126,7 @@ def test_versions_are_announced_as_archived_and_deleted(pubsub: PubSub, versione
         versioned.blob("a").delete()
         versioned.blob("a", generation=int(first)).delete()
 
-    assert announced(pubsub, versioned, act, 4) == [
+    assert notifications_of(pubsub, versioned, act, 4) == [
         {"eventType": "OBJECT_ARCHIVE", "objectGeneration": first, "overwrittenByGeneration": second},
         {"eventType": "OBJECT_FINALIZE", "objectGeneration": second, "overwroteGeneration": first},
         {"eventType": "OBJECT_ARCHIVE", "objectGeneration": second},
@@ -134,7 +134,7 @@ def test_versions_are_announced_as_archived_and_deleted(pubsub: PubSub, versione
     ]
 
 
-def test_without_versions_what_is_replaced_is_announced_as_deleted(pubsub: PubSub, bucket: storage.Bucket) -> None:
+def test_without_versions_replaced_is_deleted(pubsub: PubSub, bucket: storage.Bucket) -> None:
     first, second = str(put(bucket, "a").generation), ""
 
     def act() -> None:
@@ -144,7 +144,7 @@ def test_without_versions_what_is_replaced_is_announced_as_deleted(pubsub: PubSu
         blob.metadata = {"k": "v"}
         blob.patch()
 
-    assert announced(pubsub, bucket, act, 3) == [
+    assert notifications_of(pubsub, bucket, act, 3) == [
         {"eventType": "OBJECT_DELETE", "objectGeneration": first, "overwrittenByGeneration": second},
         {"eventType": "OBJECT_FINALIZE", "objectGeneration": second, "overwroteGeneration": first},
         {"eventType": "OBJECT_METADATA_UPDATE", "objectGeneration": second},

@@ -1,4 +1,4 @@
-"""What a warehouse does, whichever engine it is on: the same bodies on DuckDB and on BigQuery."""
+"""The contract of a warehouse: the same tests on DuckDB and on BigQuery."""
 
 import threading
 from datetime import timedelta
@@ -19,17 +19,17 @@ from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upse
 HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.float64()))
 
 
-def test_a_stream_is_made_from_its_contract_and_making_it_again_changes_nothing(merging: OnEngine) -> None:
+def test_stream_is_created_once_from_its_contract(merging: OnEngine) -> None:
     warehouse, orders = merging.warehouse, merging.contract
-    assert (warehouse.head(orders), warehouse.ledger(), warehouse.learned(orders)) == (Head(), [], {})
+    assert (warehouse.head(orders), warehouse.ledger(), warehouse.evolved_columns(orders)) == (Head(), [], {})
     for _ in range(2):
         warehouse.ensure(orders)
         assert merging.live() == {}
     assert merging.query("SELECT epoch, batch_id FROM {ops}.head__shop__orders") == [(0, "")]
-    assert warehouse.learned(orders) == {}
+    assert warehouse.evolved_columns(orders) == {}
 
 
-def test_newer_rows_win_older_ones_are_stale_and_deletes_keep_their_register(merging: OnEngine) -> None:
+def test_newer_rows_win_and_older_rows_are_stale(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10), upsert(2, 11), upsert(1, 12), delete(3, 5)])
     assert merging.merge() == [Balance(rows_in=4, merged=3, superseded=1, stale=0, quarantined=0)]
     merging.land(rows=[upsert(1, 11), delete(2, 20), upsert(3, 4), upsert(4, 1), delete(4, 2)])
@@ -38,10 +38,10 @@ def test_newer_rows_win_older_ones_are_stale_and_deletes_keep_their_register(mer
     merging.land(rows=[upsert(2, 30), delete(3, 3), upsert(3, 6)])
     assert merging.merge() == [Balance(rows_in=3, merged=2, superseded=0, stale=1, quarantined=0)]
     assert merging.live() == {1: "v12", 2: "v30", 3: "v6"}
-    assert merging.warehouse.audit(merging.contract) == 0
+    assert merging.warehouse.count_doubled_keys(merging.contract) == 0
 
 
-def test_body_and_delete_of_a_key_bear_their_own_batch_and_columns_stay(merging: OnEngine) -> None:
+def test_upsert_and_delete_keep_their_own_batch(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10, amount=7), delete(2, 10)])
     merging.merge()
     merging.land(rows=[delete(1, 11), delete(2, 11)])
@@ -66,7 +66,7 @@ def test_body_and_delete_of_a_key_bear_their_own_batch_and_columns_stay(merging:
     ],
     ids=str,
 )
-def test_a_merge_finds_each_key_in_its_partition(engine: Engine, key: str, partition: dict[str, Any]) -> None:
+def test_merge_finds_each_key_in_its_partition(engine: Engine, key: str, partition: dict[str, Any]) -> None:
     columns = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, key: DAYS[key]}
     merging = OnEngine(engine, contract(key=["id", key], partition=partition, columns=columns))
     kind = pa.date32() if key == "day" else pa.timestamp("us", "UTC")
@@ -85,18 +85,18 @@ def test_a_merge_finds_each_key_in_its_partition(engine: Engine, key: str, parti
     assert [(b.merged, b.stale) for b in merging.merge()] == [(0, 3)]
     rows = merging.query("SELECT name FROM {raw}.orders_live ORDER BY name")
     assert [name for (name,) in rows] == ["1.0", "1.40", "2.1", "2.400", "2.41"]
-    assert merging.warehouse.audit(merging.contract) == 0
+    assert merging.warehouse.count_doubled_keys(merging.contract) == 0
 
 
-def test_a_key_that_stands_in_two_rows_is_found_by_the_audit(merging: OnEngine) -> None:
+def test_doubled_key_is_found_by_check_keys(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10), upsert(2, 10)])
     merging.merge()
-    assert merging.warehouse.audit(merging.contract) == 0
+    assert merging.warehouse.count_doubled_keys(merging.contract) == 0
     merging.engine.change("INSERT INTO {raw}.orders SELECT * FROM {raw}.orders WHERE id = 1")
-    assert merging.warehouse.audit(merging.contract) == 1
+    assert merging.warehouse.count_doubled_keys(merging.contract) == 1
 
 
-def test_a_stream_without_a_key_keeps_every_row_once_and_once_more_after_a_redrive(engine: Engine) -> None:
+def test_keyless_rows_stay_and_repeat_on_redrive(engine: Engine) -> None:
     merging = OnEngine(engine, contract(key="position", mode="append", order=[]))
     merging.land(merging.put(parquet([upsert(1, 1), upsert(1, 1), upsert(2, 1) | {"amount": 0.5}], HALF)))
     assert merging.merge() == [Balance(rows_in=3, merged=2, superseded=0, stale=0, quarantined=1)]
@@ -105,7 +105,7 @@ def test_a_stream_without_a_key_keeps_every_row_once_and_once_more_after_a_redri
     assert merging.query("SELECT COUNT(*), COUNT(DISTINCT _version) FROM {raw}.orders") == [(2, 2)]
 
 
-def test_a_snapshot_replaces_and_a_refused_row_is_not_absent(engine: Engine) -> None:
+def test_snapshot_keeps_keys_of_quarantined_rows(engine: Engine) -> None:
     merging = OnEngine(engine, contract(mode="overwrite", order=[]))
 
     def land(generation: int, *rows: dict[str, Any]) -> None:
@@ -124,19 +124,19 @@ def test_a_snapshot_replaces_and_a_refused_row_is_not_absent(engine: Engine) -> 
     assert merging.warehouse.head(merging.contract).epoch == 3
 
 
-def test_a_new_column_is_added_and_known_from_then_on(merging: OnEngine) -> None:
+def test_new_column_is_added_and_remembered(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 1)])
     merging.merge()
     schema = PARQUET.append(pa.field("colour", pa.string()))
     merging.land(merging.put(parquet([upsert(2, 2) | {"colour": "red"}], schema)))
     merging.merge()
     assert merging.query("SELECT id, colour FROM {raw}.orders_live ORDER BY id") == [(1, None), (2, "red")]
-    assert merging.warehouse.learned(merging.contract) == {"colour": Column(type="string")}
+    assert merging.warehouse.evolved_columns(merging.contract) == {"colour": Column(type="string")}
     merging.land(rows=[upsert(3, 3)])
     assert [b.merged for b in merging.merge()] == [1]
 
 
-def test_a_commit_again_gives_the_same_balance_and_changes_nothing(merging: OnEngine) -> None:
+def test_repeated_commit_returns_the_same_balance(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10), upsert(1, 11)])
     batch = merging.opened()
     staged = merging.staged(batch)
@@ -148,7 +148,7 @@ def test_a_commit_again_gives_the_same_balance_and_changes_nothing(merging: OnEn
     assert merging.query("SELECT COUNT(*) FROM {ops}.ledger_objects") == [(1,)]
 
 
-def test_rows_that_do_not_add_up_are_not_committed(merging: OnEngine) -> None:
+def test_rows_that_do_not_add_up_are_rolled_back(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10)])
     batch = merging.opened()
     staged = merging.staged(batch)
@@ -159,7 +159,7 @@ def test_rows_that_do_not_add_up_are_not_committed(merging: OnEngine) -> None:
     assert merging.commit(batch, staged).merged == 1
 
 
-def test_a_batch_that_was_overtaken_or_holds_merged_objects_is_refused(merging: OnEngine) -> None:
+def test_overtaken_or_repeated_batch_is_rejected(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10)])
     late = merging.opened()
     merging.merge()
@@ -172,7 +172,7 @@ def test_a_batch_that_was_overtaken_or_holds_merged_objects_is_refused(merging: 
 
 
 def race(*commits: Any) -> list[Any]:
-    """What came of commits that ran at a time."""
+    """Run commits concurrently, and return the result or the error of each."""
     results: list[Any] = []
 
     def attempt(commit: Any) -> None:
@@ -189,53 +189,55 @@ def race(*commits: Any) -> list[Any]:
     return results
 
 
-def test_of_two_commits_to_one_stream_at_a_time_exactly_one_wins(merging: OnEngine) -> None:
+def test_exactly_one_of_two_racing_commits_wins(merging: OnEngine) -> None:
     merging.land(rows=[upsert(1, 10)])
     first = merging.opened()
     merging.lake.delete(names.open_batch_path("shop", "orders"))
     merging.land(rows=[upsert(2, 20)])
     second = merging.opened()
     work = [(batch, merging.staged(batch), merging.engine.again()) for batch in (first, second)]
-    results = race(*(lambda one=one: merging.commit(*one) for one in work))
+    results = race(*(lambda arguments=arguments: merging.commit(*arguments) for arguments in work))
     assert sorted(type(result).__name__ for result in results) == ["Balance", "HeadMoved"]
     merging.merge()
     assert merging.live() == {1: "v10", 2: "v20"}
 
 
-def test_commits_to_two_streams_at_a_time_both_win(engine: Engine) -> None:
+def test_parallel_commits_of_two_streams_succeed(engine: Engine) -> None:
     streams = [OnEngine(engine, contract(stream=name)) for name in ("orders", "refunds")]
     work = []
     for stream in streams:
         stream.land(rows=[upsert(1, 10), delete(2, 10)])
         batch = stream.opened()
         work.append((stream, batch, stream.staged(batch), engine.again()))
-    results = race(*(lambda one=one: one[0].commit(*one[1:]) for one in work))
+    results = race(*(lambda arguments=arguments: arguments[0].commit(*arguments[1:]) for arguments in work))
     assert [result.merged for result in results] == [2, 2]
     assert [stream.live() for stream in streams] == [{1: "v10"}, {1: "v10"}]
     assert len(engine.warehouse.ledger(kinds=("merged",))) == 2
 
 
-def test_refused_rows_and_files_stand_in_the_quarantine_with_their_attempts(merging: OnEngine) -> None:
+def test_quarantined_rows_count_their_attempts(merging: OnEngine) -> None:
     rows = [upsert(1, 10), upsert(2, 11) | {"amount": 0.5}, upsert(1, 12)]
     merging.land(merging.put(parquet(rows, HALF)), merging.put(b"no parquet", part=1))
     assert [b.quarantined for b in merging.merge()] == [2]
-    found = "SELECT reason, generation > 0, attempts FROM {ops}.quarantine ORDER BY attempts, reason"
-    assert merging.query(found) == [("file.unreadable", True, 1), ("row.type", True, 1)]
-    refused = merging.warehouse.refused(merging.contract)
+    attempts_sql = "SELECT reason, generation > 0, attempts FROM {ops}.quarantine ORDER BY attempts, reason"
+    assert merging.query(attempts_sql) == [("file.unreadable", True, 1), ("row.type", True, 1)]
+    refused = merging.warehouse.quarantined_objects(merging.contract)
     assert [(o.reasons, o.rows, o.attempts) for o in refused] == [("row.type", 1, 1), ("file.unreadable", 1, 1)]
     wide = {n: c.model_dump() for n, c in merging.contract.columns.items()} | {"amount": {"type": "float64"}}
     merging.contract = contract(columns=wide)
     for admitted in (2, 0):
-        done = redrive(merging.lake, merging.warehouse, merging.contract, run_id="r", at=NOON)
-        assert done.admitted == admitted
-    assert len(merging.warehouse.redriven(merging.contract)) == 1
+        redriven = redrive(merging.lake, merging.warehouse, merging.contract, run_id="r", at=NOON)
+        assert redriven.admitted == admitted
+    assert len(merging.warehouse.redriven_manifests(merging.contract)) == 1
     assert [(b.merged, b.stale, b.quarantined) for b in merging.merge()] == [(1, 1, 1)]
     assert merging.live() == {1: "v12", 2: "v11"}
-    assert [(o.reasons, o.attempts) for o in merging.warehouse.refused(merging.contract)] == [("file.unreadable", 2)]
-    assert merging.warehouse.redriven(merging.contract) == set()
+    assert [(o.reasons, o.attempts) for o in merging.warehouse.quarantined_objects(merging.contract)] == [
+        ("file.unreadable", 2)
+    ]
+    assert merging.warehouse.redriven_manifests(merging.contract) == set()
 
 
-def test_facts_are_appended_once_and_read_in_their_order(engine: Engine) -> None:
+def test_facts_are_appended_once_in_order(engine: Engine) -> None:
     def entry(number: int, kind: str = "published") -> LedgerEntry:
         return LedgerEntry.model_validate(
             {
@@ -258,7 +260,7 @@ def test_facts_are_appended_once_and_read_in_their_order(engine: Engine) -> None
     assert warehouse.ledger(since=NOON + timedelta(hours=2)) == [entry(2), entry(3, "announced")]
 
 
-def test_the_past_is_told_by_batch_with_the_syncs_of_its_files(merging: OnEngine) -> None:
+def test_history_lists_batches_with_their_syncs(merging: OnEngine) -> None:
     warehouse, long_ago = merging.warehouse, NOON - timedelta(days=1)
     assert (warehouse.merged_syncs(long_ago), warehouse.quarantine(), warehouse.quality_runs(long_ago)) == ({}, {}, [])
     two = (merging.put(parquet([upsert(1, 1)])), merging.put(parquet([upsert(2, 1) | {"amount": 0.5}], HALF), part=1))
@@ -270,5 +272,5 @@ def test_the_past_is_told_by_batch_with_the_syncs_of_its_files(merging: OnEngine
     assert [(s.job_id, s.files, s.rows) for s in syncs] == [(1, 2, 2), (2, 1, 2)]
     assert [(f.object, f.generation, f.rows) for f in syncs[0].first] == [(o.name, o.generation, 1) for o in two]
     assert warehouse.merged_syncs(NOON + timedelta(days=1)) == {}
-    assert warehouse.quarantine() == {"shop.orders": warehouse.refused(merging.contract)}
+    assert warehouse.quarantine() == {"shop.orders": warehouse.quarantined_objects(merging.contract)}
     assert [o.rows for o in warehouse.quarantine()["shop.orders"]] == [1]

@@ -1,4 +1,4 @@
-"""Who has the warehouse's file: waited for, named, and one state for all reads of a session."""
+"""The lock of the warehouse's file: waiters, the name of its holder, and one state for all reads of a session."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 from millrace.domain.errors import WarehouseBusy
 from millrace.domain.ledger import LedgerEntry
 from millrace.lake.store import Lake
-from millrace.warehouse.duckdb.lock import held
+from millrace.warehouse.duckdb.lock import hold
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from tests.support.merging import NOON, Merging, upsert
 
@@ -23,18 +23,18 @@ def merging(lake: Lake, tmp_path: Path) -> Merging:
     return Merging(lake, tmp_path)
 
 
-def test_the_warehouse_names_the_process_that_holds_it(merging: Merging) -> None:
+def test_locked_warehouse_names_the_process(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 1)])
     merging.merge()
     busy = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
     with (
-        held(merging.folder / "warehouse.duckdb.lock", "commit of a test", 1),
+        hold(merging.folder / "warehouse.duckdb.lock", "commit of a test", 1),
         pytest.raises(WarehouseBusy, match=f"process {os.getpid()} .commit of a test"),
     ):
         busy.ledger()
 
 
-def test_a_program_that_has_the_file_open_is_waited_for_and_named(merging: Merging) -> None:
+def test_other_opener_is_awaited_and_named(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 1)])
     merging.merge()
     file = merging.folder / "warehouse.duckdb"
@@ -51,7 +51,7 @@ def test_a_program_that_has_the_file_open_is_waited_for_and_named(merging: Mergi
         closing.join()
 
 
-def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging) -> None:
+def test_session_isolates_reads_from_writers(merging: Merging) -> None:
     merging.land(rows=[upsert(1, 1)])
     merging.merge()
     other = DuckDBWarehouse(merging.warehouse.url, merging.warehouse.marts_url, lock_timeout_s=0.2)
@@ -65,13 +65,13 @@ def test_reads_of_a_session_see_one_state_and_hold_writers_off(merging: Merging)
     assert [e.kind for e in merging.warehouse.ledger()] == ["merged", "announced"]
 
 
-def test_a_session_finds_what_its_stream_needs_and_opens_the_file_once(merging: Merging) -> None:
+def test_session_opens_the_file_once(merging: Merging) -> None:
     warehouse, opened = merging.warehouse, mock.Mock(wraps=duckdb.connect)
     with mock.patch("millrace.warehouse.duckdb.warehouse.duckdb.connect", opened):
         for _ in range(2):
             with warehouse.session("a test", merging.contract):
                 assert warehouse.head(merging.contract).epoch == 0
-                assert warehouse.audit(merging.contract) == 0
+                assert warehouse.count_doubled_keys(merging.contract) == 0
                 assert warehouse.ledger() == []
         assert [call.kwargs["read_only"] for call in opened.call_args_list] == [False, True, True]
         opened.reset_mock()

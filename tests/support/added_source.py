@@ -17,7 +17,7 @@ LEFT_OUT = shutil.ignore_patterns(".git", ".millrace", ".venv*", "__pycache__", 
 
 @dataclass(frozen=True)
 class Said:
-    """One command of the page, and what it printed."""
+    """One command of the page, and its output."""
 
     command: str
     output: str
@@ -27,24 +27,24 @@ def follow(folder: Path, port: int, environment: Mapping[str, str]) -> list[Said
     """Write the page's files and run its commands, but for the one that serves; `port` stands for its port."""
     checkout = folder / "checkout"
     shutil.copytree(ROOT, checkout, ignore=LEFT_OUT)
-    said = []
+    outputs = []
     for block in BLOCK.finditer(PAGE.read_text()):
         text = block["text"].replace(PORT, str(port))
         if block["kind"] == "yaml":
             (checkout / block["file"]).write_text(text)
         for command in text.splitlines() if block["kind"] == "bash" else ():
             if not command.endswith("&"):
-                said.append(Said(command, _run(command, checkout, environment)))
-    return said
+                outputs.append(Said(command, _run(command, checkout, environment)))
+    return outputs
 
 
 def _run(command: str, checkout: Path, environment: Mapping[str, str]) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-c", command],
         cwd=checkout,
         env={**environment, "PYTHONPATH": str(checkout)},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    assert completed.returncode == 0, f"{command}\n{completed.stdout}\n{completed.stderr}"
+    return completed.stdout + completed.stderr

@@ -19,6 +19,7 @@ from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
 from millrace.airbyte.client import AirbyteClient
+from millrace.airbyte.job import Job
 from millrace.domain import names
 from millrace.lake.store import Lake
 from tests.support.servers import server, wait_until
@@ -91,9 +92,9 @@ class AirbytePlace:
         self.url = f"http://127.0.0.1:{self.port}/api/public/v1"
         self.client = AirbyteClient(self.url, *CREDENTIALS)
 
-    def connect(self, lake: Lake, read: str = "complete()", **more: Any) -> str:
-        """A connection whose connector runs the code `read`; returns its id. `more` changes what is below."""
-        given = {
+    def connect(self, lake: Lake, read: str = "complete()", **overrides: Any) -> str:
+        """Create a connection whose connector runs the code `read`; return its id. `overrides` replace the defaults."""
+        options = {
             "streams": ORDERS,
             "mode": "incremental_append",
             "discover": None,
@@ -101,17 +102,17 @@ class AirbytePlace:
             "destination": {},
             "image": IMAGE,
         }
-        given |= more
+        options |= overrides
         name = f"scripted_{uuid.uuid4().hex[:8]}"
-        code = {"read": read} | ({"discover": given["discover"]} if given["discover"] else {})
+        code = {"read": read} | ({"discover": options["discover"]} if options["discover"] else {})
         folder = self.folder / name
         folder.mkdir()
-        config = {"code": code, "streams": given["streams"], "folder": str(folder)} | given["config"]
+        config = {"code": code, "streams": options["streams"], "folder": str(folder)} | options["config"]
         workspace = self.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
-        definition = {"name": given["image"], "dockerRepository": given["image"], "dockerImageTag": "1"}
-        made = self.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=definition)
+        definition = {"name": options["image"], "dockerRepository": options["image"], "dockerImageTag": "1"}
+        created = self.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=definition)
         source = self.client.call(
-            "POST", "/sources", json={"name": name, "definitionId": made["id"], "configuration": config}
+            "POST", "/sources", json={"name": name, "definitionId": created["id"], "configuration": config}
         )
         target = {
             "gcs_bucket_name": lake.url.removeprefix("gs://"),
@@ -119,9 +120,9 @@ class AirbytePlace:
             "gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/",
         }
         destination = self.client.call(
-            "POST", "/destinations", json={"name": name, "configuration": target | given["destination"]}
+            "POST", "/destinations", json={"name": name, "configuration": target | options["destination"]}
         )
-        streams = [{"name": stream, "syncMode": given["mode"]} for stream in given["streams"]]
+        streams = [{"name": stream, "syncMode": options["mode"]} for stream in options["streams"]]
         connection = {
             "name": name,
             "sourceId": source["sourceId"],
@@ -141,18 +142,20 @@ class AirbytePlace:
         config = source["configuration"] | {"code": source["configuration"]["code"] | {"read": read}}
         self.client.call("PATCH", f"/sources/{connection['sourceId']}", json={"configuration": config})
 
-    def run(self, connection_id: str) -> dict[str, Any]:
+    def run(self, connection_id: str) -> Job:
         """Sync to the end; returns the job."""
         return self.ended(self.client.start_job(connection_id))
 
-    def ended(self, job_id: int) -> dict[str, Any]:
+    def ended(self, job_id: int) -> Job:
         wait_until(lambda: self.client.job(job_id).ended, f"job {job_id} ends", 60)
         return self.client.job(job_id)
 
     def waiting(self, connection_id: str) -> list[int]:
         """Process ids of the connection's connectors that said they hang; waits for one."""
         file = self.folder / self.name(connection_id) / "waiting"
-        wait_until(lambda: file.exists() and file.read_text().endswith("\n"), f"{file} tells of a hanging connector")
+        wait_until(
+            lambda: file.exists() and file.read_text().endswith("\n"), f"{file} has the line of a hanging connector"
+        )
         return [int(line) for line in file.read_text().split()]
 
     def log(self, job_id: int) -> str:
@@ -186,7 +189,7 @@ def secrets_server(folder: Path) -> Iterator[int]:
 
 
 def airbyte_command(folder: Path, storage_port: int, secrets_port: int) -> tuple[list[str], dict[str, str]]:
-    """Options and environment of an Airbyte that knows the scripted connector."""
+    """Return options and environment of an Airbyte with the scripted connector."""
     script, connectors = folder / "scripted.py", folder / "connectors.json"
     script.write_text(SCRIPTED)
     command = [sys.executable, "-I", "-S", str(script)]
@@ -213,10 +216,10 @@ def airbyte_command(folder: Path, storage_port: int, secrets_port: int) -> tuple
 
 
 @contextmanager
-def airbyte_server(folder: Path, storage_port: int, secrets_port: int, *more: str) -> Iterator[int]:
+def airbyte_server(folder: Path, storage_port: int, secrets_port: int, *arguments: str) -> Iterator[int]:
     """A running Airbyte; gives its port."""
     options, environment = airbyte_command(folder, storage_port, secrets_port)
-    with server("airbyte", folder / "airbyte", *options, *more, env=environment) as port:
+    with server("airbyte", folder / "airbyte", *options, *arguments, env=environment) as port:
         yield port
 
 

@@ -1,4 +1,4 @@
-"""What strangers send to a gateway, from several threads, beside healthy pushes; what it cost the gateway."""
+"""Sends a stranger's requests to a gateway from several threads, beside valid pushes; measures the gateway's cost."""
 
 import http.client
 import itertools
@@ -106,8 +106,8 @@ def attack(running: Running, folder: Path, count: int) -> Outcome:
     began = time.monotonic()
     with ThreadPoolExecutor(THREADS + 1) as pool:
         serving = pool.submit(healthy)
-        for done in [pool.submit(strangers, thread) for thread in range(THREADS)]:
-            done.result()
+        for strangers_result in [pool.submit(strangers, thread) for thread in range(THREADS)]:
+            strangers_result.result()
         over.set()
         serving.result()
     outcome.seconds = time.monotonic() - began
@@ -115,12 +115,12 @@ def attack(running: Running, folder: Path, count: int) -> Outcome:
 
 
 def requests(running: Running, folder: Path, chance: random.Random) -> Iterator[tuple[bytes, dict[str, str]]]:
-    """Bodies and headers of strangers; an empty header means bytes that are no HTTP at all."""
+    """Bodies and headers of strangers; an empty header means bytes that are not HTTP."""
     stranger = folder / f"stranger-{chance.random()}"
     good, other = running.token(), sign_oidc(stranger, AUDIENCE, ACCOUNT, time.time())
     body = wrapped(landed(message_id="forged"))[1]
     head, claims, signature = good.split(".")
-    made: list[Callable[[], tuple[bytes, dict[str, str]]]] = [
+    makers: list[Callable[[], tuple[bytes, dict[str, str]]]] = [
         lambda: (body, {}),
         lambda: (chance.randbytes(300), bearer(chance.randbytes(30).hex())),
         lambda: (body, bearer(f"{head}.{claims}.{signature[::-1]}")),
@@ -133,7 +133,7 @@ def requests(running: Running, folder: Path, chance: random.Random) -> Iterator[
         lambda: (chance.randbytes(200), {"": ""}),
     ]
     while True:
-        yield chance.choice(made)()
+        yield chance.choice(makers)()
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -141,7 +141,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def unknown_key(chance: random.Random, claims: str, signature: str) -> str:
-    """A token of a key that nobody has: each asks for certificates."""
+    """Return a token with an unknown key: each makes the gateway fetch certificates."""
     import base64
     import json
 
@@ -150,7 +150,7 @@ def unknown_key(chance: random.Random, claims: str, signature: str) -> str:
 
 
 def send(host: str, body: bytes, headers: dict[str, str]) -> int:
-    """Push once over a connection of its own; the status, or 0 when there is none."""
+    """Push once over a new connection; return the status, or 0 without an answer."""
     if "" in headers:
         name, port = host.split(":")
         with suppress(OSError), socket.create_connection((name, int(port)), TIMEOUT_S) as raw:

@@ -15,7 +15,7 @@ from google.cloud import bigquery, storage
 
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
-from millrace.warehouse.bigquery.sql import Place
+from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from tests.support.servers import ROOT, ending, free_port, listens, wait_until
 
@@ -52,7 +52,7 @@ class BigQuery:
 
     @contextmanager
     def prefix(self) -> Iterator[str]:
-        """What the names of a test's datasets begin with; they are deleted in the end."""
+        """Yield a prefix for the names of a test's datasets, which are deleted in the end."""
         own = f"t{uuid.uuid4().hex[:10]}"
         yield own
         client = self.client()
@@ -99,22 +99,23 @@ def any_bigquery(state: Path, lake_endpoint: str) -> Iterator[BigQuery]:
         pytest.skip(NOT_ASKED)
     if not (ENVIRONMENT / "ready").exists():
         pytest.skip(NONE)
-    with emulator(state, lake_endpoint) as found:
-        yield found
+    with emulator(state, lake_endpoint) as service:
+        yield service
 
 
 @contextmanager
-def lake_for(found: BigQuery, emulated: Lake) -> Iterator[Lake]:
+def lake_for(bigquery: BigQuery, emulated: Lake) -> Iterator[Lake]:
     """A lake that this BigQuery can load from: the local one, or a bucket of Google's that is deleted in the end."""
-    if found.endpoint:
+    if bigquery.endpoint:
         yield emulated
         return
-    bucket = storage.Client(found.project).create_bucket(f"millrace-test-{uuid.uuid4().hex}", location=found.location)
+    name = f"millrace-test-{uuid.uuid4().hex}"
+    bucket = storage.Client(bigquery.project).create_bucket(name, location=bigquery.location)
     try:
         yield open_lake(f"gs://{bucket.name}")
     finally:
         bucket.delete(force=True)
 
 
-def place_of(warehouse: BigQueryWarehouse) -> Place:
-    return Place.of(warehouse.url)
+def namespace_of(warehouse: BigQueryWarehouse) -> Namespace:
+    return Namespace.of(warehouse.url)

@@ -1,4 +1,4 @@
-"""Headless Chromium for tests: the system's own, driven by Playwright; a printed skip where there is none."""
+"""Headless Chromium for tests: the system's own, driven by Playwright; tests are skipped without it."""
 
 import shutil
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 
 
 def chromium() -> str:
-    """Path of the system's Chromium; '' where there is none."""
+    """Return the path of the system's Chromium, '' if it is not installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), "")
 
 
@@ -36,19 +36,19 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Opened:
-    """A page with what it asked for, and what it complained of."""
+    """A page with its requests and its errors."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     def contrasts(self) -> dict[str, float]:
-        """Contrast ratio of each visible text with what is behind it, the least where a text stands twice."""
-        found: list[list[Any]] = self.page.evaluate(CONTRAST)
-        return {text: min(ratio for other, ratio in found if other == text) for text, _ in found}
+        """Return the contrast ratio of each visible text with its background, the least of repeated texts."""
+        ratios: list[list[Any]] = self.page.evaluate(CONTRAST)
+        return {text: min(ratio for other, ratio in ratios if other == text) for text, _ in ratios}
 
     def is_wider_than_the_window(self) -> bool:
-        """Whether people must scroll sideways."""
+        """True when the page is wider than the window."""
         return bool(self.page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
 
@@ -57,11 +57,11 @@ def opened(browser: Browser, url: str, *, scheme: Any = "light", width: int = 12
     """A page at a width in CSS pixels; all that it asks for and complains of is kept."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     try:
-        found = Opened(context.new_page())
-        found.page.on("request", lambda request: found.requests.append(request.url))
-        found.page.on("console", lambda message: found.complaints.append(message.text))
-        found.page.on("pageerror", lambda error: found.complaints.append(str(error)))
-        found.page.goto(url)
-        yield found
+        page = Opened(context.new_page())
+        page.page.on("request", lambda request: page.requests.append(request.url))
+        page.page.on("console", lambda message: page.errors.append(message.text))
+        page.page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.page.goto(url)
+        yield page
     finally:
         context.close()

@@ -1,4 +1,4 @@
-"""Log lines as they leave the process: captured from the platform's own loggers, in the shape that is read on Cloud."""
+"""Captures log lines of the platform's loggers in the JSON format of the images."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 from millrace.observability.lines import CloudLines
 
-OURS = ("tasks", "beam_job", "warehouse", "blocks", "prefect.flow_runs")
+OURS = ("tasks", "beam_job", "millrace.warehouse", "blocks", "prefect.flow_runs")
 Line = dict[str, Any]
 
 
@@ -19,8 +19,8 @@ class Lines(logging.Handler):
         super().__init__()
         self.lines: list[Line] = []
         self.setFormatter(CloudLines())
-        for one in filters:
-            self.addFilter(one)
+        for log_filter in filters:
+            self.addFilter(log_filter)
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(json.loads(self.format(record)))
@@ -28,7 +28,7 @@ class Lines(logging.Handler):
 
 @contextmanager
 def captured(*filters: logging.Filter) -> Iterator[list[Line]]:
-    """What our loggers tell meanwhile."""
+    """Yield the lines that the platform's loggers write meanwhile."""
     handler = Lines(*filters)
     loggers = [logging.getLogger(name) for name in OURS]
     before = [logger.level for logger in loggers]

@@ -62,7 +62,7 @@ class PubSub:
         return list(self.publisher.publish(topic=topic, messages=messages, timeout=5, retry=None).message_ids)
 
     def pull(self, subscription: str, at_most: int = 100) -> list[ReceivedMessage]:
-        """What is due now; waits a short while for the first."""
+        """Pull the messages that are due; wait a short while for the first."""
         answer = self.subscriber.pull(subscription=subscription, max_messages=at_most)
         return list(answer.received_messages)
 
@@ -71,7 +71,7 @@ class PubSub:
         return received
 
     def due(self, subscription: str) -> list[ReceivedMessage]:
-        """What is due at this very moment."""
+        """Pull the messages that are due, without waiting."""
         request = {"subscription": subscription, "max_messages": 100, "return_immediately": True}
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             answer = self.subscriber.pull(request=request)
@@ -96,7 +96,7 @@ class PubSub:
                 self.ack(subscription, received)
             return until(texts)
 
-        wait_until(enough, f"{subscription} delivers what is expected")
+        wait_until(enough, f"{subscription} delivers the expected messages")
         return texts
 
 
@@ -133,7 +133,7 @@ def killable(name: str, state: Path, *options: str, port: int = 0) -> Iterator[t
 
 
 def write_until_killed(write: Callable[[int, int], str], kill: Callable[[], None], least: int = 60) -> list[str]:
-    """Write from four threads until the server is killed amid it; what it acknowledged."""
+    """Write from four threads until the server is killed; return the acknowledged writes."""
     acknowledged: list[str] = []
 
     def writer(thread: int) -> None:
@@ -168,5 +168,5 @@ class Endpoint:
     hold: threading.Event = field(default_factory=threading.Event)
 
     def texts(self) -> list[str]:
-        """What the messages say, in the order of their arrival."""
+        """Return the texts of the messages, in the order of their arrival."""
         return [base64.b64decode(body["message"]["data"]).decode() for body in self.bodies]

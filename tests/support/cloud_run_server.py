@@ -18,25 +18,26 @@ AT = "2026-01-01T00:00:00Z"
 def schemas() -> Json:
     """Google's description of Cloud Run's objects."""
     folder = importlib.resources.files("googleapiclient") / "discovery_cache" / "documents"
-    found: Json = json.loads((folder / "run.v2.json").read_text())["schemas"]
-    return found
+    definitions: Json = json.loads((folder / "run.v2.json").read_text())["schemas"]
+    return definitions
 
 
-def errors(value: Any, schema: Json, known: Json, where: str = "job") -> list[str]:
-    """What is wrong with a body: unknown fields and values of another kind."""
+def errors(value: Any, schema: Json, definitions: Json, where: str = "job") -> list[str]:
+    """Return the faults of a body: unknown fields, and values of another type."""
     if "$ref" in schema:
-        schema = known[schema["$ref"]]
+        schema = definitions[schema["$ref"]]
     kind = schema.get("type")
     if kind == "object":
         if not isinstance(value, dict):
             return [f"{where}: expected an object, got {value!r}"]
         fields, rest = schema.get("properties", {}), schema.get("additionalProperties")
         wrong = [f"{where}.{key}: no such field" for key in value if key not in fields and rest is None]
-        return wrong + [e for k, v in value.items() if k in fields for e in errors(v, fields[k], known, f"{where}.{k}")]
+        known_fields = ((k, v) for k, v in value.items() if k in fields)
+        return wrong + [e for k, v in known_fields for e in errors(v, fields[k], definitions, f"{where}.{k}")]
     if kind == "array":
         if not isinstance(value, list):
             return [f"{where}: expected a list, got {value!r}"]
-        return [e for i, item in enumerate(value) for e in errors(item, schema["items"], known, f"{where}[{i}]")]
+        return [e for i, item in enumerate(value) for e in errors(item, schema["items"], definitions, f"{where}[{i}]")]
     kinds = {"string": str, "boolean": bool, "integer": int, "number": float}
     if value is None or not isinstance(value, kinds[str(kind)]):
         return [f"{where}: expected {kind}, got {value!r}"]
@@ -48,7 +49,7 @@ class CloudRunServer:
     """Jobs that were taken, by name; `outcome` is how each execution ends."""
 
     port: int
-    known: Json = field(default_factory=schemas)
+    definitions: Json = field(default_factory=schemas)
     jobs: dict[str, Json] = field(default_factory=dict)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     outcome: str = "CONDITION_SUCCEEDED"
@@ -58,11 +59,11 @@ class CloudRunServer:
         return f"http://127.0.0.1:{self.port}"
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json) -> tuple[int, Json]:
-        """What the service answers."""
+        """Return the service's status and body for a request."""
         if path == "/token":
             return 200, {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
         if path.endswith("/jobs") and method == "POST":
-            wrong = errors(body, self.known["GoogleCloudRunV2Job"], self.known)
+            wrong = errors(body, self.definitions["GoogleCloudRunV2Job"], self.definitions)
             if wrong:
                 return 400, {"error": {"code": 400, "message": "; ".join(wrong)}}
             name = f"{path.removeprefix('/v2/')}/{query['jobId'][0]}"

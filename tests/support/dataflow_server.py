@@ -20,7 +20,7 @@ class DataflowServer:
 
     port: int
     jobs: dict[str, Json] = field(default_factory=dict)
-    said: dict[str, list[str]] = field(default_factory=dict)
+    messages: dict[str, list[str]] = field(default_factory=dict)
     refuses: int = 0
     conflict_status: int = 200
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -40,19 +40,19 @@ class DataflowServer:
     def create(self, job: Json) -> tuple[int, Json]:
         """Take a job; one of its name that is active is answered in its stead, as Dataflow does, or with 409."""
         with self.lock:
-            if there := self.active(job["name"]):
-                return (self.conflict_status, _error(409, "exists")) if self.conflict_status >= 400 else (200, there)
-            made = job | {"id": f"2026-01-01_{len(self.jobs) + 1:02}", "currentState": "JOB_STATE_RUNNING"}
-            self.jobs[made["id"]] = made
-            return 200, made
+            if running := self.active(job["name"]):
+                return (self.conflict_status, _error(409, "exists")) if self.conflict_status >= 400 else (200, running)
+            created = job | {"id": f"2026-01-01_{len(self.jobs) + 1:02}", "currentState": "JOB_STATE_RUNNING"}
+            self.jobs[created["id"]] = created
+            return 200, created
 
     def end(self, job_id: str, state: str, *messages: str) -> None:
         with self.lock:
-            self.said[job_id] = list(messages)
+            self.messages[job_id] = list(messages)
             self.jobs[job_id]["currentState"] = f"JOB_STATE_{state}"
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json) -> tuple[int, Json]:
-        """What the service answers."""
+        """Return the service's status and body for a request."""
         if self.refuses:
             return self.refuses, _error(self.refuses, "the test says so")
         *_, last = parts = path.strip("/").split("/")
@@ -67,7 +67,7 @@ class DataflowServer:
         if job is None:
             return 404, _error(404, "no such job")
         if last == "messages":
-            texts = self.said.get(job["id"], [])
+            texts = self.messages.get(job["id"], [])
             return 200, {
                 "jobMessages": [
                     {

@@ -12,7 +12,7 @@ from tests.support.clients import PubSub
 from tests.support.servers import free_port, listens, wait_until
 
 START_S = 60
-PATIENCE_S = 4  # for what it never does
+PATIENCE_S = 4  # the wait for an event that never comes
 EMULATOR, STAND_IN = "emulator", "stand-in"
 
 
@@ -46,8 +46,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PubSub]:
     try:
         wait_until(lambda: listens(port) or started.poll() is not None, "the emulator answers or ends", START_S)
         if started.poll() is not None:
-            said = (folder / "log").read_text(errors="replace").strip().splitlines()[-3:]
-            pytest.skip(f"gcloud has no Pub/Sub emulator that starts here: {' / '.join(said)}")
+            last_lines = (folder / "log").read_text(errors="replace").strip().splitlines()[-3:]
+            pytest.skip(f"gcloud has no Pub/Sub emulator that starts here: {' / '.join(last_lines)}")
         yield PubSub(port, PATIENCE_S)
     finally:
         os.killpg(started.pid, signal.SIGKILL)  # gcloud leaves its Java process behind

@@ -1,4 +1,4 @@
-"""One stream on either engine, for tests whose bodies are the same on both; and the page that tells their results."""
+"""One stream on either engine, for tests whose bodies are the same on both; and the page of their results."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -54,13 +54,13 @@ class Engine:
 
     def build(self, candidate: str, tables: dict[str, str], *, empty: bool = True) -> None:
         """Begin a candidate and make tables in it, as dbt does; a query that reads `{here}` makes a view."""
-        self.warehouse.begin(candidate, empty=empty)
+        self.warehouse.begin_candidate(candidate, empty=empty)
         self.fill(candidate, tables)
 
-    def note(self, engine: str, what: str) -> bool:
-        """Whether this is that engine; if so the page tells what is different there."""
+    def note(self, engine: str, difference: str) -> bool:
+        """Return True when this is that engine; if so the page lists the difference."""
         if self.name == engine:
-            self.differs.append(what)
+            self.differs.append(difference)
         return self.name == engine
 
 
@@ -106,7 +106,7 @@ class OnEngine(Merging):
 
 
 def kind_of(query: str) -> str:
-    """Whether dbt would make a table or a view of it."""
+    """Return the kind of relation that dbt makes of a query: a table or a view."""
     return "VIEW" if "{here}" in query else "TABLE"
 
 
@@ -140,23 +140,23 @@ def duckdb_engine(folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
+def bigquery_engine(bigquery: BigQuery, emulated: Lake) -> Iterator[Engine]:
     with ExitStack() as stack:
-        prefix, lake = stack.enter_context(found.prefix()), stack.enter_context(lake_for(found, emulated))
-        client, warehouse = found.client(), found.warehouse(prefix)
+        prefix, lake = stack.enter_context(bigquery.prefix()), stack.enter_context(lake_for(bigquery, emulated))
+        client, warehouse = bigquery.client(), bigquery.warehouse(prefix)
 
         def read(sql: str) -> list[tuple[Any, ...]]:
             return [tuple(row.values()) for row in client.query(sql).result()]
 
         def fill(candidate: str, tables: dict[str, str]) -> None:
             dataset = warehouse.dbt_environment(candidate)["MILLRACE_CANDIDATE_DATASET"]
-            here = f"`{found.project}`.`{dataset}`"
+            location = f"`{bigquery.project}`.`{dataset}`"
             for name, query in tables.items():
-                read(f"CREATE OR REPLACE {kind_of(query)} {dataset}.{name} AS {query.format(here=here)}")
+                read(f"CREATE OR REPLACE {kind_of(query)} {dataset}.{name} AS {query.format(here=location)}")
 
         def lose() -> None:
             for schema in ("raw_shop", "ops"):
-                client.delete_dataset(f"{found.project}.{prefix}_{schema}", delete_contents=True)
+                client.delete_dataset(f"{bigquery.project}.{prefix}_{schema}", delete_contents=True)
 
         yield Engine(
             "bigquery",
@@ -165,7 +165,7 @@ def bigquery_engine(found: BigQuery, emulated: Lake) -> Iterator[Engine]:
             lambda schema: f"{prefix}_{schema}",
             read,
             fill,
-            lambda: found.warehouse(prefix),
+            lambda: bigquery.warehouse(prefix),
             lose,
             read,
         )

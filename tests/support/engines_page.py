@@ -1,4 +1,4 @@
-"""Writes a page of what the warehouse does on each engine, from the results of tests that run on all of them."""
+"""Writes a page of the warehouse's behaviour on each engine, from the results of tests that run on all of them."""
 
 import re
 from pathlib import Path
@@ -37,7 +37,7 @@ class EnginesPage:
 
     def pytest_sessionfinish(self) -> None:
         """Write the page."""
-        rows = [[what, *(self._cell(cells, engine) for engine in ENGINES)] for what, cells in self._found.items()]
+        rows = [[title, *(self._cell(cells, engine) for engine in ENGINES)] for title, cells in self._found.items()]
         if not rows or any("failed" in row or "not run" in row for row in rows):
             return
         lines = [["behaviour", *(NAMES[engine] for engine in ENGINES)], ["---"] * 3, *sorted(rows)]
@@ -45,9 +45,9 @@ class EnginesPage:
 
     @staticmethod
     def _cell(cells: dict[str, list[str]], engine: str) -> str:
-        told = cells.get(engine)
-        if told is None:
+        outcomes = cells.get(engine)
+        if outcomes is None:
             return "not run"
-        if "failed" in told or "skipped" in told:
-            return "failed" if "failed" in told else "not run"
-        return "; ".join(dict.fromkeys(told)) or "holds"
+        if "failed" in outcomes or "skipped" in outcomes:
+            return "failed" if "failed" in outcomes else "not run"
+        return "; ".join(dict.fromkeys(outcomes)) or "holds"

@@ -32,24 +32,28 @@ from beam_job.batches import pending
 from cli.deploy.blocks import register_blocks, register_limits
 from flows.merge import merge
 from flows.model import model
+from local.demo import source
 from local.demo.airport_ops import replay
 from local.demo.prefect import PrefectApi
 from local.stack.credentials import NAMES
-from local.stack.place import BUCKET, PREFERRED_PORTS, PROJECT, Place
+from local.stack.environment import platform_settings
+from local.stack.local_stack import BUCKET, PROJECT, LocalStack
+from local.stack.ports import PREFERRED_PORTS
 from local.stack.provision import provision
 from millrace.airbyte.client import AirbyteClient
-from millrace.airbyte.connections import apply
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.domain import names
 from millrace.domain.landing import LandingManifest
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import unannounced, unpublished
+from millrace.domain.model import unannounced_publication, unpublished_work
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
 from millrace.settings import load_settings
-from millrace.warehouse.port import Warehouse, open_warehouse
+from millrace.warehouse.engines import open_warehouse
+from millrace.warehouse.port import Warehouse
 from tests.support.airbyte_place import table
 from tests.support.clients import PubSub
+from tests.support.connections import apply
 from tests.support.google_api import listening
 from tests.support.harness import harness
 from tests.support.servers import ROOT, free_port, server
@@ -60,7 +64,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Ran:
-    """A flow run that ended, as the flow and the server tell it."""
+    """A flow run that ended: the flow's state, and the server's tables."""
 
     id: str
     state: State[Any]
@@ -68,7 +72,7 @@ class Ran:
 
     @property
     def result(self) -> Any:
-        """What the flow returned; raises what it raised."""
+        """Return value of the flow; raises the flow's exception."""
         return self.state.result()
 
 
@@ -76,7 +80,7 @@ class Ran:
 class FlowsPlace:
     """The servers, and what tests of flows look at."""
 
-    place: Place
+    stack: LocalStack
     api: PrefectApi
     airbyte: AirbyteClient
     lake: Lake
@@ -87,7 +91,7 @@ class FlowsPlace:
     subscriptions: dict[str, tuple[str, list[Json]]]
 
     def run(self, flow: Flow[..., Any], **parameters: Any) -> Ran:
-        """Run a flow here and to its end, whatever that is."""
+        """Run a flow in this process, to any end."""
         state = cast(Any, flow)(**parameters, return_state=True)  # Prefect's overloads take Any for NoReturn
         run_id = str(state.state_details.flow_run_id)
         return Ran(run_id, state, self.api.artifacts(run_id))
@@ -97,28 +101,28 @@ class FlowsPlace:
         return [run.id for run in self.api.runs(self.began)]
 
     def result_keys(self, ran: Ran) -> dict[str, str]:
-        """Where the result of each task of a run would be, by the task's function."""
-        wanted = FlowRunFilter.model_validate({"id": {"any_": [ran.id]}})
+        """Return the storage key of the result of each task of a run, by the task's function."""
+        run_filter = FlowRunFilter.model_validate({"id": {"any_": [ran.id]}})
         with get_client(sync_client=True) as client:
-            found = client.read_task_runs(flow_run_filter=wanted)
-        states = {run.task_key.rsplit(".", 1)[-1].split("-")[0]: run.state for run in found}
+            task_runs = client.read_task_runs(flow_run_filter=run_filter)
+        states = {run.task_key.rsplit(".", 1)[-1].split("-")[0]: run.state for run in task_runs}
         return {task: str(state.data.storage_key) for task, state in states.items() if state and state.data}
 
     def progress(self, ran: Ran) -> list[str]:
-        """What the progress artifacts of a run say."""
-        wanted = {"artifacts": {"flow_run_id": {"any_": [ran.id]}, "type": {"any_": ["progress"]}}}
-        found = httpx.post(f"{PREFECT_API_URL.value()}/artifacts/filter", json=wanted).raise_for_status().json()
-        return [artifact["description"] for artifact in found]
+        """Return the descriptions of a run's progress artifacts."""
+        query = {"artifacts": {"flow_run_id": {"any_": [ran.id]}, "type": {"any_": ["progress"]}}}
+        artifacts = httpx.post(f"{PREFECT_API_URL.value()}/artifacts/filter", json=query).raise_for_status().json()
+        return [artifact["description"] for artifact in artifacts]
 
     def change(self, sql: str, *values: Any) -> None:
         """Change the operations database, as the airport would."""
-        with closing(sqlite3.connect(self.place.database)) as db, db:
+        with closing(sqlite3.connect(self.stack.database)) as db, db:
             db.execute(sql, values)
 
     def jobs(self) -> list[int]:
         """Ids of the newest syncs, newest first."""
         connection = self.airbyte.connection(SOURCE)["connectionId"]
-        return [job["jobId"] for job in self.airbyte.newest_jobs(connection, limit=20)]
+        return [job.id for job in self.airbyte.newest_jobs(connection, limit=20)]
 
     def manifests(self, stream: str, *, empty: bool = False) -> list[str]:
         return [info.name for info in self.lake.list(names.manifests_prefix(SOURCE, stream, empty=empty))]
@@ -136,22 +140,22 @@ class FlowsPlace:
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the warehouse."""
-        return _query(self.place.state / "warehouse" / "warehouse.duckdb", sql)
+        return _query(self.stack.state / "warehouse" / "warehouse.duckdb", sql)
 
     def marts(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the marts, as readers see them."""
-        return _query(self.place.marts, sql)
+        return _query(self.stack.marts, sql)
 
     def messages(self, topic: str) -> list[Json]:
         """All that was published on a topic until now."""
-        subscription, heard = self.subscriptions[topic]
+        subscription, messages = self.subscriptions[topic]
         while received := self.pubsub.due(subscription):
             self.pubsub.ack(subscription, received)
-            heard += [json.loads(r.message.data) for r in received]
-        return heard
+            messages += [json.loads(r.message.data) for r in received]
+        return messages
 
     def slot(self, name: str) -> int:
-        """How often a slot is taken."""
+        """Return the number of active slots of a concurrency limit."""
         with get_client(sync_client=True) as client:
             return client.read_global_concurrency_limit_by_name(name).active_slots
 
@@ -166,7 +170,7 @@ class FlowsPlace:
             if self.pending(stream):
                 merge(SOURCE, stream)
         ledger = self.warehouse.ledger()
-        if unpublished(ledger) or unannounced(ledger):
+        if unpublished_work(ledger) or unannounced_publication(ledger):
             model()
 
     def snapshot(self) -> list[Any]:
@@ -175,7 +179,7 @@ class FlowsPlace:
         objects = [(i.name, i.generation) for i in self.lake.list("") if not i.name.startswith(left_out)]
         slots = [names.MODEL_SLOT, *(names.merge_slot(SOURCE, stream) for stream in self.source.streams)]
         taken = {name: self.slot(name) for name in slots}
-        return [objects, self.ledger(), self.place.marts.stat().st_ino, taken, self.jobs()]
+        return [objects, self.ledger(), self.stack.marts.stat().st_ino, taken, self.jobs()]
 
 
 def _query(file: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -186,11 +190,11 @@ def _query(file: Path, sql: str) -> list[tuple[Any, ...]]:
 @contextmanager
 def flows_place(folder: Path) -> Iterator[FlowsPlace]:
     """All servers up, everything provisioned and registered, and a day in the operations database."""
-    place = Place(folder, {service: free_port() for service in PREFERRED_PORTS})
+    local = LocalStack(folder, {service: free_port() for service in PREFERRED_PORTS})
     credentials = {name: secrets.token_urlsafe(12) for name in (*NAMES, "slack-token")}
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in (place.settings() | {"MILLRACE_AIRBYTE__POLL_S": "0.1"}).items():
+        for name, value in (platform_settings(local) | {"MILLRACE_AIRBYTE__POLL_S": "0.1"}).items():
             patch.setenv(name, value)
         quiet = {
             PREFECT_HOME: folder / "prefect",
@@ -200,7 +204,7 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
         }
         stack.enter_context(temporary_settings(quiet))
         with ThreadPoolExecutor(1) as meanwhile:
-            started = meanwhile.submit(_start_servers, stack, place, credentials)
+            started = meanwhile.submit(_start_servers, stack, local, credentials)
             stack.enter_context(harness())
             started.result()
         settings, sources = load_settings(), load_sources(ROOT / "sources")
@@ -211,13 +215,13 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
             AirbyteClient(settings.airbyte.url, credentials["airbyte-client-id"], credentials["airbyte-client-secret"])
         )
         apply(airbyte, sources[SOURCE], settings.lake.url)
-        pubsub = PubSub(place.ports["pubsub"])
+        pubsub = PubSub(local.ports["pubsub"])
         yield FlowsPlace(
-            place,
+            local,
             PrefectApi(PREFECT_API_URL.value()),
             airbyte,
             open_lake(settings.lake.url, settings.lake.endpoint),
-            open_warehouse(settings.warehouse.url, settings.warehouse.marts_url),
+            open_warehouse(settings.warehouse),
             sources[SOURCE],
             pubsub,
             datetime.now(UTC),
@@ -225,31 +229,30 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
         )
 
 
-def _start_servers(stack: ExitStack, place: Place, credentials: dict[str, str]) -> None:
-    """Start the stand-ins for Google Cloud and Airbyte at the place's ports."""
+def _start_servers(servers: ExitStack, stack: LocalStack, credentials: dict[str, str]) -> None:
+    """Start the stand-ins for Google Cloud and Airbyte at the stack's ports."""
     airbyte_environment = {
         "MILLRACE_AIRBYTE_CLIENT_ID": credentials["airbyte-client-id"],
         "MILLRACE_AIRBYTE_CLIENT_SECRET": credentials["airbyte-client-secret"],
-        "AIRPORT_OPS_DATABASE": str(place.database),
-    }
+    } | source.environment(stack.state)
     airbyte_options = (
         "--storage",
-        place.http("storage"),
+        stack.http("storage"),
         "--bucket",
         BUCKET,
         "--secrets",
-        place.grpc("secrets"),
+        stack.grpc("secrets"),
         "--project",
         PROJECT,
     )
     for name, options, environment in (
         ("secrets", (), {}),
         ("pubsub", (), {}),
-        ("storage", ("--pubsub", place.grpc("pubsub")), {}),
+        ("storage", ("--pubsub", stack.grpc("pubsub")), {}),
         ("airbyte", airbyte_options, airbyte_environment),
     ):
-        stack.enter_context(server(name, place.state / name, *options, env=environment, port=place.ports[name]))
-    stack.enter_context(listening(place.ports["gateway"], lambda _: (200, {})))  # takes pushes, and starts nothing
-    provision(place, credentials)
-    replay.create(place.database, credentials["airport-ops-password"])
-    replay.advance(place.database, 1)
+        servers.enter_context(server(name, stack.state / name, *options, env=environment, port=stack.ports[name]))
+    servers.enter_context(listening(stack.ports["gateway"], lambda _: (200, {})))  # takes pushes, and starts nothing
+    provision(stack, credentials)
+    source.provision(stack.state, credentials)
+    replay.advance(stack.database, 1)

@@ -72,7 +72,7 @@ class Running:
 def gateway(
     folder: Path, prefect: PrefectServer, certs_url: str, identity: Path, *mode: str, **env: str
 ) -> Iterator[Running]:
-    """A gateway process that answers; unless it is told otherwise each landing is an event."""
+    """Run a gateway until it answers; by default each landing is an event."""
     port, log = free_port(), folder / "gateway.log"
     env = {
         "MILLRACE_GATEWAY__LANDINGS_APART_S": "0",

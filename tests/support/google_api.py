@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One request; `body` is empty when it bears no JSON."""
+    """One request; `body` is empty for content other than JSON."""
 
     method: str
     path: str
@@ -43,8 +43,8 @@ def _handler(answer: Callable[[Call], tuple[int, Json]]) -> type[BaseHTTPRequest
             is_json = "json" in (self.headers.get("Content-Type") or "")
             body = json.loads(raw) if raw and is_json else {}
             call = Call(self.command, url.path, parse_qs(url.query), body, self.headers.get("Authorization", ""))
-            status, told = answer(call)
-            data = json.dumps(told).encode()
+            status, answered = answer(call)
+            data = json.dumps(answered).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

@@ -1,4 +1,4 @@
-"""`prefect_test_harness`, its server at ease with SQLite as the local stack's is: else it stands still for a minute."""
+"""`prefect_test_harness` with the local stack's fixes for SQLite, without which its server hangs for a minute."""
 
 import os
 import subprocess

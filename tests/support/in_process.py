@@ -1,4 +1,4 @@
-"""A lake in a dictionary and a warehouse in memory: the merge's own functions, thousands of schedules a minute."""
+"""A lake and a warehouse in memory for the real functions of the merge: thousands of schedules a minute."""
 
 import io
 import itertools
@@ -17,7 +17,8 @@ from beam_job.engines.plain import run_steps
 from beam_job.steps.work import Work
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Balance, Batch, Staged
-from millrace.lake.store import Lake, ObjectExists, ObjectInfo, ObjectMissing
+from millrace.domain.errors import ObjectExists, ObjectMissing
+from millrace.lake.store import Lake, ObjectInfo
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from tests.support.merging import NOON, Merging
 
@@ -26,7 +27,7 @@ NUMBERS = itertools.count(1)
 
 
 class MemoryLake:
-    """A lake that lives as long as its object; it keeps every generation until it is deleted."""
+    """A lake in a dictionary that keeps every generation until it is deleted."""
 
     endpoint = ""
 
@@ -36,10 +37,10 @@ class MemoryLake:
         self._generations = itertools.count(1)
 
     def read(self, name: str, generation: int | None = None) -> bytes:
-        found = self._objects.get(name)
-        if found is None or generation not in (None, found[0]):
-            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} is not there")
-        return found[1]
+        stored = self._objects.get(name)
+        if stored is None or generation not in (None, stored[0]):
+            raise ObjectMissing(f"{self.url}/{name}#{generation or 'newest'} does not exist")
+        return stored[1]
 
     def open(self, name: str, generation: int | None = None) -> BinaryIO:
         return io.BytesIO(self.read(name, generation))
@@ -48,6 +49,11 @@ class MemoryLake:
         self._objects[name] = (next(self._generations), bytes(data))
         return self._objects[name][0]
 
+    def restore(self, name: str, generation: int, data: bytes) -> None:
+        """Write an object with the generation that it has in another lake."""
+        self._objects[name] = (generation, data)
+        self._generations = itertools.count(1 + max(g for g, _ in self._objects.values()))
+
     def create(self, name: str, data: bytes, content_type: str = "") -> int:
         if name in self._objects:
             raise ObjectExists(f"{self.url}/{name} exists already")
@@ -55,7 +61,7 @@ class MemoryLake:
 
     def replace(self, name: str, data: bytes, generation: int, content_type: str, metadata: dict[str, str]) -> int:
         if self._objects.get(name, (0, b""))[0] != generation:
-            raise ObjectExists(f"{self.url}/{name} is not generation {generation} any more")
+            raise ObjectExists(f"{self.url}/{name} is no longer generation {generation}")
         return self.write(name, data)
 
     def upload(self, name: str, path: str, content_type: str = "") -> int:
@@ -82,10 +88,10 @@ class MemoryLake:
 
 
 class MemoryWarehouse(DuckDBWarehouse):
-    """The DuckDB warehouse with a database in memory in place of its file; everything else is the original."""
+    """The DuckDB warehouse with a database in memory instead of its file, and otherwise unchanged."""
 
     def __init__(self, beside: "MemoryWarehouse | None" = None) -> None:
-        """An empty warehouse, or one of another process beside one that there is."""
+        """Create an empty warehouse, or another connection to an existing one."""
         super().__init__("duckdb:////nowhere/warehouse.duckdb", "duckdb:////nowhere/published.duckdb")
         self._memory = beside._memory if beside else duckdb.connect(":memory:", config={"threads": 1})
 
@@ -110,10 +116,10 @@ class MemoryWarehouse(DuckDBWarehouse):
 
 
 def stage_plainly(lake: Lake, contract: StreamContract, batch: Batch, shards: int = 2) -> Staged:
-    """The steps without Beam, on more shards than such small batches need."""
+    """Stage a batch without Beam, on more shards than such small batches need."""
 
-    def run(known: StreamContract, rejected: dict[int, str], attempt: str) -> None:
-        run_steps(Work(lake, known, batch, attempt), shards, rejected)
+    def run(stream: StreamContract, rejected: dict[int, str], attempt: str) -> None:
+        run_steps(Work(lake, stream, batch, attempt), shards, rejected)
 
     return stage(lake, contract, batch, run)
 

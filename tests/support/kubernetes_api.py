@@ -30,7 +30,7 @@ KINDS = {"jobs": "batch/v1", "pods": "v1"}
 
 @dataclass
 class Cluster:
-    """What the cluster holds; `secrets` and `settings` are what pods may refer to."""
+    """The objects of a cluster; pods may refer to `secrets` and `settings`."""
 
     port: int
     folder: Path
@@ -47,7 +47,7 @@ class Cluster:
     loop: asyncio.AbstractEventLoop | None = None
 
     def kubeconfig(self, user: str) -> Path:
-        """How `user` (namespace/service account) speaks to this API."""
+        """Write the kubeconfig of `user` (namespace/service account) for this API."""
         path = self.folder / f"{user.replace('/', '-')}.yaml"
         context = {"cluster": "c", "user": "u", "namespace": "millrace-flows"}
         config = {
@@ -62,7 +62,7 @@ class Cluster:
         return path
 
     def allows(self, user: str, verb: str, namespace: str, resource: str, group: str) -> bool:
-        """Whether a Role that is bound to the account grants it."""
+        """Return True when a Role that is bound to the account grants the verb."""
         for binding in (
             o for o in self.roles if o["kind"] == "RoleBinding" and o["metadata"]["namespace"] == namespace
         ):
@@ -76,13 +76,13 @@ class Cluster:
                     return True
         return False
 
-    def tell(self, resource: str, kind: str, thing: Json) -> None:
-        """Give an object a new version, and tell those who watch."""
+    def notify(self, resource: str, kind: str, obj: Json) -> None:
+        """Give an object a new version, and send it to the watchers."""
         self.version += 1
-        thing["metadata"]["resourceVersion"] = str(self.version)
+        obj["metadata"]["resourceVersion"] = str(self.version)
         for watched, queue in self.watchers:
             if watched == resource:
-                queue.put_nowait({"type": kind, "object": json.loads(json.dumps(thing))})
+                queue.put_nowait({"type": kind, "object": json.loads(json.dumps(obj))})
 
     def kill(self, flow_run_id: str) -> None:
         """Kill a run's container as the kernel does that lacks memory."""
@@ -98,7 +98,7 @@ class Cluster:
         ]
 
     def log(self) -> list[Json]:
-        """What all containers wrote, as far as it is JSON."""
+        """Return the JSON lines that all containers wrote."""
         lines = [line for path in sorted(self.folder.glob("*.log")) for line in path.read_text().splitlines()]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -107,30 +107,30 @@ class Cluster:
         strict = json.loads(json.dumps(job))
         pod = strict["spec"]["template"]["spec"]
         pod.pop("parallelism", None), pod.pop("completions", None)  # the worker puts them where Kubernetes ignores them
-        if found := errors(strict):
-            self.wrong += found
-            return 422, {"kind": "Status", "status": "Failure", "code": 422, "message": "; ".join(found)}
+        if problems := errors(strict):
+            self.wrong += problems
+            return 422, {"kind": "Status", "status": "Failure", "code": 422, "message": "; ".join(problems)}
         name = job["metadata"].pop("generateName") + uuid.uuid4().hex[:5]
         job["metadata"] |= {"name": name, "namespace": namespace, "uid": str(uuid.uuid4()), "creationTimestamp": now()}
         job["status"] = {"active": 1, "startTime": now()}
         self.objects["jobs"][name] = job
-        self.tell("jobs", "ADDED", job)
+        self.notify("jobs", "ADDED", job)
         pod = pod_of(job)
         self.objects["pods"][f"{name}-0"] = pod
-        self.tell("pods", "ADDED", pod)
+        self.notify("pods", "ADDED", pod)
         asyncio.get_running_loop().create_task(self.run(job, pod))
         return 201, job
 
     def variables(self, pod: Json) -> dict[str, str]:
-        """The container's environment: values, and what it refers to."""
+        """Return the container's environment, with references resolved."""
         [container] = pod["spec"]["containers"]
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for source in container.get("envFrom", []):
-            found |= self.settings[source["configMapRef"]["name"]]
+            values |= self.settings[source["configMapRef"]["name"]]
         for entry in container["env"]:
             reference = entry.get("valueFrom", {}).get("secretKeyRef")
-            found[entry["name"]] = self.secrets[reference["name"]][reference["key"]] if reference else entry["value"]
-        return self.environment | found
+            values[entry["name"]] = self.secrets[reference["name"]][reference["key"]] if reference else entry["value"]
+        return self.environment | values
 
     async def run(self, job: Json, pod: Json) -> None:
         """The container, to its end."""
@@ -150,17 +150,17 @@ class Cluster:
             "startTime": now(),
             "containerStatuses": [status(container, {"running": {}})],
         }
-        self.tell("pods", "MODIFIED", pod)
+        self.notify("pods", "MODIFIED", pod)
         code = await process.wait()
         code = 128 - code if code < 0 else code
         ended = {"terminated": {"exitCode": code, "reason": "Completed" if code == 0 else "Error", "finishedAt": now()}}
         pod["status"] |= {"phase": "Failed" if code else "Succeeded", "containerStatuses": [status(container, ended)]}
         if name in self.objects["pods"]:
-            self.tell("pods", "MODIFIED", pod)
+            self.notify("pods", "MODIFIED", pod)
         condition = {"type": "Failed" if code else "Complete", "status": "True", "lastTransitionTime": now()}
         job["status"] = {"failed" if code else "succeeded": 1, "conditions": [condition], "completionTime": now()}
         if job["metadata"]["name"] in self.objects["jobs"]:
-            self.tell("jobs", "MODIFIED", job)
+            self.notify("jobs", "MODIFIED", job)
 
     async def delete(self, name: str) -> Json | None:
         """End a job: its container has a while to end, then it is killed."""
@@ -180,11 +180,11 @@ class Cluster:
             except TimeoutError:
                 kill_container(process.pid)
         if pod := self.objects["pods"].pop(pod_name, None):
-            self.tell("pods", "DELETED", pod)
-        self.tell("jobs", "DELETED", job)
+            self.notify("pods", "DELETED", pod)
+        self.notify("jobs", "DELETED", job)
 
     def end(self) -> None:
-        """Kill whatever still runs."""
+        """Kill all running processes."""
         for process in self.processes.values():
             if process.returncode is None:
                 kill_container(process.pid)
@@ -194,7 +194,7 @@ def kill_container(pid: int) -> None:
     """Kill a process and all that it started, as happens when a container is killed."""
     with contextlib.suppress(psutil.NoSuchProcess):
         container = psutil.Process(pid)
-        container.suspend()  # else it sees its children die, and tells of them
+        container.suspend()  # else it reports the death of its children
         for process in [*container.children(recursive=True), container]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -256,8 +256,8 @@ def application(cluster: Cluster) -> web.Application:
         if watch:
             return await stream(request, resource)
         if name:
-            there = cluster.objects[resource].get(name)
-            return web.json_response(there) if there else failure(404, "NotFound", f"{name} not found")
+            obj = cluster.objects[resource].get(name)
+            return web.json_response(obj) if obj else failure(404, "NotFound", f"{name} not found")
         items = [o for o in cluster.objects[resource].values() if selected(o, request.query.get("labelSelector", ""))]
         kind = "JobList" if resource == "jobs" else "PodList"
         own = {"apiVersion": KINDS[resource], "kind": kind, "metadata": {"resourceVersion": str(cluster.version)}}
@@ -281,7 +281,7 @@ def application(cluster: Cluster) -> web.Application:
     async def discovery(request: web.Request) -> web.Response:
         def resources(group: str, *names: str) -> Json:
             verbs = ["create", "get", "list", "watch", "delete", "patch"]
-            found = [
+            kinds = [
                 {
                     "name": n,
                     "singularName": n[:-1],
@@ -291,7 +291,7 @@ def application(cluster: Cluster) -> web.Application:
                 }
                 for n in names
             ]
-            return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": found}
+            return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group, "resources": kinds}
 
         version = {"groupVersion": "batch/v1", "version": "v1"}
         return web.json_response(
@@ -336,9 +336,9 @@ def failure(code: int, reason: str, message: str) -> web.Response:
     return web.json_response(body, status=code)
 
 
-def selected(thing: Json, selector: str) -> bool:
-    """Whether an object has the labels: `key`, `key=value`, `!key`, `key in (a, b)` is not used by the worker."""
-    labels = thing["metadata"].get("labels", {})
+def selected(obj: Json, selector: str) -> bool:
+    """Return True when an object matches a selector of `key`, `key=value` and `!key`; the worker uses no other form."""
+    labels = obj["metadata"].get("labels", {})
     for part in filter(None, selector.split(",")):
         key, _, value = part.partition("=")
         if key.startswith("!"):
@@ -354,27 +354,27 @@ def cluster(port: int, folder: Path, **holds: Any) -> Iterator[Cluster]:
     """A cluster with the roles of `k8s/base`; what runs in it ends with it."""
     folder.mkdir(parents=True, exist_ok=True)
     documents = yaml.safe_load_all((ROOT / "k8s" / "base" / "accounts.yaml").read_text())
-    made = Cluster(port, folder, [d for d in documents if d["kind"] in ("Role", "RoleBinding")], **holds)
+    running = Cluster(port, folder, [d for d in documents if d["kind"] in ("Role", "RoleBinding")], **holds)
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def serve() -> None:
-        runner = web.AppRunner(application(made), access_log=None)
+        runner = web.AppRunner(application(running), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         ready.set()
         await asyncio.Event().wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
-    made.loop = loop
+    running.loop = loop
     thread.start()
     assert ready.wait(10), "the cluster's API answers"
     try:
-        yield made
+        yield running
     finally:
-        made.end()
+        running.end()
 
 
-def container_environment(**more: str) -> dict[str, str]:
-    """What a container has of its image: the programs, and nothing of the machine's settings."""
+def container_environment(**extra: str) -> dict[str, str]:
+    """Return a container's environment: the image's programs, without the machine's settings."""
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {"PATH": programs, "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/"), **more}
+    return {"PATH": programs, "PYTHONPATH": str(ROOT), "HOME": os.environ.get("HOME", "/"), **extra}

@@ -8,7 +8,7 @@ from prefect import flow
 @flow
 def raises() -> None:
     """Fails."""
-    raise RuntimeError("as it was told")
+    raise RuntimeError("as the test wants")
 
 
 @flow

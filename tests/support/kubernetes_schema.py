@@ -55,7 +55,7 @@ OTHERS: dict[tuple[str, str], Json] = {
 
 
 def errors(document: Json) -> list[str]:
-    """What is wrong with an object; an empty list when nothing is."""
+    """Return the faults of an object; an empty list for a valid one."""
     kind = (str(document.get("apiVersion")), str(document.get("kind")))
     if kind in OTHERS:
         rest = {k: v for k, v in document.items() if k != "spec"}
@@ -95,7 +95,7 @@ def _by_type(value: Any, kind: str, where: str) -> list[str]:
 
 
 def _required(model: Any, attribute: str) -> bool:
-    """Whether the client refuses the object without it: only then its setter refuses None."""
+    """Return True when the attribute is required: only then the client's setter rejects None."""
     try:
         setattr(model.__new__(model), attribute, None)
     except ValueError:

@@ -25,7 +25,7 @@ Test = Callable[[Line], bool]
 
 
 def compile_filter(text: str) -> Test:
-    """A test of lines out of a filter. Raises ValueError when it is none."""
+    """Return a filter as a predicate of lines. Raises ValueError for an invalid one."""
     tokens, at = [], 0
     while at < len(text.rstrip()):
         match = TOKEN.match(text, at)
@@ -40,20 +40,20 @@ def compile_filter(text: str) -> Test:
 
 
 def _or(tokens: list[str]) -> tuple[Test, list[str]]:
-    one, tokens = _and(tokens)
-    tests = [one]
+    first, tokens = _and(tokens)
+    tests = [first]
     while tokens[:1] == ["OR"]:
-        one, tokens = _and(tokens[1:])
-        tests.append(one)
+        following, tokens = _and(tokens[1:])
+        tests.append(following)
     return (lambda line: any(test(line) for test in tests)), tokens
 
 
 def _and(tokens: list[str]) -> tuple[Test, list[str]]:
-    one, tokens = _not(tokens)
-    tests = [one]
+    first, tokens = _not(tokens)
+    tests = [first]
     while tokens[:1] == ["AND"]:
-        one, tokens = _not(tokens[1:])
-        tests.append(one)
+        following, tokens = _not(tokens[1:])
+        tests.append(following)
     return (lambda line: all(test(line) for test in tests)), tokens
 
 
@@ -79,27 +79,27 @@ def _past(token: str, tokens: list[str]) -> list[str]:
 
 
 def _compare(field: str, sign: str, literal: str) -> Test:
-    wanted = literal[1:-1] if literal.startswith('"') else literal
+    operand = literal[1:-1] if literal.startswith('"') else literal
 
     def test(line: Line) -> bool:
-        found = _find(line, field)
-        if found is None:
+        value = _find(line, field)
+        if value is None:
             return sign == "!="
         if sign == "=~":
-            return re.search(wanted, str(found)) is not None
+            return re.search(operand, str(value)) is not None
         if field == "severity":
-            return ORDER[sign](SEVERITIES.index(str(found)), SEVERITIES.index(wanted))
-        same_kind = _as(found, wanted)
-        return found != same_kind if sign == "!=" else ORDER[sign](found, same_kind)
+            return ORDER[sign](SEVERITIES.index(str(value)), SEVERITIES.index(operand))
+        same_kind = _as(value, operand)
+        return value != same_kind if sign == "!=" else ORDER[sign](value, same_kind)
 
     return test
 
 
-def _as(found: object, wanted: str) -> Any:
-    """A literal as the field's kind has it."""
-    if isinstance(found, bool):
-        return wanted == "true"
-    return type(found)(wanted) if isinstance(found, int | float) else wanted
+def _as(value: object, operand: str) -> Any:
+    """Return a literal as a value of the field's type."""
+    if isinstance(value, bool):
+        return operand == "true"
+    return type(value)(operand) if isinstance(value, int | float) else operand
 
 
 def _find(line: Line, field: str) -> Any:

@@ -1,4 +1,4 @@
-"""A stream, a lake and a warehouse for tests of the merge: land rows, merge them, read the table."""
+"""One stream, its lake and its warehouse for tests of the merge: land rows, merge them, read the table."""
 
 import io
 from dataclasses import dataclass, field
@@ -19,7 +19,8 @@ from millrace.domain.batch import Balance
 from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.lake.footers import count_rows
 from millrace.lake.store import Lake
-from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse, file_of
+from millrace.warehouse.duckdb.engine import file_of
+from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PARQUET = pa.schema(
@@ -39,8 +40,8 @@ GONE_AT = "2026-01-01T12:00:00Z"
 
 
 def contract(**changes: Any) -> StreamContract:
-    """A change stream `shop.orders` with the key `id`."""
-    given: dict[str, Any] = {
+    """Return a change stream `shop.orders` with the key `id`."""
+    fields: dict[str, Any] = {
         "source": "shop",
         "stream": "orders",
         "mode": "cdc",
@@ -52,7 +53,7 @@ def contract(**changes: Any) -> StreamContract:
             "amount": {"type": "int64"},
         },
     }
-    return StreamContract.model_validate(given | changes)
+    return StreamContract.model_validate(fields | changes)
 
 
 def upsert(id: int | None, lsn: int, name: str = "", amount: int | None = None) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def delete(id: int, lsn: int) -> dict[str, Any]:
 
 
 def parquet(rows: list[dict[str, Any]], schema: pa.Schema = PARQUET, compression: str = "snappy") -> bytes:
-    """A file as Airbyte's destination writes it."""
+    """Write a file as Airbyte's destination does."""
     own = {"_airbyte_raw_id": "x", "_airbyte_extracted_at": 1_700_000_000_000, "_airbyte_generation_id": 0}
     table = pa.Table.from_pylist([own | row for row in rows], schema)
     buffer = io.BytesIO()
@@ -73,7 +74,7 @@ def parquet(rows: list[dict[str, Any]], schema: pa.Schema = PARQUET, compression
 
 
 def avro(rows: list[dict[str, Any]], codec: str = "snappy", schema: pa.Schema = PARQUET) -> bytes:
-    """The same as Avro."""
+    """Write the same rows as Avro."""
     kinds = {pa.int64(): "long", pa.string(): "string"}
     fields = [{"name": f.name, "type": ["null", kinds[f.type]], "default": None} for f in schema]
     own = {"_airbyte_raw_id": "x", "_airbyte_extracted_at": 1_700_000_000_000, "_airbyte_generation_id": 0}
@@ -98,16 +99,16 @@ class Merging:
         self.warehouse = DuckDBWarehouse(url, f"duckdb:///{self.folder}/published.duckdb", 20)
 
     def put(self, data: bytes, ending: str = "parquet", job: int | None = None, part: int = 0) -> LandedObject:
-        """One object of a sync."""
+        """Write one object of a sync."""
         job = self.jobs + 1 if job is None else job
         name = f"{names.sync_prefix(self.contract.source, self.contract.stream, job)}{part}.{ending}"
         generation = self.lake.write(name, data)
         return LandedObject(name=name, generation=generation, size=len(data), rows=count_rows(self.lake, name))
 
     def land(
-        self, *objects: LandedObject, rows: list[dict[str, Any]] | None = None, epoch: int = 0, **more: Any
+        self, *objects: LandedObject, rows: list[dict[str, Any]] | None = None, epoch: int = 0, **options: Any
     ) -> str:
-        """One sync with its manifest, of which `more` are other fields; returns the manifest's path."""
+        """Write a sync with its manifest, with `options` as further fields, and return the manifest's path."""
         if rows is not None:
             objects = (*objects, self.put(parquet(rows)))
         self.jobs += 1
@@ -125,7 +126,7 @@ class Merging:
                 "objects": objects,
                 "landed_at": created,
             }
-            | more
+            | options
         )
         path = names.manifest_path(self.contract.source, self.contract.stream, created, "c", self.jobs)
         self.lake.create(path, manifest.model_dump_json().encode())
@@ -141,5 +142,5 @@ class Merging:
             return db.execute(sql).fetchall()
 
     def live(self) -> dict[int, str]:
-        """Live rows: id → name."""
+        """Return the live rows: id → name."""
         return dict(self.query("SELECT id, name FROM raw_shop.orders_live"))  # type: ignore[arg-type]

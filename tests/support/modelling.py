@@ -13,7 +13,7 @@ import duckdb
 from bench.model_run import ModelRun, run_model
 from millrace.contracts.source import load_sources
 from millrace.domain.ledger import LedgerEntry
-from millrace.warehouse.duckdb.lock import held
+from millrace.warehouse.duckdb.lock import hold
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from tests.support.servers import ROOT
 
@@ -27,7 +27,7 @@ AIRPORTS = [{"faa": code, "name": code, "lat": 40.0, "lon": -74.0} for code in (
 
 def flight(day: int, number: int = 1, **other: Any) -> Row:
     """A flight that landed on time."""
-    given = {
+    row = {
         "flight_date": date(2013, 1, day),
         "carrier": "UA",
         "flight": number,
@@ -43,11 +43,11 @@ def flight(day: int, number: int = 1, **other: Any) -> Row:
         "departed_at": datetime(2013, 1, day, 12, tzinfo=UTC),
         "landed_at": datetime(2013, 1, day, 14, tzinfo=UTC),
     }
-    return given | other
+    return row | other
 
 
 class Modelling:
-    """A warehouse, what is merged into it, and model runs."""
+    """A warehouse, merges into it, and model runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Modelling:
         self.seen: list[tuple[Any, ...]] = []
 
     def run(self, **options: Any) -> ModelRun | None:
-        """Publish what is pending; raises QualityFailed."""
+        """Publish the pending work. Raises QualityFailed."""
         return run_model(self.warehouse, self.folder / "state", **options)
 
     def merge(self, stream: str, *rows: Row, deletes: tuple[Row, ...] = (), counted: bool = True) -> str:
@@ -93,7 +93,7 @@ class Modelling:
     def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The merged tables, to change them behind the ledger's back."""
         file = self.folder / "warehouse.duckdb"
-        with held(file.with_name(f"{file.name}.lock"), "test", 10), duckdb.connect(str(file)) as db:
+        with hold(file.with_name(f"{file.name}.lock"), "test", 10), duckdb.connect(str(file)) as db:
             yield db
 
     def marts(self, sql: str) -> list[tuple[Any, ...]]:
@@ -116,15 +116,15 @@ class Poller(threading.Thread):
         while not self._ended.wait(LOOK_S):
             try:
                 with duckdb.connect(str(self._file), read_only=True) as db:
-                    found: Any = db.execute(self._sql).fetchall()
+                    rows: Any = db.execute(self._sql).fetchall()
             except duckdb.Error as error:
-                found = repr(error)
+                rows = repr(error)
             self.looks += 1
-            if not self.seen or self.seen[-1] != found:
-                self.seen.append(found)
+            if not self.seen or self.seen[-1] != rows:
+                self.seen.append(rows)
 
     def end(self) -> list[Any]:
-        """Stop, and give what was seen in its order."""
+        """Stop, and return the observed results in order."""
         self._ended.set()
         self.join()
         return self.seen

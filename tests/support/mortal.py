@@ -18,14 +18,14 @@ class Fate:
     def __init__(self, n: int | None = None) -> None:
         self.n, self.calls = n, 0
 
-    def call(self, made: Callable[[], Any]) -> Any:
+    def call(self, operation: Callable[[], Any]) -> Any:
         """Make a call, unless it is the last one."""
         number = self.calls
         self.calls += 1
         if self.n == 2 * number:
             raise Killed
         try:
-            return made()
+            return operation()
         finally:
             if self.n == 2 * number + 1:
                 raise Killed
@@ -38,12 +38,12 @@ class MortalLake:
         self._lake, self._fate = lake, fate
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._lake, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._lake, name)
+        if not callable(attribute):
+            return attribute
 
-        def call(*given: Any, **named: Any) -> Any:
-            return self._fate.call(lambda: found(*given, **named))
+        def call(*arguments: Any, **named: Any) -> Any:
+            return self._fate.call(lambda: attribute(*arguments, **named))
 
         return call
 

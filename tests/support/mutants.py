@@ -1,4 +1,4 @@
-"""The merge with one of its protections broken: each must be caught by the oracle."""
+"""The merge with one of its protections disabled: the oracle must catch each mutant."""
 
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -15,13 +15,13 @@ from millrace.warehouse.duckdb import sql as sql
 
 
 def _text(function: str, *swaps: tuple[str, str]) -> Any:
-    """A function of SQL with parts of its text exchanged."""
+    """Replace parts of the text that a function of SQL returns."""
     module = sql if hasattr(sql, function) else merging
     original: Callable[..., str] = getattr(module, function)
 
     @wraps(original)
-    def mutated(*given: Any) -> str:
-        text = original(*given)
+    def mutated(*arguments: Any) -> str:
+        text = original(*arguments)
         for old, new in swaps:
             assert old in text, f"{function} has no {old!r}"
             text = text.replace(old, new)
@@ -31,17 +31,17 @@ def _text(function: str, *swaps: tuple[str, str]) -> Any:
 
 
 def guard() -> list[Any]:
-    """The last to come wins, whatever its version."""
+    """The last row to arrive wins, whatever its version."""
     return [mock.patch.object(merging, "is_newer", return_value="true")]
 
 
 def newest() -> list[Any]:
-    """The newest version of the table is not kept: every batch is taken for newer."""
+    """The table's maximum version is not kept: every batch counts as newer."""
     return [_text("set_newest", ("SET newest = ?", "SET newest = coalesce(''::BLOB, ?)"))]
 
 
 def joined() -> list[Any]:
-    """Bodies take the place of what the table has of their keys, whatever that is."""
+    """Upserts replace the table's rows of their keys unconditionally."""
     return [mock.patch.object(merging, "count_joined", return_value="SELECT 0")]
 
 
@@ -57,27 +57,27 @@ def delete_register() -> list[Any]:
 
 
 def head_check() -> list[Any]:
-    """The head moves from wherever it is."""
+    """The head moves whatever its position is."""
     return [_text("advance_head", ("WHERE epoch = ?", "WHERE epoch = ? OR true"))]
 
 
 def ledger_check() -> list[Any]:
-    """A commit does not ask whether its objects are merged already."""
-    return [mock.patch("millrace.warehouse.duckdb.commit._refuse_merged", return_value=None)]
+    """A commit does not check whether its objects are merged already."""
+    return [mock.patch("millrace.warehouse.duckdb.commit._check_unmerged", return_value=None)]
 
 
 def pending_check() -> list[Any]:
-    """What is pending is asked of the lake alone."""
+    """Pending objects are computed from the lake alone."""
     return [mock.patch("millrace.warehouse.duckdb.commit.merged_objects", return_value=set())]
 
 
 def absence() -> list[Any]:
-    """Keys that a snapshot leaves out stay alive."""
-    return [_text("bury_absent", ("WHERE", "WHERE false AND"))]
+    """Keys that are absent from a snapshot stay alive."""
+    return [_text("delete_absent", ("WHERE", "WHERE false AND"))]
 
 
-def floor() -> list[Any]:
-    """Rows of a generation that was replaced are merged when they come late."""
+def min_version() -> list[Any]:
+    """Late rows of a replaced generation are merged."""
     return [mock.patch.object(merging, "not_replaced", return_value="true")]
 
 
@@ -103,14 +103,14 @@ MUTANTS: dict[str, tuple[Callable[[], list[Any]], str]] = {
     "ledger check": (ledger_check, "no key"),
     "pending check": (pending_check, "changes by id"),
     "absence in a snapshot": (absence, "snapshots"),
-    "floor of a snapshot": (floor, "snapshots"),
+    "floor of a snapshot": (min_version, "snapshots"),
     "order of NULL": (null_order, "decimal key, float cursor"),
 }
 
 
 @contextmanager
 def mutated(name: str) -> Any:
-    """The merge with that protection broken."""
+    """Return the merge with that protection disabled."""
     with ExitStack() as stack:
         for patch in MUTANTS[name][0]():
             stack.enter_context(patch)

@@ -1,4 +1,4 @@
-"""What the warehouse must hold after any history of a stream, in thirty lines; and how histories are made."""
+"""The model of a merge in thirty lines, from any history of a stream to the expected table; and generated histories."""
 
 import io
 import math
@@ -21,7 +21,7 @@ GONE_AT = "2026-01-01T12:00:00Z"
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a file; `note` tells it from all others of its key, `gone` makes it a delete."""
+    """One row of a file; `note` is unique within its key, and `gone` makes it a delete."""
 
     key: tuple[Any, ...]
     order: tuple[Any, ...]
@@ -43,7 +43,7 @@ class File:
 
 @dataclass(frozen=True)
 class Sync:
-    """What one job left in the lake."""
+    """The files that one job left in the lake."""
 
     job: int
     epoch: int
@@ -65,61 +65,63 @@ class Stream:
 
 
 def model(stream: Stream, syncs: list[Sync]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """Key → note, amount and extra column of the newest body, whether the row is live, whether a delete is known."""
-    floor = max((at(s) for s in syncs if stream.overwrites and s.files and is_whole(stream, s)), default=(0, 0))
+    """Return per key: note, amount and extra column of the newest upsert; if the row is live; if it has a delete."""
+    min_version = max(
+        (sync_version(s) for s in syncs if stream.overwrites and s.files and is_whole(stream, s)), default=(0, 0)
+    )
     registers: dict[tuple[Any, ...], dict[bool, tuple[Any, ...]]] = {}
-    for sync in (s for s in syncs if at(s) >= floor):
+    for sync in (s for s in syncs if sync_version(s) >= min_version):
         for part, file in enumerate(sync.files):
             for position, row in enumerate(file.rows):
-                if is_refused(stream, row, file) or (row.gone and stream.contract.deletes == "ignore"):
+                if is_invalid(stream, row, file) or (row.gone and stream.contract.deletes == "ignore"):
                     continue
-                place = (sync.epoch, sync.generation, *map(rank, row.order), row.extracted, sync.job, part, position)
+                version = (sync.epoch, sync.generation, *map(rank, row.order), row.extracted, sync.job, part, position)
                 key = row.key if stream.contract.key else (sync.job, part, position)
                 newest = registers.setdefault(key, {})
-                if row.gone not in newest or newest[row.gone][0] < place:
-                    newest[row.gone] = (place, row.note, held(row, file), row.note if file.extra else None)
+                if row.gone not in newest or newest[row.gone][0] < version:
+                    newest[row.gone] = (version, row.note, stored_amount(row, file), row.note if file.extra else None)
     table = {}
     for key, newest in registers.items():
-        body, gone = newest.get(False), newest.get(True)
-        live = body is not None and (gone is None or gone[0] < body[0])
-        table[key] = (*(body[1:] if body else (None, None, None)), live, gone is not None)
+        upsert, delete = newest.get(False), newest.get(True)
+        live = upsert is not None and (delete is None or delete[0] < upsert[0])
+        table[key] = (*(upsert[1:] if upsert else (None, None, None)), live, delete is not None)
     return table
 
 
-def at(sync: Sync) -> tuple[int, int]:
-    """What all versions of a sync begin with."""
+def sync_version(sync: Sync) -> tuple[int, int]:
+    """Return the prefix that all versions of a sync share."""
     return sync.epoch, sync.generation
 
 
 def is_whole(stream: Stream, sync: Sync) -> bool:
-    """Whether a snapshot may replace: no row lacks a key."""
+    """Return whether a snapshot may replace the table: every row has a key."""
     return not any(None in row.key for file in sync.files for row in file.rows)
 
 
 def rank(value: Any) -> tuple[Any, ...]:
-    """A value's place among its type's: NULL, numbers, NaN."""
+    """Return a value's rank within its type: NULL, numbers, NaN."""
     if value is None:
         return (0,)
     return (2,) if isinstance(value, float) and math.isnan(value) else (1, value)
 
 
-def is_refused(stream: Stream, row: Row, file: File) -> bool:
-    """Whether a row breaks the contract: no key, or half an amount."""
-    half = stream.contract.evolution.type_changes != "widen" and (held(row, file) or 0.0) % 1 != 0
+def is_invalid(stream: Stream, row: Row, file: File) -> bool:
+    """Return whether a row breaks the contract: no key, or half an amount."""
+    half = stream.contract.evolution.type_changes != "widen" and (stored_amount(row, file) or 0.0) % 1 != 0
     return half or (bool(stream.contract.key) and None in row.key)
 
 
-def held(row: Row, file: File) -> float | None:
-    """A row's amount as its file holds it."""
+def stored_amount(row: Row, file: File) -> float | None:
+    """Return a row's amount as its file stores it."""
     if row.gone or row.amount is None or not file.amount:
         return None
     return row.amount if file.amount == "float64" else row.amount // 1
 
 
-def declare(mode: str, key: dict[str, str], order: dict[str, str], **more: Any) -> StreamContract:
-    """A contract `shop.orders` with these keys and order columns, and `note` and `amount`."""
+def declare(mode: str, key: dict[str, str], order: dict[str, str], **options: Any) -> StreamContract:
+    """Return a contract `shop.orders` with these keys and order columns, and `note` and `amount`."""
     own = {n: {"type": t} for n, t in order.items() if not n.startswith("_ab_cdc")}
-    given = {
+    fields = {
         "source": "shop",
         "stream": "orders",
         "mode": mode,
@@ -129,7 +131,7 @@ def declare(mode: str, key: dict[str, str], order: dict[str, str], **more: Any) 
         | own
         | {"note": {"type": "int64"}, "amount": {"type": "int64"}},
     }
-    return StreamContract.model_validate(given | more)
+    return StreamContract.model_validate(fields | options)
 
 
 LSN = st.integers(1, 4)
@@ -170,7 +172,7 @@ STREAMS = {
 
 @st.composite
 def rows(draw: st.DrawFn, stream: Stream) -> Row:
-    """One row; now and then without a key, or with an amount that is no integer."""
+    """Generate a row; occasionally without a key, or with an amount that is not an integer."""
     key = draw(stream.keys)
     if key and draw(st.integers(0, 19)) == 19:
         key = (None, *key[1:])
@@ -181,13 +183,13 @@ def rows(draw: st.DrawFn, stream: Stream) -> Row:
 
 @st.composite
 def histories(draw: st.DrawFn, stream: Stream) -> list[Sync]:
-    """Syncs in the order of their jobs; later ones may bring rows of earlier ones again."""
+    """Generate syncs in the order of their jobs; later ones may repeat rows of earlier ones."""
     syncs: list[Sync] = []
-    seen: list[Row] = []
+    earlier: list[Row] = []
     for job in range(1, draw(st.integers(1, 5)) + 1):
         new = draw(st.lists(rows(stream), max_size=8))
-        new += draw(st.lists(st.sampled_from(seen), max_size=2)) if seen else []
-        seen += new
+        new += draw(st.lists(st.sampled_from(earlier), max_size=2)) if earlier else []
+        earlier += new
         cuts = sorted(draw(st.lists(st.integers(0, len(new)), max_size=2)))
         pieces = [new[a:b] for a, b in zip([0, *cuts], [*cuts, len(new)], strict=True)]
         files = [File(tuple(p), draw(ENDINGS), draw(AMOUNTS), draw(EXTRA)) for p in pieces]
@@ -203,7 +205,7 @@ RARELY_ONE = st.sampled_from([0, 0, 0, 1])
 
 
 def table_of(stream: Stream, file: File, generation: int) -> pa.Table:
-    """A file's rows as Airbyte writes them: all but the key is empty in a delete."""
+    """Return a file's rows as Airbyte writes them: a delete has only its key."""
     contract, count = stream.contract, len(file.rows)
     types = contract.order_types
     columns = {
@@ -211,14 +213,14 @@ def table_of(stream: Stream, file: File, generation: int) -> pa.Table:
         "_airbyte_extracted_at": pa.array([1_700_000_000_000 + r.extracted for r in file.rows], pa.int64()),
         "_airbyte_generation_id": pa.array([generation] * count, pa.int64()),
     }
-    for at, name in enumerate(contract.key):
-        columns[name] = pa.array([r.key[at] for r in file.rows], arrow_type(types[name]))
-    for at, name in enumerate(contract.order):
-        columns[name] = pa.array([r.order[at] for r in file.rows], arrow_type(types[name]))
+    for index, name in enumerate(contract.key):
+        columns[name] = pa.array([r.key[index] for r in file.rows], arrow_type(types[name]))
+    for index, name in enumerate(contract.order):
+        columns[name] = pa.array([r.order[index] for r in file.rows], arrow_type(types[name]))
     columns["note"] = pa.array([None if r.gone else r.note for r in file.rows], pa.int64())
     if file.amount:
         kind = arrow_type(file.amount) if file.amount != "int32" else pa.int32()
-        columns["amount"] = pa.array([held(r, file) for r in file.rows], pa.float64()).cast(kind)
+        columns["amount"] = pa.array([stored_amount(r, file) for r in file.rows], pa.float64()).cast(kind)
     if file.extra:
         columns["extra"] = columns["note"]
     if contract.mode == "cdc":
@@ -227,7 +229,7 @@ def table_of(stream: Stream, file: File, generation: int) -> pa.Table:
 
 
 def bytes_of(table: pa.Table, ending: str) -> bytes:
-    """A table as Parquet or Avro."""
+    """Return a table as Parquet or Avro."""
     buffer = io.BytesIO()
     if ending == "parquet":
         pq.write_table(table, buffer)

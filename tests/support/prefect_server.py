@@ -1,4 +1,4 @@
-"""A small HTTP server in the place of Prefect's API: keeps the events it took, and can be told to refuse or to go."""
+"""A small HTTP server in place of Prefect's API: it stores accepted events, and can be set to reject or to stop."""
 
 import json
 import threading
@@ -58,9 +58,9 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/api/events/filter":
-                wanted = set(body["filter"]["id"]["id"]) if server.stores else set()
-                found = [{"id": event["id"]} for event in server.events if event["id"] in wanted]
-                return self._end(200, json.dumps({"events": found}).encode())
+                ids = set(body["filter"]["id"]["id"]) if server.stores else set()
+                events = [{"id": event["id"]} for event in server.events if event["id"] in ids]
+                return self._end(200, json.dumps({"events": events}).encode())
             server.asked += 1
             server.hold.wait(60)
             status = server.answer if self.path == "/api/events" else 404

@@ -1,4 +1,4 @@
-"""A reverse proxy between a client and a server; refuses what a test tells it to, as a broken server would."""
+"""A reverse proxy between a client and a server; it rejects requests that a test chooses, as a broken server would."""
 
 import http.client
 import re
@@ -39,7 +39,7 @@ class Proxy:
 
     @contextmanager
     def losing(self, pattern: str) -> Iterator[None]:
-        """Pass such requests on, and answer 504 all the same: what they asked for happened, and nobody knows."""
+        """Forward such requests but answer 504: they take effect, and the client does not know it."""
         self._losing = re.compile(pattern)
         try:
             yield
@@ -70,8 +70,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 return self._answer(403, [("Content-Type", "application/json")], REFUSAL)
             upstream = http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=60)
             try:
-                kept = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
-                upstream.request(self.command, self.path, body, kept)
+                headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP}
+                upstream.request(self.command, self.path, body, headers)
                 answer = upstream.getresponse()
                 data = answer.read()
             finally:

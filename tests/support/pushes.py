@@ -17,10 +17,10 @@ MERGED = WarehouseMerged(source="shop", stream="orders", batch_id="b1", balance=
 Json = dict[str, Any]
 
 
-def message(data: object = None, message_id: str = "7", **given: str) -> Incoming:
+def message(data: object = None, message_id: str = "7", **attributes: str) -> Incoming:
     """A message with a JSON body and attributes."""
     text = b"" if data is None else json.dumps(data).encode()
-    return Incoming(message_id=message_id, publish_time=AT, attributes=given, data=text)
+    return Incoming(message_id=message_id, publish_time=AT, attributes=attributes, data=text)
 
 
 def of(event: Message) -> Incoming:
@@ -118,7 +118,7 @@ CASES: list[tuple[str, Incoming, str, str, Json, list[str]]] = [
 
 
 def expected(name: str, resource: str, payload: Json, related: list[str]) -> Json:
-    """The event that Prefect is told, without its id."""
+    """Return the event that Prefect receives, without its id."""
     return {
         "event": name,
         "occurred": AT,

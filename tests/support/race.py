@@ -1,4 +1,4 @@
-"""Several workers that merge one stream at once, in virtual time: each operation takes a while, and none waits for it.
+"""Several workers that merge one stream at once, in virtual time: each operation has a duration, and no test waits.
 
 One worker runs at a time: the one whose operation ends first. So a schedule follows from its seed alone, and a race of
 a minute takes a fraction of a second.
@@ -19,33 +19,33 @@ from beam_job.merge import merge_stream
 from millrace.domain.errors import Retryable
 from tests.support.in_process import MemoryWarehouse
 from tests.support.oracle import EARLY, Stream, Sync, model
-from tests.support.schedules import CAP, Place, table
+from tests.support.schedules import CAP, System, table
 
 LATENCY_S = (0.015, 0.060)
-PAUSE_S, PAUSES = 1.0, 0.02  # now and then a process stands still
+PAUSE_S, PAUSES = 1.0, 0.02  # occasionally a process pauses
 MOST_TRIES = 20
 
 
 class VirtualTime:
-    """Lets the one of several threads run whose turn comes first."""
+    """A scheduler of threads that lets the thread with the earliest time run."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._due: dict[int, float] = {}
 
     def begin(self, worker: int, at: float) -> None:
-        """Announce a worker, before its thread starts."""
+        """Register a worker before its thread starts."""
         self._due[worker] = at
 
     def pass_time(self, worker: int, seconds: float) -> None:
-        """Let a worker's time pass, and others run meanwhile."""
+        """Advance a worker's time, and let others run meanwhile."""
         with self._changed:
             self._due[worker] += seconds
             self._changed.notify_all()
             self._changed.wait_for(lambda: min(self._due, key=lambda w: (self._due[w], w)) == worker)
 
     def end(self, worker: int) -> None:
-        """A worker is done."""
+        """Unregister a worker."""
         with self._changed:
             del self._due[worker]
             self._changed.notify_all()
@@ -53,7 +53,7 @@ class VirtualTime:
 
 @dataclass
 class Worker:
-    """One process that merges: its lake and its warehouse take time, as they would on Google Cloud."""
+    """One merging process whose lake and warehouse take time, as they do on Google Cloud."""
 
     number: int
     time: VirtualTime
@@ -62,12 +62,12 @@ class Worker:
     error: BaseException | None = None
 
     def take(self) -> None:
-        """Half of what an operation takes: one half goes by before it has its effect, one after it."""
+        """Spend half of an operation's duration: one half passes before its effect, one after it."""
         pause = PAUSE_S if self.random.random() < PAUSES else 0.0
         self.time.pass_time(self.number, self.random.uniform(*LATENCY_S) / 2 + pause)
 
     def run(self, act: Callable[[], object]) -> None:
-        """Merge until it works; another worker may win, but nothing else may go wrong."""
+        """Merge until it succeeds; losing to another worker is the only error allowed."""
         try:
             self.take()
             for _ in range(MOST_TRIES):
@@ -85,19 +85,19 @@ class Worker:
 
 
 class SlowLake:
-    """A lake of which each operation takes time."""
+    """A lake whose operations take time."""
 
     def __init__(self, lake: Any, worker: Worker) -> None:
         self._lake, self._worker = lake, worker
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._lake, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._lake, name)
+        if not callable(attribute):
+            return attribute
 
-        def call(*given: Any, **named: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             self._worker.take()
-            result = list(found(*given, **named)) if name == "list" else found(*given, **named)
+            result = list(attribute(*arguments, **options)) if name == "list" else attribute(*arguments, **options)
             self._worker.take()
             return iter(result) if name == "list" else result
 
@@ -105,7 +105,7 @@ class SlowLake:
 
 
 class SlowWarehouse(MemoryWarehouse):
-    """A worker's own connection to the warehouse: its transactions take time, and are one after the other."""
+    """A worker's connection to the warehouse: transactions take time and are serialized."""
 
     def __init__(self, warehouse: MemoryWarehouse, worker: Worker) -> None:
         super().__init__(warehouse)
@@ -121,7 +121,7 @@ class SlowWarehouse(MemoryWarehouse):
 
 @dataclass(frozen=True)
 class Race:
-    """A stream's history, of which so many syncs land before so many workers merge at once, and so on."""
+    """A stream's history in rounds: in each, some syncs land, and some workers merge them at once."""
 
     stream: Stream
     syncs: list[Sync]
@@ -131,29 +131,29 @@ class Race:
 
 
 def run_race(race: Race) -> Counter[str]:
-    """Run a race and compare the warehouse with the model; returns how often each thing happened to a worker."""
-    place, results = Place(race.stream, race.max_files), Counter[str]()
+    """Run a race, compare the warehouse with the model, and return how often each outcome occurred."""
+    system, results = System(race.stream, race.max_files), Counter[str]()
     waiting = list(race.syncs)
     try:
         for number, (lands, workers) in enumerate(race.rounds):
             for _ in range(min(lands, len(waiting))):
-                place.land(waiting.pop(0))
-            results += _merge_at_once(place, workers, f"{race.seed}-{number}")
+                system.land(waiting.pop(0))
+            results += _merge_at_once(system, workers, f"{race.seed}-{number}")
         for sync in waiting:
-            place.land(sync)
-        results += _merge_at_once(place, 1, "last")
-        _compare(race, place)
+            system.land(sync)
+        results += _merge_at_once(system, 1, "last")
+        _compare(race, system)
     finally:
-        place.warehouse.close()
+        system.warehouse.close()
     return results
 
 
-def _merge_at_once(place: Place, workers: int, seed: str) -> Counter[str]:
+def _merge_at_once(system: System, workers: int, seed: str) -> Counter[str]:
     time = VirtualTime()
     team = [Worker(n, time, random.Random(f"{seed}-{n}")) for n in range(workers)]
     for worker in team:
         time.begin(worker.number, worker.random.uniform(0, 0.6))
-    threads = [threading.Thread(target=worker.run, args=(_merging(place, worker),)) for worker in team]
+    threads = [threading.Thread(target=worker.run, args=(_merging(system, worker),)) for worker in team]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -164,31 +164,31 @@ def _merge_at_once(place: Place, workers: int, seed: str) -> Counter[str]:
     return sum((worker.results for worker in team), Counter[str]())
 
 
-def _merging(place: Place, worker: Worker) -> Callable[[], object]:
-    assert isinstance(place.warehouse, MemoryWarehouse)
-    lake: Any = SlowLake(place.lake, worker)
-    warehouse, limits = SlowWarehouse(place.warehouse, worker), Limits(CAP, place.max_files)
+def _merging(system: System, worker: Worker) -> Callable[[], object]:
+    assert isinstance(system.warehouse, MemoryWarehouse)
+    lake: Any = SlowLake(system.lake, worker)
+    warehouse, limits = SlowWarehouse(system.warehouse, worker), Limits(CAP, system.max_files)
     return lambda: merge_stream(
         lake,
         warehouse,
         None,
-        place.stream.contract,
+        system.stream.contract,
         limits=limits,
         run_id=f"worker-{worker.number}",
         clock=lambda: EARLY,
     )
 
 
-def _compare(race: Race, place: Place) -> None:
-    """Table, ledger and lake against the model: nothing lost, nothing merged twice, nothing left behind."""
-    found = table(place)
+def _compare(race: Race, system: System) -> None:
+    """Compare table, ledger and lake with the model: nothing is lost, merged twice or left behind."""
+    registers = table(system)
     if race.stream.overwrites:
-        found = {key: (*row[:3], True, False) for key, row in found.items() if row[3]}
-    assert found == model(race.stream, race.syncs)
-    landed = sorted((o.name, o.generation) for m in place.landed.values() for o in m.objects)
-    assert place.query("SELECT object, generation FROM {ops}.ledger_objects ORDER BY ALL") == landed
+        registers = {key: (*row[:3], True, False) for key, row in registers.items() if row[3]}
+    assert registers == model(race.stream, race.syncs)
+    landed = sorted((o.name, o.generation) for m in system.landed.values() for o in m.objects)
+    assert system.query("SELECT object, generation FROM {ops}.ledger_objects ORDER BY ALL") == landed
     rows = sum(len(file.rows) for sync in race.syncs for file in sync.files)
-    counted = place.query("SELECT coalesce(sum(rows_in), 0)::BIGINT FROM {ops}.ledger WHERE kind = 'merged'")
+    counted = system.query("SELECT coalesce(sum(rows_in), 0)::BIGINT FROM {ops}.ledger WHERE kind = 'merged'")
     assert counted == [(rows,)]
-    assert [o.name for p in ("_batches/", "_staging/") for o in place.lake.list(p)] == []
-    assert pending(place.lake, place.warehouse, place.stream.contract) == []
+    assert [o.name for p in ("_batches/", "_staging/") for o in system.lake.list(p)] == []
+    assert pending(system.lake, system.warehouse, system.stream.contract) == []

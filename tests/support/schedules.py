@@ -35,12 +35,12 @@ FILE = re.compile(r"sync_id=(\d+)/(\d+)\.")
 
 
 class Crash(Exception):
-    """The process dies here."""
+    """The death of the process at this point."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A stream's history, and what happens in which order: land a sync, merge (until a crash), rival, replay."""
+    """A stream's history, and its steps in order: land a sync, merge (until a crash), rival, replay."""
 
     stream: Stream
     syncs: list[Sync]
@@ -50,7 +50,7 @@ class Schedule:
 
 @st.composite
 def schedules(draw: st.DrawFn, stream: Stream) -> Schedule:
-    """Syncs land in any order; merges, crashes, rivals and replays come between them."""
+    """Generate schedules: syncs land in any order, with merges, crashes, rivals and replays between them."""
     syncs = draw(histories(stream))
     steps: list[tuple[str, Any]] = []
     for sync in draw(st.permutations(syncs)):
@@ -67,8 +67,8 @@ STEPS = st.one_of(
 
 
 @dataclass
-class Place:
-    """One stream's lake and warehouse, and what was committed to it."""
+class System:
+    """One stream's lake and warehouse, and the batches that were committed to it."""
 
     stream: Stream
     max_files: int
@@ -78,7 +78,7 @@ class Place:
     commits: list[tuple[Batch, Staged, Balance]] = field(default_factory=list)
 
     def land(self, sync: Sync) -> None:
-        """One sync's objects and its manifest."""
+        """Write one sync's objects and its manifest."""
         objects = [self.put(sync, part, file) for part, file in enumerate(sync.files)]
         created = EARLY + timedelta(hours=sync.job)
         manifest = LandingManifest(
@@ -104,27 +104,27 @@ class Place:
         return LandedObject(name=name, generation=self.lake.write(name, data), size=len(data), rows=len(file.rows))
 
     def merge(self, crash: str | None) -> None:
-        """All that is pending, as `merge_stream` does it, up to the crash."""
+        """Merge everything pending, as `merge_stream` does, until the crash."""
         for _ in range(MOST_BATCHES):
             limits = Limits(CAP, self.max_files, plain_max_bytes=0)
             batch = open_batch(self.lake, self.warehouse, self.stream.contract, limits=limits, now=EARLY)
             if batch is None:
                 return
-            die(crash, "opened")
+            crash_at(crash, "opened")
             staged = self.stage(batch, crash)
-            die(crash, "staged")
+            crash_at(crash, "staged")
             self.commit(batch, staged, crash)
-            die(crash, "committed")
-            with dying(self.lake, "delete", crash == "half closed"):
+            crash_at(crash, "committed")
+            with crashing(self.lake, "delete", crash == "half closed"):
                 close_batch(self.lake, batch)
         raise AssertionError(f"more than {MOST_BATCHES} batches: what is merged is merged again")
 
     def stage(self, batch: Batch, crash: str | None = None) -> Staged:
-        with dying("beam_job.engines.plain", "write_winners", crash == "half staged"):
+        with crashing("beam_job.engines.plain", "write_winners", crash == "half staged"):
             return stage_plainly(self.lake, self.stream.contract, batch)
 
     def commit(self, batch: Batch, staged: Staged, crash: str | None = None) -> None:
-        with self.dying_commit(batch, crash == "committing"):
+        with self.crashing_commit(batch, crash == "committing"):
             balance = commit_batch(
                 self.lake, self.warehouse, self.stream.contract, batch, staged, run_id="test", at=EARLY
             )
@@ -133,11 +133,11 @@ class Place:
             self.commits.append((batch, staged, balance))
 
     def rival(self) -> None:
-        """Two committers that opened different batches at one head: exactly one wins."""
+        """Let two committers open different batches at one head: exactly one wins."""
         contract = self.stream.contract
         self.warehouse.ensure(contract)
         head = self.warehouse.head(contract)
-        waiting = batches._pending(self.lake, self.warehouse, contract, head, audit=False)
+        waiting = batches._pending(self.lake, self.warehouse, contract, head, full_scan=False)
         rivals = [cut(contract, head, {path: waiting[path]}, Limits(CAP, CAP), EARLY) for path in sorted(waiting)[:2]]
         staged = [(batch, self.stage(batch)) for batch in rivals]
         for winner in staged[:1]:
@@ -149,13 +149,13 @@ class Place:
             discard(self.lake, batch)
 
     def replay(self) -> None:
-        """What was committed comes again: as the same batch, and as a batch of its own at today's head."""
+        """Commit an old batch again: as itself, and as a new batch at the current head."""
         if not self.commits:
             return
         batch, staged, balance = self.commits[0]
         again = commit_batch(self.lake, self.warehouse, self.stream.contract, batch, staged, run_id="x", at=EARLY)
         assert again == balance
-        if self.warehouse.redriven(self.stream.contract):
+        if self.warehouse.redriven_manifests(self.stream.contract):
             return
         head = self.warehouse.head(self.stream.contract)
         copy = batch.model_copy(update={"id": f"{batch.id}-again", "head_epoch": head.epoch})
@@ -164,66 +164,66 @@ class Place:
         discard(self.lake, copy)
 
     def redrive(self) -> None:
-        """What is in quarantine is let in again, and refused again: nothing else changes."""
+        """Redrive the quarantine: the same rows are quarantined again, and nothing else changes."""
         redrive(self.lake, self.warehouse, self.stream.contract, max_attempts=3, run_id="test", at=EARLY)
 
-    def dying_commit(self, batch: Batch, when: bool) -> AbstractContextManager[None]:
-        """The process dies within the transaction."""
-        return dying("millrace.warehouse.duckdb.commit", "_append_objects", when)
+    def crashing_commit(self, batch: Batch, when: bool) -> AbstractContextManager[None]:
+        """Crash within the transaction."""
+        return crashing("millrace.warehouse.duckdb.commit", "_append_objects", when)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows; `{raw}` and `{ops}` are schemas."""
+        """Return rows; `{raw}` and `{ops}` are schemas."""
         assert isinstance(self.warehouse, DuckDBWarehouse)
         with self.warehouse._reading("test") as db:
             assert db is not None
             return db.execute(sql.format(raw="raw_shop", ops="ops")).fetchall()
 
 
-def run(schedule: Schedule, place: Place) -> None:
-    """All steps, then all that is left without a crash; then the warehouse equals the model."""
-    for what, given in schedule.steps:
+def run(schedule: Schedule, system: System) -> None:
+    """Run all steps, merge the rest without a crash, and compare the warehouse with the model."""
+    for step_name, argument in schedule.steps:
         try:
-            step = getattr(place, what)
-            step(given) if what in ("land", "merge") else step()
+            step = getattr(system, step_name)
+            step(argument) if step_name in ("land", "merge") else step()
         except Crash:
             continue
-    place.merge(None)
-    compare(schedule, place)
+    system.merge(None)
+    compare(schedule, system)
 
 
-def compare(schedule: Schedule, place: Place) -> None:
-    """Table, ledger, quarantine and lake against the model."""
-    contract, landed = schedule.stream.contract, [o for m in place.landed.values() for o in m.objects]
-    found = table(place)
-    if schedule.stream.overwrites:  # which rows are dead depends on what came first; which are live does not
-        found = {key: (*row[:3], True, False) for key, row in found.items() if row[3]}
-    assert found == model(schedule.stream, schedule.syncs)
-    merged = place.query("SELECT count(*), coalesce(sum(rows_in), 0) FROM {ops}.ledger WHERE kind = 'merged'")
-    assert merged == [(len(place.commits), sum(o.rows or 0 for b, _, _ in place.commits for o in b.objects))]
-    assert place.query(f"SELECT epoch FROM {{ops}}.{names.head_table('shop', 'orders')}") == [(len(place.commits),)]
-    merges = Counter(place.query("SELECT object, generation FROM {ops}.ledger_objects"))
-    redrives = Counter(place.query("SELECT object, generation FROM {ops}.redrives"))
+def compare(schedule: Schedule, system: System) -> None:
+    """Compare table, ledger, quarantine and lake with the model."""
+    contract, landed = schedule.stream.contract, [o for m in system.landed.values() for o in m.objects]
+    rows_of_table = table(system)
+    if schedule.stream.overwrites:  # the set of dead rows depends on the order of arrival, that of live rows does not
+        rows_of_table = {key: (*row[:3], True, False) for key, row in rows_of_table.items() if row[3]}
+    assert rows_of_table == model(schedule.stream, schedule.syncs)
+    merged = system.query("SELECT count(*), coalesce(sum(rows_in), 0) FROM {ops}.ledger WHERE kind = 'merged'")
+    assert merged == [(len(system.commits), sum(o.rows or 0 for b, _, _ in system.commits for o in b.objects))]
+    assert system.query(f"SELECT epoch FROM {{ops}}.{names.head_table('shop', 'orders')}") == [(len(system.commits),)]
+    merges = Counter(system.query("SELECT object, generation FROM {ops}.ledger_objects"))
+    redrives = Counter(system.query("SELECT object, generation FROM {ops}.redrives"))
     assert all(count <= 1 + redrives[which] for which, count in merges.items()), "an object is merged twice"
     assert set(merges) == {(o.name, o.generation) for o in landed}
-    assert [o.name for p in ("_batches/", "_staging/") for o in place.lake.list(p)] == []
-    assert batches.pending(place.lake, place.warehouse, contract) == []
+    assert [o.name for p in ("_batches/", "_staging/") for o in system.lake.list(p)] == []
+    assert batches.pending(system.lake, system.warehouse, contract) == []
 
 
-def table(place: Place) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """The raw table as the model has it."""
-    contract = place.stream.contract
+def table(system: System) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Return the raw table in the model's form."""
+    contract = system.stream.contract
     live = "coalesce(_version IS NOT NULL AND (_delete_version IS NULL OR _delete_version < _version), false)"
     keys = list(contract.key) or ["_object", "_row"]
-    extra = "extra" if "extra" in place.warehouse.learned(contract) else "NULL"
+    extra = "extra" if "extra" in system.warehouse.evolved_columns(contract) else "NULL"
     shown = ", ".join([*keys, "note", "amount", extra, live, "_delete_version IS NOT NULL"])
-    rows = place.query(f"SELECT {shown} FROM {{raw}}.orders")
-    found = {key_of(contract, row[: len(keys)]): row[len(keys) :] for row in rows}
-    assert len(found) == len(rows), "a key has two rows"
-    return found
+    rows = system.query(f"SELECT {shown} FROM {{raw}}.orders")
+    registers = {key_of(contract, row[: len(keys)]): row[len(keys) :] for row in rows}
+    assert len(registers) == len(rows), "a key has two rows"
+    return registers
 
 
 def key_of(contract: StreamContract, key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A key; that of a stream without one is job, file and row."""
+    """Return a row's key; in a stream without one it is job, file and row."""
     if contract.key:
         return key
     named = FILE.search(str(key[0]))
@@ -231,14 +231,14 @@ def key_of(contract: StreamContract, key: tuple[Any, ...]) -> tuple[Any, ...]:
     return (int(named[1]), int(named[2]), key[1])
 
 
-def die(crash: str | None, point: str) -> None:
+def crash_at(crash: str | None, point: str) -> None:
     if crash == point:
         raise Crash(point)
 
 
 @contextmanager
-def dying(where: Any, function: str, when: bool) -> Iterator[None]:
-    """The process dies in a function."""
+def crashing(where: Any, function: str, when: bool) -> Iterator[None]:
+    """Crash within a function."""
     if not when:
         yield
         return

@@ -18,12 +18,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(holds: Callable[[], object], what: str, timeout_s: float = 30) -> None:
+def wait_until(holds: Callable[[], object], condition: str, timeout_s: float = 30) -> None:
     """Wait for a condition; fails with its description."""
     deadline = time.monotonic() + timeout_s
     while not holds():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+            raise AssertionError(f"not within {timeout_s:.0f} s: {condition}")
         time.sleep(0.02)
 
 

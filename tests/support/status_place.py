@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from millrace.contracts.source import SourceContract
 from millrace.lake.store import Lake
-from millrace.status.collect import Places, collect
-from millrace.status.prefect_runs import PrefectFacts, Run, TaskTook
+from millrace.status.collect import Clients, collect
+from millrace.status.prefect_runs import PrefectFacts, Run, TaskDuration
 from millrace.status.types import Links, Status
 from tests.support.merging import NOON, PARQUET, Merging, parquet, upsert
 
@@ -21,12 +21,12 @@ HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.floa
 
 
 def away(*_: Any) -> NoReturn:
-    raise ConnectionError("nobody answers")
+    raise ConnectionError("the server does not answer")
 
 
-def run(name: str = "merge shop.orders", state: str = "COMPLETED", number: int = 1, **more: Any) -> Run:
+def run(name: str = "merge shop.orders", state: str = "COMPLETED", number: int = 1, **overrides: Any) -> Run:
     """A run that ended `number` minutes after noon."""
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": f"00000000-0000-0000-0000-{number:012d}",
         "flow": name.split()[0],
         "name": name,
@@ -37,7 +37,7 @@ def run(name: str = "merge shop.orders", state: str = "COMPLETED", number: int =
         "seconds": 2.5,
         "parameters": {"source": "shop", "stream": "orders"},
     }
-    return Run(**given | more)
+    return Run(**defaults | overrides)
 
 
 def merge_some(merging: Merging) -> None:
@@ -56,17 +56,17 @@ class StatusPlace:
 
     merging: Merging
     runs: list[Run] = field(default_factory=list)
-    tasks: list[TaskTook] = field(default_factory=list)
+    tasks: list[TaskDuration] = field(default_factory=list)
     prefect: Callable[..., PrefectFacts] | None = None
     dbt_project: Path = Path("nowhere")
     lake: Lake | None = None
 
-    def places(self) -> Places:
+    def places(self) -> Clients:
         contract = self.merging.contract
         source = SourceContract.model_validate(
             {"source": "shop", "connector": {"image": "i", "version": "1"}, "streams": {"orders": contract}}
         )
-        return Places(
+        return Clients(
             warehouse=self.merging.warehouse,
             lake=self.lake or self.merging.lake,
             sources={"shop": source},

@@ -16,7 +16,7 @@ from tests.support.clients import PubSub, unique
 
 
 class Stream:
-    """A raw streaming pull: what is sent on it, and what has come so far."""
+    """A raw streaming pull: its requests, and the responses so far."""
 
     def __init__(self, pubsub: PubSub, subscription: str, **limits: int) -> None:
         self._requests: queue.Queue[StreamingPullRequest | None] = queue.Queue()
@@ -33,10 +33,10 @@ class Stream:
 
     def texts(self, count: int) -> dict[str, str]:
         """Ack ids by text of the next messages."""
-        found: dict[str, str] = {}
-        while len(found) < count:
-            found |= {r.message.data.decode(): r.ack_id for r in self.next().received_messages}
-        return found
+        messages: dict[str, str] = {}
+        while len(messages) < count:
+            messages |= {r.message.data.decode(): r.ack_id for r in self.next().received_messages}
+        return messages
 
     def end(self) -> None:
         self._requests.put(None)

@@ -26,7 +26,7 @@ workloadLauncher: replicaCount resources
 server: resources
 temporal: resources
 """
-WHOLE = {"nodeSelector", "nodeSelectors", "resources", "cpu", "memory"}  # what is below them is Kubernetes' own
+WHOLE = {"nodeSelector", "nodeSelectors", "resources", "cpu", "memory"}  # everything below them belongs to Kubernetes
 
 
 def keys(values: dict[str, Any], path: str = "") -> Iterator[str]:
@@ -42,13 +42,13 @@ def values() -> dict[str, Any]:
     return dict(yaml.safe_load((FOLDER / "values.yaml").read_text()))
 
 
-def test_the_values_name_the_keys_that_were_looked_up_in_the_chart() -> None:
+def test_values_use_keys_of_the_chart() -> None:
     lines = (line.split(": ") for line in CHECKED.strip().splitlines())
     checked = {f"{parent}.{name}" for parent, names in lines for name in names.split()}
     assert set(keys(values())) == checked
 
 
-def test_the_values_hold_no_secret_and_the_chart_is_pinned_in_one_version() -> None:
+def test_values_hold_no_secret_and_pin_the_chart() -> None:
     text = (FOLDER / "values.yaml").read_text()
     assert not re.search(r"^\s*(password|user|credentialsJson|accessKey\w*|clientSecret):", text, re.MULTILINE)
     readme = (FOLDER / "README.md").read_text()
@@ -56,9 +56,9 @@ def test_the_values_hold_no_secret_and_the_chart_is_pinned_in_one_version() -> N
 
 
 def test_job_pods_have_a_node_pool_and_sizes() -> None:
-    given = values()["global"]
-    assert given["jobs"]["kube"]["nodeSelector"]
-    assert all(t["value"] == "true" for t in given["jobs"]["kube"]["tolerations"]), "the chart wants text"
-    sizes = given["workloads"]["resources"]
+    settings = values()["global"]
+    assert settings["jobs"]["kube"]["nodeSelector"]
+    assert all(t["value"] == "true" for t in settings["jobs"]["kube"]["tolerations"]), "the chart needs strings"
+    sizes = settings["workloads"]["resources"]
     for container in ("mainContainer", "check", "discover", "replication"):
         assert set(sizes[container]["cpu"]) == set(sizes[container]["memory"]) == {"request", "limit"}

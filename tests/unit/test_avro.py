@@ -29,7 +29,7 @@ def rows_of(part: bytes) -> list[Any]:
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
-def test_parts_are_avro_files_of_a_bounded_size_with_all_rows_in_order(codec: str) -> None:
+def test_parts_are_bounded_and_keep_all_rows(codec: str) -> None:
     data = written(ROWS, codec)
     parts = list(avro_parts(io.BytesIO(data), 1_000))
     assert len(parts) > 3
@@ -37,26 +37,26 @@ def test_parts_are_avro_files_of_a_bounded_size_with_all_rows_in_order(codec: st
     assert [row for part in parts for row in rows_of(part)] == ROWS
 
 
-def test_a_file_without_rows_is_one_part_without_rows() -> None:
+def test_file_without_rows_is_one_empty_part() -> None:
     data = written([])
     assert list(avro_parts(io.BytesIO(data), 10)) == [data]
 
 
-def test_blocks_tell_how_many_rows_there_are_and_cover_the_file() -> None:
+def test_blocks_count_rows_and_cover_the_file() -> None:
     data = written(ROWS)
     header, blocks = read_blocks(io.BytesIO(data))
-    found = list(blocks)
-    assert sum(block.rows for block in found) == len(ROWS)
-    assert len(header) + sum(block.size for block in found) == len(data)
+    listed = list(blocks)
+    assert sum(block.rows for block in listed) == len(ROWS)
+    assert len(header) + sum(block.size for block in listed) == len(data)
 
 
 @pytest.mark.parametrize("cut", [2, 30, -1, -20])
-def test_a_file_that_breaks_off_is_no_avro(cut: int) -> None:
+def test_truncated_file_is_invalid_avro(cut: int) -> None:
     with pytest.raises(ValueError, match="Avro"):
         list(avro_parts(io.BytesIO(written(ROWS)[:cut]), 2_000))
 
 
-def test_a_foreign_sync_marker_is_found() -> None:
+def test_foreign_sync_marker_is_found() -> None:
     data = bytearray(written(ROWS))
     data[-1] ^= 1
     with pytest.raises(ValueError, match="Avro"):

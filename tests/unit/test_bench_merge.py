@@ -18,32 +18,32 @@ from bench.merge.goals import PEAK_BYTES, judge
 from bench.merge.landing import contract, lake_in, land
 from bench.merge.peers import DLT, ELEMENT, OURS, RAW
 from bench.merge.plot import draw
-from bench.merge.report import BEGIN, END, place, report, write_report
+from bench.merge.report import BEGIN, END, insert, report, write_report
 from bench.merge.results import Result, Run, keep, load
 from bench.merge.scenarios import SCENARIOS, choose
 from bench.merge.table import BY_DAY, BY_ID, COLUMNS
 from bench.merge.workload import OLD, Batch, Target
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
+from millrace.domain.errors import ObjectExists, ObjectMissing
 from millrace.domain.landing import LandingManifest
-from millrace.lake.store import ObjectExists, ObjectMissing
 
 
-def rows(what: Target | Batch) -> pa.Table:
-    return pa.concat_tables(part for parts in what.make_files() for part in parts)
+def rows(workload: Target | Batch) -> pa.Table:
+    return pa.concat_tables(part for parts in workload.make_files() for part in parts)
 
 
 def column(table: pa.Table, name: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     return np.asarray(table.column(name).to_numpy())
 
 
-@pytest.mark.parametrize("what", [Target(3000), Batch(2000, 3000, 3), Batch(2000, 3000, 3, keys="hot", late=0.5)])
-def test_the_same_parameters_make_the_same_rows(what: Target | Batch) -> None:
-    assert rows(what).equals(rows(what))
-    assert not rows(what).equals(rows(replace(what, rows=what.rows + 1)))
+@pytest.mark.parametrize("workload", [Target(3000), Batch(2000, 3000, 3), Batch(2000, 3000, 3, keys="hot", late=0.5)])
+def test_same_parameters_make_the_same_rows(workload: Target | Batch) -> None:
+    assert rows(workload).equals(rows(workload))
+    assert not rows(workload).equals(rows(replace(workload, rows=workload.rows + 1)))
 
 
-def test_rows_have_twelve_columns_and_those_of_airbyte_in_about_245_bytes() -> None:
+def test_rows_have_12_columns_in_about_245_bytes() -> None:
     table = rows(Target(20_000))
     own = [name for name in table.column_names if name.startswith("_airbyte_")]
     assert own == ["_airbyte_raw_id", "_airbyte_extracted_at", "_airbyte_generation_id", "_airbyte_meta"]
@@ -52,7 +52,7 @@ def test_rows_have_twelve_columns_and_those_of_airbyte_in_about_245_bytes() -> N
     assert 235 < table.nbytes / table.num_rows < 255
 
 
-def test_a_batch_repeats_a_fifth_of_its_keys_and_half_of_them_are_in_the_table() -> None:
+def test_batch_repeats_keys_as_configured() -> None:
     batch = Batch(10_000, 20_000, 7)
     table = rows(batch)
     ids = column(table, "id")
@@ -73,31 +73,31 @@ def test_a_batch_repeats_a_fifth_of_its_keys_and_half_of_them_are_in_the_table()
     ]
 
 
-def test_more_keys_than_the_table_has_are_new() -> None:
+def test_keys_beyond_the_table_are_new() -> None:
     batch = Batch(10_000, 1000)
     assert (batch.known, batch.rows_after) == (1000, 8000)
     assert len(np.unique(column(rows(batch), "id"))) == batch.distinct
 
 
-def test_late_rows_are_older_than_those_of_the_table() -> None:
+def test_late_rows_are_older_than_the_table() -> None:
     positions = column(rows(Batch(10_000, 1000, late=0.25)), "position")
     assert 2300 < (positions < OLD).sum() < 2700
     assert len(np.unique(positions)) == 10_000
 
 
-def test_a_hot_key_is_that_of_every_row() -> None:
+def test_hot_key_is_in_every_row() -> None:
     batch = Batch(500, 1000, keys="hot")
     assert set(column(rows(batch), "id")) == {999}
     assert batch.rows_after == 1000
 
 
-def test_a_batch_of_recent_keys_touches_five_days_however_large_the_table_is() -> None:
+def test_recent_batch_touches_five_days() -> None:
     for target in (200_000, 2_000_000):
         table = rows(Batch(20_000, target, keys="recent"))
         assert len(table.column("day").unique()) == 5
 
 
-def test_a_key_has_the_same_day_in_table_and_batch() -> None:
+def test_key_has_one_day_in_table_and_batch() -> None:
     target, batch = rows(Target(30_000)), rows(Batch(5000, 30_000, keys="recent"))
     days = dict(zip(target.column("id").to_pylist(), target.column("day").to_pylist(), strict=True))
     pairs = {*zip(batch.column("id").to_pylist(), batch.column("day").to_pylist(), strict=True)}
@@ -105,13 +105,13 @@ def test_a_key_has_the_same_day_in_table_and_batch() -> None:
     assert all(days.get(id, day) == day for id, day in pairs)
 
 
-def test_data_files_are_made_once_and_hold_the_rows(tmp_path: Path) -> None:
+def test_data_files_are_written_once(tmp_path: Path) -> None:
     batch = Batch(1000, 1000, 4)
-    made = data_files(tmp_path, batch)
-    times = [path.stat().st_mtime_ns for path in made]
+    files = data_files(tmp_path, batch)
+    times = [path.stat().st_mtime_ns for path in files]
     assert [path.stat().st_mtime_ns for path in data_files(tmp_path, batch)] == times
-    assert pa.concat_tables(pq.read_table(path) for path in made).equals(rows(batch))
-    assert data_files(tmp_path, replace(batch, late=0.1)) != made
+    assert pa.concat_tables(pq.read_table(path) for path in files).equals(rows(batch))
+    assert data_files(tmp_path, replace(batch, late=0.1)) != files
 
 
 @pytest.fixture
@@ -119,18 +119,18 @@ def lake(tmp_path: Path) -> FolderLake:
     return FolderLake(f"file://{tmp_path / 'lake'}")
 
 
-def test_each_write_is_a_newer_generation_and_the_old_one_is_gone(lake: FolderLake) -> None:
+def test_write_replaces_the_older_generation(lake: FolderLake) -> None:
     generations = [lake.write("a/b", str(number).encode()) for number in range(50)]
     assert generations == sorted(set(generations))
     assert lake.read("a/b") == lake.read("a/b", generations[-1]) == b"49"
-    with pytest.raises(ObjectMissing, match=f"a/b#{generations[0]} is not there"):
+    with pytest.raises(ObjectMissing, match=f"a/b#{generations[0]} does not exist"):
         lake.read("a/b", generations[0])
     info = lake.stat("a/b")
     assert info
     assert (info.generation, info.size) == (generations[-1], 2)
 
 
-def test_an_object_is_created_once(lake: FolderLake) -> None:
+def test_object_is_created_once(lake: FolderLake) -> None:
     generation = lake.create("a", b"1")
     with pytest.raises(ObjectExists, match="a exists already"):
         lake.create("a", b"2")
@@ -140,7 +140,7 @@ def test_an_object_is_created_once(lake: FolderLake) -> None:
     assert lake.create("a", b"4") > generation
 
 
-def test_objects_are_listed_in_the_order_of_their_names_from_a_start_on(lake: FolderLake) -> None:
+def test_objects_are_listed_by_name_from_a_start(lake: FolderLake) -> None:
     for name in ("p/b/1", "p/a-1", "p/a/2", "p/a", "p0", "q/1", "p/b/10", "p/b/2"):
         if name != "p/a":  # a folder can't also be a file
             lake.write(name, b"")
@@ -151,7 +151,7 @@ def test_objects_are_listed_in_the_order_of_their_names_from_a_start_on(lake: Fo
     assert list(lake.list("none/")) == []
 
 
-def test_what_is_not_finished_is_no_object(lake: FolderLake, tmp_path: Path) -> None:
+def test_unfinished_upload_is_no_object(lake: FolderLake, tmp_path: Path) -> None:
     lake.write("a", b"1")
     leftovers = tmp_path / "lake" / ".unfinished"
     assert list(leftovers.iterdir()) == []
@@ -159,18 +159,18 @@ def test_what_is_not_finished_is_no_object(lake: FolderLake, tmp_path: Path) -> 
     assert [o.name for o in lake.list("")] == ["a"]
 
 
-def test_only_the_generation_that_is_named_is_deleted(lake: FolderLake) -> None:
+def test_only_the_named_generation_is_deleted(lake: FolderLake) -> None:
     old, new = lake.write("a", b"1"), lake.write("a", b"2")
     lake.delete("a", old)
     assert lake.read("a") == b"2"
     lake.delete("a", new)
     lake.delete("a")
     assert lake.stat("a") is None
-    with pytest.raises(ObjectMissing, match="a is not there"):
+    with pytest.raises(ObjectMissing, match="a does not exist"):
         lake.open("a")
 
 
-def test_a_file_is_uploaded_whole_and_read_in_ranges(lake: FolderLake, tmp_path: Path) -> None:
+def test_uploaded_file_is_read_in_ranges(lake: FolderLake, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(100)))
     generation = lake.upload("a/file", str(tmp_path / "file"))
     with lake.open("a/file", generation) as file:
@@ -179,12 +179,12 @@ def test_a_file_is_uploaded_whole_and_read_in_ranges(lake: FolderLake, tmp_path:
     assert (tmp_path / "file").exists()
 
 
-def test_a_lake_is_opened_again_by_its_address(lake: FolderLake) -> None:
+def test_lake_is_opened_again_by_its_address(lake: FolderLake) -> None:
     lake.write("a", b"1")
     assert open_lake(lake.url, lake.endpoint).read("a") == b"1"
 
 
-def test_a_sync_is_landed_as_links_with_a_manifest_of_its_objects(tmp_path: Path) -> None:
+def test_sync_lands_as_links_with_a_manifest(tmp_path: Path) -> None:
     files = data_files(tmp_path / "data", Batch(900, 1000, 3))
     landed = land(tmp_path, files, 7)
     assert [path.samefile(file) for path, file in zip(landed, files, strict=True)] == [True] * 3
@@ -195,7 +195,7 @@ def test_a_sync_is_landed_as_links_with_a_manifest_of_its_objects(tmp_path: Path
     assert {o.name: o.generation for o in manifest.objects} == {o.name: o.generation for o in lake.list("raw/")}
 
 
-def test_the_contract_has_the_tables_columns_and_one_by_day_is_partitioned() -> None:
+def test_contract_matches_table_and_partitions() -> None:
     by_id, by_day = contract(BY_ID), contract(BY_DAY)
     assert list(by_id.columns) == list(COLUMNS)
     assert by_id.partition is None
@@ -204,7 +204,7 @@ def test_the_contract_has_the_tables_columns_and_one_by_day_is_partitioned() -> 
     assert (by_day.key, by_day.partition.column) == (("day", "id"), "day")
 
 
-def test_scenarios_are_chosen_by_pattern_and_a_pattern_that_fits_none_is_refused() -> None:
+def test_unmatched_scenario_pattern_is_rejected() -> None:
     assert [s.name for s in choose(["*-into-10M"])] == [
         "100k-into-10M",
         "1M-into-10M",
@@ -216,31 +216,31 @@ def test_scenarios_are_chosen_by_pattern_and_a_pattern_that_fits_none_is_refused
 
 
 def test_quick_scenarios_run_only_when_asked_for() -> None:
-    usual, quick = ({s.name for s in chosen(parse(given))} for given in ([], ["--quick"]))
+    usual, quick = ({s.name for s in chosen(parse(arguments))} for arguments in ([], ["--quick"]))
     assert usual | quick == {s.name for s in SCENARIOS}
     assert usual & quick == set()
     assert all(s.batch.rows <= 100_000 and s.batch.target <= 100_000 for s in SCENARIOS if s.name in quick)
 
 
-def test_no_late_rows_where_dlt_takes_part_as_it_would_let_them_win() -> None:
+def test_dlt_scenarios_have_no_late_rows() -> None:
     assert [s.name for s in SCENARIOS if DLT in s.peers and s.batch.late] == []
 
 
-def test_when_dlt_can_not_be_installed_it_is_skipped_with_the_reason(
+def test_uninstallable_dlt_is_skipped_with_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(environment, "DLT", "0.0.1.dev7")  # there is none
-    with pytest.raises(NotInstalled, match=r"uv pip install ended with \d: .*dlt"):
+    with pytest.raises(NotInstalled, match=r"uv pip install failed with \d: .*dlt"):
         make(tmp_path / "dlt")
     assert list(peers.find_runners(tmp_path, [RAW, DLT])) == [RAW]
-    assert capsys.readouterr().out.startswith("skipped dlt: uv pip install ended with ")
+    assert capsys.readouterr().out.startswith("skipped dlt: uv pip install failed with ")
 
 
-def result(scenario: str, peer: str, cpu_s: float, peak_bytes: int = 10**9, **more: object) -> Result:
+def result(scenario: str, peer: str, cpu_s: float, peak_bytes: int = 10**9, **overrides: object) -> Result:
     size = {s.name: s.batch.rows for s in SCENARIOS}[scenario]
     runs = tuple(Run(cpu_s * factor, cpu_s, cpu_s + 3, cpu_s + 4, peak_bytes) for factor in (0.5, 1.0, 7.0))
-    given = {"machine": "2 cores", "versions": "duckdb 2", "command": "python -m bench.merge", "day": "2026-01-01"}
-    return Result(scenario, peer, size, runs=runs, **given | more)  # type: ignore[arg-type]
+    defaults = {"machine": "2 cores", "versions": "duckdb 2", "command": "python -m bench.merge", "day": "2026-01-01"}
+    return Result(scenario, peer, size, runs=runs, **defaults | overrides)  # type: ignore[arg-type]
 
 
 def figures(*results: Result) -> dict[tuple[str, str], Result]:
@@ -251,14 +251,14 @@ def judged(*results: Result) -> dict[str, tuple[str, bool]]:
     return {o.text: (o.figure, o.met) for o in judge(figures(*results))}
 
 
-def test_a_figure_is_the_median_of_its_runs_and_memory_the_most() -> None:
+def test_figure_is_the_median_and_memory_the_peak() -> None:
     r = result("1M-into-10M", OURS, 4.0)
     assert (r.cpu_s, r.wall_s, r.process_cpu_s, r.process_wall_s) == (4.0, 4.0, 7.0, 8.0)
     assert replace(r, runs=(*r.runs, replace(r.runs[0], peak_bytes=5))).peak_bytes == 10**9
 
 
 @pytest.mark.parametrize(
-    ("peer", "theirs", "ours", "told"),
+    ("peer", "theirs", "ours", "expected"),
     [
         (RAW, 5.0, 6.5, ("1.30", True)),
         (RAW, 5.0, 6.6, ("1.32", False)),
@@ -268,34 +268,34 @@ def test_a_figure_is_the_median_of_its_runs_and_memory_the_most() -> None:
         (ELEMENT, 99.0, 5.0, ("19.80", False)),
     ],
 )
-def test_a_goal_beside_a_peer_is_met_or_not_by_the_figures(
-    peer: str, theirs: float, ours: float, told: tuple[str, bool]
+def test_goal_is_met_or_missed_by_the_figures(
+    peer: str, theirs: float, ours: float, expected: tuple[str, bool]
 ) -> None:
-    said = judged(result("1M-into-10M", OURS, ours), result("1M-into-10M", peer, theirs))
-    (text,) = (text for text in said if text.startswith("1M-into-10M"))
-    assert said[text] == told
+    judgements = judged(result("1M-into-10M", OURS, ours), result("1M-into-10M", peer, theirs))
+    (text,) = (text for text in judgements if text.startswith("1M-into-10M"))
+    assert judgements[text] == expected
 
 
-def test_work_for_each_row_may_grow_by_a_third_from_one_million_rows_to_ten() -> None:
+def test_work_per_row_may_grow_by_a_third() -> None:
     small = result("1M-into-10M", OURS, 5.0)
     assert ("1.30", True) in judged(small, result("10M-into-10M", OURS, 65.0)).values()
     assert ("1.40", False) in judged(small, result("10M-into-10M", OURS, 70.0)).values()
 
 
-def test_work_stays_the_same_when_a_partitioned_table_grows() -> None:
+def test_work_is_constant_as_partitions_grow() -> None:
     small = result("recent-into-1M", OURS, 2.0)
     assert ("1.10", True) in judged(small, result("recent-into-10M", OURS, 2.2)).values()
     assert ("4.00", False) in judged(small, result("recent-into-10M", OURS, 8.0)).values()
 
 
-def test_the_scenario_with_the_highest_peak_decides_on_memory() -> None:
+def test_highest_peak_decides_on_memory() -> None:
     low, high = result("hot-key", OURS, 1.0, PEAK_BYTES - 1), result("2GB-file", OURS, 1.0, PEAK_BYTES)
     assert judged(low) == {"Peak memory under 2 GB in all 1 scenarios measured": ("2,000 MB in hot-key", True)}
     assert ("2,000 MB in 2GB-file", False) in judged(low, high).values()
     assert judged(result("2GB-file", RAW, 1.0, PEAK_BYTES)) == {}
 
 
-def test_the_report_tells_what_was_measured_and_nothing_else() -> None:
+def test_report_has_only_the_measurements() -> None:
     text = report(figures(result("1M-into-10M", OURS, 9.0), result("1M-into-10M", RAW, 5.0)))
     assert "| **1M-into-10M**: 1M rows in 10 files of Parquet into 10M | ours | 9.00 | 9.00 | 12.0 | 13.0 |" in text
     assert "|  | raw DuckDB, tuned | 5.00 |" in text
@@ -306,13 +306,13 @@ def test_the_report_tells_what_was_measured_and_nothing_else() -> None:
     assert report({}) == "No results yet."
 
 
-def test_the_report_takes_its_place_and_leaves_the_rest_of_the_page() -> None:
+def test_report_replaces_only_its_section() -> None:
     page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert place(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
-    assert place(place(page, "newer"), "new") == place(page, "new")
+    assert insert(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert insert(insert(page, "newer"), "new") == insert(page, "new")
 
 
-def test_the_report_is_written_with_its_plot_and_without_quick_scenarios(tmp_path: Path) -> None:
+def test_report_has_a_plot_but_no_quick_scenarios(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "benchmarks.md").write_text(f"days\n{BEGIN}\n{END}\n")
     sizes = [result(name, OURS, 1.0) for name in ("1M-into-10M", "10M-into-10M")]
@@ -324,7 +324,7 @@ def test_the_report_is_written_with_its_plot_and_without_quick_scenarios(tmp_pat
     assert ET.fromstring((tmp_path / "images" / "merge.svg").read_text()).tag.endswith("svg")
 
 
-def test_the_plot_has_a_line_for_each_peer_and_more_work_is_higher() -> None:
+def test_plot_has_a_rising_line_for_each_peer() -> None:
     text = draw(
         figures(
             *(
@@ -336,8 +336,8 @@ def test_the_plot_has_a_line_for_each_peer_and_more_work_is_higher() -> None:
         )
     )
     svg = ET.fromstring(text)
-    told = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
-    assert {title for title in told if title in peers.TITLES.values()} == {
+    texts = [node.text for node in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert {title for title in texts if title in peers.TITLES.values()} == {
         "ours",
         "raw DuckDB, tuned",
         "element-wise Beam",
@@ -349,7 +349,7 @@ def test_the_plot_has_a_line_for_each_peer_and_more_work_is_higher() -> None:
     assert draw(figures(result("1M-into-10M", OURS, 5.0))) == ""
 
 
-def test_the_newest_result_of_a_machine_is_kept_beside_those_of_others(tmp_path: Path) -> None:
+def test_newest_result_of_each_machine_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "results.json"
     other = result("avro", OURS, 1.0, machine="8 cores")
     keep(file, [result("avro", OURS, 2.0), result("avro", RAW, 1.0), other])

@@ -14,13 +14,13 @@ from millrace.domain.errors import ContractError, SettingsError
 from millrace.warehouse.bigquery import erase as erasing
 from millrace.warehouse.bigquery import merge_sql as merging
 from millrace.warehouse.bigquery import sql as sql
-from millrace.warehouse.bigquery.ledger import ADMIT, MERGES, REDRIVEN, REFUSED
-from millrace.warehouse.bigquery.look import MERGED_SYNCS, QUALITY_RUNS, billed
+from millrace.warehouse.bigquery.ledger import ADMIT, MERGES, QUARANTINED, REDRIVEN
+from millrace.warehouse.bigquery.look import MERGED_SYNCS, QUALITY_RUNS, sum_billed_bytes
 from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables
 from millrace.warehouse.columns import prunes
 from tests.support.servers import ROOT
 
-PLACE = sql.Place.of("bigquery://my-project/EU/test")
+NAMESPACE = sql.Namespace.of("bigquery://my-project/EU/test")
 TABLES = StagedTables("`p.staging.up`", "`p.staging.del`", "`p.staging.kept`", "`p.staging.refused`")
 DAYS = [date(2026, 1, 1), date(2026, 2, 1), date(2026, 12, 1)]
 
@@ -36,7 +36,7 @@ def declared(**changes: Any) -> StreamContract:
     }
     key = changes.get("key", ["id"])
     columns = {n: {"type": t, "nullable": n not in key} for n, t in kinds.items()}
-    given = {
+    defaults = {
         "source": "shop",
         "stream": "orders",
         "mode": "append",
@@ -49,7 +49,7 @@ def declared(**changes: Any) -> StreamContract:
             "big": {"type": "decimal(60,30)"},
         },
     }
-    return StreamContract.model_validate(given | changes)
+    return StreamContract.model_validate(defaults | changes)
 
 
 MADE_UP = {
@@ -83,21 +83,21 @@ def bounds(contract: StreamContract) -> str:
     )
 
 
-def merge_of(contract: StreamContract, **more: Any) -> Merge:
+def merge_of(contract: StreamContract, **overrides: Any) -> Merge:
     tables = TABLES if contract.reads_deletes or contract.mode != "cdc" else StagedTables(TABLES.upserts)
-    given = {"floor": "00ff", "where": bounds(contract), "replaces": contract.mode == "overwrite"}
-    return Merge(PLACE, contract, tables, **given | more)
+    defaults = {"floor": "00ff", "where": bounds(contract), "replaces": contract.mode == "overwrite"}
+    return Merge(NAMESPACE, contract, tables, **defaults | overrides)
 
 
 def parsed(text: str) -> list[exp.Expression]:
-    found = sqlglot.parse(text, dialect="bigquery")
-    assert not [e for e in found if isinstance(e, exp.Command)], "a statement that sqlglot only passes through"
-    return [e for e in found if e]
+    statements = sqlglot.parse(text, dialect="bigquery")
+    assert not [e for e in statements if isinstance(e, exp.Command)], "a statement that sqlglot only passes through"
+    return [e for e in statements if e]
 
 
 @contracts
-def test_tables_are_partitioned_and_clustered_as_the_contract_says(contract: StreamContract) -> None:
-    raw, head = parsed(sql.create_table(PLACE, contract))
+def test_tables_are_partitioned_by_their_contract(contract: StreamContract) -> None:
+    raw, head = parsed(sql.create_table(NAMESPACE, contract))
     assert (
         raw.find(exp.Table).sql("bigquery").replace("`", "")
         == f"my-project.test_raw_{contract.source}.{contract.stream}"
@@ -117,7 +117,7 @@ def test_tables_are_partitioned_and_clustered_as_the_contract_says(contract: Str
 
 
 @keyed
-def test_every_merge_is_bounded_by_literals_and_compares_bare_keys(contract: StreamContract) -> None:
+def test_merge_uses_literal_bounds_and_bare_keys(contract: StreamContract) -> None:
     (merge,) = parsed(merging.merge_rows(merge_of(contract)))
     assert isinstance(merge, exp.Merge)
     conditions = list(merge.args["on"].flatten())
@@ -157,20 +157,20 @@ def test_every_merge_moves_registers_up_only(contract: StreamContract) -> None:
 
 
 @contracts
-def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContract) -> None:
+def test_transaction_is_valid_bigquery_sql(contract: StreamContract) -> None:
     merge = merge_of(contract, again=True)
     statements = [
         *merging.count_stale(merge),
         merging.count_merged(merge),
         merging.advance_head(merge),
         merging.insert_quarantine(merge),
-        sql.create_view(PLACE, contract, ["extra_one"]),
+        sql.create_view(NAMESPACE, contract, ["extra_one"]),
         merging.merge_rows(merge) if contract.key else merging.append(merge),
     ]
-    statements += [merging.bury_absent(merge)] if merge.replaces else []
+    statements += [merging.delete_absent(merge)] if merge.replaces else []
     statements += [merging.touched(merge)] if contract.partition else []
-    statements += [merging.audit(PLACE, contract)] if contract.key else []
-    statements += [erasing.empty_rows(PLACE, contract, "TRUE")] if contract.key else []
+    statements += [merging.count_doubled_keys(NAMESPACE, contract)] if contract.key else []
+    statements += [erasing.empty_rows(NAMESPACE, contract, "TRUE")] if contract.key else []
     for statement in statements:
         (tree,) = parsed(statement)
         assert not [cast for cast in tree.find_all(exp.Cast) if cast.to.expressions], "a CAST takes no digits"
@@ -191,8 +191,8 @@ def test_every_statement_of_the_transaction_is_bigquerys(contract: StreamContrac
 
 
 @keyed
-def test_an_erasure_empties_whole_rows_and_is_bounded_as_a_merge_is(contract: StreamContract) -> None:
-    text = erasing.empty_rows(PLACE, contract, bounds(contract))
+def test_erasure_empties_rows_and_is_bounded(contract: StreamContract) -> None:
+    text = erasing.empty_rows(NAMESPACE, contract, bounds(contract))
     assert f" AND {bounds(contract)}\nWHEN MATCHED THEN" in text
     (merge,) = parsed(text)
     matched, inserted = merge.args["whens"].expressions
@@ -200,24 +200,24 @@ def test_an_erasure_empties_whole_rows_and_is_bounded_as_a_merge_is(contract: St
     assert set(set_to) == set(sql.table_columns(contract)) - {*contract.key, "_bucket"}
     registers = {"_version", "_delete_version", "_deleted_at", "_batch_id", "_delete_batch_id"}
     assert {name for name, value in set_to.items() if not value.find(exp.Null)} == registers
-    kept = {*contract.key, *registers} | ({"_bucket"} if sql.buckets(contract) else set())
-    assert {c.name for c in inserted.args["then"].this.expressions} == kept
-    assert "BEGIN TRANSACTION" in erasing.script(PLACE, contract, "TRUE")
+    columns = {*contract.key, *registers} | ({"_bucket"} if sql.buckets(contract) else set())
+    assert {c.name for c in inserted.args["then"].this.expressions} == columns
+    assert "BEGIN TRANSACTION" in erasing.script(NAMESPACE, contract, "TRUE")
 
 
-def test_the_platforms_own_tables_and_queries_are_bigquerys() -> None:
-    assert len(parsed(sql.create_ops(PLACE))) == len(sql.OPS_TABLES)
-    names = {name: PLACE.ops(name) for name in sql.OPS_TABLES}
-    for template in (REFUSED, REDRIVEN, MERGES, MERGED_SYNCS, QUALITY_RUNS):
+def test_platform_sql_is_valid_bigquery_sql() -> None:
+    assert len(parsed(sql.create_ops(NAMESPACE))) == len(sql.OPS_TABLES)
+    names = {name: NAMESPACE.ops(name) for name in sql.OPS_TABLES}
+    for template in (QUARANTINED, REDRIVEN, MERGES, MERGED_SYNCS, QUALITY_RUNS):
         parsed(template.format(**names, shown=20))
     parsed(
         ADMIT.format(**names, append="SELECT 1").replace("BEGIN TRANSACTION;", "").replace("COMMIT TRANSACTION;", "")
     )
-    parsed(sql.add_columns(PLACE, MADE_UP["one key"], {"a": "INT64", "b": "STRING"}))
-    parsed(sql.set_type(PLACE, MADE_UP["one key"], "price", "decimal(12,4)"))
+    parsed(sql.add_columns(NAMESPACE, MADE_UP["one key"], {"a": "INT64", "b": "STRING"}))
+    parsed(sql.set_type(NAMESPACE, MADE_UP["one key"], "price", "decimal(12,4)"))
 
 
-def test_neighbouring_partitions_are_one_range_and_too_many_are_one_from_first_to_last() -> None:
+def test_partitions_become_ranges_within_a_limit() -> None:
     months = MADE_UP["months"]
     assert merging.within(months, DAYS) == (
         "((t.`day` >= DATE '2026-01-01' AND t.`day` < DATE '2026-03-01')"
@@ -242,11 +242,11 @@ def test_neighbouring_partitions_are_one_range_and_too_many_are_one_from_first_t
         ("json", "JSON"),
     ],
 )
-def test_types_are_the_narrowest_that_hold_all_values(declared_type: str, expected: str) -> None:
+def test_types_are_the_narrowest_that_fit(declared_type: str, expected: str) -> None:
     assert sql.column_type(declared_type) == expected
 
 
-def test_what_bigquery_can_not_hold_is_refused_by_name() -> None:
+def test_unsupported_type_is_rejected_by_name() -> None:
     with pytest.raises(ContractError, match=r"decimal\(60,10\): BigQuery's decimals"):
         sql.column_type("decimal(60,10)")
     reserved = MADE_UP["one key"].with_columns({"_partitiondate": MADE_UP["one key"].columns["name"]})
@@ -257,23 +257,23 @@ def test_what_bigquery_can_not_hold_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     "url", ["bigquery://", "bigquery://project", "bigquery:///EU", "bigquery://P/EU", "bigquery://p-1/EU/X/y"]
 )
-def test_a_url_that_names_no_place_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="is no BigQuery warehouse; write bigquery://"):
-        sql.Place.of(url)
+def test_url_without_a_dataset_is_rejected(url: str) -> None:
+    with pytest.raises(SettingsError, match="is not a BigQuery warehouse; expected bigquery://"):
+        sql.Namespace.of(url)
 
 
-def test_text_can_not_leave_its_literal() -> None:
+def test_text_cannot_escape_its_literal() -> None:
     for value in ("it's", 'so "it" is', "back\\slash'", "two\nlines", "`tick`"):
         (select,) = parsed(f"SELECT {sql.text(value)}")
         assert select.expressions[0].name == value
 
 
-def test_bytes_are_billed_to_the_stream_that_a_jobs_labels_name() -> None:
+def test_bytes_are_billed_to_the_labelled_stream() -> None:
     def job(billed_bytes: int | None, **labels: str) -> SimpleNamespace:
         return SimpleNamespace(labels=labels or None, total_bytes_billed=billed_bytes)
 
     flights, weather = ({"millrace_source": "ops", "millrace_stream": name} for name in ("flights", "weather"))
     jobs = [job(10, **flights), job(5, **flights), job(None, **weather), job(99), job(7, millrace_step="model")]
-    assert billed(jobs) == {"ops.flights": 15, "ops.weather": 0}
+    assert sum_billed_bytes(jobs) == {"ops.flights": 15, "ops.weather": 0}
     load = SimpleNamespace(labels=flights)  # a load job bills nothing
-    assert billed([load]) == {"ops.flights": 0}
+    assert sum_billed_bytes([load]) == {"ops.flights": 0}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from millrace.contracts import schema
 from millrace.contracts.source import find_source, load_sources, parse_source
-from millrace.contracts.widening import wider
+from millrace.contracts.widening import common_type
 from millrace.domain import names
 from millrace.domain.batch import Balance
 from millrace.domain.dead_letters import Topic
@@ -22,7 +22,7 @@ from millrace.domain.errors import BalanceError, ContractError, UnknownStream
 from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
 from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import unpublished
+from millrace.domain.model import unpublished_work
 from millrace.domain.quality import QualityResult
 from millrace.domain.types import PLAIN_TYPES
 from tests.support.servers import ROOT
@@ -76,7 +76,7 @@ def changed(path: str, value: object) -> str:
         ("streams.orders.order", ["lsn"], "streams.orders: .*order names 'lsn'"),
         ("streams.orders.order", [], "streams.orders: .*a cdc stream needs `order`"),
         ("streams.orders.cluster", ["nr"], "streams.orders: .*cluster names 'nr'"),
-        ("streams.orders.cluster", ["id"] * 5, "streams.orders: .*cluster names 5 columns; 4 is the most"),
+        ("streams.orders.cluster", ["id"] * 5, "streams.orders: .*cluster names 5 columns; at most 4 are allowed"),
         ("streams.orders.cluster", ["note"], "streams.orders: .*cluster column 'note' can't be json"),
         ("streams.orders.mode", "magic", "streams.orders.mode: "),
         ("streams.orders.deletes", "hard", "streams.orders.deletes: "),
@@ -88,7 +88,7 @@ def changed(path: str, value: object) -> str:
             "orders: .*'price': `any_type`",
         ),
         ("streams.orders.partition", {"hash_buckets": 1}, "streams.orders.partition.hash_buckets: "),
-        ("streams.orders.freshness", "soon", "streams.orders.freshness: .*'soon' is no duration"),
+        ("streams.orders.freshness", "soon", "streams.orders.freshness: .*'soon' is not a duration"),
         ("streams.orders.partition", {"column": "nr"}, "streams.orders: .*partition names 'nr'"),
         ("streams.orders.partition", {"column": "price"}, "orders: .*'price' must be a date or a timestamp"),
         ("streams.orders.partition", {"column": "placed_at"}, "orders: .*'placed_at' is not part of the key"),
@@ -103,7 +103,7 @@ def changed(path: str, value: object) -> str:
         ("colour", "red", "colour: Extra"),
     ],
 )
-def test_a_refusal_names_file_stream_and_field(path: str, value: object, where: str) -> None:
+def test_error_names_file_stream_and_field(path: str, value: object, where: str) -> None:
     with pytest.raises(ContractError, match=f"(?s)^shop.yaml: .*{where}"):
         parse_source(changed(path, value), "shop.yaml")
 
@@ -115,8 +115,8 @@ def test_hash_buckets_need_a_key() -> None:
         parse_source(yaml.safe_dump(text), "shop.yaml")
 
 
-def test_the_schema_for_editors_is_current_and_takes_every_source() -> None:
-    assert schema.FILE.read_text() == schema.text(), "run `python -m millrace.contracts.schema`"
+def test_editor_schema_accepts_every_source() -> None:
+    assert schema.FILE.read_text() == schema.text(), "run `millrace contracts write`"
     for path in (ROOT / "sources").glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(path.read_text()), schema.schema())
     for change in ("streams.orders.mode", "streams.orders.colour", "streams.orders.key"):
@@ -127,16 +127,16 @@ def test_the_schema_for_editors_is_current_and_takes_every_source() -> None:
 TYPES = st.sampled_from([*PLAIN_TYPES, "decimal(10,2)", "decimal(38,0)", "decimal(12,4)"])
 
 
-@given(one=TYPES, other=TYPES, third=TYPES)
-def test_widening_has_no_order(one: str, other: str, third: str) -> None:
-    both = wider(one, other)
-    assert both == wider(other, one)
-    assert both is None or wider(both, one) == both
-    assert wider(one, one) == one
+@given(left=TYPES, right=TYPES, third=TYPES)
+def test_widening_has_no_order(left: str, right: str, third: str) -> None:
+    both = common_type(left, right)
+    assert both == common_type(right, left)
+    assert both is None or common_type(both, left) == both
+    assert common_type(left, left) == left
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "both"),
+    ("left", "right", "both"),
     [
         ("int64", "float64", "float64"),
         ("int64", "decimal(10,2)", "decimal(21,2)"),
@@ -148,20 +148,20 @@ def test_widening_has_no_order(one: str, other: str, third: str) -> None:
         ("json", "string", None),
     ],
 )
-def test_types_widen_where_no_value_is_lost(one: str, other: str, both: str | None) -> None:
-    assert wider(one, other) == both
+def test_types_widen_where_no_value_is_lost(left: str, right: str, both: str | None) -> None:
+    assert common_type(left, right) == both
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [("streams: [", "not YAML"), ("- a", "expected a mapping"), ("", "expected a mapping"), ("a: 1", "connector")],
 )
-def test_what_is_no_source_at_all_is_refused_by_name(text: str, why: str) -> None:
-    with pytest.raises(ContractError, match=f"^shop.yaml: .*{why}"):
+def test_invalid_source_is_rejected_by_name(text: str, reason: str) -> None:
+    with pytest.raises(ContractError, match=f"^shop.yaml: .*{reason}"):
         parse_source(text, "shop.yaml")
 
 
-def test_everything_that_is_wrong_is_told_at_once_and_no_value_is_shown() -> None:
+def test_all_errors_are_listed_without_values() -> None:
     data = yaml.safe_load(changed("streams.orders.mode", "magic"))
     data["connector"]["config"]["password"] = {"secret": "hunter2 is my password"}
     with pytest.raises(ContractError) as refused:
@@ -171,7 +171,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_no_value_is_shown() -> Non
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_stream_bears_its_source_and_owner_and_a_missing_key_means_position() -> None:
+def test_stream_has_source_owner_and_default_key() -> None:
     stream = parse_source(changed("streams.orders.key", "position"), "shop.yaml").stream("orders")
     assert (stream.id, stream.owner, stream.key) == ("shop.orders", "sales", ())
     assert stream.columns["price"].type == "decimal(10,2)"
@@ -184,7 +184,7 @@ def test_freshness_is_a_duration(text: str | None, seconds: int | None) -> None:
     assert stream.freshness_s == seconds
 
 
-def test_an_unknown_stream_or_source_lists_those_there_are(tmp_path: Path) -> None:
+def test_unknown_stream_error_lists_valid_ones(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_text(yaml.safe_dump(SHOP))
     sources = load_sources(tmp_path)
     assert find_source(sources, "shop").stream("orders").key == ("id",)
@@ -196,19 +196,19 @@ def test_an_unknown_stream_or_source_lists_those_there_are(tmp_path: Path) -> No
         find_source({}, "shop")
 
 
-def test_a_file_bears_the_name_of_its_source(tmp_path: Path) -> None:
+def test_file_has_the_name_of_its_source(tmp_path: Path) -> None:
     (tmp_path / "store.yaml").write_text(yaml.safe_dump(SHOP))
     with pytest.raises(ContractError, match=r"^store.yaml: declares source 'shop'; name the file shop.yaml"):
         load_sources(tmp_path)
 
 
-def test_a_file_in_another_encoding_is_refused_by_name(tmp_path: Path) -> None:
+def test_wrong_encoding_is_rejected_by_file_name(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_bytes("source: café".encode("latin-1"))
     with pytest.raises(ContractError, match=r"^shop.yaml: not UTF-8"):
         load_sources(tmp_path)
 
 
-def test_every_source_of_the_project_loads_and_is_described() -> None:
+def test_every_project_source_loads_with_docs() -> None:
     sources = load_sources(ROOT / "sources")
     assert set(sources) == {path.stem for path in (ROOT / "sources").glob("*.yaml")} != set()
     for source in sources.values():
@@ -231,7 +231,7 @@ def test_values_never_change() -> None:
     connection=st.uuids(),
     empty=st.booleans(),
 )
-def test_a_manifests_path_tells_its_source_stream_and_job(
+def test_manifest_path_has_source_stream_and_job(
     source: str, stream: str, job: int, day: datetime, connection: object, empty: bool
 ) -> None:
     path = names.manifest_path(source, stream, day, str(connection), job, empty=empty)
@@ -255,8 +255,8 @@ def test_a_manifests_path_tells_its_source_stream_and_job(
         "_manifests/shop/orders/20260101/c-1.json\n",
     ],
 )
-def test_any_other_path_is_no_manifest(path: str) -> None:
-    with pytest.raises(ValueError, match="is no manifest; expected _manifests/<source>"):
+def test_other_paths_are_no_manifests(path: str) -> None:
+    with pytest.raises(ValueError, match="is not a manifest; expected _manifests/<source>"):
         names.parse_manifest_path(path)
 
 
@@ -265,13 +265,13 @@ def test_manifests_of_a_day_sort_by_job() -> None:
     assert paths == sorted(paths)
 
 
-def test_every_topic_has_an_event_and_no_two_share_one() -> None:
+def test_every_topic_has_its_own_event() -> None:
     assert set(names.EVENT_OF_TOPIC) == set(names.TOPICS)
     assert len(set(names.EVENT_OF_TOPIC.values())) == len(names.TOPICS)
 
 
 @pytest.mark.parametrize("term", ["merged", "superseded", "stale", "quarantined"])
-def test_a_balance_that_does_not_add_up_is_refused_with_every_term(term: str) -> None:
+def test_wrong_balance_is_rejected_with_all_terms(term: str) -> None:
     whole = {"merged": 4, "superseded": 3, "stale": 2, "quarantined": 1}
     Balance(rows_in=10, **whole, tombstoned_by_absence=5).check("b1")
     with pytest.raises(BalanceError, match=r"batch b1: 10 rows in, but .*merged .* stale .* = 11; nothing was"):
@@ -292,27 +292,27 @@ def entry(kind: str, batch: str, minutes: int = 0, merged: int = 0, stream: str 
     )
 
 
-def test_what_is_unpublished_is_told_by_batch_and_not_by_time() -> None:
+def test_unpublished_work_is_found_by_batch() -> None:
     late = entry("merged", "b2", minutes=-60, merged=3, stream="items")
     ledger = [entry("merged", "b1", merged=2), entry("published", "b1", minutes=1), late, entry("announced", "b2")]
-    work = unpublished(ledger)
+    work = unpublished_work(ledger)
     assert work is not None
     assert (work.batches, work.streams, work.rows) == (("b2",), ("shop.items",), 3)
 
 
-def test_a_full_run_takes_all_merges_and_nothing_to_do_is_none() -> None:
+def test_full_run_takes_all_merges() -> None:
     ledger = [entry("merged", "b1", merged=2), entry("merged", "b2", merged=3), entry("published", "b1")]
     published = [*ledger, entry("published", "b2")]
-    work = unpublished(published, full=True)
+    work = unpublished_work(published, full=True)
     assert work is not None
     assert (work.batches, work.streams, work.rows) == (("b1", "b2"), ("shop.orders",), 5)
-    assert unpublished(published) is None
-    assert unpublished([]) is None
-    assert unpublished([], full=True) is None
+    assert unpublished_work(published) is None
+    assert unpublished_work([]) is None
+    assert unpublished_work([], full=True) is None
 
 
 def manifest(**changes: Any) -> LandingManifest:
-    one, two = (LandedObject(name=f"{i}.parquet", generation=i, size=9, rows=i) for i in (1, 2))
+    first, second = (LandedObject(name=f"{i}.parquet", generation=i, size=9, rows=i) for i in (1, 2))
     own = {
         "source": "shop",
         "stream": "orders",
@@ -321,13 +321,13 @@ def manifest(**changes: Any) -> LandingManifest:
         "job_created_at": NOON,
         "outcome": "succeeded",
         "sync_mode": "cdc",
-        "objects": (one, two),
+        "objects": (first, second),
         "landed_at": NOON,
     }
     return LandingManifest.model_validate(own | changes)
 
 
-def test_a_manifest_is_of_the_same_sync_whoever_wrote_it_and_in_any_order() -> None:
+def test_sync_identity_ignores_writer_and_order() -> None:
     mine = manifest()
     assert mine.same_sync(manifest(objects=mine.objects[::-1], landed_at=NOON + timedelta(hours=1)))
     assert mine.rows == 3
@@ -344,21 +344,21 @@ def test_a_manifest_is_of_the_same_sync_whoever_wrote_it_and_in_any_order() -> N
     ],
     ids=str,
 )
-def test_another_job_or_other_objects_are_another_sync(change: dict[str, Any]) -> None:
+def test_other_job_or_objects_are_another_sync(change: dict[str, Any]) -> None:
     assert not manifest().same_sync(manifest(**change))
 
 
-def test_attributes_of_a_message_are_its_scalars_as_text() -> None:
+def test_message_attributes_are_scalars_as_text() -> None:
     balance = Balance(rows_in=1, merged=1, superseded=0, stale=0, quarantined=0)
     merged = WarehouseMerged(source="shop", stream="orders", batch_id="b1", balance=balance)
     assert attributes(merged) == {"v": "1", "source": "shop", "stream": "orders", "batch_id": "b1"}
     assert attributes(IngestRequested(source="shop")) == {"v": "1", "source": "shop", "reason": ""}
 
 
-def test_a_quality_result_reads_as_one_line() -> None:
+def test_quality_result_reads_as_one_line() -> None:
     result = QualityResult(suite="m", column="id", expectation="expect_unique", success=False, observed="2 of 3 rows")
     assert str(result) == "m.id: expect_unique, saw 2 of 3 rows"
 
 
-def test_topics_are_choices_of_the_flow_that_deals_with_dead_letters() -> None:
+def test_dead_letter_flow_offers_all_topics() -> None:
     assert get_args(Topic) == names.TOPICS

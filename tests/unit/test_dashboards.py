@@ -1,4 +1,4 @@
-"""The dashboards: figures that are those of the marts, a page that asks nobody, and marts that have nothing yet."""
+"""The dashboards: figures of the marts, a page without requests, and empty marts."""
 
 import csv
 import json
@@ -17,10 +17,12 @@ from dashboards.flights import class_of, local_time
 from local.demo.airport_ops.expected import Row, expected_marts
 from millrace.dashboards.draw import draw
 from millrace.dashboards.looker import report_link
-from millrace.dashboards.page import Shown
+from millrace.dashboards.page import DrawnChart
 from millrace.dashboards.style import THEMES, Theme
 from millrace.domain.errors import SettingsError, WarehouseRefused
-from millrace.warehouse.reader import Read, reader_of
+from millrace.settings.tree import WarehouseSettings
+from millrace.warehouse.engines import open_marts
+from millrace.warehouse.reader import Read
 from tests.support.servers import ROOT
 
 READABLE, VISIBLE = 4.5, 3.0  # of words, of marks
@@ -33,6 +35,11 @@ def marts() -> dict[str, list[Row]]:
     return expected_marts(DAYS)
 
 
+def marts_at(url: str) -> Read:
+    """A reader of the marts at a URL."""
+    return open_marts(WarehouseSettings(url="duckdb:///unused", marts_url=url))
+
+
 def published(file: Path, marts: dict[str, list[Row]], *, rows: bool = True) -> Read:
     """Marts as they are published, or their tables without a row."""
     with duckdb.connect(str(file)) as db:
@@ -41,7 +48,7 @@ def published(file: Path, marts: dict[str, list[Row]], *, rows: bool = True) -> 
             db.register("given", pa.Table.from_pylist(content))
             db.execute(f"CREATE TABLE marts.{name} AS FROM given {'' if rows else 'LIMIT 0'}")
             db.unregister("given")
-    return reader_of("duckdb:///unused", f"duckdb:///{file}")
+    return marts_at(f"duckdb:///{file}")
 
 
 @pytest.fixture(scope="module")
@@ -56,37 +63,37 @@ def data(site: Path, name: str) -> list[Row]:
     return list(json.loads((site / f"{name}.json").read_text()))
 
 
-def test_shares_of_airlines_are_those_of_single_flights(site: Path, marts: dict[str, list[Row]]) -> None:
-    found = {row["carrier"]: (row["landed"], row["late_arrivals"]) for row in data(site, "punctuality")}
+def test_airline_shares_match_single_flights(site: Path, marts: dict[str, list[Row]]) -> None:
+    shares = {row["carrier"]: (row["landed"], row["late_arrivals"]) for row in data(site, "punctuality")}
     landed = [flight for flight in marts["fct_flights"] if flight["status"] == "landed"]
     expected = {
         carrier: (len(own), sum(flight["arr_delay"] > 15 for flight in own))
         for carrier in {flight["carrier"] for flight in landed}
         if (own := [flight for flight in landed if flight["carrier"] == carrier])
     }
-    assert found == expected
+    assert shares == expected
     assert [row["late_share"] for row in data(site, "punctuality")] == sorted(
         (late / count for count, late in expected.values()), reverse=True
     )
 
 
-def test_the_worst_routes_are_those_with_the_longest_delays(site: Path, marts: dict[str, list[Row]]) -> None:
-    known = [row for row in marts["route_delays"] if row["landed"] >= 5]
-    worst = sorted(known, key=lambda row: (-row["avg_arr_delay"], row["origin"], row["dest"]))[:15]
+def test_worst_routes_have_the_longest_delays(site: Path, marts: dict[str, list[Row]]) -> None:
+    frequent = [row for row in marts["route_delays"] if row["landed"] >= 5]
+    worst = sorted(frequent, key=lambda row: (-row["avg_arr_delay"], row["origin"], row["dest"]))[:15]
     assert [(r["origin"], r["dest"]) for r in data(site, "routes")] == [(r["origin"], r["dest"]) for r in worst]
 
 
-def test_the_board_has_every_flight_of_the_newest_day_that_flew(site: Path, marts: dict[str, list[Row]]) -> None:
+def test_board_has_all_flights_of_the_newest_day(site: Path, marts: dict[str, list[Row]]) -> None:
     newest = max(flight["flight_date"] for flight in marts["fct_flights"] if flight["departed_at"])
-    wanted = {(f["carrier"], f["flight"], f["origin"]) for f in marts["fct_flights"] if f["flight_date"] == newest}
-    found = data(site, "board")
-    assert {(f["carrier"], f["flight"], f["origin"]) for f in found} == wanted
-    assert len(found) == len(wanted)
-    assert {f["flight_date"] for f in found} == {newest.isoformat()}
+    expected = {(f["carrier"], f["flight"], f["origin"]) for f in marts["fct_flights"] if f["flight_date"] == newest}
+    flights = data(site, "board")
+    assert {(f["carrier"], f["flight"], f["origin"]) for f in flights} == expected
+    assert len(flights) == len(expected)
+    assert {f["flight_date"] for f in flights} == {newest.isoformat()}
 
 
 @pytest.mark.parametrize("name", [board.name for board in BOARDS])
-def test_each_chart_is_drawn_in_both_themes_with_its_data_and_query_beside_it(site: Path, name: str) -> None:
+def test_chart_has_both_themes_data_and_query(site: Path, name: str) -> None:
     rows = data(site, name)
     with (site / f"{name}.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(rows) > 0
@@ -101,14 +108,14 @@ def test_each_chart_is_drawn_in_both_themes_with_its_data_and_query_beside_it(si
     assert f"The data as a table, {len(rows):,} rows" in page
 
 
-def test_the_figures_in_a_picture_are_those_of_its_data(site: Path) -> None:
+def test_picture_shows_the_figures_of_its_data(site: Path) -> None:
     words = list(ET.fromstring((site / "punctuality.light.svg").read_text()).itertext())
     for row in data(site, "punctuality"):
         assert f"{row['late_share']:.0%} of {row['landed']:,}" in words
         assert row["airline"] in words
 
 
-def test_the_page_asks_no_other_server_for_anything(site: Path) -> None:
+def test_page_is_self_contained(site: Path) -> None:
     for file in site.glob("*.*"):
         if file.suffix in (".html", ".svg"):
             text = re.sub(r'xmlns(:xlink)?="[^"]+"', "", file.read_text())
@@ -119,14 +126,14 @@ def test_the_page_asks_no_other_server_for_anything(site: Path) -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
-def test_words_and_marks_of_the_charts_stand_out_from_what_is_behind_them(theme: Theme) -> None:
+def test_chart_text_and_marks_have_contrast(theme: Theme) -> None:
     words = {theme.text, theme.soft}
     marks = {theme.accent, *theme.origins, *theme.classes.values()}
     assert {colour for colour in words if contrast(colour, theme.background) < READABLE} == set()
     assert {colour for colour in marks if contrast(colour, theme.background) < VISIBLE} == set()
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(first: str, second: str) -> float:
     """Ratio of two colours: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio."""
 
     def luminance(colour: str) -> float:
@@ -134,37 +141,37 @@ def contrast(one: str, other: str) -> float:
         red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(first), luminance(second)))
     return (high + 0.05) / (low + 0.05)
 
 
-def test_words_of_the_data_are_not_read_as_markup(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
+def test_page_escapes_text_of_the_data(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
     evil = "<script>alert(1)</script>&\"'"
     renamed = [row | {"airline": evil} for row in marts["airline_punctuality_monthly"]]
-    given = marts | {"airline_punctuality_monthly": renamed, "fct_flights": marts["fct_flights"][:20]}
-    draw(published(tmp_path / "p.duckdb", given), tmp_path, AT)
+    changed = marts | {"airline_punctuality_monthly": renamed, "fct_flights": marts["fct_flights"][:20]}
+    draw(published(tmp_path / "p.duckdb", changed), tmp_path, AT)
     for name in ("index.html", "punctuality.light.svg"):
         text = (tmp_path / name).read_text()
         assert "<script>" not in text
         assert "&lt;script&gt;" in text
 
 
-def test_marts_that_have_nothing_yet_are_told_so(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
+def test_empty_marts_are_shown_as_empty(tmp_path: Path, marts: dict[str, list[Row]]) -> None:
     shown = draw(published(tmp_path / "p.duckdb", marts, rows=False), tmp_path, AT)
-    assert shown == [Shown(name=b.name, title=b.title, sentence="", alt=f"{b.title}: ") for b in BOARDS]
-    assert (tmp_path / "index.html").read_text().count("nothing to show here yet") == len(BOARDS)
+    assert shown == [DrawnChart(name=b.name, title=b.title, sentence="", alt=f"{b.title}: ") for b in BOARDS]
+    assert (tmp_path / "index.html").read_text().count("no rows for this chart yet") == len(BOARDS)
     assert list(tmp_path.glob("*.svg")) == []
 
 
-def test_marts_that_are_not_there_or_are_others_are_named(tmp_path: Path) -> None:
+def test_missing_or_wrong_marts_are_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nothing is published at .*none\.duckdb"):
-        draw(reader_of("duckdb:///unused", f"duckdb:///{tmp_path}/none.duckdb"), tmp_path, AT)
+        draw(marts_at(f"duckdb:///{tmp_path}/none.duckdb"), tmp_path, AT)
     assert not (tmp_path / "none.duckdb").exists()
     duckdb.connect(str(tmp_path / "others.duckdb")).close()
     with pytest.raises(WarehouseRefused, match="airline_punctuality_monthly"):
-        draw(reader_of("duckdb:///unused", f"duckdb:///{tmp_path}/others.duckdb"), tmp_path, AT)
+        draw(marts_at(f"duckdb:///{tmp_path}/others.duckdb"), tmp_path, AT)
     with pytest.raises(SettingsError, match=r"marts_url is 'sqlite:///a'; expected duckdb:///<file> or bigquery://"):
-        reader_of("duckdb:///unused", "sqlite:///a")
+        marts_at("sqlite:///a")
 
 
 @pytest.mark.parametrize(
@@ -179,11 +186,11 @@ def test_marts_that_are_not_there_or_are_others_are_named(tmp_path: Path) -> Non
         (5, "diverted", "diverted"),
     ],
 )
-def test_a_flight_is_called_what_a_passenger_would_call_it(delay: int | None, status: str, called: str) -> None:
+def test_flight_class_follows_delay_and_status(delay: int | None, status: str, called: str) -> None:
     assert class_of({"dep_delay": delay, "status": status}) == called
 
 
-def test_times_are_those_of_the_clock_at_the_origin() -> None:
+def test_times_are_local_to_the_origin() -> None:
     at = datetime(2013, 7, 1, 12, 30)
     assert local_time(at, "America/New_York") == datetime(2013, 7, 1, 8, 30)
     assert local_time(at.replace(tzinfo=UTC), "America/New_York") == datetime(2013, 7, 1, 8, 30)
@@ -191,16 +198,16 @@ def test_times_are_those_of_the_clock_at_the_origin() -> None:
 
 
 def test_looker_studio_gets_the_same_queries() -> None:
-    asked = parse_qs(urlsplit(report_link("bigquery://my-project/marts")).query)
+    query = parse_qs(urlsplit(report_link("bigquery://my-project/marts")).query)
     for place, board in enumerate(BOARDS):
-        (sql,) = asked[f"ds.ds{place}.sql"]
+        (sql,) = query[f"ds.ds{place}.sql"]
         assert sql.replace("`my-project`.`marts`.", "marts.") == board.sql
         assert "`my-project`.`marts`." in sql
-        assert asked[f"ds.ds{place}.projectId"] == ["my-project"]
+        assert query[f"ds.ds{place}.projectId"] == ["my-project"]
     with pytest.raises(SettingsError, match="Looker Studio reads BigQuery"):
         report_link("duckdb:///a")
 
 
-def test_the_page_about_dashboards_shows_the_same_queries() -> None:
+def test_docs_page_shows_the_same_queries() -> None:
     shown = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "dashboards.md").read_text(), re.S)
     assert shown == [board.sql for board in BOARDS]

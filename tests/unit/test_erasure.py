@@ -1,10 +1,10 @@
-"""What is asked to be erased: keys of the stream, each value as both engines read it back."""
+"""Requests for erasure: keys of the stream, each value in the form that both engines read back."""
 
 from typing import Any
 
 import pytest
 
-from millrace.contracts.erasure import asked
+from millrace.contracts.erasure import make_erasure
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import EventRefused
 from tests.support.merging import NOON, contract
@@ -34,37 +34,37 @@ def keyed(*key: str) -> StreamContract:
 
 
 def test_values_of_all_types_become_text() -> None:
-    (key,) = asked(keyed(*TYPES), [KEY], "r", NOON).keys
+    (key,) = make_erasure(keyed(*TYPES), [KEY], "r", NOON).keys
     assert key == ("7", "2026-01-02", "2026-01-02 02:04:05+00:00", "1.5", "00ff", "true", "it's")
 
 
-def test_the_same_keys_are_the_same_request_in_whatever_order_they_come() -> None:
-    one, other = (
-        asked(keyed("id"), [{"id": 7}, {"id": "8"}], "r", NOON),
-        asked(keyed("id"), [{"id": 8}, {"id": 7}, {"id": 7}], "s", NOON),
+def test_request_id_ignores_the_order_of_keys() -> None:
+    first, second = (
+        make_erasure(keyed("id"), [{"id": 7}, {"id": "8"}], "r", NOON),
+        make_erasure(keyed("id"), [{"id": 8}, {"id": 7}, {"id": 7}], "s", NOON),
     )
-    assert one.id == other.id
-    assert one.id != asked(keyed("id"), [{"id": 7}], "r", NOON).id
-    assert one.id.startswith("shop-orders-erase-")
+    assert first.id == second.id
+    assert first.id != make_erasure(keyed("id"), [{"id": 7}], "r", NOON).id
+    assert first.id.startswith("shop-orders-erase-")
 
 
 @pytest.mark.parametrize(
     ("keys", "reason", "says"),
     [
-        ([{"id": "x"}], "r", "id = 'x' is no int64"),
-        ([{"id": 1, "name": "a"}], "r", "is no key; give id"),
-        ([{}], "r", "is no key; give id"),
+        ([{"id": "x"}], "r", "id = 'x' is not a valid int64"),
+        ([{"id": 1, "name": "a"}], "r", "is not a valid key; expected columns id"),
+        ([{}], "r", "is not a valid key; expected columns id"),
         ([], "r", "name at least one key to erase"),
-        ([{"id": 1}], " ", "and the reason why"),
+        ([{"id": 1}], " ", "and a reason"),
     ],
 )
-def test_what_is_no_key_is_refused(keys: list[dict[str, Any]], reason: str, says: str) -> None:
+def test_invalid_key_is_rejected(keys: list[dict[str, Any]], reason: str, says: str) -> None:
     with pytest.raises(EventRefused, match=says):
-        asked(keyed("id"), keys, reason, NOON)
+        make_erasure(keyed("id"), keys, reason, NOON)
 
 
-def test_an_instant_needs_its_zone_and_a_stream_a_key() -> None:
-    with pytest.raises(EventRefused, match="at = '2026-01-02T03:04:05' is no timestamp"):
-        asked(keyed("at"), [{"at": "2026-01-02T03:04:05"}], "r", NOON)
+def test_instant_needs_a_zone_and_stream_a_key() -> None:
+    with pytest.raises(EventRefused, match="at = '2026-01-02T03:04:05' is not a valid timestamp"):
+        make_erasure(keyed("at"), [{"at": "2026-01-02T03:04:05"}], "r", NOON)
     with pytest.raises(EventRefused, match=r"shop\.orders has no key by which rows could be erased"):
-        asked(contract(mode="append", key="position", order=[]), [{"id": 1}], "r", NOON)
+        make_erasure(contract(mode="append", key="position", order=[]), [{"id": 1}], "r", NOON)

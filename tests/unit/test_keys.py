@@ -1,4 +1,4 @@
-"""Keys and order: comparing encoded versions is comparing the rows' values, and a key's hash is its own for good."""
+"""Keys and order: encoded versions compare as the rows' values do, and a key's hash never changes."""
 
 import math
 import subprocess
@@ -53,7 +53,7 @@ def encoded(
 
 @pytest.mark.parametrize("declared", VALUES)
 @given(data=st.data())
-def test_order_of_versions_is_order_of_the_typed_values(declared: str, data: st.DataObject) -> None:
+def test_version_order_is_order_of_typed_values(declared: str, data: st.DataObject) -> None:
     value = st.none() | VALUES[declared]
     rows = data.draw(st.lists(st.tuples(value, st.none() | INT64, value), min_size=2, max_size=8))
     columns = [pa.array([r[i] for r in rows], arrow_type(kind)) for i, kind in enumerate((declared, "int64", declared))]
@@ -63,17 +63,17 @@ def test_order_of_versions_is_order_of_the_typed_values(declared: str, data: st.
     assert sorted(positions, key=versions.__getitem__) == sorted(positions, key=typed.__getitem__)
 
 
-def test_every_type_of_a_contract_is_tried() -> None:
+def test_every_contract_type_is_tested() -> None:
     assert set(PLAIN_TYPES) <= set(VALUES)
 
 
-@pytest.mark.parametrize(("one", "other"), [(0.0, -0.0), (math.nan, -math.nan)])
-def test_values_that_are_one_place_are_one_encoding(one: float, other: float) -> None:
-    first, second = (encoded([pa.array([v], pa.float64())], [None], [0]) for v in (one, other))
+@pytest.mark.parametrize(("left", "right"), [(0.0, -0.0), (math.nan, -math.nan)])
+def test_equal_order_values_have_one_encoding(left: float, right: float) -> None:
+    first, second = (encoded([pa.array([v], pa.float64())], [None], [0]) for v in (left, right))
     assert first == second
 
 
-def test_a_microsecond_counts_and_the_time_before_1970_too() -> None:
+def test_microseconds_and_dates_before_1970_count() -> None:
     at = [
         datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC),
         datetime(1970, 1, 1, tzinfo=UTC),
@@ -89,7 +89,7 @@ SMALL = st.integers(0, 3)
 
 
 @given(st.lists(st.tuples(SMALL, SMALL, st.integers(-2, 2), SMALL, SMALL, SMALL, SMALL), min_size=2, max_size=6))
-def test_epoch_and_generation_go_before_the_log_and_job_part_and_row_after_it(rows: list[tuple[int, ...]]) -> None:
+def test_epoch_and_generation_precede_the_log(rows: list[tuple[int, ...]]) -> None:
     def version(epoch: int, generation: int, lsn: int, second: int, job: int, part: int, row: int) -> bytes:
         origin = Origin(epoch, generation, job, f"raw/s/t/sync_id={job}/2026_01_01_17_{part}.parquet", 1)
         return encoded([pa.array([lsn])], [datetime.fromtimestamp(second, UTC)], [row], origin)[0]
@@ -98,7 +98,7 @@ def test_epoch_and_generation_go_before_the_log_and_job_part_and_row_after_it(ro
     assert sorted(range(len(rows)), key=lambda i: versions[i]) == sorted(range(len(rows)), key=lambda i: rows[i])
 
 
-def test_a_replaced_object_never_has_the_version_of_the_one_before() -> None:
+def test_replaced_object_gets_another_version() -> None:
     again = Origin(ORIGIN.epoch, ORIGIN.generation_id, ORIGIN.job_id, ORIGIN.object, generation=2)
     assert encoded([], [None], [0]) != encoded([], [None], [0], again)
 
@@ -120,7 +120,7 @@ def test_sorting_by_words_is_sorting_by_bytes(rows: list[tuple[str, int]]) -> No
     assert (list(np.lexsort(words[::-1])) if words else [*range(len(rows))]) == expected
 
 
-def test_no_versions_have_no_words() -> None:
+def test_empty_version_list_has_no_words() -> None:
     assert list(sort_words(pa.array([], pa.binary()))) == []
 
 
@@ -137,21 +137,22 @@ KEYS: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("declared", "one", "other"), KEYS)
+@pytest.mark.parametrize(("declared", "value", "other"), KEYS)
 @pytest.mark.parametrize("at", [0, 1, 2])
-def test_a_hash_depends_on_every_column(declared: str, one: Any, other: Any, at: int) -> None:
-    first = [pa.array([one], arrow_type(declared))] * 3
+def test_hash_depends_on_every_column(declared: str, value: Any, other: Any, at: int) -> None:
+    first = [pa.array([value], arrow_type(declared))] * 3
     second = [*first]
     second[at] = pa.array([other], arrow_type(declared))
     assert hash_keys(first)[0] != hash_keys(second)[0]
 
 
-def test_a_hash_depends_on_the_columns_order_and_on_nothing_else() -> None:
-    one, two = pa.array([1, 2, 1]), pa.array(["a", "b", "a"])
-    hashes = hash_keys([one, two])
+def test_hash_depends_only_on_column_order() -> None:
+    first, second = pa.array([1, 2, 1]), pa.array(["a", "b", "a"])
+    hashes = hash_keys([first, second])
     assert hashes[0] == hashes[2] != hashes[1]
-    assert hashes[0] != hash_keys([two, one])[0]
-    assert list(hashes) == list(hash_keys([one.slice(0, 1), two.slice(0, 1)])) + list(hash_keys([one[1:], two[1:]]))
+    assert hashes[0] != hash_keys([second, first])[0]
+    parts = [first.slice(0, 1), second.slice(0, 1)], [first[1:], second[1:]]
+    assert list(hashes) == [row_hash for part in parts for row_hash in hash_keys(part)]
 
 
 def test_shards_get_even_shares_of_keys_in_a_row() -> None:
@@ -175,6 +176,6 @@ def hashes_of_a_process(seed: str) -> str:
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def test_a_hash_is_the_same_in_every_process() -> None:
-    here = [int(hash_keys([pa.array([value], arrow_type(kind))])[0]) for kind, *both in KEYS for value in both]
-    assert hashes_of_a_process("1") == hashes_of_a_process("2") == f"{here}\n"
+def test_hash_is_the_same_in_every_process() -> None:
+    hashes = [int(hash_keys([pa.array([value], arrow_type(kind))])[0]) for kind, *both in KEYS for value in both]
+    assert hashes_of_a_process("1") == hashes_of_a_process("2") == f"{hashes}\n"

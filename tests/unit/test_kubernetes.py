@@ -1,4 +1,4 @@
-"""The manifests: Kubernetes knows every object, to the last key, and none has a right that it doesn't need."""
+"""The manifests: every key of every object is valid for Kubernetes, and none has a permission that it doesn't need."""
 
 import json
 import re
@@ -32,11 +32,11 @@ def rendered(overlay: str) -> list[Json]:
     """Objects of an overlay as kustomize gives them."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed: the files were checked one by one instead")
-    said = subprocess.run(
+    completed = subprocess.run(
         ["kubectl", "kustomize", str(K8S / "overlays" / overlay)], capture_output=True, text=True, check=False
     )
-    assert said.returncode == 0, said.stderr
-    return [document for document in yaml.safe_load_all(said.stdout) if document]
+    assert completed.returncode == 0, completed.stderr
+    return [document for document in yaml.safe_load_all(completed.stdout) if document]
 
 
 def documents(place: str) -> list[Json]:
@@ -59,16 +59,16 @@ everywhere = pytest.mark.parametrize("place", ["files", *OVERLAYS])
 
 
 @everywhere
-def test_every_object_is_one_that_kubernetes_knows(place: str) -> None:
+def test_every_object_is_valid_kubernetes(place: str) -> None:
     wrong = {f"{o['kind']} {o['metadata']['name']}": errors(o) for o in documents(place)}
     if place == "files":  # a patch is part of an object
-        wrong = {name: [e for e in found if not e.endswith("is required")] for name, found in wrong.items()}
-    assert {name: found for name, found in wrong.items() if found} == {}
+        wrong = {name: [e for e in problems if not e.endswith("is required")] for name, problems in wrong.items()}
+    assert {name: problems for name, problems in wrong.items() if problems} == {}
     assert len(wrong) > 15
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda d: pod(d)["containers"][0].update(readOnlyRoot=True), "readOnlyRoot: no such field"),
         (lambda d: pod(d)["containers"][0]["resources"].update(request={}), "resources.request: no such field"),
@@ -79,15 +79,15 @@ def test_every_object_is_one_that_kubernetes_knows(place: str) -> None:
         (lambda d: d.update(apiVersion="apps/v2"), "no such kind"),
     ],
 )
-def test_the_check_finds_what_kubernetes_would_refuse_or_ignore(change: Any, said: str) -> None:
+def test_check_finds_what_kubernetes_rejects(change: Any, message: str) -> None:
     deployment = next(yaml.safe_load_all((K8S / "base" / "prefect-server.yaml").read_text()))
     assert errors(deployment) == []
     change(deployment)
-    assert [e for e in errors(deployment) if said in e], errors(deployment)
+    assert [e for e in errors(deployment) if message in e], errors(deployment)
 
 
 def restricted(spec: Json) -> list[str]:
-    """What a pod lacks of Pod Security's `restricted`, and of what we ask besides."""
+    """Return a pod's violations of Pod Security's `restricted` and of the project's own rules."""
     wrong, context = [], spec.get("securityContext", {})
     if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
         wrong.append("may run as root")
@@ -108,11 +108,11 @@ def restricted(spec: Json) -> list[str]:
             wrong.append("may take more memory than it asked for")
         wrong += [f"{e['name']} holds a value" for e in container.get("env", []) if secret_in_plain(e)]
     volumes = {v["name"]: v for v in spec.get("volumes", [])}
-    return wrong + [f"volume {name} is no emptyDir" for name, v in volumes.items() if "emptyDir" not in v]
+    return wrong + [f"volume {name} is not an emptyDir" for name, v in volumes.items() if "emptyDir" not in v]
 
 
 def secret_in_plain(variable: Json) -> bool:
-    """Whether a variable whose name tells of a secret has its value in git."""
+    """Return True when a variable with the name of a secret has its value in git."""
     secret = any(word in variable["name"] for word in ("PASSWORD", "TOKEN", "API_KEY", "AUTH_STRING"))
     return (
         secret
@@ -132,7 +132,7 @@ def test_every_pod_is_restricted(place: str) -> None:
 
 
 @everywhere
-def test_every_namespace_enforces_restricted_and_denies_by_default(place: str) -> None:
+def test_namespaces_are_restricted_and_closed(place: str) -> None:
     objects = documents(place)
     for namespace in of_kind(objects, "Namespace"):
         assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -145,7 +145,7 @@ def test_every_namespace_enforces_restricted_and_denies_by_default(place: str) -
 
 
 @everywhere
-def test_only_the_worker_speaks_to_the_kubernetes_api_and_only_about_runs(place: str) -> None:
+def test_only_the_worker_uses_the_kubernetes_api(place: str) -> None:
     objects = documents(place)
     assert of_kind(objects, "ClusterRole", "ClusterRoleBinding") == []
     rules = {(*r["apiGroups"], *r["resources"]): r["verbs"] for role in of_kind(objects, "Role") for r in role["rules"]}
@@ -158,13 +158,13 @@ def test_only_the_worker_speaks_to_the_kubernetes_api_and_only_about_runs(place:
     mounted = [w["metadata"]["name"] for w in of_kind(objects, *WORKLOADS) if pod(w)["automountServiceAccountToken"]]
     assert mounted == ["worker-kubernetes"]
     accounts = of_kind(objects, "ServiceAccount")
-    told = [
+    mounts = [
         a["automountServiceAccountToken"] for a in accounts if place != "files" or "automountServiceAccountToken" in a
     ]
-    assert set(told) == {False}
+    assert set(mounts) == {False}
 
 
-def test_google_identities_are_those_that_terraform_binds() -> None:
+def test_google_identities_match_terraform() -> None:
     bound = {
         (a["metadata"]["namespace"], a["metadata"]["name"]): a["metadata"]["annotations"][
             "iam.gke.io/gcp-service-account"
@@ -185,12 +185,12 @@ def test_google_identities_are_those_that_terraform_binds() -> None:
 
 
 def test_secrets_are_names_of_secret_manager() -> None:
-    wanted = [e for o in documents("files") if o["kind"] == "ExternalSecret" for e in o["spec"]["data"]]
-    assert {e["remoteRef"]["key"] for e in wanted} == set(cloud.PREFECT_SECRETS)
+    entries = [e for o in documents("files") if o["kind"] == "ExternalSecret" for e in o["spec"]["data"]]
+    assert {e["remoteRef"]["key"] for e in entries} == set(cloud.PREFECT_SECRETS)
     assert of_kind(documents("files"), "Secret") == []
 
 
-def test_from_the_internet_only_pushes_come_in() -> None:
+def test_internet_reaches_only_the_push_endpoint() -> None:
     [ingress] = of_kind(documents("files"), "Ingress")
     assert [
         (p["path"], p["backend"]["service"]["name"]) for r in ingress["spec"]["rules"] for p in r["http"]["paths"]
@@ -201,19 +201,19 @@ def test_from_the_internet_only_pushes_come_in() -> None:
     assert [s["metadata"]["annotations"]["networking.gke.io/load-balancer-type"] for s in balanced] == ["Internal"]
 
 
-def test_the_gateway_is_asked_how_it_is_where_it_answers() -> None:
+def test_gateway_probes_match_its_routes() -> None:
     from contextlib import nullcontext
 
-    from millrace.gateway.app import Health, web
+    from millrace.gateway.app import Health, build_app
 
-    routes = {route.path for route in web(Health(None, None), None, None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
+    routes = {route.path for route in build_app(Health(None, None), None, None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
     objects = documents("files")
     (deployed,) = [o for o in of_kind(objects, "Deployment") if o["metadata"]["name"] == "gateway"]
     (container,) = pod(deployed)["containers"]
-    asked = [container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")]
-    asked += [o["spec"]["healthCheck"]["requestPath"] for o in of_kind(objects, "BackendConfig")]
-    assert len(asked) == 3
-    assert set(asked) == routes
+    probes = [container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")]
+    probes += [o["spec"]["healthCheck"]["requestPath"] for o in of_kind(objects, "BackendConfig")]
+    assert len(probes) == 3
+    assert set(probes) == routes
 
 
 def settings_of(overlay: str) -> Settings:
@@ -227,26 +227,26 @@ def settings_of(overlay: str) -> Settings:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_settings_of_an_overlay_are_settings(overlay: str) -> None:
+def test_overlay_settings_are_valid(overlay: str) -> None:
     settings = settings_of(overlay)
     assert "PROJECT" not in json.dumps(settings.model_dump(include={"lake", "events", "gateway", "pools"}))
 
 
-def test_settings_as_variables_give_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_round_trip_through_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of("gke")
     for name, value in environment(settings).items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
 
 
-def test_a_pool_says_which_setting_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pool_names_its_missing_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of("gke")
     lacking = settings.model_copy(update={"pools": settings.pools.model_copy(update={"image": ""})})
     with pytest.raises(SettingsError, match=r"gke\.yaml: pools\.image is not set"):
         load_pools(lacking)
 
 
-def test_the_job_of_the_pool_is_restricted_and_strictly_a_job() -> None:
+def test_pool_job_is_restricted_and_valid() -> None:
     template = load_pools(settings_of("gke"))["gke"]["base_job_template"]
     job = filled(template)
     spec = pod(job)
@@ -260,8 +260,8 @@ def test_the_job_of_the_pool_is_restricted_and_strictly_a_job() -> None:
 
 def filled(template: Json) -> Json:
     """A pool's Job with the defaults of its variables."""
-    given = {"name": "run", "labels": {}, "annotations": {}, "env": [], "command": ["prefect"]}
-    defaults = {k: v.get("default") for k, v in template["variables"]["properties"].items()} | given
+    variables = {"name": "run", "labels": {}, "annotations": {}, "env": [], "command": ["prefect"]}
+    defaults = {k: v.get("default") for k, v in template["variables"]["properties"].items()} | variables
 
     def fill(value: Any) -> Any:
         if isinstance(value, dict):
@@ -276,7 +276,7 @@ def filled(template: Json) -> Json:
     return job
 
 
-def test_a_run_in_a_pod_beats_often_enough_for_the_watchdog() -> None:
+def test_pod_heartbeat_satisfies_the_watchdog() -> None:
     beat_s = re.search(r"PREFECT_FLOWS_HEARTBEAT_FREQUENCY=(\d+)", (ROOT / "Dockerfile").read_text())
     watchdog = yaml.safe_load((ROOT / "automations" / "zombie_runs.yaml").read_text())
     assert beat_s

@@ -1,8 +1,9 @@
-"""The formatter: whatever is logged, one line of JSON comes out that Cloud Logging reads as meant."""
+"""The formatter: every record becomes one line of JSON that Cloud Logging parses as intended."""
 
 import ast
 import json
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,24 +21,24 @@ PLATFORM = ("millrace", "blocks", "beam_job", "tasks", "flows", "cli")
 
 
 def line(**attributes: Any) -> dict[str, Any]:
-    given = {"name": "tasks.x", "levelno": logging.INFO, "levelname": "INFO", "msg": "said"} | attributes
-    text = CloudLines().format(logging.makeLogRecord(given))
+    record_attributes = {"name": "tasks.x", "levelno": logging.INFO, "levelname": "INFO", "msg": "said"} | attributes
+    text = CloudLines().format(logging.makeLogRecord(record_attributes))
     assert "\n" not in text
     return dict(json.loads(text))
 
 
-def test_a_fact_has_its_event_and_fields_at_the_top_and_the_run_as_labels() -> None:
-    made = line(
+def test_line_has_event_fields_and_run_labels() -> None:
+    entry = line(
         event="merge.committed", fields={"merged": 3, "stream": "shop.orders"}, flow_run_id="r", flow_name="merge"
     )
-    assert made.items() >= {"severity": "INFO", "message": "said", "event": "merge.committed", "merged": 3}.items()
-    assert made[LABELS] == {"flow_run_id": "r", "flow_name": "merge"}
+    assert entry.items() >= {"severity": "INFO", "message": "said", "event": "merge.committed", "merged": 3}.items()
+    assert entry[LABELS] == {"flow_run_id": "r", "flow_name": "merge"}
 
 
-def test_fields_can_not_take_the_place_of_what_google_reads() -> None:
-    made = line(event="x", fields={"severity": "EMERGENCY", "message": "forged", "time": 0, LABELS: {}, "own": 1})
-    assert (made["severity"], made["message"], made["own"]) == ("INFO", "said", 1)
-    assert LABELS not in made
+def test_fields_cannot_replace_google_fields() -> None:
+    entry = line(event="x", fields={"severity": "EMERGENCY", "message": "forged", "time": 0, LABELS: {}, "own": 1})
+    assert (entry["severity"], entry["message"], entry["own"]) == ("INFO", "said", 1)
+    assert LABELS not in entry
 
 
 class Unprintable:
@@ -55,21 +56,21 @@ class Unprintable:
     ],
     ids=["arguments", "lines", "long", "unprintable"],
 )
-def test_a_line_comes_out_of_whatever_is_logged(attributes: dict[str, Any], message: str) -> None:
+def test_every_record_becomes_one_line(attributes: dict[str, Any], message: str) -> None:
     assert line(**attributes)["message"] == message
 
 
-def test_an_exception_is_told_with_its_traceback() -> None:
+def test_exception_is_logged_with_its_traceback() -> None:
     try:
         raise ValueError("wrong")
     except ValueError:
-        made = line(exc_info=sys.exc_info(), levelname="ERROR")
-    assert made["exception"].startswith("Traceback")
-    assert made["severity"] == "ERROR"
+        entry = line(exc_info=sys.exc_info(), levelname="ERROR")
+    assert entry["exception"].startswith("Traceback")
+    assert entry["severity"] == "ERROR"
 
 
-def test_prefects_logging_is_ours_and_its_loggers_are_all_there(tmp_path: Path) -> None:
-    """Prefect itself is asked, in a process of its own: logging is set up once."""
+def test_prefect_logging_config_has_all_loggers(tmp_path: Path) -> None:
+    """Runs Prefect in a subprocess, as logging is set up once per process."""
     program = """
 import json, logging, sys
 from prefect.logging.configuration import load_logging_config, setup_logging, DEFAULT_LOGGING_SETTINGS_PATH
@@ -83,7 +84,7 @@ handler.setStream(sys.stdout)
 logging.getLogger("tasks.x").info("fact", extra={"event": "run.handed_over", "fields": {"slot": "model"}})
 logging.getLogger("tasks.x").debug("not told")
 """
-    said = python(
+    output = python(
         program,
         tmp_path,
         PREFECT_HOME=str(tmp_path),
@@ -91,45 +92,49 @@ logging.getLogger("tasks.x").debug("not told")
         PREFECT_LOGGING_SETTINGS_PATH=str(ROOT / "millrace" / "observability" / "logging.yaml"),
         PREFECT_LOGGING_TO_API_ENABLED="0",
     )
-    assert json.loads(said).items() >= {"event": "run.handed_over", "slot": "model", "logger": "tasks.x"}.items()
+    assert json.loads(output).items() >= {"event": "run.handed_over", "slot": "model", "logger": "tasks.x"}.items()
 
 
 def emitted() -> dict[str, str]:
-    """Events that the code logs, with the file: values of `event` in an `extra`, and what `tell` is told."""
+    """Return the events that the code logs, with their files."""
     from millrace.domain import names
 
-    found = {}
+    events = {}
     for path in python_files(*PLATFORM):
         for node in ast.walk(ast.parse(path.read_text())):
             for value in _events(node):
                 for word in [
                     n.value for n in ast.walk(value) if isinstance(n, ast.Constant) and isinstance(n.value, str)
                 ]:
-                    found[word] = path.relative_to(ROOT).as_posix()
+                    events[word] = path.relative_to(ROOT).as_posix()
                 if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name) and value.value.id == "names":
-                    found[str(getattr(names, value.attr))] = path.relative_to(ROOT).as_posix()
-    return {word: file for word, file in found.items() if "." in word}
+                    events[str(getattr(names, value.attr))] = path.relative_to(ROOT).as_posix()
+    return {word: file for word, file in events.items() if "." in word}
 
 
 def _events(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Dict):
         pairs = zip(node.keys, node.values, strict=True)
         return [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "event"]
-    if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in ("_log", "tell", "self._tell"):
+    if isinstance(node, ast.Call) and node.args and ast.unparse(node.func) in ("_log", "self._log"):
         return [node.args[0]]
-    if isinstance(node, ast.Assign) and any("event" in ast.unparse(target) for target in node.targets):
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "log_event":
+        return [*node.args[:1], *node.args[2:3]]  # (event, …) in the gateway, (log, level, event, …) elsewhere
+    if isinstance(node, ast.Assign) and any(
+        "event" in re.findall(r"\w+", ast.unparse(target)) for target in node.targets
+    ):
         return [node.value]
     return []
 
 
-def test_every_event_that_is_logged_is_in_the_vocabulary() -> None:
-    told = emitted()
-    assert {"merge.committed", "gateway.refused", "merge.replacement_blocked", "quarantine.file"} <= set(told)
-    unknown = {word: file for word, file in told.items() if word not in VOCABULARY}
+def test_every_logged_event_is_in_the_vocabulary() -> None:
+    events = emitted()
+    assert {"merge.committed", "gateway.refused", "merge.replacement_blocked", "quarantine.file"} <= set(events)
+    unknown = {word: file for word, file in events.items() if word not in VOCABULARY}
     assert unknown == {}, "add them to millrace/observability/events.yaml"
 
 
-def test_every_event_that_an_alert_waits_for_is_logged() -> None:
+def test_every_event_of_an_alert_is_logged() -> None:
     metrics = yaml.safe_load((ROOT / "millrace" / "observability" / "alerts.yaml").read_text())["metrics"]
     later = {"gateway.unauthenticated"}
     words = {w for m in metrics.values() for w in VOCABULARY if f'"{w}"' in m["filter"]}
@@ -152,12 +157,12 @@ def test_every_event_that_an_alert_waits_for_is_logged() -> None:
         ('labels.flow_name="f"', True),
     ],
 )
-def test_filters_mean_what_cloud_logging_means(text: str, fits: bool) -> None:
-    given = {"severity": "WARNING", "a": "x", "n": 3, "t": True, LABELS: {"flow_name": "f"}}
-    assert compile_filter(text)(given) is fits
+def test_filters_match_as_in_cloud_logging(text: str, fits: bool) -> None:
+    entry = {"severity": "WARNING", "a": "x", "n": 3, "t": True, LABELS: {"flow_name": "f"}}
+    assert compile_filter(text)(entry) is fits
 
 
 @pytest.mark.parametrize("text", ['a="b', 'jsonPayload.a="b" jsonPayload.c="d"', '(jsonPayload.a="b"'])
-def test_what_is_no_filter_is_refused(text: str) -> None:
+def test_invalid_filter_is_rejected(text: str) -> None:
     with pytest.raises((ValueError, IndexError)):
         compile_filter(text)({})

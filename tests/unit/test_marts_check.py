@@ -72,7 +72,7 @@ def one_row(name: str, expected: dict[str, list[Row]], column: str) -> tuple[tup
     return key, " AND ".join(f"{part} = '{row[part]}'" for part in KEYS[name]), row
 
 
-def test_marts_that_are_right_agree_in_every_figure(marts: Path, expected: dict[str, list[Row]]) -> None:
+def test_right_marts_agree_in_every_figure(marts: Path, expected: dict[str, list[Row]]) -> None:
     figures = sum(len(row) for rows in expected.values() for row in rows)
     outcome = compare_with(marts, expected)
     assert outcome == Comparison(8, figures, ())
@@ -101,18 +101,18 @@ OTHER = {
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
-def test_one_false_value_is_the_one_difference(
+def test_false_value_is_the_only_difference(
     falsified: Falsified, expected: dict[str, list[Row]], name: str, column: str
 ) -> None:
     key, where, row = one_row(name, expected, column)
     other = OTHER.get(type(row[column]), "{0} + INTERVAL 1 SECOND").format(column)
     (difference,) = falsified(f"UPDATE marts.{name} SET {column} = {other} WHERE {where}")
     assert (difference.mart, difference.key, difference.column) == (name, key, column)
-    assert difference.expected == row[column] != difference.found
+    assert difference.expected == row[column] != difference.actual
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
-def test_one_lost_value_is_the_one_difference(
+def test_lost_value_is_the_only_difference(
     falsified: Falsified, expected: dict[str, list[Row]], name: str, column: str
 ) -> None:
     key, where, row = one_row(name, expected, column)
@@ -121,26 +121,24 @@ def test_one_lost_value_is_the_one_difference(
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_lost_row_is_the_one_difference(falsified: Falsified, expected: dict[str, list[Row]], name: str) -> None:
+def test_lost_row_is_the_only_difference(falsified: Falsified, expected: dict[str, list[Row]], name: str) -> None:
     key, where, _ = one_row(name, expected, KEYS[name][0])
     differences = falsified(f"DELETE FROM marts.{name} WHERE {where}")
     assert differences == (Difference(name, key, "row", "there", "missing"),)
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_row_too_many_is_the_one_difference(falsified: Falsified, expected: dict[str, list[Row]], name: str) -> None:
+def test_extra_row_is_the_only_difference(falsified: Falsified, expected: dict[str, list[Row]], name: str) -> None:
     key, where, _ = one_row(name, expected, KEYS[name][-1])
     changed = "date '2099-01-01'" if KEYS[name][0] in ("flight_date", "month") else "'XX'"
     sql = f"INSERT INTO marts.{name} SELECT * REPLACE ({changed} AS {KEYS[name][0]}) FROM marts.{name} WHERE {where}"
     (difference,) = falsified(sql)
-    assert (difference.mart, difference.column, difference.found) == (name, "row", "there")
+    assert (difference.mart, difference.column, difference.actual) == (name, "row", "there")
     assert difference.key[1:] == key[1:]
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_row_that_is_there_twice_is_the_one_difference(
-    falsified: Falsified, expected: dict[str, list[Row]], name: str
-) -> None:
+def test_repeated_row_is_the_only_difference(falsified: Falsified, expected: dict[str, list[Row]], name: str) -> None:
     _, where, _ = one_row(name, expected, KEYS[name][0])
     differences = falsified(f"INSERT INTO marts.{name} FROM marts.{name} WHERE {where}")
     rows = len(expected[name])
@@ -148,45 +146,43 @@ def test_a_row_that_is_there_twice_is_the_one_difference(
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_a_lost_mart_is_the_one_difference(falsified: Falsified, name: str) -> None:
+def test_lost_mart_is_the_only_difference(falsified: Falsified, name: str) -> None:
     assert falsified(f"DROP TABLE marts.{name}") == (Difference(name, (), "mart", "there", "none"),)
 
 
-def test_a_mart_too_many_is_the_one_difference(falsified: Falsified) -> None:
+def test_extra_mart_is_the_only_difference(falsified: Falsified) -> None:
     differences = falsified("CREATE TABLE marts.more AS SELECT 1")
     assert differences == (Difference("more", (), "mart", "none", "there"),)
 
 
-def test_a_changed_type_differs_in_every_row_of_that_column_only(
-    falsified: Falsified, expected: dict[str, list[Row]]
-) -> None:
+def test_changed_type_differs_in_one_column(falsified: Falsified, expected: dict[str, list[Row]]) -> None:
     differences = falsified("ALTER TABLE marts.route_delays ALTER flights TYPE DOUBLE")
     assert {(d.mart, d.column) for d in differences} == {("route_delays", "flights")}
     assert len(differences) == len(expected["route_delays"])
 
 
-def test_a_lost_column_and_a_new_one_differ_by_name(falsified: Falsified, expected: dict[str, list[Row]]) -> None:
+def test_lost_and_new_columns_differ_by_name(falsified: Falsified, expected: dict[str, list[Row]]) -> None:
     differences = falsified("ALTER TABLE marts.weather_delays RENAME flights TO flown")
-    assert {(d.column, d.expected if d.column == "flown" else d.found) for d in differences} == {
+    assert {(d.column, d.expected if d.column == "flown" else d.actual) for d in differences} == {
         ("flights", "no column"),
         ("flown", "no column"),
     }
     assert len(differences) == 2 * len(expected["weather_delays"])
 
 
-def test_values_that_differ_by_rounding_only_are_the_same(falsified: Falsified) -> None:
+def test_rounding_is_no_difference(falsified: Falsified) -> None:
     assert falsified("UPDATE marts.route_delays SET avg_dep_delay = avg_dep_delay * (1 + 1e-13)") == ()
 
 
-def test_the_command_compares_all_days_that_it_is_told(whole: dict[str, list[Row]], tmp_path: Path) -> None:
+def test_command_compares_all_requested_days(whole: dict[str, list[Row]], tmp_path: Path) -> None:
     marts = publish(whole, tmp_path / "published.duckdb")
     _, where, row = one_row("dim_airline", whole, "name")
     with duckdb.connect(str(marts)) as db:
         db.execute(f"UPDATE marts.dim_airline SET name = 'Nobody' WHERE {where}")
     command = [sys.executable, "-m", "local.demo.airport_ops.check", "--marts", str(marts), "--days", "1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    completed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     figures = sum(len(row) for rows in whole.values() for row in rows)
-    first, told = done.stdout.splitlines()
-    assert done.returncode == 1
+    first, difference = completed.stdout.splitlines()
+    assert completed.returncode == 1
     assert first == f"1 of {figures:,} figures differ from the original data:"
-    assert told == f"  dim_airline[{row['airline_key']}].name: expected {row['name']!r}, found 'Nobody'"
+    assert difference == f"  dim_airline[{row['airline_key']}].name: expected {row['name']!r}, found 'Nobody'"

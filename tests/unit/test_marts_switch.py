@@ -1,4 +1,4 @@
-"""Candidates on DuckDB: begun from what is published, refused when that has moved, kept a while."""
+"""Candidates on DuckDB: begun from the published marts, rejected when those have changed, kept for some days."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from millrace.domain.errors import Fatal, MartsMoved, SettingsError
+from millrace.domain.errors import CandidateMissing, MartsMissing, MartsMoved, SettingsError
 from millrace.warehouse.duckdb.marts import Marts
 
 DAYS = 2.0
@@ -19,7 +19,7 @@ def marts(tmp_path: Path) -> Marts:
 
 
 def build(marts: Marts, candidate: str, table: str, rows: int) -> None:
-    """What dbt does."""
+    """Make a mart in a candidate, as dbt does."""
     with duckdb.connect(str(marts.candidate(candidate))) as db:
         db.execute("CREATE SCHEMA IF NOT EXISTS marts")
         db.execute(f"CREATE OR REPLACE TABLE marts.{table} AS FROM range({rows})")
@@ -28,37 +28,37 @@ def build(marts: Marts, candidate: str, table: str, rows: int) -> None:
 @pytest.fixture
 def published(marts: Marts) -> Marts:
     """Marts `a` and `b`."""
-    marts.begin("first", empty=True)
+    marts.begin_candidate("first", empty=True)
     build(marts, "first", "a", 1)
     build(marts, "first", "b", 2)
     assert marts.publish("first") == {"a": 1, "b": 2}
     return marts
 
 
-def test_a_candidate_begins_with_what_is_published_and_leaves_it_alone(published: Marts) -> None:
-    published.begin("second", empty=False)
+def test_candidate_starts_as_a_copy_of_published(published: Marts) -> None:
+    published.begin_candidate("second", empty=False)
     build(published, "second", "a", 5)
     assert published.rows() == {"a": 1, "b": 2}
     assert published.publish("second") == published.rows() == {"a": 5, "b": 2}
 
 
-def test_an_empty_candidate_takes_marts_away_that_no_model_makes_any_more(published: Marts) -> None:
-    published.begin("second", empty=True)
+def test_empty_candidate_drops_unmodelled_marts(published: Marts) -> None:
+    published.begin_candidate("second", empty=True)
     build(published, "second", "a", 5)
     assert published.publish("second") == {"a": 5}
 
 
-def test_a_candidate_that_is_begun_again_forgets_what_was_built(published: Marts) -> None:
-    published.begin("second", empty=False)
+def test_restarted_candidate_forgets_its_build(published: Marts) -> None:
+    published.begin_candidate("second", empty=False)
     build(published, "second", "half", 1)
     published.candidate("second").with_name("second.duckdb.wal").write_bytes(b"left by a killed process")
-    published.begin("second", empty=False)
+    published.begin_candidate("second", empty=False)
     assert published.publish("second") == {"a": 1, "b": 2}
 
 
-def test_a_candidate_can_not_take_back_what_was_published_meanwhile(published: Marts) -> None:
+def test_candidate_cannot_revert_a_publication(published: Marts) -> None:
     for candidate, rows in (("slow", 3), ("fast", 4)):
-        published.begin(candidate, empty=False)
+        published.begin_candidate(candidate, empty=False)
         build(published, candidate, "a", rows)
     published.publish("fast")
     with pytest.raises(MartsMoved, match=r"slow was begun from first, but fast is published now"):
@@ -66,30 +66,30 @@ def test_a_candidate_can_not_take_back_what_was_published_meanwhile(published: M
     assert published.rows() == {"a": 4, "b": 2}
 
 
-def test_publishing_again_changes_nothing_and_what_never_was_is_named(published: Marts, tmp_path: Path) -> None:
+def test_publishing_twice_changes_nothing(published: Marts, tmp_path: Path) -> None:
     before = (tmp_path / "published.duckdb").stat().st_ino
     assert published.publish("first") == {"a": 1, "b": 2}
     assert (tmp_path / "published.duckdb").stat().st_ino == before
-    with pytest.raises(Fatal, match="third is neither a candidate nor what is published"):
+    with pytest.raises(CandidateMissing, match="third is neither a candidate nor what is published"):
         published.publish("third")
 
 
-def test_a_candidate_without_a_mart_is_not_published(marts: Marts) -> None:
-    marts.begin("empty", empty=True)
-    with pytest.raises(Fatal, match="nothing in the schema marts"):
+def test_candidate_without_marts_is_not_published(marts: Marts) -> None:
+    marts.begin_candidate("empty", empty=True)
+    with pytest.raises(MartsMissing, match="nothing in the schema marts"):
         marts.publish("empty")
 
 
-def test_candidates_that_were_not_published_are_kept_for_days(published: Marts) -> None:
+def test_unpublished_candidates_are_kept_for_days(published: Marts) -> None:
     for candidate in ("young", "old"):
-        published.begin(candidate, empty=False)
+        published.begin_candidate(candidate, empty=False)
     aged = time.time() - (DAYS * 24 * 3600 + 60)
     os.utime(published.candidate("old"), (aged, aged))
-    published.begin("next", empty=False)
+    published.begin_candidate("next", empty=False)
     assert published.candidate("young").exists()
     assert not published.candidate("old").exists()
 
 
-def test_a_file_that_has_the_name_of_a_schema_is_refused(tmp_path: Path) -> None:
+def test_file_named_like_a_schema_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"can't tell the schema marts from a file marts.duckdb"):
         Marts(tmp_path / "warehouse.duckdb", tmp_path / "marts.duckdb", DAYS, 5)

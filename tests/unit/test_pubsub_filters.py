@@ -3,7 +3,7 @@
 import pytest
 
 from local.servers.pubsub.filters import parse_filter
-from local.servers.rpc import Refused
+from local.servers.rpc import RpcError
 
 ATTRIBUTES = {"kind": "landed", "stream": "tmp_flights", "a b": "x", "quote": 'say "hi"', "empty": "", "NOT": "1"}
 
@@ -41,7 +41,7 @@ ATTRIBUTES = {"kind": "landed", "stream": "tmp_flights", "a b": "x", "quote": 's
         ('attributes:"NOT"', True),
     ],
 )
-def test_a_filter_passes_what_it_describes(expression: str, passes: bool) -> None:
+def test_filter_passes_matching_messages(expression: str, passes: bool) -> None:
     assert parse_filter(expression)(ATTRIBUTES) is passes
 
 
@@ -71,12 +71,12 @@ def test_a_filter_passes_what_it_describes(expression: str, passes: bool) -> Non
         'attributes.a = "' + "x" * 256 + '"',
     ],
 )
-def test_a_malformed_filter_is_refused(expression: str) -> None:
-    with pytest.raises(Refused, match=r"filter|string"):
+def test_malformed_filter_is_rejected(expression: str) -> None:
+    with pytest.raises(RpcError, match=r"filter|string"):
         parse_filter(expression)
 
 
-def test_a_deeply_nested_filter_ends_at_its_length() -> None:
+def test_deeply_nested_filter_ends_at_its_length() -> None:
     assert parse_filter("(" * 120 + "attributes:kind" + ")" * 120)(ATTRIBUTES)
-    with pytest.raises(Refused):
+    with pytest.raises(RpcError):
         parse_filter("(" * 129 + "attributes:kind" + ")" * 129)

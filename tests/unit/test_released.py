@@ -1,4 +1,4 @@
-"""Files that follow from the contracts, and changes that break what was released."""
+"""Files generated from the contracts, and changes that break a released contract."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from millrace.contracts.__main__ import check, release, stale, write
+from millrace.contracts.generated import check, release, stale, write
 from millrace.domain.errors import ContractError
 from tests.support.servers import ROOT
 
@@ -19,7 +19,7 @@ Change = Callable[[str, str], None]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A copy of what the contracts and the files made from them are."""
+    """A copy of the contracts and of the files generated from them."""
     for folder in ("sources", "expectations", "docs/sources", "dbt_project/models/staging", "dbt_project/macros"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "millrace" / "contracts").mkdir(parents=True)
@@ -39,15 +39,13 @@ def change(root: Path) -> Change:
     return run
 
 
-def test_every_file_that_follows_from_the_contracts_is_up_to_date() -> None:
+def test_all_generated_files_are_up_to_date() -> None:
     check(ROOT)
 
 
-def test_a_changed_contract_makes_files_stale_until_they_are_written(root: Path, change: Change) -> None:
+def test_changed_contract_makes_files_stale(root: Path, change: Change) -> None:
     change("freshness: 36h", "freshness: 2d")
-    with pytest.raises(
-        ContractError, match=r"_sources.yml, docs/sources/airport_ops.md; run `python -m millrace.contracts w"
-    ):
+    with pytest.raises(ContractError, match=r"_sources.yml, docs/sources/airport_ops.md; run `millrace contracts w"):
         check(root)
     changed = {path.relative_to(root).as_posix() for path in write(root)}
     assert changed == {"docs/sources/airport_ops.md", "dbt_project/models/staging/_sources.yml"}
@@ -56,7 +54,7 @@ def test_a_changed_contract_makes_files_stale_until_they_are_written(root: Path,
     assert sources[0]["tables"][0]["config"]["freshness"] == {"error_after": {"count": 2, "period": "day"}}
 
 
-def test_a_file_that_someone_changed_or_left_behind_is_stale(root: Path) -> None:
+def test_edited_or_leftover_file_is_stale(root: Path) -> None:
     changed, left = (
         root / "expectations/raw/airport_ops.flights.yaml",
         root / "expectations/raw/airport_ops.trains.yaml",
@@ -70,7 +68,7 @@ def test_a_file_that_someone_changed_or_left_behind_is_stale(root: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason"),
     [
         (
             "      tailnum: {type: string, description",
@@ -99,12 +97,10 @@ def test_a_file_that_someone_changed_or_left_behind_is_stale(root: Path) -> None
     ],
     ids=["column", "type", "narrower", "order", "key", "deletes", "partition", "mode"],
 )
-def test_a_breaking_change_is_refused_without_a_new_version(
-    root: Path, change: Change, old: str, new: str, why: str
-) -> None:
+def test_breaking_change_needs_a_new_version(root: Path, change: Change, old: str, new: str, reason: str) -> None:
     change(old, new)
     for command in (check, release):
-        with pytest.raises(ContractError, match=f"airport_ops.yaml: {why}.*raise the file's `version`"):
+        with pytest.raises(ContractError, match=f"airport_ops.yaml: {reason}.*raise the file's `version`"):
             command(root)
     change("version: 1\ndescription", "version: 2\ndescription")
     write(root)
@@ -115,7 +111,7 @@ def test_a_breaking_change_is_refused_without_a_new_version(
         check(root)
 
 
-def test_what_breaks_no_reader_needs_no_version(root: Path, change: Change) -> None:
+def test_compatible_change_needs_no_new_version(root: Path, change: Change) -> None:
     change("distance: {type: int64,", "distance: {type: float64,")
     change("    columns:\n      faa:", "    columns:\n      city: {type: string}\n      faa:")
     change("cluster: [carrier, origin]", "cluster: [carrier]")
@@ -125,7 +121,7 @@ def test_what_breaks_no_reader_needs_no_version(root: Path, change: Change) -> N
     assert release(root) == []
 
 
-def test_a_stream_and_a_source_that_are_gone_are_refused(root: Path) -> None:
+def test_removed_stream_or_source_is_rejected(root: Path) -> None:
     text = (root / SOURCE).read_text()
     (root / SOURCE).write_text(text[: text.index("  airports:")])
     with pytest.raises(ContractError, match="stream airports is gone"):
@@ -136,28 +132,26 @@ def test_a_stream_and_a_source_that_are_gone_are_refused(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expectation", "why"),
+    ("expectation", "reason"),
     [
-        ("unique, severity: quarantine, args: {column: carrier}", "is not of single rows"),
+        ("unique, severity: quarantine, args: {column: carrier}", "does not test single rows"),
         ("in_set, args: {column: nope, value_set: [a]}", "names 'nope'"),
         ('in_set, severity: quarantine, args: {column: status, value_set: ["it\'s"]}', "can't be written in every"),
         ("between, severity: quarantine, args: {column: distance, max_value: 1, mostly: 0.9}", "rows with mostly"),
     ],
     ids=["of all rows", "no column", "awkward text", "mostly"],
 )
-def test_an_expectation_that_can_not_be_asked_is_refused(
-    root: Path, change: Change, expectation: str, why: str
-) -> None:
-    before, asked = "    expectations:\n      - {type: expect_column_values_to_be_", f"{expectation}}}\n"
-    change(f"{before}in_set", f"{before}{asked}      - {{type: expect_column_values_to_be_in_set")
-    with pytest.raises(ContractError, match=why):
+def test_unsupported_expectation_is_rejected(root: Path, change: Change, expectation: str, reason: str) -> None:
+    before, bounds = "    expectations:\n      - {type: expect_column_values_to_be_", f"{expectation}}}\n"
+    change(f"{before}in_set", f"{before}{bounds}      - {{type: expect_column_values_to_be_in_set")
+    with pytest.raises(ContractError, match=reason):
         check(root)
 
 
-def test_the_command_says_what_is_wrong_and_fails(root: Path, change: Change) -> None:
+def test_command_prints_errors_and_fails(root: Path, change: Change) -> None:
     def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "millrace.contracts", *arguments, "--root", str(root)],
+            [sys.executable, "-m", "cli", "contracts", *arguments, "--root", str(root)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -167,6 +161,6 @@ def test_the_command_says_what_is_wrong_and_fails(root: Path, change: Change) ->
     assert (command("check").returncode, command("check").stderr) == (0, "")
     change("freshness: 36h", "freshness: 2d")
     refused = command("check")
-    assert (refused.returncode, refused.stderr[:15]) == (1, "ContractError: ")
+    assert (refused.returncode, refused.stderr[:22]) == (1, "error: ContractError: ")
     assert "docs/sources/airport_ops.md" in command("write").stdout
     assert command("check").returncode == 0

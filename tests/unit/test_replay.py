@@ -54,12 +54,12 @@ def until(file: Path, last: int) -> list[tuple[Any, ...]]:
     return query(file, "SELECT * FROM _changes WHERE changed_at < ? ORDER BY lsn", iso(clock(last)))
 
 
-def test_the_clock_is_new_yorks_midnight() -> None:
+def test_clock_is_new_yorks_midnight() -> None:
     assert clock(1) == datetime(2013, 1, 2, 5, tzinfo=UTC)
     assert clock(69) - clock(68) == timedelta(hours=23)  # 10 March has no 2 o'clock
 
 
-def test_a_day_is_applied_once(empty: Path) -> None:
+def test_day_is_applied_once(empty: Path) -> None:
     assert advance(empty, 1) == len(log(empty)) > 8_000
     assert day(empty) == 1
     before = log(empty)
@@ -67,19 +67,19 @@ def test_a_day_is_applied_once(empty: Path) -> None:
     assert log(empty) == before
 
 
-def test_day_by_day_and_all_at_once_give_the_same_log(week: Path, empty: Path) -> None:
+def test_daily_and_whole_replay_give_the_same_log(week: Path, empty: Path) -> None:
     for to in (1, 3):
         advance(empty, to)
     assert log(empty) == until(week, 3)
 
 
 @pytest.mark.parametrize("to", [-1, 366])
-def test_a_day_outside_the_data_set_is_refused(empty: Path, to: int) -> None:
+def test_day_outside_the_data_set_is_rejected(empty: Path, to: int) -> None:
     with pytest.raises(ValueError, match=r"has days 1 to 365"):
         advance(empty, to)
 
 
-def test_a_database_that_is_not_there_is_not_made_by_the_way(tmp_path: Path) -> None:
+def test_missing_database_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="make it by"):
         advance(tmp_path / "none.sqlite", 1)
     assert list(tmp_path.iterdir()) == []
@@ -105,9 +105,7 @@ replay.advance(Path(sys.argv[1]), 2)
 
 
 @pytest.mark.parametrize(("changes", "whole_days"), [(4_000, 0), (9_000, 1)])
-def test_a_replay_killed_within_a_day_leaves_whole_days_only(
-    empty: Path, week: Path, changes: int, whole_days: int
-) -> None:
+def test_killed_replay_leaves_whole_days_only(empty: Path, week: Path, changes: int, whole_days: int) -> None:
     command = [sys.executable, "-c", KILLED, str(empty), str(changes)]
     killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False)
     assert killed.returncode == -signal.SIGKILL
@@ -127,26 +125,26 @@ def test_two_replays_at_once_apply_each_day_once(empty: Path, week: Path) -> Non
     assert log(empty) == until(week, 2)
 
 
-def test_positions_of_the_log_increase_strictly_in_the_order_of_time(week: Path) -> None:
-    found = query(week, "SELECT lsn, changed_at FROM _changes ORDER BY rowid")
-    assert all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(found))
+def test_log_positions_increase_with_time(week: Path) -> None:
+    changes = query(week, "SELECT lsn, changed_at FROM _changes ORDER BY rowid")
+    assert all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(changes))
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_the_log_replayed_by_itself_gives_the_table(week: Path, table: str) -> None:
+def test_replayed_log_gives_the_table(week: Path, table: str) -> None:
     key, _ = TABLES[table]
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     for op, image in query(week, "SELECT op, row FROM _changes WHERE table_name = ? ORDER BY lsn", table):
         row = json.loads(image)
         position = tuple(row[column] for column in key)
         if op == "DELETE":
-            assert row.keys() == set(key), "a delete tells only the key"
+            assert row.keys() == set(key), "a delete has only the key"
             del rows[position]
         else:
             assert (position in rows) == (op == "UPDATE")
             rows[position] = row
-    there = query(week, f"SELECT * FROM {table}")
-    assert sorted(map(str, (tuple(row.values()) for row in rows.values()))) == sorted(map(str, there))
+    expected = query(week, f"SELECT * FROM {table}")
+    assert sorted(map(str, (tuple(row.values()) for row in rows.values()))) == sorted(map(str, expected))
 
 
 def test_every_write_is_logged(empty: Path) -> None:
@@ -159,17 +157,17 @@ def test_every_write_is_logged(empty: Path) -> None:
             db.execute(f"UPDATE {table} SET updated_at = 'now', {[*columns][-1]} = NULL")
             db.execute(f"DELETE FROM {table} WHERE {key[0]} = 1")
         db.commit()
-    found = [(table, op, json.loads(row)) for _, table, op, row, _ in log(empty)]
-    assert [(table, op) for table, op, _ in found] == [
+    changes = [(table, op, json.loads(row)) for _, table, op, row, _ in log(empty)]
+    assert [(table, op) for table, op, _ in changes] == [
         (table, op) for table in TABLES for op in ("INSERT", "UPDATE", "DELETE")
     ]
-    inserted, updated, deleted = (row for table, _, row in found if table == "weather")
+    inserted, updated, deleted = (row for table, _, row in changes if table == "weather")
     assert (inserted["temp"], inserted["visib"], inserted["updated_at"]) == (0.1 + 0.2, 0.1 + 0.2, None)
     assert (updated["temp"], updated["visib"], updated["updated_at"]) == (0.1 + 0.2, None, "now")
     assert deleted == {"origin": "1", "time_hour": 1}
 
 
-def test_the_first_seven_days_have_the_data_sets_figures(week: Path) -> None:
+def test_first_seven_days_match_the_data_set(week: Path) -> None:
     figures = {
         "flights": f"SELECT count(*) FROM _changes WHERE {FIRST_WEEK} AND op = 'INSERT'",
         "cancelled": f"SELECT count(*) FROM _changes WHERE {FIRST_WEEK} AND op = 'DELETE'",
@@ -207,7 +205,7 @@ def minute_in_new_york(text: str) -> int:
     return local.hour * 60 + local.minute
 
 
-def test_flights_live_as_long_as_they_should(flights: list[Row]) -> None:
+def test_flights_have_the_expected_lifetime(flights: list[Row]) -> None:
     assert len(flights) == 336_776
     fates = Counter(
         "cancelled" if row["dep_time"] is None else "diverted" if row["arr_delay"] is None else "landed"
@@ -220,19 +218,19 @@ def test_flights_live_as_long_as_they_should(flights: list[Row]) -> None:
     assert (steps(cancelled), steps(diverted)) == (kinds["cancelled"], kinds["diverted"])
 
 
-def test_a_cancelled_flight_is_deleted_at_six_the_day_after(flights: list[Row]) -> None:
+def test_cancelled_flight_is_deleted_next_day(flights: list[Row]) -> None:
     cancelled = next(row for row in flights if row["dep_time"] is None)
     assert (cancelled["month"], cancelled["day"]) == ("1", "1")
     assert life(cancelled)[-1].at == datetime(2013, 1, 2, 6, tzinfo=NEW_YORK)
 
 
-def test_a_diverted_flight_stays_without_a_landing(week: Path) -> None:
-    found = query(week, "SELECT departed_at, landed_at, arr_delay, air_time FROM flights WHERE status = 'diverted'")
-    assert found
-    assert all(departed and not (landed or delay or air) for departed, landed, delay, air in found)
+def test_diverted_flight_has_no_landing(week: Path) -> None:
+    diverted = query(week, "SELECT departed_at, landed_at, arr_delay, air_time FROM flights WHERE status = 'diverted'")
+    assert diverted
+    assert all(departed and not (landed or delay or air) for departed, landed, delay, air in diverted)
 
 
-def test_midnight_is_2400_and_departures_roll_into_the_next_day(flights: list[Row]) -> None:
+def test_departure_at_2400_is_on_the_next_day(flights: list[Row]) -> None:
     departed = [row for row in flights if row["dep_time"] is not None]
     special = [row for row in departed if row["dep_time"] == "2400"]
     rolled = 0

@@ -1,4 +1,4 @@
-"""Columns of a file become the contract's types without loss; what does not fit is told value by value."""
+"""Columns of a file become the contract's types without loss; values that do not fit are reported one by one."""
 
 import math
 from datetime import UTC, date, datetime
@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.steps.rows import Refused, arrow_type, check_types, checked_columns, conform_column, extracted_at, fits
+from beam_job.steps.rows import (
+    QuarantinedRows,
+    arrow_type,
+    check_types,
+    checked_columns,
+    conform_column,
+    extracted_at,
+    fits,
+)
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import FileRejected
 from millrace.domain.types import PLAIN_TYPES
@@ -20,7 +28,7 @@ UTC_US = pa.timestamp("us", "UTC")
 STRUCT = pa.struct([("a", pa.int64())])
 DECLARED = (*PLAIN_TYPES, "decimal(10,2)")
 
-# What a file's type is to each contract type; what is not named here does not fit.
+# The file types that fit each contract type; all others do not fit.
 FITS: dict[pa.DataType, dict[str, str]] = {
     pa.string(): {"string": "same", "json": "check"},
     pa.large_string(): {"string": "safe", "json": "check"},
@@ -52,15 +60,13 @@ FITS: dict[pa.DataType, dict[str, str]] = {
 
 @pytest.mark.parametrize("file", FITS, ids=str)
 @pytest.mark.parametrize("declared", DECLARED)
-def test_what_fits(file: pa.DataType, declared: str) -> None:
+def test_types_fit_as_declared(file: pa.DataType, declared: str) -> None:
     assert fits(file, declared) == FITS[file].get(declared, "no")
 
 
 @pytest.mark.parametrize("file", FITS, ids=str)
 @pytest.mark.parametrize("declared", DECLARED)
-def test_what_fits_is_conformed_to_the_contracts_type_even_when_there_is_no_value(
-    file: pa.DataType, declared: str
-) -> None:
+def test_fitting_value_is_cast_to_contract_type(file: pa.DataType, declared: str) -> None:
     if fits(file, declared) == "no":
         return
     for values in ([], [None, None]):
@@ -134,16 +140,14 @@ REFUSED: list[tuple[pa.DataType, str, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("file", "declared", "values"), REFUSED, ids=lambda v: str(v)[:40])
-def test_a_value_that_would_be_bent_is_refused_and_null_is_not(
-    file: pa.DataType, declared: str, values: list[Any]
-) -> None:
+def test_lossy_value_is_rejected_and_null_is_not(file: pa.DataType, declared: str, values: list[Any]) -> None:
     column, bad = conform_column(pa.array([*values, None], file), declared)
     assert bad is not None
     assert list(bad) == [True] * len(values) + [False]
     assert column.null_count == len(values) + 1
 
 
-def test_a_bad_value_spoils_no_other_of_its_column() -> None:
+def test_bad_value_affects_no_other_value() -> None:
     column, bad = conform_column(pa.array([1_000, None, 1_001, 2_000], pa.timestamp("ns")), "timestamp")
     assert [v and v.microsecond for v in column.to_pylist()] == [1, None, None, 2]
     assert bad is not None
@@ -151,7 +155,7 @@ def test_a_bad_value_spoils_no_other_of_its_column() -> None:
 
 
 @given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=20))
-def test_integers_as_floats_are_exact_or_refused(values: list[int | None]) -> None:
+def test_integers_as_floats_are_exact_or_rejected(values: list[int | None]) -> None:
     column, bad = conform_column(pa.array(values, pa.int64()), "float64")
     assert bad is not None
     for value, refused, got in zip(values, bad, column.to_pylist(), strict=True):
@@ -172,7 +176,7 @@ def stream(**columns: str) -> StreamContract:
     )
 
 
-def test_a_file_that_contradicts_its_contract_is_refused_with_every_column() -> None:
+def test_contradicting_file_names_all_columns() -> None:
     schema = pa.schema([("_ab_cdc_lsn", pa.string()), ("name", pa.int64()), ("price", pa.float64())])
     with pytest.raises(FileRejected) as refused:
         check_types(schema, stream(name="string", price="float64", note="string"), "raw/1.parquet")
@@ -182,18 +186,18 @@ def test_a_file_that_contradicts_its_contract_is_refused_with_every_column() -> 
     )
 
 
-def test_a_file_may_lack_other_columns_and_have_more_than_the_contract() -> None:
+def test_file_may_have_more_or_fewer_columns() -> None:
     schema = pa.schema([("id", pa.int64()), ("_ab_cdc_lsn", pa.int64()), ("extra", pa.time64("us"))])
     check_types(schema, stream(name="string"), "raw/1.parquet")
 
 
-def test_columns_whose_values_decide_are_named() -> None:
+def test_lossy_columns_are_named() -> None:
     schema = pa.schema([("id", pa.uint64()), ("_ab_cdc_lsn", pa.float64()), ("name", pa.string()), ("x", pa.int64())])
     assert checked_columns(schema, stream(name="string", note="int64")) == ["id", "_ab_cdc_lsn"]
 
 
-def test_the_first_reason_of_a_row_stays() -> None:
-    refused = Refused()
+def test_first_reason_of_a_row_is_kept() -> None:
+    refused = QuarantinedRows()
     refused.add(np.array([False, True, False]), "row.type", "amount")
     refused.add(np.array([True, True, False]), "key.null", "id")
     assert refused.reasons == {0: ("key.null", "id"), 1: ("row.type", "amount")}
@@ -206,7 +210,7 @@ def test_the_first_reason_of_a_row_stays() -> None:
     [pa.array([1_000], pa.int64()), pa.array([1_000], pa.timestamp("ms")), pa.array([1], pa.timestamp("s", "UTC"))],
     ids=lambda c: str(c.type),
 )
-def test_extraction_time_is_an_instant_or_milliseconds(column: pa.Array) -> None:
-    found = extracted_at(pa.table({"_airbyte_extracted_at": column}))
-    assert found.type == UTC_US
-    assert found.to_pylist() == [datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)]
+def test_extraction_time_is_instant_or_millis(column: pa.Array) -> None:
+    column_read = extracted_at(pa.table({"_airbyte_extracted_at": column}))
+    assert column_read.type == UTC_US
+    assert column_read.to_pylist() == [datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)]

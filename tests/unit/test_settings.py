@@ -1,4 +1,4 @@
-"""Settings: both places have the same keys, variables go before the file, and what is wrong is named."""
+"""Settings: both environments have the same keys, variables override the file, and errors name the key."""
 
 import os
 import tomllib
@@ -24,20 +24,20 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def keys(data: dict[str, Any], prefix: str = "") -> set[str]:
     """Dotted names of all values of a table."""
-    found: set[str] = set()
+    names: set[str] = set()
     for name, value in data.items():
-        found |= keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
-    return found
+        names |= keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+    return names
 
 
 def keys_of_tree(model: type[BaseModel], prefix: str = "") -> set[str]:
-    """Dotted names of all settings that the tree knows."""
-    found: set[str] = set()
+    """Return the dotted names of all settings of the tree."""
+    names: set[str] = set()
     for name, field in model.model_fields.items():
         kind = field.annotation
         nested = isinstance(kind, type) and issubclass(kind, BaseModel)
-        found |= keys_of_tree(kind, f"{prefix}{name}.") if nested else {prefix + name}  # type: ignore[arg-type]
-    return found
+        names |= keys_of_tree(kind, f"{prefix}{name}.") if nested else {prefix + name}  # type: ignore[arg-type]
+    return names
 
 
 def config(folder: Path, monkeypatch: pytest.MonkeyPatch, old: str = "", new: str = "") -> Path:
@@ -51,20 +51,20 @@ def config(folder: Path, monkeypatch: pytest.MonkeyPatch, old: str = "", new: st
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_place_loads_and_says_every_key_there_is(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_loads_and_has_every_key(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_CONFIG", place)
     assert load_settings().lake.url.startswith("gs://")
-    said = keys(tomllib.loads((ROOT / "config" / f"{place}.toml").read_text()))
-    assert said == keys_of_tree(Settings)
+    configured = keys(tomllib.loads((ROOT / "config" / f"{place}.toml").read_text()))
+    assert configured == keys_of_tree(Settings)
 
 
-def test_local_is_the_place_when_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_is_the_default_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     unnamed = load_settings()
     monkeypatch.setenv("MILLRACE_CONFIG", "local")
     assert unnamed == load_settings()
 
 
-def test_a_variable_goes_before_the_file_and_leaves_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_overrides_one_key_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     before = load_settings()
     monkeypatch.setenv("MILLRACE_LAKE__URL", "gs://other-lake")
     monkeypatch.setenv("MILLRACE_BEAM__DATAFLOW__REGION", "us-east1")
@@ -76,14 +76,14 @@ def test_a_variable_goes_before_the_file_and_leaves_its_neighbours(monkeypatch: 
     assert after.warehouse.max_bytes_billed == 3
 
 
-def test_other_variables_of_the_project_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrelated_variables_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_WORK_POOL", "gke")
     monkeypatch.setenv("MILLRACE_STATE", "/somewhere")
     assert load_settings().pools.default == "millrace"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason"),
     [
         ('url = "gs://millrace-lake"\n', "", "lake.url: Field required"),
         ('url = "gs://millrace-lake"', 'url = "s3://lake"', "lake.url: String should match"),
@@ -95,17 +95,17 @@ def test_other_variables_of_the_project_are_no_settings(monkeypatch: pytest.Monk
         ("[pools]", "[pools", "is not TOML"),
     ],
 )
-def test_a_key_that_is_missing_misspelt_or_malformed_is_named_with_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, why: str
+def test_invalid_key_is_named_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, reason: str
 ) -> None:
     file = config(tmp_path, monkeypatch, old, new)
     with pytest.raises(SettingsError) as refused:
         load_settings()
     assert str(file) in str(refused.value)
-    assert why in str(refused.value)
+    assert reason in str(refused.value)
 
 
-def test_a_file_in_another_encoding_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_in_another_encoding_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = config(tmp_path, monkeypatch)
     file.write_bytes(b'[lake]\nurl = "caf\xe9"')
     with pytest.raises(SettingsError, match=f"{file} is not TOML"):
@@ -113,7 +113,7 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "why"),
+    ("name", "value", "reason"),
     [
         ("MILLRACE_LAEK__URL", "gs://lake", "no such setting: MILLRACE_LAEK__URL; the sections are lake, warehouse"),
         ("MILLRACE_LAKE__URLL", "gs://lake", "lake.urll: Extra inputs"),
@@ -122,15 +122,15 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path, monkeypatch: pyte
         ("MILLRACE_WAREHOUSE__MAX_BYTES_BILLED", "many", "warehouse.max_bytes_billed: Input should be a valid integer"),
     ],
 )
-def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, why: str) -> None:
+def test_invalid_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as refused:
         load_settings()
-    assert why in str(refused.value)
+    assert reason in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["moon", "/nowhere/place.toml"])
-def test_a_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("MILLRACE_CONFIG", name)
     with pytest.raises(SettingsError, match=f"no settings file .*{Path(name).stem}.toml; set MILLRACE_CONFIG"):
         load_settings()

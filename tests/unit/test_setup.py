@@ -1,4 +1,4 @@
-"""What a newcomer meets first: `make`, the choice of a Python, and a lock that every supported Python can install."""
+"""The first steps of a newcomer: `make`, the choice of a Python, and a lock that every supported Python can install."""
 
 import os
 import re
@@ -40,12 +40,12 @@ def phony() -> set[str]:
     return {target for line in re.findall(r"^\.PHONY:(.*)$", MAKEFILE, re.M) for target in line.split()}
 
 
-def test_make_without_a_target_lists_every_target_with_what_it_does() -> None:
-    said = run("make", "--no-print-directory")
-    assert said.returncode == 0, said.stderr
-    listed = dict(re.findall(r"^  make (\S+) +(\S.*)$", said.stdout, re.M))
+def test_make_lists_every_target_with_help() -> None:
+    completed = run("make", "--no-print-directory")
+    assert completed.returncode == 0, completed.stderr
+    listed = dict(re.findall(r"^  make (\S+) +(\S.*)$", completed.stdout, re.M))
     assert set(listed) == phony()
-    assert len(listed) == len(said.stdout.splitlines())
+    assert len(listed) == len(completed.stdout.splitlines())
 
 
 def test_every_declared_target_has_a_rule() -> None:
@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def stub(path: Path, name: str, version: str) -> None:
-    """A Python that tells a version which does not fit, and can do nothing else."""
+    """Make a Python that only prints an unsupported version."""
     program = path / name
     program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "Python {version}" && exit\nexit 1\n')
     program.chmod(0o755)
@@ -75,7 +75,7 @@ def make_venv(path: Path, venv: Path) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.parametrize(
-    ("there", "found"),
+    ("installed", "listed"),
     [
         ({}, "no python3"),
         ({"python3": "3.10.13"}, "Python 3.10.13"),
@@ -84,23 +84,23 @@ def make_venv(path: Path, venv: Path) -> "subprocess.CompletedProcess[str]":
     ],
     ids=["none", "too old", "too new", "several"],
 )
-def test_without_a_fitting_python_setup_says_what_it_found_and_what_to_do_and_makes_nothing(
-    path: Path, tmp_path: Path, there: dict[str, str], found: str
+def test_missing_python_is_explained_and_no_venv(
+    path: Path, tmp_path: Path, installed: dict[str, str], listed: str
 ) -> None:
-    for name, version in there.items():
+    for name, version in installed.items():
         stub(path, name, version)
     before = sorted(tmp_path.rglob("*"))
-    said = make_venv(path, tmp_path / "venv")
-    assert said.returncode == 1
-    assert said.stdout == ""
-    assert said.stderr.splitlines() == [
-        f"error: Millrace needs Python 3.11, 3.12 or 3.13, and found {found}; install one, or say which:"
+    completed = make_venv(path, tmp_path / "venv")
+    assert completed.returncode == 1
+    assert completed.stdout == ""
+    assert completed.stderr.splitlines() == [
+        f"error: Millrace needs Python 3.11, 3.12 or 3.13, and found {listed}; install one, or say which:"
         " make PYTHON=/path/to/python3.12 ..."
     ]
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_supported_versions_are_the_same_everywhere() -> None:
+def test_supported_versions_agree_everywhere() -> None:
     low, high = (tuple(map(int, v.split("."))) for v in (SUPPORTED[0], SUPPORTED[-1]))
     assert f'requires-python = ">={SUPPORTED[0]},<{high[0]}.{high[1] + 1}"' in (ROOT / "pyproject.toml").read_text()
     assert f"{low} <= sys.version_info[:2] < {(high[0], high[1] + 1)}" in (ROOT / "scripts" / "make_venv").read_text()
@@ -108,23 +108,23 @@ def test_the_supported_versions_are_the_same_everywhere() -> None:
 
 
 def index() -> dict[str, str]:
-    """Let uv use pip's index where it has none of its own, as the Makefile does."""
+    """Let uv use pip's index unless it has its own, as the Makefile does."""
     if any(os.environ.get(name) for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
         return {}
     for command in ("global.index-url", "install.index-url"):
-        said = run(sys.executable, "-m", "pip", "config", "get", command)
-        if url := os.environ.get("PIP_INDEX_URL") or said.stdout.strip():
+        completed = run(sys.executable, "-m", "pip", "config", "get", command)
+        if url := os.environ.get("PIP_INDEX_URL") or completed.stdout.strip():
             return {"UV_DEFAULT_INDEX": url}
     return {}
 
 
 @pytest.mark.parametrize("version", [SUPPORTED[0], SUPPORTED[-1]])
-def test_the_lock_can_be_installed_at_both_ends_of_the_supported_versions(tmp_path: Path, version: str) -> None:
+def test_lock_installs_on_all_supported_pythons(tmp_path: Path, version: str) -> None:
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
         pytest.skip(f"{uv} is not installed; run make setup")
     locks = [part for name in LOCKS for part in ("-r", name)]
-    said = run(
+    completed = run(
         uv,
         "pip",
         "install",
@@ -138,10 +138,10 @@ def test_the_lock_can_be_installed_at_both_ends_of_the_supported_versions(tmp_pa
         UV_SYSTEM_CERTS="1",
         **index(),
     )
-    if said.returncode and NO_INDEX.search(said.stderr):
-        pytest.skip(f"no package index answers: {said.stderr.strip().splitlines()[-1]}")
-    assert said.returncode == 0, said.stderr
-    assert "+ prefect==" in said.stderr
+    if completed.returncode and NO_INDEX.search(completed.stderr):
+        pytest.skip(f"no package index answers: {completed.stderr.strip().splitlines()[-1]}")
+    assert completed.returncode == 0, completed.stderr
+    assert "+ prefect==" in completed.stderr
     assert not [file for file in tmp_path.iterdir() if file.name != ".lock"]
 
 
@@ -156,12 +156,12 @@ def interpreter(version: str) -> str | None:
 
 
 @pytest.mark.parametrize("version", SUPPORTED)
-def test_every_file_is_python_of_every_supported_version(version: str) -> None:
+def test_every_file_parses_on_every_version(version: str) -> None:
     python = interpreter(version)
     if python is None:
         pytest.skip(f"no python{version} on PATH or in ~/.pyenv")
     files = list(python_files())
-    said = run(python, "-I", "-W", "error", "-c", PARSES, *files)
-    assert said.returncode == 0, said.stderr
-    assert said.stdout == f"{version}: {len(files)} files\n"
+    completed = run(python, "-I", "-W", "error", "-c", PARSES, *files)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout == f"{version}: {len(files)} files\n"
     assert len(files) > 100

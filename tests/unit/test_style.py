@@ -1,4 +1,4 @@
-"""What the rules of the code say and a program can check."""
+"""The rules of the code that a program can check."""
 
 import ast
 import importlib.metadata
@@ -16,7 +16,7 @@ from tests.support.servers import ROOT
 
 MOST_LINES = 400
 SKIPPED = {"build", "dist", "target", "node_modules", "__pycache__"}
-ASKS_WHERE = re.compile(
+ENVIRONMENT_CHECK = re.compile(
     r"\bis_(local|gcp|cloud|prod|production|dev)\b|\bif (not )?(local|gcp|cloud|prod)\b"
     r"|(==|!=|\bin\b) *[(\[]?['\"](local|gcp|cloud|prod|dev)['\"]|K_SERVICE|KUBERNETES_SERVICE_HOST"
     r"|MILLRACE_(ENV|PLACE|CONFIG)|127\.0\.0\.1|localhost|socket\.gethostname|platform\.(node|system)"
@@ -41,8 +41,8 @@ def python_files(*folders: str) -> Iterator[Path]:
                 yield path
 
 
-def found(pattern: re.Pattern[str], *folders: str) -> list[str]:
-    """Lines of a folder's files that match, with their places."""
+def matching_lines(pattern: re.Pattern[str], *folders: str) -> list[str]:
+    """Return the lines of a folder's files that match, with their positions."""
     return [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in python_files(*folders)
@@ -52,8 +52,8 @@ def found(pattern: re.Pattern[str], *folders: str) -> list[str]:
 
 
 def python(program: str, cwd: Path, **environment: str) -> str:
-    """What a Python process of its own prints."""
-    done = subprocess.run(
+    """Return the output of a Python subprocess."""
+    process = subprocess.run(
         [sys.executable, "-c", program],
         cwd=cwd,
         env={**os.environ, **environment},
@@ -61,12 +61,12 @@ def python(program: str, cwd: Path, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip()
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout.strip()
 
 
-def test_flows_tasks_and_the_merge_never_ask_where_they_run() -> None:
-    assert found(ASKS_WHERE, "flows", "tasks", "beam_job") == []
+def test_code_never_asks_where_it_runs() -> None:
+    assert matching_lines(ENVIRONMENT_CHECK, "flows", "tasks", "beam_job") == []
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_flows_tasks_and_the_merge_never_ask_where_they_run() -> None:
         'url = "http://localhost:80"',
     ],
 )
-def test_the_search_for_such_questions_finds_them(line: str) -> None:
-    assert ASKS_WHERE.search(line)
+def test_check_detects_environment_branches(line: str) -> None:
+    assert ENVIRONMENT_CHECK.search(line)
 
 
 @pytest.mark.parametrize("path", [*python_files("flows")], ids=lambda p: p.name)
-def test_a_flow_imports_tasks_and_contracts_only_and_holds_no_sql(path: Path) -> None:
+def test_flows_import_tasks_only_and_hold_no_sql(path: Path) -> None:
     tree = ast.parse(path.read_text())
     imported = {
         name
@@ -114,12 +114,12 @@ def test_no_file_is_long() -> None:
     assert "beam_job/steps/keys.py" in lengths
 
 
-def test_every_file_says_in_its_header_what_it_does() -> None:
+def test_every_file_has_a_header() -> None:
     silent = [p.relative_to(ROOT).as_posix() for p in python_files() if not ast.get_docstring(ast.parse(p.read_text()))]
     assert [name for name in silent if not (name.startswith("tests/") and name.endswith("__init__.py"))] == []
 
 
-def test_every_deployment_names_a_flow_that_can_be_imported(tmp_path: Path) -> None:
+def test_every_deployment_names_an_existing_flow(tmp_path: Path) -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     entrypoints = [d["entrypoint"] for d in deployments]
     assert [d["name"] for d in deployments if "millrace" not in d["tags"]] == [], "reconcile looks after those it knows"
@@ -133,7 +133,7 @@ def test_every_deployment_names_a_flow_that_can_be_imported(tmp_path: Path) -> N
     assert python(program, tmp_path, PREFECT_HOME=str(tmp_path)) == str([d["name"] for d in deployments])
 
 
-def test_what_lies_below_tasks_imports_no_prefect_and_nothing_heavy() -> None:
+def test_lower_layers_import_no_prefect() -> None:
     paths = [p for p in python_files(*LIGHT) if p.stem not in ("__init__", "__main__")]
     modules = [".".join(p.relative_to(ROOT).with_suffix("").parts) for p in paths]
     light = [m for m in modules if m not in HEAVY]
@@ -150,6 +150,6 @@ FLOWS = ", ".join(f"flows.{path.stem}" for path in python_files("flows") if path
 
 
 @pytest.mark.parametrize("modules", [FLOWS, "millrace.gateway.app, cli.deploy.automations"], ids=["flows", "gateway"])
-def test_what_is_big_is_imported_by_the_task_that_needs_it(modules: str) -> None:
+def test_tasks_import_big_packages_lazily(modules: str) -> None:
     program = f"import sys, {modules}\nprint([name for name in {BIG} if name in sys.modules])"
     assert python(program, ROOT, PREFECT_LOGGING_TO_API_ENABLED="false") == "[]"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from millrace.cloud_names import exported
+from millrace.cloud_names import terraform_variables
 from millrace.contracts.source import load_sources
 from millrace.settings import Settings
 from tests.support.servers import ROOT
@@ -28,17 +28,17 @@ each = pytest.mark.parametrize("folder", MODULES, ids=lambda p: p.name)
 
 
 def misfits(block: Block, schema: dict[str, Any], where: str) -> Iterator[str]:
-    """Arguments of a block that the provider does not know, and those that it asks for in vain."""
+    """Yield a block's unknown arguments, and the required ones that are missing."""
     inner = [(b.kind, b) for b in block.blocks if b.kind not in ("dynamic", "lifecycle")]
     inner += [(b.labels[0], content) for b in block.of("dynamic") for content in b.of("content")]
-    given = {*block.arguments, *(kind for kind, _ in inner)} - META
-    yield from (f"{where}.{name}: no such argument" for name in given if name not in schema)
-    yield from (f"{where}.{n}: is required" for n, rule in schema.items() if rule["required"] and n not in given)
-    for kind, one in inner:
+    arguments = {*block.arguments, *(kind for kind, _ in inner)} - META
+    yield from (f"{where}.{name}: no such argument" for name in arguments if name not in schema)
+    yield from (f"{where}.{n}: is required" for n, rule in schema.items() if rule["required"] and n not in arguments)
+    for kind, block_ in inner:
         if kind in schema and "block" in schema[kind]:
-            yield from misfits(one, schema[kind]["block"], f"{where}.{kind}")
+            yield from misfits(block_, schema[kind]["block"], f"{where}.{kind}")
         elif kind in schema:
-            yield f"{where}.{kind}: is no block"
+            yield f"{where}.{kind}: is not a block"
 
 
 def all_misfits(module: Block) -> list[str]:
@@ -51,11 +51,11 @@ def all_misfits(module: Block) -> list[str]:
 
 
 @each
-def test_every_argument_is_one_of_the_provider(folder: Path) -> None:
+def test_every_argument_exists_in_the_provider(folder: Path) -> None:
     assert all_misfits(read_module(folder)) == []
 
 
-def test_every_resource_of_a_module_was_looked_at() -> None:
+def test_every_resource_is_parsed() -> None:
     counts = {folder.name: len(read_module(folder).of("resource")) for folder in MODULES[1:]}
     written = {
         f.name: sum(p.read_text().count('\nresource "') + p.read_text().startswith("resource") for p in f.glob("*.tf"))
@@ -66,7 +66,7 @@ def test_every_resource_of_a_module_was_looked_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "change", "said"),
+    ("module", "change", "message"),
     [
         ("events", lambda m: m.of("resource")[2].arguments.update(ack_deadline="1"), "ack_deadline: no such argument"),
         ("events", lambda m: m.of("resource")[2].arguments.pop("topic"), "gateway.topic: is required"),
@@ -83,24 +83,24 @@ def test_every_resource_of_a_module_was_looked_at() -> None:
         ),
     ],
 )
-def test_the_check_finds_what_the_provider_would_refuse(module: str, change: Callable[[Block], Any], said: str) -> None:
+def test_check_finds_what_the_provider_rejects(module: str, change: Callable[[Block], Any], message: str) -> None:
     read = read_module(TERRAFORM / "modules" / module)
     change(read)
-    assert [wrong for wrong in all_misfits(read) if said in wrong], all_misfits(read)
+    assert [wrong for wrong in all_misfits(read) if message in wrong], all_misfits(read)
 
 
 @each
-def test_every_reference_leads_somewhere(folder: Path) -> None:
+def test_every_reference_resolves(folder: Path) -> None:
     module = read_module(folder)
-    there = {("var", b.labels[0]) for b in module.of("variable")} | {
+    declared_names = {("var", b.labels[0]) for b in module.of("variable")} | {
         ("module", b.labels[0]) for b in module.of("module")
     }
-    there |= {("local", name) for b in module.of("locals") for name in b.arguments}
-    there |= {(b.labels[0], b.labels[1]) for b in module.of("resource")}
-    there |= {(f"data.{b.labels[0]}", b.labels[1]) for b in module.of("data")}
+    declared_names |= {("local", name) for b in module.of("locals") for name in b.arguments}
+    declared_names |= {(b.labels[0], b.labels[1]) for b in module.of("resource")}
+    declared_names |= {(f"data.{b.labels[0]}", b.labels[1]) for b in module.of("data")}
     used = {(m[1], m[2]) for b in module.blocks for m in REFERENCE.finditer(b.text)}
-    assert used - there == set()
-    declared = {name for name in there if name[0] in ("var", "module", "local")}
+    assert used - declared_names == set()
+    declared = {name for name in declared_names if name[0] in ("var", "module", "local")}
     assert {n for n in declared - used if n[0] != "module"} - {("var", n) for n in unused_names()} == set()
 
 
@@ -109,47 +109,49 @@ def unused_names() -> set[str]:
     return {"ingest_topic"}
 
 
-def test_modules_are_given_what_they_ask_for_and_give_what_is_asked_of_them() -> None:
+def test_module_inputs_and_outputs_match() -> None:
     root = read_module(TERRAFORM)
     for call in root.of("module"):
         module = read_module(TERRAFORM / call.arguments["source"].strip('"'))
         variables = {b.labels[0]: "default" in b.arguments for b in module.of("variable")}
-        given = set(call.arguments) - META - {"source"}
-        assert given <= set(variables), call.labels
-        assert [name for name, optional in variables.items() if not optional and name not in given] == [], call.labels
+        inputs = set(call.arguments) - META - {"source"}
+        assert inputs <= set(variables), call.labels
+        assert [name for name, optional in variables.items() if not optional and name not in inputs] == [], call.labels
         outputs = {b.labels[0] for b in module.of("output")}
-        asked = {
+        read_outputs = {
             m[1] for b in root.blocks for m in re.finditer(rf"module\.{call.labels[0]}(?:\[\w+\])?\.(\w+)", b.text)
         }
-        assert asked <= outputs, call.labels
+        assert read_outputs <= outputs, call.labels
 
 
-def test_names_are_those_of_the_code() -> None:
+def test_names_match_the_code() -> None:
     names = json.loads((TERRAFORM / "names.auto.tfvars.json").read_text())
-    assert names == exported(load_sources(ROOT / "sources").values()), (
-        "python -m millrace.cloud_names > terraform/names.auto.tfvars.json"
+    assert names == terraform_variables(load_sources(ROOT / "sources").values()), (
+        "millrace contracts terraform-names > terraform/names.auto.tfvars.json"
     )
     variables = {b.labels[0] for b in read_module(TERRAFORM).of("variable")}
     assert set(names) <= variables
 
 
-def test_secrets_that_the_settings_name_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_of_the_settings_are_created(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_CONFIG", "gcp")
     settings = Settings()
-    made = {s for group in exported(load_sources(ROOT / "sources").values())["secrets"].values() for s in group}
+    created = {
+        s for group in terraform_variables(load_sources(ROOT / "sources").values())["secrets"].values() for s in group
+    }
     assert {
         settings.airbyte.client_id_secret,
         settings.airbyte.client_secret_secret,
         settings.slack.url_secret,
         settings.gateway.airbyte_token_secret,
-    } <= made
+    } <= created
 
 
-def test_the_settings_that_terraform_tells_are_those_of_the_overlay() -> None:
+def test_terraform_settings_match_the_overlay() -> None:
     [output] = [b for b in read_module(TERRAFORM).of("output") if b.labels == ("settings_env",)]
-    told = re.findall(r"^ *([A-Z_]+)=", output.arguments["value"], re.M)
+    variables = re.findall(r"^ *([A-Z_]+)=", output.arguments["value"], re.M)
     overlay = (ROOT / "k8s" / "overlays" / "gke" / "settings.env").read_text()
-    assert told == re.findall(r"^([A-Z_]+)=", overlay, re.M)
+    assert variables == re.findall(r"^([A-Z_]+)=", overlay, re.M)
 
 
 def test_no_value_of_a_secret_is_in_terraform() -> None:
@@ -159,7 +161,7 @@ def test_no_value_of_a_secret_is_in_terraform() -> None:
         assert f"{forbidden} =" not in text, forbidden
 
 
-def test_no_member_is_everybody_and_no_role_is_basic() -> None:
+def test_no_public_members_and_no_basic_roles() -> None:
     text = "\n".join(p.read_text() for p in TERRAFORM.rglob("*.tf"))
     assert re.findall(r"allUsers|allAuthenticatedUsers|roles/(?:owner|editor|viewer)\"", text) == []
     assert "_iam_policy" not in text
@@ -169,10 +171,10 @@ def test_no_member_is_everybody_and_no_role_is_basic() -> None:
 def test_files_are_formatted() -> None:
     if not shutil.which("terraform"):
         pytest.skip("terraform is not installed: formatting was not looked at")
-    said = subprocess.run(
+    completed = subprocess.run(
         ["terraform", "fmt", "-check", "-recursive", "-diff", str(TERRAFORM)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert said.returncode == 0, said.stdout
+    assert completed.returncode == 0, completed.stdout

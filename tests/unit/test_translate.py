@@ -29,7 +29,7 @@ def test_each_topic_has_its_event(
     json.dumps(event.as_prefect())
 
 
-def test_every_topic_is_understood() -> None:
+def test_every_topic_is_translated() -> None:
     assert set(ROUTES) == set(names.TOPICS) == {topic for topic, *_ in CASES}
 
 
@@ -41,23 +41,23 @@ def test_every_topic_is_understood() -> None:
         landed(MANIFEST.replace("_manifests", "_manifests_empty")),
     ],
 )
-def test_what_the_bucket_tells_beside_manifests_means_nothing(pushed: Incoming) -> None:
+def test_other_bucket_events_mean_nothing(pushed: Incoming) -> None:
     assert translate(names.LAKE_LANDED, pushed) is None
 
 
 @pytest.mark.parametrize(
-    ("topic", "pushed", "why"),
+    ("topic", "pushed", "reason"),
     [
         (names.LAKE_LANDED, message(objectId=MANIFEST), "attribute eventType is missing"),
         (names.LAKE_LANDED, message(eventType="OBJECT_FINALIZE"), "attribute objectId is missing"),
-        (names.LAKE_LANDED, landed("_manifests/readme.json"), "'_manifests/readme.json' is no manifest"),
-        (names.LAKE_LANDED, landed("_manifests/shop/orders/20260101/readme.json"), "readme.json' is no manifest"),
-        (names.LAKE_LANDED, landed("_manifests/Shop/orders/20260101/c-1.json"), "c-1.json' is no manifest"),
+        (names.LAKE_LANDED, landed("_manifests/readme.json"), "'_manifests/readme.json' is not a manifest"),
+        (names.LAKE_LANDED, landed("_manifests/shop/orders/20260101/readme.json"), "readme.json' is not a manifest"),
+        (names.LAKE_LANDED, landed("_manifests/Shop/orders/20260101/c-1.json"), "c-1.json' is not a manifest"),
         (names.WAREHOUSE_MERGED, message(), "source"),
         (names.WAREHOUSE_MERGED, message(MERGED.model_dump() | {"source": "The Shop"}), "source"),
         (names.WAREHOUSE_MERGED, message(MERGED.model_dump() | {"batch_id": "b\x00"}), "zero character"),
         (names.WAREHOUSE_MERGED, message(MERGED.model_dump() | {"batch_id": "\ud800"}), "surrogates"),
-        (names.WAREHOUSE_MERGED, message([1]), "no JSON object"),
+        (names.WAREHOUSE_MERGED, message([1]), "not a JSON object"),
         (names.MARTS_PUBLISHED, message({"run_id": "r", "marts": {"m": "many"}, "batches": 1}), "marts.m"),
         (names.MARTS_PUBLISHED, message({"run_id": "r", "marts": {"m\x00": 1}, "batches": 1}), "zero character"),
         (names.INGEST_REQUESTED, message(), "source"),
@@ -66,18 +66,18 @@ def test_what_the_bucket_tells_beside_manifests_means_nothing(pushed: Incoming) 
         (names.SECRET_ROTATED, message(secretId="a\ud800"), "surrogates"),
     ],
 )
-def test_a_message_that_makes_no_sense_is_refused_with_the_reason(topic: str, pushed: Incoming, why: str) -> None:
-    with pytest.raises(EventRefused, match=f"(?s)^message 7.*{why}"):
+def test_invalid_message_is_rejected_with_reason(topic: str, pushed: Incoming, reason: str) -> None:
+    with pytest.raises(EventRefused, match=f"(?s)^message 7.*{reason}"):
         translate(topic, pushed)
 
 
-def test_an_unknown_topic_is_refused_with_those_there_are() -> None:
+def test_unknown_topic_error_lists_valid_topics() -> None:
     with pytest.raises(EventRefused, match="no topic 'lake-landet'; there are lake-landed, "):
         translate("lake-landet", landed())
 
 
 @pytest.mark.parametrize("data", [b"{", b"[" * 9999, b"\xff"])
-def test_data_that_is_no_json_is_refused(data: bytes) -> None:
+def test_non_json_data_is_rejected(data: bytes) -> None:
     pushed = Incoming(message_id="7", publish_time=AT, data=data)
     with pytest.raises(EventRefused, match=r"^message 7.*: its data is not JSON"):
         translate(names.MARTS_PUBLISHED, pushed)
@@ -95,22 +95,22 @@ def push_body(**message: object) -> bytes:
         {"messageId": "7", "message_id": "7", "publishTime": AT, "publish_time": AT, "orderingKey": "k"},
     ],
 )
-def test_a_push_is_read_in_either_spelling_and_may_lack_data_and_attributes(ids: dict[str, str]) -> None:
+def test_push_may_lack_data_and_attributes(ids: dict[str, str]) -> None:
     assert parse_push({}, push_body(**ids)) == Incoming(message_id="7", publish_time=AT)
 
 
-def test_the_attempt_is_read_when_pubsub_counts_them() -> None:
+def test_attempt_is_read_when_pubsub_counts() -> None:
     body = json.loads(push_body(messageId="7", publishTime=AT)) | {"deliveryAttempt": 3}
     assert parse_push({}, json.dumps(body).encode()).attempt == 3
 
 
-def test_an_unwrapped_message_keeps_nothing_of_the_token() -> None:
+def test_unwrapped_message_drops_the_token() -> None:
     headers, body = FORMS["unwrapped"](landed())
     assert "secret" not in str(parse_push(headers | {"authorization": "Bearer secret"}, body))
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "reason"),
     [
         (b"", "Invalid JSON"),
         (b"{", "Invalid JSON"),
@@ -123,22 +123,22 @@ def test_an_unwrapped_message_keeps_nothing_of_the_token() -> None:
         (push_body(messageId="7", publishTime="yesterday"), "message.publishTime: .*isoformat"),
         (push_body(messageId="7", publishTime="2026-01-01"), "message.publishTime: .*no time zone"),
         (push_body(messageId="7", publishTime=AT, attributes={"a": 1}), "message.attributes.a: "),
-        (push_body(messageId="7", publishTime=AT, data="%%%"), "message.data: .*no base64"),
-        (push_body(messageId="7", publishTime=AT, data="e30"), "message.data: .*no base64"),
+        (push_body(messageId="7", publishTime=AT, data="%%%"), "message.data: .*not base64"),
+        (push_body(messageId="7", publishTime=AT, data="e30"), "message.data: .*not base64"),
     ],
 )
-def test_a_body_that_is_no_push_is_refused_with_the_field(body: bytes, why: str) -> None:
-    with pytest.raises(EventRefused, match=f"are those of a Pub/Sub push .*{why}"):
+def test_invalid_push_body_is_rejected_by_field(body: bytes, reason: str) -> None:
+    with pytest.raises(EventRefused, match=f"are those of a Pub/Sub push .*{reason}"):
         parse_push({}, body)
 
 
 @pytest.mark.parametrize(
-    ("changed", "why"),
+    ("changed", "reason"),
     [({"x-goog-pubsub-publish-time": "soon"}, "publish_time"), ({"x-goog-pubsub-message-id": ""}, "message_id")],
 )
-def test_metadata_that_is_none_of_a_push_is_refused_with_the_field(changed: dict[str, str], why: str) -> None:
+def test_invalid_metadata_is_rejected_by_field(changed: dict[str, str], reason: str) -> None:
     headers, body = FORMS["unwrapped"](landed())
-    with pytest.raises(EventRefused, match=f"are those of a Pub/Sub push .*{why}"):
+    with pytest.raises(EventRefused, match=f"are those of a Pub/Sub push .*{reason}"):
         parse_push(headers | changed, body)
 
 
@@ -149,22 +149,22 @@ def event_id(topic: str, message_id: str, **attributes: str) -> str:
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_one_message_is_one_event_and_two_are_two(one: str, other: str) -> None:
-    first = event_id(names.INGEST_REQUESTED, one, source="shop")
-    assert first == event_id(names.INGEST_REQUESTED, one, source="shop")
-    assert (first == event_id(names.INGEST_REQUESTED, other, source="shop")) == (one == other)
-    assert first != event_id(names.SECRET_ROTATED, one, secretId="s")
+def test_each_message_is_one_event(left: str, right: str) -> None:
+    first = event_id(names.INGEST_REQUESTED, left, source="shop")
+    assert first == event_id(names.INGEST_REQUESTED, left, source="shop")
+    assert (first == event_id(names.INGEST_REQUESTED, right, source="shop")) == (left == right)
+    assert first != event_id(names.SECRET_ROTATED, left, secretId="s")
 
 
 def completed(**changes: object) -> Incoming:
     return message({"text": "", "data": dict(WEBHOOK["data"]) | changes})  # type: ignore[call-overload]
 
 
-def test_the_webhook_of_a_connection_that_is_not_ours_means_nothing() -> None:
+def test_webhook_of_foreign_connection_is_ignored() -> None:
     assert translate(names.AIRBYTE_COMPLETED, completed(connection={"name": "Postgres → BigQuery"})) is None
 
 
-def test_the_webhook_of_another_version_of_airbyte_is_understood() -> None:
+def test_webhook_of_other_airbyte_version_is_read() -> None:
     data = {"connection": {"name": "shop"}, "jobId": 7, "isSuccess": False, "errorMessage": "no route to host"}
     event = translate(names.AIRBYTE_COMPLETED, message({"data": data}))
     assert event
@@ -172,15 +172,15 @@ def test_the_webhook_of_another_version_of_airbyte_is_understood() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"data": {}}, {"data": {"connection": {"name": "shop"}, "success": True}}])
-def test_what_is_no_webhook_is_refused(body: dict[str, Any]) -> None:
+def test_invalid_webhook_is_rejected(body: dict[str, Any]) -> None:
     with pytest.raises(EventRefused, match="airbyte-completed"):
         translate(names.AIRBYTE_COMPLETED, message(body))
 
 
-def test_a_dead_letter_published_twice_is_one_event_and_none_with_another_message() -> None:
+def test_repeated_dead_letter_is_one_event() -> None:
     def id_of(message_id: str, **attributes: str) -> str:
-        given = Incoming(message_id=message_id, publish_time=AT, attributes={"source": "shop"} | attributes)
-        event = translate(names.INGEST_REQUESTED, given)
+        incoming = Incoming(message_id=message_id, publish_time=AT, attributes={"source": "shop"} | attributes)
+        event = translate(names.INGEST_REQUESTED, incoming)
         assert event
         return event.id
 
@@ -190,7 +190,7 @@ def test_a_dead_letter_published_twice_is_one_event_and_none_with_another_messag
 
 
 @given(st.binary(max_size=300), st.dictionaries(st.text(), st.text()), st.sampled_from(names.TOPICS))
-def test_whatever_comes_is_an_event_or_refused(data: bytes, attributes: dict[str, str], topic: str) -> None:
+def test_any_input_is_an_event_or_rejected(data: bytes, attributes: dict[str, str], topic: str) -> None:
     try:
         event = translate(topic, Incoming(message_id="7", publish_time=AT, attributes=attributes, data=data))
     except EventRefused:
@@ -198,5 +198,5 @@ def test_whatever_comes_is_an_event_or_refused(data: bytes, attributes: dict[str
     assert event is None or json.dumps(event.as_prefect(), ensure_ascii=False).encode()
 
 
-def test_data_is_read_out_of_base64() -> None:
+def test_data_is_decoded_from_base64() -> None:
     assert parse_push({}, push_body(messageId="7", publishTime=AT, data=base64.b64encode(b"{}").decode())).data == b"{}"

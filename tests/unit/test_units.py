@@ -34,27 +34,28 @@ def batch(sizes: list[int]) -> Batch:
 
 
 @given(sizes=st.lists(st.integers(0, 2 * UNIT_BYTES), max_size=60))
-def test_each_object_is_in_one_unit_in_order_and_only_one_alone_may_be_too_large(sizes: list[int]) -> None:
-    made = batch(sizes)
-    found = units(made)
-    assert [(place, o) for unit in found for place, o in unit.places()] == list(enumerate(made.objects))
-    assert [unit.number for unit in found] == list(range(len(found)))
-    for unit in found:
+def test_each_object_is_in_one_unit_in_order(sizes: list[int]) -> None:
+    merge_batch = batch(sizes)
+    work_units = units(merge_batch)
+    indexed = [(index, o) for unit in work_units for index, o in unit.indexed_objects()]
+    assert indexed == list(enumerate(merge_batch.objects))
+    assert [unit.number for unit in work_units] == list(range(len(work_units)))
+    for unit in work_units:
         assert unit.objects
         assert len(unit.objects) == 1 or sum(o.size for o in unit.objects) <= UNIT_BYTES
 
 
 def test_ten_thousand_small_files_are_a_few_units() -> None:
-    found = units(batch([10] * 10_000))
-    assert len(found) == -(-10_000 // UNIT_FILES)
+    work_units = units(batch([10] * 10_000))
+    assert len(work_units) == -(-10_000 // UNIT_FILES)
 
 
-def test_the_unit_of_each_place_is_known() -> None:
+def test_each_index_maps_to_its_unit() -> None:
     work = Work(MemoryLake(), contract(), batch([UNIT_BYTES, 1, 1, UNIT_BYTES]), "attempt")
     assert np.array_equal(work.unit_of, [0, 1, 1, 2])
 
 
-def test_rows_of_many_small_tables_share_a_row_group() -> None:
+def test_rows_of_small_tables_share_a_row_group() -> None:
     lake = MemoryLake()
     with table_files(lake, "staged.parquet") as (file,):
         for i in range(300):
@@ -66,7 +67,7 @@ def test_rows_of_many_small_tables_share_a_row_group() -> None:
 
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
-def test_a_file_is_of_the_format_that_its_name_ends_in(ending: str) -> None:
+def test_file_format_follows_the_extension(ending: str) -> None:
     lake, rows = MemoryLake(), pa.table({"row": range(5)})
     with table_files(lake, f"staged.{ending}", f"empty.{ending}") as (file, _):
         file.add(rows)

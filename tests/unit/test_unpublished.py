@@ -1,11 +1,11 @@
-"""What a model run has left to do, as pure functions of the ledger: merges to publish, marts to announce."""
+"""The open work of a model run, from the ledger alone: merges to publish, marts to announce."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import ModelWork, Publication, unannounced, unpublished
+from millrace.domain.model import ModelWork, Publication, unannounced_publication, unpublished_work
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -28,43 +28,43 @@ def published(batch: str, candidate: str, run: str = "") -> LedgerEntry:
     )
 
 
-def announced(what: str) -> LedgerEntry:
-    return LedgerEntry(kind="announced", batch_id=what, source="", stream="", run_id="r", at=NOON, detail="message 1")
+def announced(batch: str) -> LedgerEntry:
+    return LedgerEntry(kind="announced", batch_id=batch, source="", stream="", run_id="r", at=NOON, detail="message 1")
 
 
 def batches(*ledger: LedgerEntry, full: bool = False) -> tuple[str, ...]:
     """Batches that a model run takes."""
-    work = unpublished(ledger, full=full)
+    work = unpublished_work(ledger, full=full)
     return work.batches if work else ()
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_without_a_merge_there_is_no_work(full: bool) -> None:
-    assert unpublished([], full=full) is None
-    assert unpublished([published("a", "c1"), announced("c1")], full=full) is None
+    assert unpublished_work([], full=full) is None
+    assert unpublished_work([published("a", "c1"), announced("c1")], full=full) is None
 
 
-def test_merges_that_no_publication_names_are_the_work_in_the_order_of_the_ledger() -> None:
+def test_unpublished_merges_are_in_ledger_order() -> None:
     ledger = [merged("b", "orders", 2), merged("a", "items", 3), merged("c", "orders", 4), published("b", "c1")]
-    assert unpublished(ledger) == ModelWork(batches=("a", "c"), streams=("shop.items", "shop.orders"), rows=7)
+    assert unpublished_work(ledger) == ModelWork(batches=("a", "c"), streams=("shop.items", "shop.orders"), rows=7)
 
 
-def test_a_merge_is_taken_by_its_batch_and_not_by_its_time() -> None:
-    """A commit may become visible after the publication of another that bears a later instant."""
+def test_merge_is_found_by_batch_and_not_by_time() -> None:
+    """A commit may become visible after the publication of another with a later instant."""
     early = merged("late to be seen", at=NOON - timedelta(hours=1))
     assert batches(merged("a"), published("a", "c1"), early) == ("late to be seen",)
     assert batches(early, merged("a"), published("a", "c1")) == ("late to be seen",)
 
 
-def test_a_batch_is_published_whatever_run_said_so_and_however_often() -> None:
+def test_batch_is_published_by_any_run() -> None:
     assert batches(merged("a"), published("a", "c1", "r1"), published("a", "c1", "r2")) == ()
 
 
-def test_an_announcement_publishes_nothing() -> None:
+def test_announcement_publishes_nothing() -> None:
     assert batches(merged("a"), announced("a")) == ("a",)
 
 
-def test_a_full_run_takes_all_merges() -> None:
+def test_full_run_takes_all_merges() -> None:
     ledger = (merged("a"), published("a", "c1"), merged("b"))
     assert batches(*ledger, full=True) == ("a", "b")
     assert batches(*ledger) == ("b",)
@@ -75,67 +75,70 @@ def modelled(candidate: str, project: str) -> LedgerEntry:
 
 
 def whole(*ledger: LedgerEntry, project: str) -> bool:
-    work = unpublished([merged("new"), *ledger], project=project)
+    work = unpublished_work([merged("new"), *ledger], project=project)
     assert work is not None
     return work.whole
 
 
-def test_all_is_built_when_nothing_was_or_from_another_state_of_the_project() -> None:
+def test_first_build_or_new_project_builds_all() -> None:
     assert whole(project="p2")
     assert whole(modelled("c1", "p1"), project="p2")
     assert whole(modelled("c1", "p2"), modelled("c2", "p1"), project="p2")
     assert not whole(modelled("c1", "p1"), modelled("c2", "p2"), project="p2")
 
 
-def test_a_batch_that_changed_no_row_is_work_that_affects_no_stream() -> None:
-    work = unpublished([merged("a", "orders", 0), merged("b", "items", 1)])
+def test_batch_without_changes_affects_no_stream() -> None:
+    work = unpublished_work([merged("a", "orders", 0), merged("b", "items", 1)])
     assert work == ModelWork(batches=("a", "b"), streams=("shop.items",), rows=1)
 
 
-def test_a_batch_that_only_buried_rows_affects_its_stream() -> None:
+def test_batch_of_deletes_affects_its_stream() -> None:
     buried = merged("a", "orders", 0).model_copy(update={"tombstoned_by_absence": 3})
-    assert unpublished([buried]) == ModelWork(batches=("a",), streams=("shop.orders",))
+    assert unpublished_work([buried]) == ModelWork(batches=("a",), streams=("shop.orders",))
 
 
-def test_work_takes_in_what_was_merged_since_it_was_found() -> None:
-    found, later = unpublished([merged("a", "orders")]), unpublished([merged("a", "orders"), merged("b", "items")])
-    assert found is not None
-    assert found.joined(later).batches == ("a", "b")
-    assert found.joined(later).streams == ("shop.items", "shop.orders")
-    assert found.joined(None) == found
+def test_work_includes_later_merges() -> None:
+    earlier, later = (
+        unpublished_work([merged("a", "orders")]),
+        unpublished_work([merged("a", "orders"), merged("b", "items")]),
+    )
+    assert earlier is not None
+    assert earlier.combine(later).batches == ("a", "b")
+    assert earlier.combine(later).streams == ("shop.items", "shop.orders")
+    assert earlier.combine(None) == earlier
 
 
-def test_the_ledger_may_be_read_once_only() -> None:
-    assert unpublished(iter([merged("a"), published("a", "c1"), merged("b")])) == unpublished([merged("b")])
-    assert unannounced(iter([published("a", "c1"), announced("c1")])) is None
+def test_ledger_may_be_a_one_pass_iterator() -> None:
+    assert unpublished_work(iter([merged("a"), published("a", "c1"), merged("b")])) == unpublished_work([merged("b")])
+    assert unannounced_publication(iter([published("a", "c1"), announced("c1")])) is None
 
 
-def test_what_was_never_published_is_not_announced() -> None:
-    assert unannounced([]) is None
-    assert unannounced([merged("a"), announced("a")]) is None
+def test_unpublished_work_is_not_announced() -> None:
+    assert unannounced_publication([]) is None
+    assert unannounced_publication([merged("a"), announced("a")]) is None
 
 
-def test_the_newest_publication_is_announced_with_its_run_and_the_number_of_its_merges() -> None:
+def test_newest_publication_is_announced() -> None:
     ledger = [published("a", "c1"), published("b", "c2"), published("c", "c2")]
-    assert unannounced(ledger) == Publication(candidate="c2", run_id="run of c2", batches=2)
+    assert unannounced_publication(ledger) == Publication(candidate="c2", run_id="run of c2", batches=2)
 
 
-def test_an_announced_publication_is_not_announced_again() -> None:
-    assert unannounced([published("a", "c1"), announced("c1")]) is None
-    assert unannounced([announced("c1"), published("a", "c1")]) is None
+def test_announced_publication_is_not_repeated() -> None:
+    assert unannounced_publication([published("a", "c1"), announced("c1")]) is None
+    assert unannounced_publication([announced("c1"), published("a", "c1")]) is None
 
 
-def test_an_older_publication_that_was_never_announced_is_of_no_interest_any_more() -> None:
-    assert unannounced([published("a", "c1"), published("b", "c2"), announced("c2")]) is None
+def test_superseded_publication_is_not_announced() -> None:
+    assert unannounced_publication([published("a", "c1"), published("b", "c2"), announced("c2")]) is None
 
 
-def test_the_announcement_of_an_older_publication_or_of_a_merge_does_not_count_for_the_newest() -> None:
+def test_other_announcements_do_not_count() -> None:
     ledger = [published("a", "c1"), announced("c1"), merged("b"), announced("b"), published("b", "c2")]
-    assert unannounced(ledger) == Publication(candidate="c2", run_id="run of c2", batches=1)
+    assert unannounced_publication(ledger) == Publication(candidate="c2", run_id="run of c2", batches=1)
 
 
-def test_a_publication_without_a_candidate_is_passed_over() -> None:
-    assert unannounced([published("a", "")]) is None
-    found = unannounced([published("a", "c1"), published("b", "")])
-    assert found is not None
-    assert found.candidate == "c1"
+def test_publication_without_candidate_is_skipped() -> None:
+    assert unannounced_publication([published("a", "")]) is None
+    publication = unannounced_publication([published("a", "c1"), published("b", "")])
+    assert publication is not None
+    assert publication.candidate == "c1"

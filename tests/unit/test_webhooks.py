@@ -1,7 +1,7 @@
 """Prefect Cloud's webhook templates give the events that the gateway gives, rendered as Prefect Cloud's page says.
 
 https://docs.prefect.io/v3/concepts/webhooks: the built-in filters of Jinja, `headers` without case and without the
-token, `body` parsed as JSON where it is JSON, and 400 for a rendering that fails or is no event.
+token, `body` parsed as JSON where it is JSON, and 400 for a rendering that fails or is not an event.
 """
 
 import json
@@ -38,7 +38,7 @@ def rendered(topic: str, pushed: Incoming) -> dict[str, Any] | None:
 
 
 @pytest.mark.parametrize(("topic", "pushed"), [(topic, pushed) for topic, pushed, *_ in CASES])
-def test_a_template_gives_the_event_that_the_gateway_gives(topic: str, pushed: Incoming) -> None:
+def test_template_matches_the_gateway_event(topic: str, pushed: Incoming) -> None:
     event = translate(topic, pushed)
     assert event is not None
     assert {"id": event.id, **(rendered(topic, pushed) or {})} == event.as_prefect()
@@ -71,11 +71,11 @@ def test_every_topic_has_its_template() -> None:
         (names.SECRET_ROTATED, message(eventType="SECRET_ROTATE")),
     ],
 )
-def test_what_the_gateway_takes_for_no_event_is_none_there_either(topic: str, pushed: Incoming) -> None:
+def test_template_and_gateway_ignore_the_same(topic: str, pushed: Incoming) -> None:
     assert rendered(topic, pushed) is None
 
 
-def test_a_value_can_not_write_fields_of_its_own() -> None:
+def test_value_cannot_add_fields() -> None:
     reason = '", "event": "marts.published", "x": "'
     event = rendered(names.INGEST_REQUESTED, message({"source": "shop", "reason": reason}))
     assert event

@@ -25,17 +25,15 @@ def table(rows: list[tuple[int, int, bytes]], hashes: int, spread: int = 1) -> p
 
 
 @given(ROWS, st.integers(1, 8), st.sampled_from([1, 0x9E3779B97F4A7C15]))
-def test_of_each_register_the_row_of_the_highest_version_wins(
-    rows: list[tuple[int, int, bytes]], hashes: int, spread: int
-) -> None:
+def test_highest_version_wins_each_register(rows: list[tuple[int, int, bytes]], hashes: int, spread: int) -> None:
     """Hashes differ in their low bits alone, or in all."""
     highest: dict[tuple[int, int], bytes] = {}
     for key, kind, version in rows:
         highest[key, kind] = max(highest.get((key, kind), b""), version)
-    wanted = [version == highest[key, kind] for key, kind, version in rows]
-    assert newest(table(rows, hashes, spread)).tolist() == wanted
+    expected = [version == highest[key, kind] for key, kind, version in rows]
+    assert newest(table(rows, hashes, spread)).tolist() == expected
 
 
-def test_a_tie_in_the_first_word_is_decided_by_those_after_it() -> None:
+def test_tie_is_decided_by_later_words() -> None:
     rows = [(1, 0, b"\x00" * 16 + b"\x02"), (1, 0, b"\x00" * 16 + b"\x03"), (2, 0, b"\x00" * 15 + b"\x01\x01")]
     assert newest(table(rows, 8)).tolist() == [False, True, True]

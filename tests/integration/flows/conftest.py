@@ -1,4 +1,4 @@
-"""One place for all tests of the flows, in the order of their files: what the first runs of each flow did."""
+"""One environment for all tests of the flows, in the order of their files, with the first runs of each flow."""
 
 from collections.abc import Iterator
 
@@ -20,19 +20,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowsPlace]:
 
 @pytest.fixture(scope="package")
 def ingested(place: FlowsPlace) -> Ran:
-    """The first ingest."""
+    """Run the first ingest."""
     return place.run(ingest, source=SOURCE)
 
 
 @pytest.fixture(scope="package")
 def merged(place: FlowsPlace, ingested: Ran) -> dict[str, Ran]:
-    """The first merge of each stream."""
+    """Run the first merge of each stream."""
     assert ingested.state.is_completed()
     return {stream: place.run(merge, source=SOURCE, stream=stream) for stream in STREAMS}
 
 
 @pytest.fixture(scope="package")
 def published(place: FlowsPlace, merged: dict[str, Ran]) -> Ran:
-    """The first run of the model."""
+    """Run the model for the first time."""
     assert all(ran.state.is_completed() for ran in merged.values())
     return place.run(model)

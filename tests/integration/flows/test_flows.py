@@ -1,4 +1,4 @@
-"""The four flows, run in this process against real servers: what they land, merge, publish, announce and find."""
+"""The four flows, run in this process against real servers: landings, merges, marts, events and findings."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from beam_job.batches import Limits, open_batch
 from beam_job.merge import merge_stream
 from blocks import MillraceAirbyte
 from blocks import names as block_names
-from blocks.load import registered
+from blocks.load import load_block
 from cli.deploy.blocks import register_blocks
 from flows.ingest import ingest
 from flows.merge import merge
@@ -25,7 +25,7 @@ from millrace.domain import names
 from millrace.domain.batch import Batch
 from millrace.domain.errors import ReconcileIncomplete, UnknownStream
 from millrace.domain.ledger import published_entry
-from millrace.domain.model import unannounced
+from millrace.domain.model import unannounced_publication
 from millrace.settings import load_settings
 from tasks.merge.commit_batch import was_stale
 from tests.e2e.landing import airline, land, parquet
@@ -40,7 +40,7 @@ NOWHERE, DASHBOARDS = "XXX", f"{names.SITE}dashboards/"
 
 
 @pytest.mark.parametrize(
-    ("flow", "given", "says"),
+    ("flow", "parameters", "message"),
     [
         (ingest, {"source": "shop"}, f"no source 'shop' in sources/; there are {SOURCE}"),
         (
@@ -57,31 +57,29 @@ NOWHERE, DASHBOARDS = "XXX", f"{names.SITE}dashboards/"
     ],
     ids=["ingest, source", "ingest, stream", "merge, source", "merge, stream"],
 )
-def test_what_is_unknown_is_refused_with_what_there_is(
-    place: FlowsPlace, flow: Flow[..., Any], given: dict[str, Any], says: str
+def test_unknown_parameter_error_lists_valid_ones(
+    place: FlowsPlace, flow: Flow[..., Any], parameters: dict[str, Any], message: str
 ) -> None:
     before = place.jobs()
     with pytest.raises(UnknownStream) as refused:
-        flow(**given)
-    assert str(refused.value) == says
+        flow(**parameters)
+    assert str(refused.value) == message
     assert place.jobs() == before
 
 
-def test_ingest_lands_a_manifest_per_stream_with_the_rows_of_the_source(place: FlowsPlace, ingested: Ran) -> None:
+def test_ingest_lands_one_manifest_per_stream(place: FlowsPlace, ingested: Ran) -> None:
     table = {row["stream"]: row for row in ingested.tables["landed-airport-ops"]}
     assert set(table) == set(STREAMS)
     for stream in STREAMS:
-        ((there,),) = query(place.place.database, f"SELECT count(*) FROM {stream}")
-        assert there == table[stream]["rows"] > 0
+        ((source_rows,),) = query(place.stack.database, f"SELECT count(*) FROM {stream}")
+        assert source_rows == table[stream]["rows"] > 0
         assert table[stream]["manifest"] == place.manifests(stream)[0]
         key = place.source.stream(stream).key[0]
         landed = sorted(str(row[key]) for name in [table[stream]["manifest"]] for row in place.landed(name))
-        assert landed == sorted(str(k) for (k,) in query(place.place.database, f"SELECT {key} FROM {stream}"))
+        assert landed == sorted(str(k) for (k,) in query(place.stack.database, f"SELECT {key} FROM {stream}"))
 
 
-def test_merge_takes_all_that_is_pending_and_the_second_finds_nothing(
-    place: FlowsPlace, merged: dict[str, Ran]
-) -> None:
+def test_merge_takes_all_pending_objects_once(place: FlowsPlace, merged: dict[str, Ran]) -> None:
     assert {stream: ran.result for stream, ran in merged.items()} == dict.fromkeys(STREAMS, 1)
     for stream, ran in merged.items():
         (row,) = ran.tables[f"merged-airport-ops-{stream}"]
@@ -100,16 +98,14 @@ def test_every_merge_is_announced_once(place: FlowsPlace, merged: dict[str, Ran]
     assert sorted(m["batch_id"] for m in place.messages(names.WAREHOUSE_MERGED) if m["batch_id"] in batches) == batches
 
 
-def test_a_merge_of_a_stream_that_should_be_fresh_tells_whether_it_was(
-    place: FlowsPlace, merged: dict[str, Ran]
-) -> None:
+def test_merge_reports_freshness_of_its_stream(place: FlowsPlace, merged: dict[str, Ran]) -> None:
     wait_until(lambda: len(place.api.events(names.STREAM_MERGED, place.began)) >= 2, "the merges are events")
-    told = {e["payload"]["stream"]: e["resource"] for e in place.api.events(names.STREAM_MERGED, place.began)}
-    assert {stream: resource["millrace.stale"] for stream, resource in told.items()} == {
+    resources = {e["payload"]["stream"]: e["resource"] for e in place.api.events(names.STREAM_MERGED, place.began)}
+    assert {stream: resource["millrace.stale"] for stream, resource in resources.items()} == {
         "flights": "no",
         "weather": "no",
     }
-    assert told["flights"]["prefect.resource.id"] == names.stream_resource(SOURCE, "flights")
+    assert resources["flights"]["prefect.resource.id"] == names.stream_resource(SOURCE, "flights")
     late = Batch(
         id="b", source=SOURCE, stream="flights", engine="plain", manifests=(), objects=(), head_epoch=1, opened_at=now()
     )
@@ -120,13 +116,11 @@ def test_a_merge_of_a_stream_that_should_be_fresh_tells_whether_it_was(
     assert was_stale([e for e in other if e.stream != "flights"], late)
 
 
-def test_model_builds_validates_and_publishes_and_the_second_run_has_nothing_to_do(
-    place: FlowsPlace, published: Ran
-) -> None:
+def test_model_publishes_once_then_has_no_work(place: FlowsPlace, published: Ran) -> None:
     assert published.result == len(STREAMS)
     marts = {row["mart"]: row["rows"] for row in published.tables["published-marts"]}
     assert marts == place.warehouse.marts()
-    ((flights,),) = query(place.place.database, "SELECT count(*) FROM flights")
+    ((flights,),) = query(place.stack.database, "SELECT count(*) FROM flights")
     assert marts["fct_flights"] == flights
     assert {row["success"] for row in published.tables["quality"]} == {"True"}
     assert {row["suite"] for row in published.tables["quality"]} == set(marts)
@@ -148,21 +142,19 @@ def test_marts_are_announced_once(place: FlowsPlace, published: Ran) -> None:
     assert [e.batch_id for e in place.ledger("announced")].count(candidate) == 1
 
 
-def test_marts_whose_run_died_before_it_announced_them_are_announced_by_the_next(
-    place: FlowsPlace, published: Ran
-) -> None:
+def test_next_run_announces_unannounced_marts(place: FlowsPlace, published: Ran) -> None:
     batch = place.ledger("merged")[0].batch_id
     place.warehouse.append(published_entry(batch, "candidate_of_the_dead", "the-dead", datetime.now(UTC)))
     assert place.run(model).result == 0
     (message,) = [m for m in place.messages(names.MARTS_PUBLISHED) if m["run_id"] == "the-dead"]
     assert message["batches"] == 1
-    assert unannounced(place.ledger()) is None
+    assert unannounced_publication(place.ledger()) is None
     assert [e.batch_id for e in place.ledger("announced")].count("candidate_of_the_dead") == 1
 
 
-def test_charts_of_what_was_published_are_in_the_lake(place: FlowsPlace, published: Ran) -> None:
-    there = {info.name.removeprefix(DASHBOARDS) for info in place.lake.list(DASHBOARDS)}
-    assert there >= {"index.html", "board.light.svg", "board.dark.svg", "board.csv", "board.json", "routes.light.svg"}
+def test_charts_of_published_marts_are_in_lake(place: FlowsPlace, published: Ran) -> None:
+    files = {info.name.removeprefix(DASHBOARDS) for info in place.lake.list(DASHBOARDS)}
+    assert files >= {"index.html", "board.light.svg", "board.dark.svg", "board.csv", "board.json", "routes.light.svg"}
     board = json.loads(place.lake.read(f"{DASHBOARDS}board.json"))
     newest = "(SELECT max(flight_date) FROM marts.fct_flights WHERE departed_at IS NOT NULL)"
     ((flights,),) = place.marts(f"SELECT count(*) FROM marts.fct_flights WHERE flight_date = {newest}")
@@ -170,7 +162,7 @@ def test_charts_of_what_was_published_are_in_the_lake(place: FlowsPlace, publish
 
 
 @pytest.mark.long
-def test_a_run_whose_charts_can_not_be_drawn_is_a_good_one(
+def test_failing_charts_do_not_fail_the_run(
     place: FlowsPlace, published: Ran, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     before = place.lake.stat(f"{DASHBOARDS}index.html")
@@ -185,27 +177,27 @@ def test_a_run_whose_charts_can_not_be_drawn_is_a_good_one(
     assert place.lake.stat(f"{DASHBOARDS}index.html") == before
 
 
-def test_results_are_kept_in_the_lake_but_for_what_must_be_asked_anew(
+def test_results_persist_except_fresh_queries(
     place: FlowsPlace, ingested: Ran, merged: dict[str, Ran], published: Ran
 ) -> None:
-    for ran, kept, asked_anew in (
+    for ran, persisted, repeated in (
         (ingested, {"watch_sync", "await_landing"}, {"start_sync"}),
         (merged["flights"], {"stage_batch", "commit_batch", "announce_merge"}, {"has_pending", "open_batch"}),
         (published, {"build_candidates", "validate_candidates", "publish_marts"}, {"find_merges", "announce_marts"}),
     ):
         keys = place.result_keys(ran)
-        there = {task for task, key in keys.items() if place.lake.stat(names.RESULTS + key)}
-        assert kept <= there
-        assert asked_anew & there == set()
-        assert asked_anew <= set(keys)
+        stored = {task for task, key in keys.items() if place.lake.stat(names.RESULTS + key)}
+        assert persisted <= stored
+        assert repeated & stored == set()
+        assert repeated <= set(keys)
 
 
 def rows_of(ran: Ran) -> list[tuple[str, str, int]]:
-    """What was found, where, and how often."""
+    """Return reason, subject and count of each finding."""
     return [(row["found"], row["where"], row["count"]) for row in ran.tables["reconcile"]]
 
 
-def test_reconcile_frees_a_slot_that_is_taken_although_no_run_runs(place: FlowsPlace, published: Ran) -> None:
+def test_reconcile_frees_slots_of_dead_runs(place: FlowsPlace, published: Ran) -> None:
     place.settle()
     slot = names.merge_slot(SOURCE, "weather")
     place.leak(slot)
@@ -215,28 +207,28 @@ def test_reconcile_frees_a_slot_that_is_taken_although_no_run_runs(place: FlowsP
     assert place.slot(slot) == 0
     again = place.run(reconcile)
     assert rows_of(again) == []
-    wait_until(lambda: place.api.events(names.RECONCILE_FOUND, place.began), "what was found is an event")
-    told = {e["payload"]["run_id"]: e["payload"] for e in place.api.events(names.RECONCILE_FOUND, place.began)}
-    assert told[ran.id]["shown"] == "1 x slot that no run holds"
-    assert again.id not in told
+    wait_until(lambda: place.api.events(names.RECONCILE_FOUND, place.began), "the finding is an event")
+    payloads = {e["payload"]["run_id"]: e["payload"] for e in place.api.events(names.RECONCILE_FOUND, place.began)}
+    assert payloads[ran.id]["shown"] == "1 x slot that no run holds"
+    assert again.id not in payloads
 
 
-def test_a_manifest_that_comes_weeks_late_is_found_by_the_audit_and_merged(place: FlowsPlace, published: Ran) -> None:
+def test_full_scan_merges_very_late_manifests(place: FlowsPlace, published: Ran) -> None:
     place.settle()
     place.run(reconcile)
-    there = land(place.lake, parquet([airline("ZL", "very late")]))
-    late = re.sub(r"/\d{8}/", "/20100101/", there)
-    place.lake.create(late, place.lake.read(there))
-    place.lake.delete(there)
+    manifest = land(place.lake, parquet([airline("ZL", "very late")]))
+    late = re.sub(r"/\d{8}/", "/20100101/", manifest)
+    place.lake.create(late, place.lake.read(manifest))
+    place.lake.delete(manifest)
     assert rows_of(place.run(reconcile, dry_run=True)) == []
     assert merge(SOURCE, "airlines") == 0
-    found = place.run(reconcile, dry_run=True, audit=True)
-    assert rows_of(found) == [("landing not merged", f"{SOURCE}.airlines", 1)]
-    assert merge(SOURCE, "airlines", audit=True) == 1
-    assert rows_of(place.run(reconcile, dry_run=True, audit=True)) == [("merge not published", "marts", 1)]
+    report = place.run(reconcile, dry_run=True, full_scan=True)
+    assert rows_of(report) == [("landing not merged", f"{SOURCE}.airlines", 1)]
+    assert merge(SOURCE, "airlines", full_scan=True) == 1
+    assert rows_of(place.run(reconcile, dry_run=True, full_scan=True)) == [("merge not published", "marts", 1)]
 
 
-def test_what_a_living_run_is_at_is_not_missing(place: FlowsPlace, published: Ran) -> None:
+def test_work_of_a_live_run_is_not_missing(place: FlowsPlace, published: Ran) -> None:
     before = rows_of(place.run(reconcile, dry_run=True))
     land(place.lake, parquet([airline("ZM", "being merged")]))
     with get_client(sync_client=True) as client:
@@ -248,9 +240,9 @@ def test_what_a_living_run_is_at_is_not_missing(place: FlowsPlace, published: Ra
 
 @pytest.fixture(scope="module")
 def lacking(place: FlowsPlace, published: Ran) -> list[tuple[str, str, int]]:
-    """A platform where every kind of thing is missing, each once; as reconcile should tell it."""
+    """Leave one finding of every kind for reconcile."""
     place.settle()
-    place.lake.write(names.AUDITED, b"")
+    place.lake.write(names.LAST_FULL_SCAN, b"")
     slot, contract = names.merge_slot(SOURCE, "weather"), place.source.stream("airlines")
     place.leak(slot)
     land(place.lake, parquet([airline("ZX", "merged, not announced, not published")]))
@@ -278,7 +270,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILLRACE_RECONCILE__ORPHAN_AFTER_H", "0")
 
 
-def test_reconcile_only_reports_when_it_runs_dry(
+def test_dry_run_of_reconcile_only_reports(
     place: FlowsPlace, lacking: list[tuple[str, str, int]], no_patience: None
 ) -> None:
     before, runs = place.snapshot(), place.runs()
@@ -291,17 +283,15 @@ def test_reconcile_only_reports_when_it_runs_dry(
     assert place.runs() == [*runs, ran.id]
 
 
-def test_an_object_without_a_manifest_may_still_get_one_for_a_day(
-    place: FlowsPlace, lacking: list[tuple[str, str, int]]
-) -> None:
+def test_object_may_lack_its_manifest_for_a_day(place: FlowsPlace, lacking: list[tuple[str, str, int]]) -> None:
     assert rows_of(place.run(reconcile, dry_run=True)) == lacking[:-1]
 
 
-def test_an_airbyte_that_refuses_holds_nothing_else_back(
+def test_airbyte_error_does_not_stop_reconcile(
     place: FlowsPlace, lacking: list[tuple[str, str, int]], no_patience: None
 ) -> None:
-    proxy = Proxy(place.place.ports["airbyte"])
-    block = registered(MillraceAirbyte, block_names.AIRBYTE)
+    proxy = Proxy(place.stack.ports["airbyte"])
+    block = load_block(MillraceAirbyte, block_names.AIRBYTE)
     block.url = f"{proxy.url}/api/public/v1"
     block.save(block_names.AIRBYTE, overwrite=True)
     try:
@@ -316,13 +306,13 @@ def test_an_airbyte_that_refuses_holds_nothing_else_back(
         assert ran.result
 
 
-def test_reconcile_lands_frees_and_announces_though_a_flow_is_not_deployed(
-    place: FlowsPlace, lacking: list[tuple[str, str, int]]
-) -> None:
+def test_reconcile_survives_a_missing_deployment(place: FlowsPlace, lacking: list[tuple[str, str, int]]) -> None:
     batch = place.ledger("merged")[-1].batch_id
     assert batch not in [e.batch_id for e in place.ledger("announced")]
     ran = place.run(reconcile)
-    with pytest.raises(ReconcileIncomplete, match=r"SettingsError: no deployment merge/merge; run `python -m blocks"):
+    with pytest.raises(
+        ReconcileIncomplete, match=r"SettingsError: deployment merge/merge does not exist; run `millrace deploy d"
+    ):
         assert ran.result
     assert place.slot(names.merge_slot(SOURCE, "weather")) == 0
     assert [e.batch_id for e in place.ledger("announced")].count(batch) == 1

@@ -1,9 +1,9 @@
-"""The flows that look after keys: one erases them for good, one finds those that stand in two rows."""
+"""The flows for keys: `erase` deletes the rows of a key permanently, `check-keys` finds keys with two rows."""
 
 import duckdb
 import pytest
 
-from flows.audit import audit
+from flows.check_keys import check_keys
 from flows.erase import erase
 from flows.merge import merge
 from flows.model import model
@@ -19,13 +19,13 @@ ERASED = {"source": SOURCE, "stream": "airlines", "keys": [{"carrier": "ZE"}], "
 
 
 @pytest.mark.long
-def test_an_erased_key_leaves_the_marts_and_comes_with_no_later_merge(place: FlowsPlace, published: Ran) -> None:
+def test_erased_key_leaves_marts_and_stays_away(place: FlowsPlace, published: Ran) -> None:
     land(place.lake, parquet([airline("ZE", "a person's name")]))
     place.settle()
     shown = "SELECT name FROM marts.dim_airline WHERE carrier = 'ZE'"
     assert place.marts(shown) == [("a person's name",)]
-    with pytest.raises(EventRefused, match=r"airlines: \{'faa': 'ZE'\} is no key; give carrier"):
-        place.run(erase, **ERASED | {"keys": [{"faa": "ZE"}]}).result  # noqa: B018  it raises what the flow raised
+    with pytest.raises(EventRefused, match=r"airlines: \{'faa': 'ZE'\} is not a valid key; expected columns carrier"):
+        place.run(erase, **ERASED | {"keys": [{"faa": "ZE"}]}).result  # noqa: B018  raises the flow's error
     ran = place.run(erase, **ERASED)
     assert ran.result == 1
     (fact,) = [e for e in place.ledger("erased") if e.detail == "request 7"]
@@ -39,14 +39,14 @@ def test_an_erased_key_leaves_the_marts_and_comes_with_no_later_merge(place: Flo
     assert len([e for e in place.ledger("erased") if e.detail == "request 7"]) == 1
 
 
-def test_the_audit_tells_of_a_key_in_two_rows_and_of_no_other(place: FlowsPlace, published: Ran) -> None:
-    assert place.run(audit).result == []
-    file, table = place.place.state / "warehouse" / "warehouse.duckdb", f"raw_{SOURCE}.airports"
+def test_doubled_key_is_found_and_no_other(place: FlowsPlace, published: Ran) -> None:
+    assert place.run(check_keys).result == []
+    file, table = place.stack.state / "warehouse" / "warehouse.duckdb", f"raw_{SOURCE}.airports"
     with duckdb.connect(str(file)) as db:
         db.execute(f"INSERT INTO {table} SELECT * FROM {table} WHERE faa IN ('JFK', 'LGA')")
     try:
         with captured() as lines:
-            ran = place.run(audit)
+            ran = place.run(check_keys)
     finally:
         with duckdb.connect(str(file)) as db:
             db.execute(f"CREATE TEMP TABLE one AS SELECT DISTINCT * FROM {table} WHERE faa IN ('JFK', 'LGA')")
@@ -54,7 +54,7 @@ def test_the_audit_tells_of_a_key_in_two_rows_and_of_no_other(place: FlowsPlace,
     assert ran.result == [f"{SOURCE}.airports"]
     assert "keys_doubled" in hits(lines)
     wait_until(lambda: place.api.events(names.KEYS_DOUBLED, place.began), "the finding is an event")
-    (told,) = place.api.events(names.KEYS_DOUBLED, place.began)
-    assert (told["payload"]["stream"], told["payload"]["keys"], told["payload"]["run_id"]) == ("airports", 2, ran.id)
-    assert told["resource"]["prefect.resource.id"] == names.stream_resource(SOURCE, "airports")
-    assert place.run(audit).result == []
+    (event,) = place.api.events(names.KEYS_DOUBLED, place.began)
+    assert (event["payload"]["stream"], event["payload"]["keys"], event["payload"]["run_id"]) == ("airports", 2, ran.id)
+    assert event["resource"]["prefect.resource.id"] == names.stream_resource(SOURCE, "airports")
+    assert place.run(check_keys).result == []

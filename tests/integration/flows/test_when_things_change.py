@@ -1,4 +1,4 @@
-"""The flows when something changes: secrets, connections, sources, data; on the place that `test_flows.py` left."""
+"""The flows after changes of secrets, connections, sources and data, in the environment of `test_flows.py`."""
 
 import os
 import re
@@ -18,16 +18,15 @@ from prefect_slack import SlackWebhook
 
 from beam_job.lease import merge_lease
 from blocks import names as block_names
-from blocks.load import registered
+from blocks.load import load_block
 from flows.connections import connections
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.rotation import rotation
-from local.stack.place import PROJECT
-from millrace.airbyte.client import AirbyteRefused
+from local.stack.local_stack import PROJECT
 from millrace.domain import names
-from millrace.domain.errors import QualityFailed
+from millrace.domain.errors import AirbyteRefused, QualityFailed
 from tasks.ingest.webhook_error import webhook_error
 from tasks.reconcile.end_dead_runs import HEARTBEAT, TAG, dead_runs
 from tests.e2e.landing import airline, land, parquet
@@ -40,17 +39,15 @@ from tests.support.servers import server, wait_until
 NOWHERE = "XXX"
 
 
-def test_all_jobs_of_a_connection_are_found_page_by_page(place: FlowsPlace, ingested: Ran) -> None:
+def test_all_jobs_of_a_connection_are_listed(place: FlowsPlace, ingested: Ran) -> None:
     connection = place.airbyte.connection(SOURCE)["connectionId"]
     assert [job.id for job in place.airbyte.jobs_of(connection, limit=1)] == place.jobs()
 
 
-def test_rotation_hands_prefect_the_newest_slack_url_and_tells_of_unusable_secrets(
-    place: FlowsPlace, published: Ran
-) -> None:
+def test_rotation_updates_slack_and_lists_secrets(place: FlowsPlace, published: Ran) -> None:
     assert place.run(rotation).result == 0
     parent = f"projects/{PROJECT}/secrets"
-    with secret_manager(place.place.ports["secrets"]) as manager:
+    with secret_manager(place.stack.ports["secrets"]) as manager:
         slack = f"{parent}/slack-webhook-url"
         old = manager.get_secret_version(name=f"{slack}/versions/latest").name
         url = "http://127.0.0.1:9/services/rotated"
@@ -63,18 +60,20 @@ def test_rotation_hands_prefect_the_newest_slack_url_and_tells_of_unusable_secre
         finally:
             manager.enable_secret_version(name=unusable)
     assert ran.result == 1
-    assert registered(SlackWebhook, block_names.SLACK).url.get_secret_value() == url
-    told = {row["secret"]: row["wants a new value"] for row in ran.tables["secrets"]}
-    assert {name: why for name, why in told.items() if why} == {"airbyte-hmac-id": "has its newest version disabled"}
-    assert set(told) >= {"airbyte-client-id", "airbyte-client-secret", "slack-webhook-url", "airport-ops-password"}
+    assert load_block(SlackWebhook, block_names.SLACK).url.get_secret_value() == url
+    reasons = {row["secret"]: row["reason to rotate"] for row in ran.tables["secrets"]}
+    assert {name: reason for name, reason in reasons.items() if reason} == {
+        "airbyte-hmac-id": "has its newest version disabled"
+    }
+    assert set(reasons) >= {"airbyte-client-id", "airbyte-client-secret", "slack-webhook-url", "airport-ops-password"}
 
 
-def test_connections_agree_again_after_somebody_changed_one(place: FlowsPlace, published: Ran) -> None:
+def test_changed_connections_are_reset(place: FlowsPlace, published: Ran) -> None:
     assert place.run(connections).result == "applied: 0 to create, 0 to change, 4 that agree, 0 to delete"
     connection = place.airbyte.connection(SOURCE)["connectionId"]
     place.airbyte.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
     with pytest.raises(AirbyteRefused, match="is inactive, so it starts no sync"):
-        place.run(ingest, source=SOURCE).result  # noqa: B018  it raises what the flow raised
+        place.run(ingest, source=SOURCE).result  # noqa: B018  raises the flow's error
     dry = place.run(connections, dry_run=True)
     assert dry.result == "planned: 0 to create, 1 to change, 3 that agree, 0 to delete"
     (row,) = [row for row in dry.tables["connections"] if row["action"] == "update"]
@@ -83,7 +82,7 @@ def test_connections_agree_again_after_somebody_changed_one(place: FlowsPlace, p
     assert place.airbyte.connection(SOURCE)["status"] == "active"
 
 
-def test_the_reason_that_airbytes_api_does_not_tell_is_the_webhooks(place: FlowsPlace, ingested: Ran) -> None:
+def test_webhook_supplies_the_failure_reason(place: FlowsPlace, ingested: Ran) -> None:
     resource = {"prefect.resource.id": f"millrace.source.{SOURCE}"}
     payload = {"v": 1, "source": SOURCE, "job_id": 4242, "succeeded": False, "error": "no route to host"}
     emit_event("sync.completed", resource=resource, payload=payload)
@@ -91,23 +90,19 @@ def test_the_reason_that_airbytes_api_does_not_tell_is_the_webhooks(place: Flows
     assert webhook_error(SOURCE, 4243, patience_s=0) == ""
 
 
-def test_a_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) -> None:
+def test_sync_shows_its_rows_bytes_and_rate(place: FlowsPlace, ingested: Ran) -> None:
     (text,) = place.progress(ingested)
     assert re.fullmatch(r"Sync \d+ of airport_ops: succeeded, [\d,]+ rows, [\d.,]+ MB, [\d,]+ rows/s", text)
     assert " 0 rows," not in text
 
 
 @pytest.mark.connectors
-def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state(
-    place: FlowsPlace, published: Ran, tmp_path: Path
-) -> None:
+def test_documented_way_to_add_a_source_works(place: FlowsPlace, published: Ran, tmp_path: Path) -> None:
     with server("notices", tmp_path / "notices") as port:
-        said = {said.command: said.output for said in follow(tmp_path, port, path_environment())}
-        plan = said["python -m cli.deploy.connections plan notices"]
+        outputs = {outputs.command: outputs.output for outputs in follow(tmp_path, port, path_environment())}
+        plan = outputs["millrace connections plan notices"]
         assert re.findall(r"^\+ (\w+) notices$", plan, re.MULTILINE) == ["manifest", "source", "connection"]
-        assert (
-            "applied: 3 to create, 0 to change, 1 that agree" in said["python -m cli.deploy.connections apply notices"]
-        )
+        assert "applied: 3 to create, 0 to change, 1 that agree" in outputs["millrace connections apply notices"]
         assert place.query("SELECT count(*), max(updated_at) FROM raw_notices.notices_live") == [
             (120, datetime(2013, 1, 5, 23, tzinfo=UTC))
         ]
@@ -124,12 +119,12 @@ def test_a_source_is_added_as_the_documentation_says_and_reads_on_from_its_state
 
 
 def path_environment() -> dict[str, str]:
-    """This process's environment, with its Python first and its Prefect server."""
+    """Return this process's environment, with its Python first on the path and its Prefect server."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return {**os.environ, "PATH": path, "PREFECT_API_URL": PREFECT_API_URL.value()}
+    return {**os.environ, "PATH": path, "PREFECT_API_URL": PREFECT_API_URL.value(), "MILLRACE_CONFIG": "local"}
 
 
-def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
+def test_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> None:
     place.change("UPDATE airlines SET name = 'Renamed' WHERE carrier = 'AA'")
     place.change("DELETE FROM airports WHERE faa = '04G'")
     ran = place.run(ingest, source=SOURCE)
@@ -147,7 +142,7 @@ def test_a_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) ->
 
 
 @pytest.mark.parametrize("held", ["slot", "lease"])
-def test_a_merge_that_gets_no_slot_or_lease_hands_over(place: FlowsPlace, merged: dict[str, Ran], held: str) -> None:
+def test_merge_without_slot_or_lease_hands_over(place: FlowsPlace, merged: dict[str, Ran], held: str) -> None:
     land(place.lake, parquet([airline("ZZ", "handed over")]))
     waiting = place.pending("airlines")
     with (
@@ -162,44 +157,44 @@ def test_a_merge_that_gets_no_slot_or_lease_hands_over(place: FlowsPlace, merged
     assert place.query(f"SELECT name FROM raw_{SOURCE}.airlines_live WHERE carrier = 'ZZ'") == [("handed over",)]
 
 
-def test_marts_stay_as_they_were_until_the_data_is_mended(place: FlowsPlace, published: Ran) -> None:
-    before, readers_see = place.marts("SELECT * FROM marts.fct_flights ORDER BY 1"), place.place.marts.stat()
+def test_marts_stay_unchanged_until_data_is_fixed(place: FlowsPlace, published: Ran) -> None:
+    before, readers_see = place.marts("SELECT * FROM marts.fct_flights ORDER BY 1"), place.stack.marts.stat()
     place.change(
         "INSERT INTO flights (flight_date, carrier, flight, origin, dest, distance, scheduled_departure, status)"
         " VALUES ('2013-01-02', 'UA', 9999, ?, 'ORD', 700, '2013-01-02T15:00:00Z', 'scheduled')",
         NOWHERE,
     )
     _take_flights(place)
-    known = len(place.ledger("published"))
+    publications = len(place.ledger("published"))
     refused = place.run(model)
     with pytest.raises(QualityFailed, match=r"fct_flights\.origin: expect_column_values_to_be_in_set, saw 1 of"):
         assert refused.result
     (failed,) = [row for row in refused.tables["quality"] if row["success"] == "False" and row["severity"] == "stop"]
     assert (failed["suite"], failed["column"], failed["sample"]) == ("fct_flights", "origin", f"('{NOWHERE}',)")
     assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
-    assert place.place.marts.stat() == readers_see
-    assert len(place.ledger("published")) == known
+    assert place.stack.marts.stat() == readers_see
+    assert len(place.ledger("published")) == publications
 
     again = place.run(model)  # as reconcile does, every quarter of an hour
     assert (again.state.name, again.state.is_failed()) == ("Refused", True)
 
     place.change("DELETE FROM flights WHERE origin = ?", NOWHERE)
     _take_flights(place)
-    mended = place.run(model)
-    assert mended.result >= 2
-    assert len(place.ledger("published")) == known + mended.result
+    repaired = place.run(model)
+    assert repaired.result >= 2
+    assert len(place.ledger("published")) == publications + repaired.result
     assert place.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
     wait_until(lambda: place.api.events(names.QUALITY_FAILED, place.began), "the failure is an event")
     (event,) = place.api.events(names.QUALITY_FAILED, place.began)
-    assert event["payload"]["run_id"] == refused.id  # and not the second one: it is told once
+    assert event["payload"]["run_id"] == refused.id  # and not the second one: it is announced once
     assert "fct_flights.origin" in event["payload"]["expectations"]
 
 
-def test_the_history_of_the_gate_says_who_saw_what_and_when_it_was_right_again(place: FlowsPlace) -> None:
-    """After the test above."""
-    asked = "suite = 'fct_flights' AND \"column\" = 'origin'"
+def test_gate_history_shows_failures_and_recovery(place: FlowsPlace) -> None:
+    """Runs after `test_marts_stay_unchanged_until_data_is_fixed`."""
+    condition = "suite = 'fct_flights' AND \"column\" = 'origin'"
     history = place.query(
-        f'SELECT success, observed, sample, severity, "by", run_id FROM ops.quality WHERE {asked} ORDER BY "at"'
+        f'SELECT success, observed, sample, severity, "by", run_id FROM ops.quality WHERE {condition} ORDER BY "at"'
     )
     newest = history[-3:]
     assert [row[0] for row in newest] == [False, False, True]
@@ -214,12 +209,12 @@ def test_the_history_of_the_gate_says_who_saw_what_and_when_it_was_right_again(p
 
 
 def _take_flights(place: FlowsPlace) -> None:
-    """Ingest, and merge what changed of the flights."""
+    """Ingest, and merge the changed flights."""
     ingest(SOURCE)
     assert merge(SOURCE, "flights") == 1
 
 
-def test_a_run_that_gives_no_heartbeat_is_dead_and_one_that_does_is_not(place: FlowsPlace) -> None:
+def test_run_without_heartbeat_is_dead(place: FlowsPlace) -> None:
     with get_client(sync_client=True) as client:
         silent, beating, foreign = (
             client.create_flow_run(merge, name=name, state=Running(), tags=tags)
@@ -234,8 +229,8 @@ def test_a_run_that_gives_no_heartbeat_is_dead_and_one_that_does_is_not(place: F
         beats = threading.Thread(target=beat)
         beats.start()
         try:
-            found = lambda: [run.id for run in dead_runs(client, 8.0, own="")]  # noqa: E731
-            wait_until(lambda: found() == [silent.id], "only the silent one is dead", 60)
+            dead_ids = lambda: [run.id for run in dead_runs(client, 8.0, own="")]  # noqa: E731
+            wait_until(lambda: dead_ids() == [silent.id], "only the silent one is dead", 60)
         finally:
             stop.set()
             beats.join()
