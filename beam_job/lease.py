@@ -105,7 +105,7 @@ def merge_lease(
         if not reported:
             on_wait(f"{message}; waiting up to {wait_s:.0f} s")
         reported = True
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # the lake sends no notification when a lease ends
     ended = threading.Event()
     renewing = threading.Thread(target=lease.renew, args=(ended,), name="merge-lease", daemon=True)
     renewing.start()
