@@ -17,7 +17,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status doctor test test-long test-bigquery test-kubernetes chaos check deploy deploy-check format bench
+.PHONY: help setup run up down status doctor test test-slow test-long test-bigquery test-kubernetes chaos check deploy deploy-check format bench
 .PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
@@ -49,6 +49,9 @@ doctor: $(VENV)/ready ## check the set-up, and print the command that repairs ea
 
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/ready ## run the tests that take many seconds each, which continuous integration runs too
+	@MILLRACE_SLOW=1 $(BIN)/python -m pytest -m "slow or gcloud" $(ARGS)
 
 test-long: $(VENV)/ready ## run the tests of alerts, triggers and Airbyte's own connectors, which take minutes
 	@MILLRACE_LONG=1 $(BIN)/python -m pytest -n 0 -m "long or connectors" $(ARGS)

@@ -22,6 +22,14 @@ from tests.support.servers import server
 settings.register_profile("millrace", deadline=None)  # a busy machine is not a fault of the code
 settings.load_profile("millrace")
 
+MINUTES = ("MILLRACE_LONG", "takes minutes: `make test-long` runs it")
+SECONDS = ("MILLRACE_SLOW", "takes many seconds: `make test-slow` runs it, and so does .ci/run")
+LEFT_OUT = {
+    "slow": SECONDS,
+    "gcloud": SECONDS,
+    "long": MINUTES,
+    "connectors": MINUTES,
+}
 STACK = "tests/e2e/"
 FLOWS = "tests/integration/flows/"  # each file continues with the state of the one before
 LONGEST = ("test_merge_oracle_bigquery.py", "test_model_engines.py")  # else one process waits in the end for the other
@@ -54,16 +62,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests of the stack, which take longest, and those among them whose state the others go on with.
 
-    What takes minutes, or installs connectors, is left to a run of its own.
+    What takes long, or installs connectors, is left to a run of its own.
     """
-    ranks = {name: rank for rank, name in enumerate([*FIRST, STACK, *LONGEST])}
+    ranks = {name: rank for rank, name in enumerate([*FIRST, STACK, FLOWS, *LONGEST])}
     for item in items:
-        if not os.environ.get("MILLRACE_LONG") and any(
-            item.get_closest_marker(name) for name in ("long", "connectors")
-        ):
-            item.add_marker(pytest.mark.skip("takes minutes: `make test-long` runs it"))
-    rest = {True: ranks[STACK], False: len(ranks)}
-    items.sort(key=lambda item: ranks.get(item.path.name, rest[item.nodeid.startswith(STACK)]))
+        for marker, (variable, reason) in LEFT_OUT.items():
+            if item.get_closest_marker(marker) and not os.environ.get(variable):
+                item.add_marker(pytest.mark.skip(reason))
+
+    def rank(item: pytest.Item) -> int:
+        group = next((ranks[group] for group in (STACK, FLOWS) if item.nodeid.startswith(group)), len(ranks))
+        return ranks.get(item.path.name, group)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True)

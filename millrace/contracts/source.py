@@ -101,7 +101,7 @@ def parse_source(text: str, file: str) -> SourceContract:
         ContractError: the YAML or a field is invalid; the message names file, stream and field of every error.
     """
     try:
-        data: Any = yaml.safe_load(text)
+        data: Any = yaml.load(text, yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise ContractError(f"{file}: not YAML: {error}") from error
     if not isinstance(data, dict):
@@ -147,7 +147,7 @@ def load_manifest(directory: Path, source: SourceContract) -> dict[str, Any]:
     """
     name = source.connector.manifest
     try:
-        manifest = yaml.safe_load((directory / name).read_text(encoding="utf-8"))
+        manifest = yaml.load((directory / name).read_text(encoding="utf-8"), yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ContractError(f"{source.source}.yaml: connector.manifest: {name}: {error}") from None
     if not isinstance(manifest, dict) or manifest.get("type") != "DeclarativeSource":

@@ -1,6 +1,5 @@
 """A stack for each proof, so that none inherits what another broke. Run by `make chaos`, not by `make test`."""
 
-import json
 import os
 import random
 from collections.abc import Iterator
@@ -8,17 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from local.stack.ports import PREFERRED_PORTS
-from tests.e2e.stack import Stack, local
-from tests.support.servers import free_port
+from tests.e2e.stack import Stack, local, new_state
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack that has seen no data."""
-    state = tmp_path / "millrace"
-    state.mkdir()
-    (state / "ports.json").write_text(json.dumps({service: free_port() for service in PREFERRED_PORTS}))
+    state = new_state(tmp_path / "millrace")
     came_up = local(state, "up")
     assert came_up.returncode == 0, came_up.stdout + came_up.stderr
     try:

@@ -1,5 +1,6 @@
 """The whole stack for tests: starts flows, presses Retry, breaks and repairs its parts, reads its messages."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,9 +24,10 @@ from local.demo.run import open_platform
 from local.stack.credentials import load_credentials
 from local.stack.environment import platform_settings, process_environment
 from local.stack.local_stack import PROJECT, LocalStack, load_stack
+from local.stack.ports import PREFERRED_PORTS
 from local.stack.supervisor import runs_ours
 from millrace.airbyte.client import AirbyteClient
-from tests.support.servers import ROOT, wait_until
+from tests.support.servers import ROOT, free_port, wait_until
 
 PATIENCE_S = 120
 
@@ -34,6 +36,13 @@ def local(state: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
     """Run `python -m local` as a person would; return its output."""
     command = [sys.executable, "-m", "local", "--state", str(state), *arguments]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, capture_output=True, text=True)
+
+
+def new_state(directory: Path) -> Path:
+    """Make a state directory; its ports differ from those that other tests or Prefect's harness prefer."""
+    directory.mkdir(exist_ok=True)
+    (directory / "ports.json").write_text(json.dumps({service: free_port() for service in PREFERRED_PORTS}))
+    return directory
 
 
 def processes_of(state: Path) -> list[str]:
@@ -184,8 +193,6 @@ class Stack:
         return completed.stdout
 
     def pids(self) -> dict[str, int]:
-        import json
-
         return dict(json.loads((self.state / "pids.json").read_text()))
 
     def kill(self, service: str) -> int:

@@ -35,6 +35,7 @@ def test_bad_input_is_quarantined_and_rest_merged(stack: Stack) -> None:
     assert (newest.rows_in, newest.merged, newest.quarantined) == (6, 2, 4)
 
 
+@pytest.mark.slow
 def test_unknown_source_error_lists_valid_sources(stack: Stack) -> None:
     since = now()
     failed = stack.run("ingest/ingest", source="nope")
@@ -44,6 +45,7 @@ def test_unknown_source_error_lists_valid_sources(stack: Stack) -> None:
     assert f"/runs/flow-run/{failed.id}" in message
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", ["none", "nope"])
 def test_merge_without_a_stream_is_rejected(stack: Stack, stream: str) -> None:
     failed = stack.run("merge/merge", source=SOURCE, stream=stream)
@@ -51,6 +53,7 @@ def test_merge_without_a_stream_is_rejected(stack: Stack, stream: str) -> None:
     assert f"has no stream '{stream}'; it has flights, weather" in failed.message
 
 
+@pytest.mark.slow
 def test_disabled_secret_error_names_the_fix(stack: Stack) -> None:
     since = now()
     with stack.secret_disabled("airbyte-client-id"):

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from millrace.domain import names
 from tests.e2e.stack import Stack
 from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.slow
 
 PATIENCE_S = 90
 

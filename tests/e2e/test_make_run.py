@@ -11,15 +11,14 @@ import pytest
 from local.demo.airport_ops.check import compare
 from local.demo.airport_ops.replay import day
 from local.stack.local_stack import load_stack
-from tests.e2e.stack import local, processes_of
+from tests.e2e.stack import local, new_state, processes_of
 from tests.support.servers import ROOT, wait_until
 
 LIMIT_S = 400
 
 
-def run_a_day(state: Path) -> None:
-    """Run the next day with all its output, and compare every figure."""
-    completed = local(state, "run", "--days", "1", "--exit")
+def check_day(state: Path, completed: "subprocess.CompletedProcess[str]") -> None:
+    """Check what a run of the next day printed, and compare every figure."""
     assert completed.returncode == 0, completed.stdout + completed.stderr
     stack = load_stack(state)
     days = day(stack.database)
@@ -31,13 +30,14 @@ def run_a_day(state: Path) -> None:
 
 
 @pytest.mark.timeout(LIMIT_S)
-def test_run_loads_a_day_and_all_figures_match(state: Path) -> None:
-    run_a_day(state)
+def test_run_loads_a_day_and_all_figures_match(state: Path, first_day: "subprocess.CompletedProcess[str]") -> None:
+    check_day(state, first_day)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3 * LIMIT_S)
-def test_interrupted_run_stops_and_next_continues(state: Path) -> None:
+def test_interrupted_run_stops_and_next_continues(tmp_path: Path) -> None:
+    state = new_state(tmp_path / "state")
     command = [sys.executable, "-m", "local", "--state", str(state), "run", "--days", "1", "--exit"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         output = ""
@@ -50,4 +50,6 @@ def test_interrupted_run_stops_and_next_continues(state: Path) -> None:
     assert run.returncode == 130, output + rest
     assert "`make run` continues from here" in rest
     wait_until(lambda: processes_of(state) == [], f"nothing of {state} runs any more: {processes_of(state)}", 20)
-    run_a_day(state)
+    completed = local(state, "run", "--days", "1", "--exit")
+    check_day(state, completed)
+    assert processes_of(state) == []

@@ -212,10 +212,13 @@ CASES = [
 ]
 
 
+QUICK = ("await_landing", "commit_batch")
+
+
 def parameter(case: Case) -> ParameterSet:
-    """Mark a case as long if it runs the model or if no task is cached."""
-    long = not case.cached or case.deployment.startswith("model")
-    return pytest.param(case, id=str(case), marks=pytest.mark.long if long else ())
+    """Mark a case as long, but for one of each flow that reads most of its results from the cache."""
+    long = case.task not in QUICK
+    return pytest.param(case, id=str(case), marks=pytest.mark.long if long else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("case", map(parameter, CASES))

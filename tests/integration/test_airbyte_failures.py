@@ -227,6 +227,7 @@ hang(ignore_sigterm=True)
     wait_until(lambda: not is_running(child), "the connector's child has ended")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_stopped_server_loses_nothing(
     airbyte: AirbytePlace, lake: Lake, storage_port: int, tmp_path: Path, number: signal.Signals

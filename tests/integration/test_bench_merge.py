@@ -40,6 +40,7 @@ def falsify(table: Table, tmp_path: Path, statement: str) -> Table:
     return copy
 
 
+@pytest.mark.long
 def test_peers_produce_the_same_table(cache: Path) -> None:
     runs = run_scenario(cache, TINY, PEERS, repeat=2)
     assert {name: len(peer_runs) for name, peer_runs in runs.items()} == {OURS: 2, RAW: 2}
@@ -56,6 +57,7 @@ def test_peers_agree_on_avro_and_composite_keys(cache: Path) -> None:
     assert run_scenario(cache, Scenario("tiny-avro", batch, TINY.peers, BY_DAY), PEERS, repeat=1)
 
 
+@pytest.mark.slow
 def test_table_has_all_keys_and_late_rows_lost(tables: dict[str, Table]) -> None:
     require_rows("ours", tables[OURS], TINY.batch.rows_after)
     require_equal("ours", tables[OURS], "raw", tables[RAW])
@@ -64,6 +66,7 @@ def test_table_has_all_keys_and_late_rows_lost(tables: dict[str, Table]) -> None
         assert late.fetchone() == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -84,11 +87,13 @@ def test_falsified_table_is_detected(tables: dict[str, Table], tmp_path: Path, s
     assert str(e.value).count("nothing") <= 1
 
 
+@pytest.mark.slow
 def test_table_with_wrong_keys_is_detected(tables: dict[str, Table], tmp_path: Path) -> None:
     with pytest.raises(TablesDiffer, match="rows; table and batch have"):
         require_rows("raw", falsify(tables[RAW], tmp_path, "DELETE FROM {0} WHERE id = 7"), TINY.batch.rows_after)
 
 
+@pytest.mark.slow
 def test_failed_peer_is_reported_with_its_output(cache: Path) -> None:
     broken = {RAW: replace(RUNNERS[RAW], module="bench.merge.none")}
     with pytest.raises(PeerFailed, match=r"No module named 'bench\.merge\.none'"):

@@ -107,6 +107,7 @@ def table_by(merging: Merging, folder: Path, engine: Callable[[Lake, Batch, Path
         return staged, db.execute("FROM raw_shop.orders ORDER BY ALL").fetchall()
 
 
+@pytest.mark.slow
 def test_every_engine_gives_the_same_table(merging: Merging, tmp_path: Path) -> None:
     staged, rows = table_by(merging, tmp_path / "plain", plain)
     assert len(rows) == 201

@@ -22,6 +22,8 @@ from tests.support.prefect_server import prefect_server
 from tests.support.pushes import landed, wrapped
 from tests.support.servers import free_port, listens, wait_until
 
+pytestmark = pytest.mark.slow
+
 STRANGERS = int(os.environ.get("MILLRACE_STRANGERS", "2000"))
 SLOW_S = 2
 

@@ -115,6 +115,7 @@ def test_poison_message_is_dead_lettered(pulling: Pulling) -> None:
     assert "attribute secretId is missing" in refused[0]["why"]
 
 
+@pytest.mark.slow
 def test_prefect_outage_dead_letters_nothing(pulling: Pulling) -> None:
     pulling.running.prefect.answer = 503
     sent = [pulling.publish(names.LAKE_LANDED, landed()) for _ in range(3)]

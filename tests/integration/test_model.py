@@ -97,6 +97,7 @@ def test_day_whose_flights_are_all_gone_is_gone(place: Modelling, days: tuple[Mo
     assert place.marts(cancelled) == [(1, 1)]
 
 
+@pytest.mark.slow
 def test_new_plane_reaches_flights_of_all_days(place: Modelling, days: tuple[ModelRun, ModelRun]) -> None:
     plane_keys = "SELECT plane_key FROM marts.fct_flights WHERE tailnum = 'N7'"
     assert place.marts(plane_keys) == [("unknown",)]
@@ -142,6 +143,7 @@ def test_views_work_under_any_attached_name(place: Modelling) -> None:
     assert months == 1
 
 
+@pytest.mark.slow
 def test_full_run_builds_everything(place: Modelling) -> None:
     run = place.run(full=True)
     assert run is not None

@@ -232,6 +232,7 @@ def test_snapshot_expires_and_needs_time_left(
     assert broker.store.db.execute("SELECT count(*) FROM held").fetchone() == (0,)
 
 
+@pytest.mark.slow
 def test_kill_keeps_acks_and_published_messages(tmp_path: Path) -> None:
     port, state = free_port(), tmp_path / "state"
     attempted, acknowledged = set[str](), set[str]()
@@ -295,6 +296,7 @@ def test_older_file_version_is_migrated(tmp_path: Path) -> None:
             pubsub.publish(topic, "new")
 
 
+@pytest.mark.slow
 def test_unread_burst_uses_little_memory(tmp_path: Path) -> None:
     port = free_port()
     command = ("-m", "local.servers.pubsub", "--port", str(port), "--state", str(tmp_path / "state"))

@@ -174,11 +174,12 @@ def test_command_has_help() -> None:
     assert "--candidate" in process.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("expectation", "code", "line"),
     [
         (ROWS, 0, "1 of 1 expectations hold"),
-        (UNIQUE, 1, "stop shops.id: expect_column_values_to_be_unique, saw 2 of 3"),
+        pytest.param(UNIQUE, 1, "stop shops.id: expect_column_values_to_be_unique, saw 2 of 3", marks=pytest.mark.long),
     ],
 )
 def test_command_prints_results_and_verdict(

@@ -62,6 +62,7 @@ def test_taken_port_is_a_one_line_failure(name: str, tmp_path: Path) -> None:
     assert "--port" in line
 
 
+@pytest.mark.slow
 def test_second_server_on_same_state_is_rejected(running: dict[str, tuple[int, Path]]) -> None:
     second = {
         name: subprocess.Popen(
@@ -102,6 +103,7 @@ def test_terminated_server_ends_cleanly(name: str, number: signal.Signals, tmp_p
     assert log.read_text().splitlines() == [f"local.servers.{name} ready on 127.0.0.1:{port}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVERS)
 def test_server_ends_when_its_parent_is_killed(name: str, tmp_path: Path) -> None:
     port = free_port()

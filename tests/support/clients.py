@@ -113,7 +113,8 @@ def put(bucket: storage.Bucket, name: str, data: bytes = b"x", **conditions: Any
 
 
 def secrets_client(port: int) -> SecretManagerServiceClient:
-    channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a client of a killed server at the same port is backing off
+    channel = grpc.insecure_channel(f"127.0.0.1:{port}", own)
     return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
 
 

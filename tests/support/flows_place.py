@@ -3,6 +3,7 @@
 import json
 import secrets
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -29,9 +30,7 @@ from prefect.settings import (
 )
 
 from beam_job.batches import pending
-from cli.deploy.blocks import register_blocks, register_limits
 from flows.merge import merge
-from flows.model import model
 from local.demo import source
 from local.demo.airport_ops import replay
 from local.demo.prefect import PrefectApi
@@ -44,7 +43,7 @@ from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.domain import names
 from millrace.domain.landing import LandingManifest
-from millrace.domain.ledger import LedgerEntry
+from millrace.domain.ledger import LedgerEntry, published_entry
 from millrace.domain.model import unannounced_publication, unpublished_work
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
@@ -165,13 +164,24 @@ class FlowsPlace:
             client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=1))
 
     def settle(self) -> None:
-        """Merge and publish what earlier tests left."""
+        """Merge what earlier tests left, and enter in the ledger that it is published, without building the marts."""
         for stream in self.source.streams:
             if self.pending(stream):
                 merge(SOURCE, stream)
-        ledger = self.warehouse.ledger()
-        if unpublished_work(ledger) or unannounced_publication(ledger):
-            model()
+        at, candidate = datetime.now(UTC), f"settled_{uuid.uuid4().hex}"
+        if work := unpublished_work(self.warehouse.ledger()):
+            self.warehouse.append(*(published_entry(batch, candidate, "settled", at) for batch in work.batches))
+        if publication := unannounced_publication(self.warehouse.ledger()):
+            self.warehouse.append(
+                LedgerEntry(
+                    kind="announced",
+                    batch_id=publication.candidate,
+                    source="",
+                    stream="",
+                    run_id=publication.run_id,
+                    at=at,
+                )
+            )
 
     def snapshot(self) -> list[Any]:
         """All that a flow may change: the lake but for results and the status, the ledger, marts, slots and syncs."""
@@ -190,6 +200,8 @@ def _query(file: Path, sql: str) -> list[tuple[Any, ...]]:
 @contextmanager
 def flows_place(folder: Path) -> Iterator[FlowsPlace]:
     """All servers up, everything provisioned and registered, and a day in the operations database."""
+    from cli.deploy.blocks import register_blocks, register_limits  # imports Google's AI libraries, which takes seconds
+
     local = LocalStack(folder, {service: free_port() for service in PREFERRED_PORTS})
     credentials = {name: secrets.token_urlsafe(12) for name in (*NAMES, "slack-token")}
     with ExitStack() as stack:

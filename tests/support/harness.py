@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import get_current_settings
-from prefect.testing.utilities import prefect_test_harness
 
 from tests.support.servers import ROOT
 
@@ -18,6 +16,9 @@ from tests.support.servers import ROOT
 @contextmanager
 def harness() -> Iterator[None]:
     """A Prefect server of its own, and all settings that lead to it."""
+    from prefect.server.api.server import SubprocessASGIServer  # it takes seconds, and few tests need it
+    from prefect.testing.utilities import prefect_test_harness
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SubprocessASGIServer, "_run_uvicorn_command", _start)
         with prefect_test_harness(server_startup_timeout=180):
@@ -33,7 +34,7 @@ def create_app() -> Any:
     return create()
 
 
-def _start(server: SubprocessASGIServer) -> "subprocess.Popen[bytes]":
+def _start(server: Any) -> "subprocess.Popen[bytes]":
     """As Prefect does it, but for the application."""
     own = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     options = f"--factory {__name__}:create_app --host 127.0.0.1 --port {server.port} --log-level error --lifespan on"

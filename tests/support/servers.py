@@ -19,12 +19,13 @@ def free_port() -> int:
 
 
 def wait_until(holds: Callable[[], object], condition: str, timeout_s: float = 30) -> None:
-    """Wait for a condition; fails with its description."""
-    deadline = time.monotonic() + timeout_s
+    """Wait for a condition, and look less often the longer it takes; fails with its description."""
+    deadline, pause_s = time.monotonic() + timeout_s, 0.02
     while not holds():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:.0f} s: {condition}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(1.2 * pause_s, 0.3)
 
 
 def listens(port: int) -> bool:

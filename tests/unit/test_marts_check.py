@@ -15,6 +15,8 @@ from local.demo.airport_ops.check import KEYS, Comparison, Difference, compare_w
 from local.demo.airport_ops.expected import Row, expected_marts
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.slow
+
 Falsified = Callable[[str], tuple[Difference, ...]]
 ROWS = 40
 

@@ -21,6 +21,8 @@ from local.demo.airport_ops.schema import TABLES
 from tests.support.airbyte_place import query
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.slow
+
 FIRST_WEEK = "table_name = 'flights' AND json_extract(row, '$.flight_date') <= '2013-01-07'"
 
 

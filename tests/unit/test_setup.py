@@ -118,6 +118,7 @@ def index() -> dict[str, str]:
     return {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", [SUPPORTED[0], SUPPORTED[-1]])
 def test_lock_installs_on_all_supported_pythons(tmp_path: Path, version: str) -> None:
     uv = Path(sys.executable).with_name("uv")
@@ -155,6 +156,7 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", SUPPORTED)
 def test_every_file_parses_on_every_version(version: str) -> None:
     python = interpreter(version)

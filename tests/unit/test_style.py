@@ -34,7 +34,8 @@ HEAVY = {"millrace.quality.engine", "beam_job.engines.pipeline"}  # these import
 
 
 def python_files(*folders: str) -> Iterator[Path]:
-    for folder in folders or (".",):
+    own = [path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    for folder in folders or sorted(own):
         for path in sorted((ROOT / folder).rglob("*.py")):
             parts = path.relative_to(ROOT).parts
             if not any(part in SKIPPED or part.startswith(".") for part in parts):

@@ -107,13 +107,12 @@ def _day(db: sqlite3.Connection) -> int:
 
 def _changes(first: int, last: int) -> Iterator[Change]:
     """Changes from `clock(first - 1)` on and before `clock(last)`; for day 1, all before."""
-    since = clock(first - 1) if first > 1 else datetime.min.replace(tzinfo=UTC)
-    for change in _all_changes(first, last):
-        if since <= change.at < clock(last):
-            yield change
+    since, until = clock(first - 1) if first > 1 else datetime.min.replace(tzinfo=UTC), clock(last)
+    yield from (change for change in _all_changes(first, last, since, until) if since <= change.at < until)
 
 
-def _all_changes(first: int, last: int) -> Iterator[Change]:
+def _all_changes(first: int, last: int, since: datetime, until: datetime) -> Iterator[Change]:
+    """Changes of those days, and some before and after them."""
     if first == 1:
         for table in ("airlines", "airports", "planes"):
             insert = _insert(table)
@@ -122,7 +121,8 @@ def _all_changes(first: int, last: int) -> Iterator[Change]:
     insert = _insert("weather")
     for row in read_table("weather"):
         hour = _instant(row["time_hour"])
-        yield Change(hour + timedelta(hours=1), insert, _typed("weather", row | {"time_hour": iso(hour)}))
+        if since <= (measured := hour + timedelta(hours=1)) < until:
+            yield Change(measured, insert, _typed("weather", row | {"time_hour": iso(hour)}))
     for row in read_flights(FIRST_DAY + timedelta(days=first - 5), FIRST_DAY + timedelta(days=last + 1)):
         yield from flight_changes(row)
 

@@ -13,10 +13,8 @@ from prefect.states import Crashed, Running
 
 from beam_job.batches import Limits, open_batch
 from beam_job.merge import merge_stream
-from blocks import MillraceAirbyte
 from blocks import names as block_names
 from blocks.load import load_block
-from cli.deploy.blocks import register_blocks
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
@@ -213,6 +211,7 @@ def test_reconcile_frees_slots_of_dead_runs(place: FlowsPlace, published: Ran) -
     assert again.id not in payloads
 
 
+@pytest.mark.slow
 def test_full_scan_merges_very_late_manifests(place: FlowsPlace, published: Ran) -> None:
     place.settle()
     place.run(reconcile)
@@ -228,6 +227,7 @@ def test_full_scan_merges_very_late_manifests(place: FlowsPlace, published: Ran)
     assert rows_of(place.run(reconcile, dry_run=True, full_scan=True)) == [("merge not published", "marts", 1)]
 
 
+@pytest.mark.slow
 def test_work_of_a_live_run_is_not_missing(place: FlowsPlace, published: Ran) -> None:
     before = rows_of(place.run(reconcile, dry_run=True))
     land(place.lake, parquet([airline("ZM", "being merged")]))
@@ -287,9 +287,13 @@ def test_object_may_lack_its_manifest_for_a_day(place: FlowsPlace, lacking: list
     assert rows_of(place.run(reconcile, dry_run=True)) == lacking[:-1]
 
 
+@pytest.mark.slow
 def test_airbyte_error_does_not_stop_reconcile(
     place: FlowsPlace, lacking: list[tuple[str, str, int]], no_patience: None
 ) -> None:
+    from blocks import MillraceAirbyte
+    from cli.deploy.blocks import register_blocks
+
     proxy = Proxy(place.stack.ports["airbyte"])
     block = load_block(MillraceAirbyte, block_names.AIRBYTE)
     block.url = f"{proxy.url}/api/public/v1"
@@ -306,6 +310,7 @@ def test_airbyte_error_does_not_stop_reconcile(
         assert ran.result
 
 
+@pytest.mark.slow
 def test_reconcile_survives_a_missing_deployment(place: FlowsPlace, lacking: list[tuple[str, str, int]]) -> None:
     batch = place.ledger("merged")[-1].batch_id
     assert batch not in [e.batch_id for e in place.ledger("announced")]

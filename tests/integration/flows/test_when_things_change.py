@@ -141,6 +141,7 @@ def test_second_ingest_lands_only_changes(place: FlowsPlace, ingested: Ran) -> N
     assert table["flights"]["manifest"] in place.manifests("flights", empty=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["slot", "lease"])
 def test_merge_without_slot_or_lease_hands_over(place: FlowsPlace, merged: dict[str, Ran], held: str) -> None:
     land(place.lake, parquet([airline("ZZ", "handed over")]))
@@ -157,6 +158,7 @@ def test_merge_without_slot_or_lease_hands_over(place: FlowsPlace, merged: dict[
     assert place.query(f"SELECT name FROM raw_{SOURCE}.airlines_live WHERE carrier = 'ZZ'") == [("handed over",)]
 
 
+@pytest.mark.slow
 def test_marts_stay_unchanged_until_data_is_fixed(place: FlowsPlace, published: Ran) -> None:
     before, readers_see = place.marts("SELECT * FROM marts.fct_flights ORDER BY 1"), place.stack.marts.stat()
     place.change(
@@ -190,6 +192,7 @@ def test_marts_stay_unchanged_until_data_is_fixed(place: FlowsPlace, published: 
     assert "fct_flights.origin" in event["payload"]["expectations"]
 
 
+@pytest.mark.slow
 def test_gate_history_shows_failures_and_recovery(place: FlowsPlace) -> None:
     """Runs after `test_marts_stay_unchanged_until_data_is_fixed`."""
     condition = "suite = 'fct_flights' AND \"column\" = 'origin'"
@@ -214,6 +217,7 @@ def _take_flights(place: FlowsPlace) -> None:
     assert merge(SOURCE, "flights") == 1
 
 
+@pytest.mark.slow
 def test_run_without_heartbeat_is_dead(place: FlowsPlace) -> None:
     with get_client(sync_client=True) as client:
         silent, beating, foreign = (
@@ -229,7 +233,7 @@ def test_run_without_heartbeat_is_dead(place: FlowsPlace) -> None:
         beats = threading.Thread(target=beat)
         beats.start()
         try:
-            dead_ids = lambda: [run.id for run in dead_runs(client, 8.0, own="")]  # noqa: E731
+            dead_ids = lambda: [run.id for run in dead_runs(client, 4.0, own="")]  # noqa: E731
             wait_until(lambda: dead_ids() == [silent.id], "only the silent one is dead", 60)
         finally:
             stop.set()
