@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from beam_job.steps.rows import fits
+from beam_job.steps.types import fits, natural_type
 from millrace.contracts.stream import StreamContract
 from millrace.contracts.widening import common_type
 from millrace.domain.batch import Drift
@@ -12,31 +12,6 @@ from millrace.domain.errors import FileRejected
 from millrace.domain.types import IDENTIFIER, Column
 
 OWN_PREFIXES = ("_airbyte_", "_ab_")
-
-
-def natural_type(kind: pa.DataType) -> str | None:
-    """Return the contract type of a file's type; None for a column without values or a type without a match."""
-    t = pa.types
-    if t.is_decimal(kind):
-        return f"decimal({kind.precision},{kind.scale})" if kind.scale >= 0 else None
-    for holds, declared in (
-        (t.is_uint64, "decimal(20,0)"),
-        (t.is_integer, "int64"),
-        (t.is_floating, "float64"),
-        (t.is_boolean, "bool"),
-        (t.is_date, "date"),
-        (t.is_timestamp, "timestamp"),
-        (t.is_nested, "json"),
-        (t.is_string, "string"),
-        (t.is_large_string, "string"),
-        (t.is_time, "string"),
-        (t.is_binary, "bytes"),
-        (t.is_large_binary, "bytes"),
-        (t.is_fixed_size_binary, "bytes"),
-    ):
-        if holds(kind):
-            return declared
-    return None
 
 
 def differences(schema: pa.Schema, contract: StreamContract) -> dict[str, str]:

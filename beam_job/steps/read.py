@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_job.steps.drift import differences, missing, natural_type, reject_new_columns
+from beam_job.steps.drift import differences, missing, reject_new_columns
 from beam_job.steps.files import CHUNK_ROWS, DataFile
 from beam_job.steps.keys import hash_keys
 from beam_job.steps.quarantine import quarantine_file, quarantine_rows, quarantined_row, split_keys
@@ -28,6 +28,7 @@ from beam_job.steps.rows import (
     column_types,
     conform_column,
 )
+from beam_job.steps.types import natural_type
 from beam_job.steps.units import Unit
 from beam_job.steps.versions import encode_versions
 from beam_job.steps.work import TableFile, Work, table_files

@@ -1,7 +1,6 @@
 """A file's columns in, columns of the contract's types out; a value that does not fit is reported, never changed."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -10,75 +9,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_job.steps.types import UTC_US, arrow_type, fits
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import FileRejected
-from millrace.domain.types import DECIMAL
 
 EXTRACTED_AT, GENERATION_ID = "_airbyte_extracted_at", "_airbyte_generation_id"
 EMITTED_AT = "_airbyte_emitted_at"  # its name in destinations before 1.0
 DELETED_AT = "_ab_cdc_deleted_at"
 AIRBYTE_COLUMNS = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # Airbyte's columns that the merge uses
-UTC_US = pa.timestamp("us", "UTC")
 EXACT_INT = 1 << 53
 
 Mask = npt.NDArray[np.bool_]
-PLAIN: dict[str, pa.DataType] = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "date": pa.date32(),
-    "timestamp": UTC_US,
-    "json": pa.string(),
-    "bytes": pa.binary(),
-    "text": pa.string(),  # a string column that takes values of any type
-}
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_large_binary(kind) or pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind))
-
-
-def _is_timestamp_us(kind: pa.DataType) -> bool:
-    """Return true for timestamps of microseconds or coarser ones."""
-    return bool(pa.types.is_timestamp(kind) and kind.unit in ("s", "ms", "us"))
-
-
-def _is_any(_kind: pa.DataType) -> bool:
-    return True
-
-
-# By contract type: file types that fit it; the first rule that holds decides, and a type without a rule does not fit.
-FITS: dict[str, tuple[tuple[Callable[[pa.DataType], bool], str], ...]] = {
-    "string": ((_is_text, "safe"), (pa.types.is_time, "safe")),
-    "int64": (
-        (pa.types.is_uint64, "check"),
-        (pa.types.is_integer, "safe"),
-        (pa.types.is_floating, "check"),
-        (pa.types.is_decimal, "check"),
-    ),
-    "float64": ((pa.types.is_floating, "safe"), (pa.types.is_integer, "check")),
-    "decimal": ((pa.types.is_decimal, "check"), (pa.types.is_integer, "check")),
-    "bool": (),
-    "date": ((pa.types.is_date, "safe"),),
-    "timestamp": ((_is_timestamp_us, "safe"), (pa.types.is_timestamp, "check"), (pa.types.is_date, "safe")),
-    "json": ((_is_text, "check"), (pa.types.is_nested, "check")),
-    "bytes": ((_is_binary, "safe"),),
-    "text": ((pa.types.is_nested, "check"), (_is_binary, "no"), (_is_any, "safe")),
-}
-
-
-def arrow_type(declared: str) -> pa.DataType:
-    """Return the Arrow type of a contract type."""
-    match = DECIMAL.match(declared)
-    if match:
-        precision, scale = int(match[1]), int(match[2])
-        return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
-    return PLAIN[declared]
 
 
 @dataclass
@@ -98,16 +39,6 @@ def column_types(contract: StreamContract) -> dict[str, str]:
     """Return the types of the contract's columns and of the log columns that order its rows."""
     declared = {n: "text" if c.any_type else c.type for n, c in contract.columns.items()}
     return declared | {n: contract.order_types[n] for n in contract.order}
-
-
-def fits(file: pa.DataType, declared: str) -> str:
-    """Compare a file's type with the contract's: `same`, `safe` (every value fits), `check` (some may not) or `no`."""
-    if pa.types.is_null(file):
-        return "safe"
-    if declared != "json" and file == arrow_type(declared):
-        return "same"
-    rules = FITS["decimal" if DECIMAL.match(declared) else declared]
-    return next((answer for holds, answer in rules if holds(file)), "no")
 
 
 def check_types(schema: pa.Schema, contract: StreamContract, where: str) -> None:

@@ -13,11 +13,11 @@ from beam_job.steps.rows import (
     AIRBYTE_COLUMNS,
     DELETED_AT,
     Mask,
-    arrow_type,
     column_types,
     conform_column,
     extracted_at,
 )
+from beam_job.steps.types import arrow_type
 from beam_job.steps.units import Unit
 from beam_job.steps.versions import encode_versions
 from beam_job.steps.work import Rows, TableFile, Work, table_files

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from beam_job.steps.rows import arrow_type
+from beam_job.steps.types import arrow_type
 from millrace.contracts.stream import StreamContract
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_job.steps.keys import Origin, encode_version, hash_keys, sort_words
-from beam_job.steps.rows import arrow_type
+from beam_job.steps.types import arrow_type
 from millrace.domain.types import PLAIN_TYPES
 from tests.support.servers import ROOT
 
@@ -164,7 +164,7 @@ def test_shards_get_even_shares_of_keys_in_a_row() -> None:
 HASHES = """
 import pyarrow as pa
 from beam_job.steps.keys import hash_keys
-from beam_job.steps.rows import arrow_type
+from beam_job.steps.types import arrow_type
 from tests.unit.test_keys import KEYS
 print([int(hash_keys([pa.array([value], arrow_type(kind))])[0]) for kind, *both in KEYS for value in both])
 """
