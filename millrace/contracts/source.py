@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Discriminator, Field, Tag, ValidationError
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from typing_extensions import TypeAliasType
 
 from millrace.contracts.stream import StreamContract
+from millrace.domain import names
 from millrace.domain.errors import ContractError, UnknownStream
 from millrace.domain.types import Frozen, Name
 
@@ -83,6 +84,30 @@ class SourceContract(Frozen):
     connector: Connector
     streams: dict[Name, StreamContract]
 
+    @field_validator("source")
+    @classmethod
+    def _separable(cls, value: str) -> str:
+        if "__" in value or value.endswith("_"):
+            raise ValueError(
+                f"{value!r} has `__` or ends with `_`; `__` separates source and stream in names of tables, so another"
+                " source could have the same table: use single `_`, and none at the end"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_streams(self) -> "SourceContract":
+        """Refuse streams whose tables or views would meet."""
+        for name, stream in self.streams.items():
+            if (stream.source, stream.stream) != (self.source, name):
+                raise ValueError(f"stream {name!r} calls itself {stream.id!r}; leave out its `source` and `stream`")
+            for other in (names.live_view(name), names.migrating_table(name)):
+                if other in self.streams:
+                    raise ValueError(
+                        f"stream {other!r} has the name that the platform gives to a view or copy of stream {name!r};"
+                        " rename one of them"
+                    )
+        return self
+
     def stream(self, name: str) -> StreamContract:
         """Return the contract of one stream.
 
@@ -94,6 +119,30 @@ class SourceContract(Frozen):
         return self.streams[name]
 
 
+class _UniqueKeys(yaml.CSafeLoader):
+    """A loader that refuses a mapping with one key twice; YAML forbids it, and PyYAML drops the first silently."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        for mapping in _mappings(node, set()):
+            keys = set[str]()
+            for key in (key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in keys:
+                    raise yaml.MarkedYAMLError(None, None, f"{key.value!r} is there twice", key.start_mark)
+                keys.add(key.value)
+        return super().construct_document(node)
+
+
+def _mappings(node: yaml.Node, seen: set[int]) -> Iterator[yaml.MappingNode]:
+    """Yield the mappings of a document at every depth, each once."""
+    if isinstance(node, yaml.CollectionNode) and id(node) not in seen:
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            yield node
+        for part in node.value:
+            for child in part if isinstance(part, tuple) else (part,):
+                yield from _mappings(child, seen)
+
+
 def parse_source(text: str, file: str) -> SourceContract:
     """Parse a source from YAML; `file` is its name in errors.
 
@@ -101,7 +150,7 @@ def parse_source(text: str, file: str) -> SourceContract:
         ContractError: the YAML or a field is invalid; the message names file, stream and field of every error.
     """
     try:
-        data: Any = yaml.load(text, yaml.CSafeLoader)
+        data: Any = yaml.load(text, _UniqueKeys)  # noqa: S506
     except yaml.YAMLError as error:
         raise ContractError(f"{file}: not YAML: {error}") from error
     if not isinstance(data, dict):

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from millrace.contracts.order import CDC_COLUMNS, OrderKind, check_order, order_kind
 from millrace.contracts.row_rules import RULES, row_rule
+from millrace.domain.column_names import case_twins, is_reserved, suffixed
 from millrace.domain.quality import QUARANTINE, Expected
 from millrace.domain.types import Column, Frozen, Identifier, Name
 
@@ -13,7 +15,6 @@ DURATION = re.compile(r"^(\d+)([mhd])$")
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
 UNCLUSTERABLE = ("float64", "json", "bytes")
 MOST_CLUSTER_COLUMNS = 4  # https://cloud.google.com/bigquery/docs/clustered-tables#limitations
-CDC_COLUMNS = {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string", "_ab_cdc_deleted_at": "string"}
 
 
 class Evolution(Frozen):
@@ -43,8 +44,9 @@ class Partition(Frozen):
 class StreamContract(Frozen):
     """One stream of a source; rows are merged by `key` in the order of `order`.
 
-    An empty `key` means `position`: (object, generation, row) is the key. `max_bytes_billed` limits the bytes that one
-    merge reads on BigQuery, in place of the setting `warehouse.max_bytes_billed`.
+    An empty `key` means `position`: (object, generation, row) is the key. `order_as` says what the text of an order
+    column means, so that it sorts as that; for Airbyte's log columns it is known. `max_bytes_billed` limits the bytes
+    that one merge reads on BigQuery, in place of the setting `warehouse.max_bytes_billed`.
     """
 
     source: Name
@@ -54,6 +56,7 @@ class StreamContract(Frozen):
     mode: Literal["cdc", "append", "overwrite"] = "append"
     key: tuple[Identifier, ...] = ()
     order: tuple[Identifier, ...] = ()
+    order_as: dict[Identifier, OrderKind] = {}  # noqa: RUF012  pydantic copies defaults
     partition: Partition | None = None
     cluster: tuple[Identifier, ...] = ()
     deletes: Literal["soft", "ignore"] = "soft"
@@ -77,6 +80,7 @@ class StreamContract(Frozen):
 
     @model_validator(mode="after")
     def _check_fields(self) -> "StreamContract":
+        self._check_names()
         for field in ("key", "cluster"):
             for name in getattr(self, field):
                 if name not in self.columns:
@@ -89,6 +93,7 @@ class StreamContract(Frozen):
         for name in self.order:
             if name not in self.order_types:
                 raise ValueError(f"order names {name!r}, which is neither a column nor a CDC column")
+        check_order(self.order, self.order_types, self.order_as)
         if self.mode == "cdc" and not self.order:
             raise ValueError("a cdc stream needs `order`: the log columns that order its changes")
         for name, column in self.columns.items():
@@ -103,6 +108,23 @@ class StreamContract(Frozen):
             self._check_partition(self.partition.column)
         return self
 
+    def _check_names(self) -> None:
+        """Refuse columns that would meet another column of the table."""
+        for name in self.columns:
+            if is_reserved(name):
+                raise ValueError(
+                    f"column {name!r} has a name that the platform, Airbyte or BigQuery keeps for itself; declare it as"
+                    f" {suffixed(name)!r}, its name in the table"
+                )
+        if twins := case_twins([*self.columns, *self.order]):
+            raise ValueError(
+                f"columns {twins[0]!r} and {twins[1]!r} differ only by case, which tables ignore; declare"
+                f" {twins[1]!r} as {suffixed(twins[1])!r}, its name in the table"
+            )
+        for field in ("key", "order"):
+            if doubled := _doubled(getattr(self, field)):
+                raise ValueError(f"{field} names {doubled!r} twice; name each column once")
+
     def _check_expectation(self, expected: Expected) -> None:
         for name in expected.columns:
             if name not in self.columns:
@@ -116,6 +138,8 @@ class StreamContract(Frozen):
     def _check_cluster(self) -> None:
         if len(self.cluster) > MOST_CLUSTER_COLUMNS:
             raise ValueError(f"cluster names {len(self.cluster)} columns; at most {MOST_CLUSTER_COLUMNS} are allowed")
+        if doubled := _doubled(self.cluster):
+            raise ValueError(f"cluster names {doubled!r} twice; name each column once")
         for name in self.cluster:
             if self.columns[name].type in UNCLUSTERABLE:
                 raise ValueError(f"cluster column {name!r} can't be {self.columns[name].type}")
@@ -141,6 +165,11 @@ class StreamContract(Frozen):
         return CDC_COLUMNS | {name: column.type for name, column in self.columns.items()}
 
     @property
+    def order_kinds(self) -> dict[str, str]:
+        """Return how the values of each order column sort: as their type, or as the meaning of their text."""
+        return {name: order_kind(name, self.order_types[name], self.order_as) for name in self.order}
+
+    @property
     def reads_deletes(self) -> bool:
         """Return true when the files carry delete rows."""
         return self.mode == "cdc" and self.deletes == "soft"
@@ -161,3 +190,7 @@ class StreamContract(Frozen):
     def id(self) -> str:
         """Return `<source>.<stream>`, the id in messages and commands."""
         return f"{self.source}.{self.stream}"
+
+
+def _doubled(names: tuple[str, ...]) -> str | None:
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)

@@ -170,13 +170,22 @@ def raw_schema(source: str) -> str:
 
 
 def head_table(source: str, stream: str) -> str:
-    """Return the one-row table in `ops` that serialises a stream's commits."""
+    """Return the one-row table in `ops` that serialises a stream's commits.
+
+    No two streams share it: a source's name has no `__` and does not end with `_`, and a stream's does not begin with
+    `_`, so the first `__` after the prefix is the one between them.
+    """
     return f"head__{source}__{stream}"
 
 
 def live_view(stream: str) -> str:
     """Return the view of a stream's live rows."""
     return f"{stream}_live"
+
+
+def migrating_table(stream: str) -> str:
+    """Return the copy of a stream's table that a migration makes beside it."""
+    return f"{stream}__migrating"
 
 
 def stream_resource(source: str, stream: str) -> str:
