@@ -3,9 +3,9 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from beam_job.erase import erase, outstanding
@@ -16,9 +16,10 @@ from millrace.domain.batch import Batch, BatchObject
 from millrace.domain.errors import ObjectExists, ObjectMissing
 from millrace.domain.landing import LandingManifest
 from millrace.domain.ledger import Head
-from millrace.lake.manifests import read_manifest
+from millrace.lake.manifests import list_manifests, read_manifest
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
+from millrace.warehouse import heads
 from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
@@ -42,14 +43,22 @@ class Limits:
         return "in-process" if size <= self.in_process_max_bytes else "dataflow"
 
 
-def pending(lake: Lake, warehouse: Warehouse, contract: StreamContract, *, full_scan: bool = False) -> list[str]:
+def pending(
+    lake: Lake,
+    warehouse: Warehouse,
+    contract: StreamContract,
+    *,
+    full_scan: bool = False,
+    now: datetime | None = None,
+) -> list[str]:
     """Return outstanding erasures, then manifests of the open batch and those with objects that the ledger lacks.
 
-    Manifests are listed from the head's `oldest_pending_day` on; `full_scan` lists all, however late one came.
+    Manifests are listed from the head's `oldest_pending_day` on, or from a week before `now` (by default the time of
+    the call) if that is earlier; `full_scan` lists all, however late one came.
     """
     batch = under_way(lake, contract)
     with warehouse.session(f"list pending manifests of {contract.id}"):
-        waiting = _pending(lake, warehouse, contract, warehouse.head(contract), full_scan=full_scan)
+        waiting = _pending(lake, warehouse, contract, warehouse.head(contract), full_scan=full_scan, now=now)
         erasures = outstanding(lake, warehouse, contract)
     return list(dict.fromkeys([*erasures, *(batch.manifests if batch else ()), *waiting]))
 
@@ -61,21 +70,32 @@ def under_way(lake: Lake, contract: StreamContract) -> Batch | None:
 
 
 def _pending(
-    lake: Lake, warehouse: Warehouse, contract: StreamContract, head: Head, *, full_scan: bool
+    lake: Lake,
+    warehouse: Warehouse,
+    contract: StreamContract,
+    head: Head,
+    *,
+    full_scan: bool,
+    now: datetime | None = None,
 ) -> dict[str, list[BatchObject]]:
     """Return the pending objects, by manifest."""
-    prefix = names.manifests_prefix(contract.source, contract.stream)
-    start = None if full_scan else f"{prefix}{head.oldest_pending_day}"
-    listed = [info.name for info in lake.list(prefix, start=start)]
+    since = "" if full_scan else heads.first_day(head.oldest_pending_day, now or datetime.now(UTC))
+    listed = list_manifests(lake, contract.source, contract.stream, since)
     paths = sorted({*listed, *warehouse.redriven_manifests(contract)})
     manifests = {path: read_manifest(lake, path) for path in paths}
     pairs = [(o.name, o.generation) for m in manifests.values() for o in m.objects]
     merged = warehouse.merged_objects(contract, pairs) if pairs else set()
-    waiting = {path: list(_objects(m, merged)) for path, m in manifests.items()}
+    newest: dict[str, int] = {}
+    for name, generation in pairs:
+        newest[name] = max(generation, newest.get(name, generation))
+    waiting = {path: list(_objects(m, merged, newest)) for path, m in manifests.items()}
     return {path: objects for path, objects in waiting.items() if objects}
 
 
-def _objects(manifest: LandingManifest, merged: set[tuple[str, int]]) -> Iterable[BatchObject]:
+def _objects(
+    manifest: LandingManifest, merged: set[tuple[str, int]], newest: Mapping[str, int]
+) -> Iterable[BatchObject]:
+    """Yield the objects of a manifest that are not merged; `newest` are the newest generations that manifests name."""
     for o in manifest.objects:
         if (o.name, o.generation) not in merged:
             yield BatchObject(
@@ -87,6 +107,7 @@ def _objects(manifest: LandingManifest, merged: set[tuple[str, int]]) -> Iterabl
                 epoch=manifest.epoch,
                 generation_id=_generation(manifest),
                 complete=manifest.sync_mode != "overwrite" or manifest.outcome == "succeeded",
+                replaced=newest[o.name] > o.generation,
             )
 
 
@@ -133,7 +154,7 @@ def _open_batch(
             return batch, False
         discard(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # the head moved since
-    waiting = _pending(lake, warehouse, contract, head, full_scan=full_scan)
+    waiting = _pending(lake, warehouse, contract, head, full_scan=full_scan, now=now)
     if not waiting:
         return None, False
     batch = cut(contract, head, waiting, limits, now)
@@ -156,7 +177,8 @@ def cut(
     manifests: list[str] = []
     objects: dict[tuple[str, int], BatchObject] = {}
     for path in sorted(waiting):
-        added = {(o.name, o.generation): o for o in waiting[path]}
+        number = len(manifests)
+        added = {(o.name, o.generation): o.model_copy(update={"manifest": number}) for o in waiting[path]}
         size = sum(o.size for o in (objects | added).values())
         if manifests and (size > limits.max_bytes or len(objects | added) > limits.max_files):
             break

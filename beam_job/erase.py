@@ -35,7 +35,8 @@ def request(
 
 def outstanding(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> list[str]:
     """Return the paths of requests that this warehouse has not executed: new ones, or all in a new warehouse."""
-    paths = [info.name for info in lake.list(names.erasures_prefix(contract.source, contract.stream))]
+    listed = (info.name for info in lake.list(names.erasures_prefix(contract.source, contract.stream)))
+    paths = [name for name in listed if name.endswith(".json")]
     erased = {entry.batch_id for entry in warehouse.ledger(kinds=("erased",))} if paths else set()
     return [path for path in paths if path.rsplit("/", 1)[1].removesuffix(".json") not in erased]
 

@@ -12,7 +12,7 @@ from millrace.domain.errors import FileRejected, ObjectExists
 from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.domain.types import Frozen
 from millrace.lake.footers import count_rows
-from millrace.lake.manifests import read_manifest
+from millrace.lake.manifests import list_manifests, read_manifest
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
@@ -87,9 +87,8 @@ def _candidates(
     lake: Lake, contract: StreamContract, selected: list[QuarantinedObject], replaced: set[str]
 ) -> list[Candidate]:
     """Return each object that a manifest names, with the oldest one that does."""
-    paths = [info.name for info in lake.list(names.manifests_prefix(contract.source, contract.stream))]
     by_object: dict[tuple[str, int], tuple[str, LandingManifest]] = {}
-    for path in paths if selected else []:
+    for path in list_manifests(lake, contract.source, contract.stream) if selected else []:
         manifest = read_manifest(lake, path)
         for o in manifest.objects:
             by_object.setdefault((o.name, o.generation), (path, manifest))

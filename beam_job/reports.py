@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from beam_job.steps.units import units
@@ -16,6 +18,7 @@ from millrace.observability.events import log_event
 log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
+REPORT = re.compile(r"(read|shard|staged|broken)-(\d+)\.json")
 
 
 @dataclass(frozen=True)
@@ -32,21 +35,39 @@ class Reports:
 
     @property
     def objects(self) -> dict[int, Report]:
-        """Return the counts of each object that could be read, by its index in the batch."""
-        return {int(index): counts for unit in self.read.values() for index, counts in unit["objects"].items()}
+        """Return the counts of each object that could be read or was replaced, by its index in the batch."""
+        read = {int(index): counts for unit in self.read.values() for index, counts in unit["objects"].items()}
+        return self._replaced | read
 
     @property
     def broken_objects(self) -> dict[int, str]:
         """Return the reasons of objects whose rows could not be read, by index."""
         reports = [*self.read.values(), *self.broken.values()]
-        return {int(index): str(reason) for report in reports for index, reason in report["broken"].items()}
+        broken = {int(index): str(reason) for report in reports for index, reason in report["broken"].items()}
+        return {index: reason for index, reason in broken.items() if index not in self._replaced}
+
+    @cached_property
+    def _replaced(self) -> dict[int, Report]:
+        """Return counts of objects that were gone before they were read, as a newer generation replaced them."""
+        gone = {
+            int(index)
+            for unit in self.read.values()
+            for index, reason in unit["broken"].items()
+            if str(reason).startswith("file.missing") and self.batch.objects[int(index)].replaced
+        }
+        rows = {index: self.batch.objects[index].rows or 0 for index in gone}
+        return {n: {"rows": count, "ignored": count, "quarantined": [], "drift": {}} for n, count in rows.items()}
 
     def paths(self, kind: str, ending: str) -> list[str]:
         """Return the files with rows of a kind according to the reports, ordered by their numbers."""
-        counts = self.objects if kind == "keep" else self.staged
-        count = "kept" if kind == "keep" else kind
-        numbers = sorted(number for number, report in counts.items() if report.get(count))
+        numbers = sorted(number for number, report in self.staged.items() if report.get(kind))
         return [f"{names.staging_prefix(self.batch.id, self.attempt)}{kind}-{n:05d}.{ending}" for n in numbers]
+
+    def kept_files(self) -> list[tuple[int, str]]:
+        """Return the files with keys of quarantined rows, each with its object's index in the batch."""
+        prefix = f"{names.staging_prefix(self.batch.id, self.attempt)}keep-"
+        indexes = sorted(index for index, report in self.objects.items() if report.get("kept"))
+        return [(index, f"{prefix}{index:05d}.parquet") for index in indexes]
 
 
 def read_reports(lake: Lake, batch: Batch, attempt: str) -> Reports:
@@ -59,9 +80,8 @@ def read_reports(lake: Lake, batch: Batch, attempt: str) -> Reports:
     kinds: dict[str, dict[int, Report]] = {"read": {}, "shard": {}, "staged": {}, "broken": {}}
     files = set()
     for info in lake.list(prefix):
-        if info.name.endswith(".json"):
-            kind, _, number = info.name.removeprefix(prefix).removesuffix(".json").partition("-")
-            kinds[kind][int(number)] = _read(lake, batch, attempt, info.name)
+        if report := REPORT.fullmatch(info.name.removeprefix(prefix)):
+            kinds[report[1]][int(report[2])] = _read(lake, batch, attempt, info.name)
         else:
             files.add(info.name)
     reports = Reports(batch, attempt, **kinds, files=frozenset(files))
@@ -93,7 +113,7 @@ def _require_all(reports: Reports) -> None:
         *_missing("object", range(len(batch.objects)), reports.objects | broken),
         *_missing("shard", shards, reports.shard),
         *_missing("staged", written, reports.staged),
-        *sorted({*paths, *reports.paths("keep", "parquet")} - reports.files),
+        *sorted({*paths, *(path for _, path in reports.kept_files())} - reports.files),
     ]
     if gone:
         raise _lost(batch, reports.attempt, gone)

@@ -1,5 +1,6 @@
 """A batch, the manifests of one stream that are merged in one transaction, and its results, as types."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
@@ -11,7 +12,11 @@ StagingFormat = Literal["parquet", "arrow"]
 
 
 class BatchObject(Frozen):
-    """One object of a batch, with every value that the order of its rows depends on."""
+    """One object of a batch, with every value that the order of its rows depends on.
+
+    `manifest` is the number of the manifest that names it within the batch's manifests; None in a batch that an older
+    version of the platform opened. `replaced` is True if another manifest names a newer generation of the object.
+    """
 
     name: str
     generation: int
@@ -21,6 +26,8 @@ class BatchObject(Frozen):
     epoch: Count
     generation_id: Count
     complete: bool = True
+    manifest: Count | None = None
+    replaced: bool = False
 
     @property
     def min_version(self) -> str:
@@ -59,6 +66,21 @@ class Batch(Frozen):
     def bytes(self) -> int:
         """Return the size of all objects in bytes."""
         return sum(o.size for o in self.objects)
+
+
+def newest_generations(batch: Batch, staged: "Staged", merged: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the newest generation of each object of the batch of which two generations have rows.
+
+    `merged` are the (object, generation) pairs, of these objects, that were merged before and not rejected as a whole.
+    """
+    generations: dict[str, set[int]] = {}
+    rejected = staged.rejected_objects
+    for name, generation in merged:
+        generations.setdefault(name, set()).add(generation)
+    for o in batch.objects:
+        if (o.name, o.generation) not in rejected:
+            generations.setdefault(o.name, set()).add(o.generation)
+    return {name: max(known) for name, known in generations.items() if len(known) > 1}
 
 
 class QuarantinedRow(Frozen):
@@ -102,9 +124,10 @@ class Staged(Frozen):
     """The result of staging a batch: files to load, and the rows that are not loaded.
 
     `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/<attempt>/`, with one winner per key
-    and register each; `kept` are Parquet files with the keys of quarantined rows. A snapshot replaces the generations
-    whose versions are below `floor`; `blocked` is the reason why a newer snapshot does not. `columns` are the columns
-    that files added or widened. `attempt` is empty when an older version of the platform staged the batch.
+    and register each; `kept` are Parquet files with the keys of quarantined rows, and `kept_by` the snapshot of each.
+    `snapshots` are the lowest versions of the whole snapshots; the newest of them replaces the generations whose
+    versions are below `floor`; `blocked` is the reason why a newer snapshot does not. `columns` are the columns that
+    files added or widened. `attempt` is empty when an older version of the platform staged the batch.
     """
 
     batch_id: str
@@ -117,8 +140,15 @@ class Staged(Frozen):
     columns: dict[str, Column] = {}  # noqa: RUF012  pydantic copies defaults
     drift: tuple[Drift, ...] = ()
     kept: tuple[str, ...] = ()
+    kept_by: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
     floor: str = ""
     blocked: str = ""
+
+    @property
+    def rejected_objects(self) -> set[tuple[str, int]]:
+        """Return the (object, generation) pairs that are in quarantine as a whole."""
+        return {(q.object, q.generation) for q in self.quarantined if q.row is None}
 
 
 class Balance(Frozen):

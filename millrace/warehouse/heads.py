@@ -11,14 +11,15 @@ from millrace.domain.ledger import Head
 LOOK_BACK = timedelta(days=7)
 
 
-def next_head(head: Head, batch: Batch, staged: Staged) -> Head:
-    """Return the head after the commit of a batch that was opened at `head`."""
-    newest = max((path.split("/")[3] for path in batch.manifests if names.parse_manifest_path(path)), default="")
+def next_head(head: Head, batch: Batch, staged: Staged, at: datetime) -> Head:
+    """Return the head after the commit, at the time `at`, of a batch that was opened at `head`."""
+    newest = max((path.split("/")[3] for path in batch.manifests if names.MANIFEST_PATH.fullmatch(path)), default="")
+    reached = max(head.oldest_pending_day, look_back(newest)) if newest else head.oldest_pending_day
     return Head(
         epoch=batch.head_epoch + 1,
         batch_id=batch.id,
         connection_epoch=max([head.connection_epoch, *(o.epoch for o in batch.objects)]),
-        oldest_pending_day=max(head.oldest_pending_day, _look_back(newest)) if newest else head.oldest_pending_day,
+        oldest_pending_day=first_day(reached, at),
         floor=max(head.floor, staged.floor),
     )
 
@@ -48,6 +49,11 @@ def already_merged(batch: Batch, objects: set[tuple[str, int]]) -> HeadMoved:
     )
 
 
-def _look_back(day: str) -> str:
-    """Return the first day to list for pending manifests: one may arrive some days after its sync was started."""
-    return (datetime.strptime(day, "%Y%m%d") - LOOK_BACK).strftime("%Y%m%d")
+def first_day(oldest_pending_day: str, now: datetime) -> str:
+    """Return the first day to list for pending manifests: a sync that is dated in the future hides none of today."""
+    return min(oldest_pending_day, look_back(f"{now:%Y%m%d}"))
+
+
+def look_back(day: str) -> str:
+    """Return a day some days earlier: a manifest may arrive some days after its sync was started."""
+    return f"{datetime.strptime(day, '%Y%m%d') - LOOK_BACK:%Y%m%d}"

@@ -123,7 +123,7 @@ def _wait_for_rows(
 
 def _find_all(lake: Lake, sync: Sync, streams: Iterable[str], footers: Footers) -> dict[str, LandedObjects]:
     """Return the sync's objects of each stream, streams without a contract included: Airbyte counts their rows too."""
-    objects = {s: find_objects(lake, sync.source, s, sync.job_id, footers) for s in streams}
+    objects = {s: find_objects(lake, sync.source, s, sync.job_id, footers, sync) for s in streams}
     if sync.rows != 0 and not any(objects.values()):
         objects = {s: find_stray_objects(lake, s, sync, footers) for s in streams}
         if any(objects.values()):

@@ -8,6 +8,7 @@ from millrace.domain import names
 from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.domain.sync import Sync
 from millrace.lake.footers import count_rows, is_data_file
+from millrace.lake.manifests import list_manifests, read_manifest
 from millrace.lake.store import Lake, ObjectInfo
 
 GENERATION = "ab-generation-id"
@@ -19,9 +20,17 @@ LandedObjects = dict[LandedObject, int]  # objects with their Airbyte generation
 Footers = dict[tuple[str, int], int | None]
 
 
-def find_objects(lake: Lake, source: str, stream: str, job_id: int, footers: Footers | None = None) -> LandedObjects:
-    """Return the objects of one stream in the folder of a sync; `footers` caches row counts between two calls."""
+def find_objects(
+    lake: Lake, source: str, stream: str, job_id: int, footers: Footers | None = None, sync: Sync | None = None
+) -> LandedObjects:
+    """Return the objects of one stream in the folder of a sync; `footers` caches row counts between two calls.
+
+    With `sync`, objects that a manifest of another sync names are left out: those of an earlier installation of Airbyte
+    whose job had the same id.
+    """
     files = _data_files(lake, names.sync_prefix(source, stream, job_id))
+    claimed = _claimed_by_namesakes(lake, stream, sync) if sync and files else set()
+    files = [o for o in files if (o.name, o.generation) not in claimed]
     return _count_rows(lake, files, {} if footers is None else footers)
 
 
@@ -63,6 +72,17 @@ def _count_rows(lake: Lake, files: Iterable[ObjectInfo], footers: Footers) -> La
         obj = LandedObject(name=info.name, generation=info.generation, size=info.size, rows=footers[version])
         landed[obj] = int(info.metadata.get(GENERATION, 0))
     return landed
+
+
+def _claimed_by_namesakes(lake: Lake, stream: str, sync: Sync) -> set[tuple[str, int]]:
+    """Return the objects that manifests of other syncs with the same job id name."""
+    claimed: set[tuple[str, int]] = set()
+    for path in list_manifests(lake, sync.source, stream):
+        if names.parse_manifest_path(path)[2] == sync.job_id:
+            manifest = read_manifest(lake, path)
+            if (manifest.connection_id, manifest.job_created_at) != (sync.connection_id, sync.created_at):
+                claimed |= {(o.name, o.generation) for o in manifest.objects}
+    return claimed
 
 
 def _claimed(lake: Lake, stream: str, sync: Sync) -> set[tuple[str, int]]:

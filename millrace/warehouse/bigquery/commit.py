@@ -17,7 +17,7 @@ from google.cloud import bigquery
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import Balance, Batch, Staged
+from millrace.domain.batch import Balance, Batch, Staged, newest_generations
 from millrace.domain.errors import (
     BalanceError,
     BudgetExceeded,
@@ -92,8 +92,8 @@ class Commit:
         merges = self._ledger.merges(self._contract, [(o.name, o.generation) for o in batch.objects])
         if merged := {pair for pair, (count, redrives) in merges.items() if count > redrives}:
             raise heads.already_merged(batch, merged)
-        floor = heads.next_head(head, batch, staged).floor
-        tables = self._load(merges)
+        floor = heads.next_head(head, batch, staged, self._at).floor
+        tables = self._load(merges, floor)
         merge = Merge(
             self._namespace,
             self._contract,
@@ -101,10 +101,37 @@ class Commit:
             floor,
             replaces=bool(staged.floor and staged.floor == floor),
             again=bool(merges),
+            before=head.floor,
+            spares=self._spares(head.floor, floor, tables),
+            snapshots=tuple(s for s in sorted({*staged.snapshots, staged.floor}) if s and s <= floor),
+            mended=self._mended(),
         )
         return Merge(**{**vars(merge), "where": self._bounds(merge)})
 
-    def _load(self, merges: dict[tuple[str, int], tuple[int, int]]) -> StagedTables:
+    def _spares(self, before: str, floor: str, tables: StagedTables) -> bool:
+        """Return whether the newest snapshot can have keys in quarantine only, of which older rows count."""
+        if not (self._contract.key and floor):
+            return False
+        return bool(tables.kept_keys) if floor > before else any(o.min_version < floor for o in self._batch.objects)
+
+    def _mended(self) -> tuple[tuple[str, int], ...]:
+        """Return the newest generations of objects of which an older one has rows, if the stream has no key."""
+        if self._contract.key:
+            return ()
+        merged = self._jobs.rows(
+            merging.merged_generations(self._namespace),
+            {
+                "source": self._batch.source,
+                "stream": self._batch.stream,
+                "names": sorted({o.name for o in self._batch.objects}),
+            },
+            step="mended",
+            contract=self._contract,
+        )
+        pairs = [(str(name), int(generation)) for name, generation in merged]
+        return tuple(sorted(newest_generations(self._batch, self._staged, pairs).items()))
+
+    def _load(self, merges: dict[tuple[str, int], tuple[int, int]], floor: str) -> StagedTables:
         """Load each kind of staging files into its own table, whose name identifies its content."""
         contract, staged = self._contract, self._staged
         attempts = {pair: merged for pair, (merged, _) in merges.items()}
@@ -112,9 +139,10 @@ class Commit:
         kinds: tuple[tuple[str, Sequence[str], dict[str, str]], ...] = (
             ("upserts", staged.upserts, columns.staged_upserts(contract)),
             ("deletes", staged.deletes, columns.staged_deletes(contract)),
-            ("kept_keys", staged.kept, columns.keys(contract)),
+            ("kept_keys", self._kept_files(floor), columns.keys(contract)),
             ("quarantined", quarantined, QUARANTINED),
         )
+        older = sorted({s for s in staged.kept_by if s != floor})
         self._digest = self._identity()
         tables = {kind: self._load_kind(kind, files, schema) for kind, files, schema in kinds if files and schema}
         loaded = sum(rows for kind, (_, rows) in tables.items() if kind in ("upserts", "deletes"))
@@ -123,7 +151,18 @@ class Commit:
             raise BalanceError(
                 f"batch {self._batch.id}: {loaded} of {expected} staged rows were loaded; nothing was committed"
             )
-        return StagedTables(**{kind: table for kind, (table, _) in tables.items()})
+        kept = [
+            (s, self._load_kind(f"kept_{s}", self._kept_files(s), columns.keys(contract))[0])
+            for s in older
+            if contract.key
+        ]
+        return StagedTables(**{kind: table for kind, (table, _) in tables.items()}, older=tuple(kept))
+
+    def _kept_files(self, snapshot: str) -> list[str]:
+        """Return the staging files with keys of a snapshot's quarantined rows."""
+        staged = self._staged
+        by = staged.kept_by or (staged.floor,) * len(staged.kept)  # an older version of the platform kept those of one
+        return [file for file, of in zip(staged.kept, by, strict=True) if of == snapshot]
 
     def _load_kind(self, kind: str, files: Sequence[str], schema: dict[str, str]) -> tuple[str, int]:
         if len(files) > MOST_URIS:
@@ -171,7 +210,8 @@ class Commit:
         )
 
     def _parameters(self, head: Head) -> dict[str, Any]:
-        batch, staged, new = self._batch, self._staged, heads.next_head(head, self._batch, self._staged)
+        batch, staged = self._batch, self._staged
+        new = heads.next_head(head, batch, staged, self._at)
         return {
             "batch_id": batch.id,
             "source": batch.source,
@@ -198,7 +238,7 @@ class Commit:
             return
         statements = [*merging.count_stale(merge), merging.count_merged(merge)]
         statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
-        statements += [merging.delete_absent(merge)] if merge.replaces else []
+        statements += merging.deletions(merge)
         estimate = sum(self._jobs.estimate(statement, parameters, "commit") for statement in statements)
         if estimate > most:
             raise BudgetExceeded(
@@ -235,7 +275,8 @@ class Commit:
 
     def drop_staging(self) -> None:
         """Delete the staging tables; after a crash they expire."""
-        for kind in ("upserts", "deletes", "kept_keys", "quarantined"):
+        older = sorted({f"kept_{snapshot}" for snapshot in self._staged.kept_by})
+        for kind in ("upserts", "deletes", "kept_keys", "quarantined", *older):
             name = f"{self._batch.id}-{self._digest}-{kind}".replace("-", "_")
             try:
                 with self._jobs.translate_errors("drop staging"):

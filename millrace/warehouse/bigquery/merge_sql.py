@@ -3,21 +3,31 @@
 Upserts and deletes of a key are joined first, so that one MERGE moves both registers and the table is read once.
 """
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from millrace.contracts.stream import StreamContract
 from millrace.warehouse import columns
+from millrace.warehouse.bigquery.replace_sql import Merge as Merge
+from millrace.warehouse.bigquery.replace_sql import StagedTables as StagedTables
+from millrace.warehouse.bigquery.replace_sql import (
+    delete_outdated,
+    floor_bytes,
+    is_open,
+    is_outdated,
+    mended,
+    remember_spared,
+    rows,
+    spared,
+)
+from millrace.warehouse.bigquery.replace_sql import keys_equal as keys_equal
+from millrace.warehouse.bigquery.replace_sql import merged_generations as merged_generations
 from millrace.warehouse.bigquery.sql import (
     BUCKET,
     LEDGER_COLUMNS,
     Namespace,
-    bare,
     bucket_of,
     buckets,
     quote,
-    staged_type,
-    text,
 )
 
 MOST_RANGES = 500
@@ -26,54 +36,20 @@ MOVED, UNBALANCED = "millrace.head_moved", "millrace.unbalanced"
 CARRIED = ("_delete_version", "_deleted_at")
 
 
-@dataclass(frozen=True)
-class StagedTables:
-    """The staging tables of a batch, as SQL names; empty names where there is no file."""
-
-    upserts: str = ""
-    deletes: str = ""
-    kept_keys: str = ""
-    quarantined: str = ""
-
-
-@dataclass(frozen=True)
-class Merge:
-    """One merge of staged tables above a floor into a part of the target; `again` when objects are redriven."""
-
-    namespace: Namespace
-    contract: StreamContract
-    staged: StagedTables
-    floor: str = ""
-    where: str = "TRUE"
-    replaces: bool = False
-    again: bool = False
-
-
-def rows(table: str, kinds: dict[str, str]) -> str:
-    """Return a staging table, or a SELECT of its columns without rows."""
-    if table:
-        return table
-    return (
-        "(SELECT "
-        + ", ".join(f"CAST(NULL AS {bare(staged_type(k))}) AS {quote(n)}" for n, k in kinds.items())
-        + (" FROM (SELECT 1) WHERE FALSE)")
-    )
-
-
-def keys_equal(contract: StreamContract, left: str, right: str) -> str:
-    """Return the join condition of two tables by key; keys are NOT NULL, so `=` is enough."""
-    return " AND ".join(f"{left}.{quote(n)} = {right}.{quote(n)}" for n in contract.key)
-
-
-def floor_bytes(floor: str) -> str:
-    """Return a floor as a literal."""
-    return f"FROM_HEX({text(floor)})"
-
-
 def upserts(merge: Merge) -> str:
-    """Return staged upserts, without generations that a snapshot replaced."""
+    """Return the staged upserts that are merged: not those of generations that a snapshot or a mended object replaced,
+    except of keys that the newest snapshot has in quarantine only."""
     table = rows(merge.staged.upserts, columns.staged_upserts(merge.contract))
-    return f"(SELECT * FROM {table} WHERE _version >= {floor_bytes(merge.floor)})" if merge.floor else table
+    if merge.mended:
+        older = f"SELECT 1 FROM {mended(merge)} m WHERE {is_outdated('s')}"
+        table = f"(SELECT * FROM {table} s WHERE NOT EXISTS ({older}))"
+    if not merge.floor:
+        return table
+    newer = f"s._version >= {floor_bytes(merge.floor)}"
+    if not merge.spares:
+        return f"(SELECT * FROM {table} s WHERE {newer})"
+    same = keys_equal(merge.contract, "k", "s")
+    return f"(SELECT s.* FROM {table} s LEFT JOIN {spared(merge)} k ON {same} WHERE {newer} OR s._version >= k._lowest)"
 
 
 def deletes(merge: Merge) -> str:
@@ -204,7 +180,9 @@ def count_stale(merge: Merge) -> list[str]:
     """Return queries that count staged registers which are not newer than the table's, or which a snapshot replaced."""
     contract, raw = merge.contract, merge.namespace.raw(merge.contract)
     counts = []
-    if merge.floor and merge.staged.upserts:
+    if merge.staged.upserts and (merge.spares or merge.mended):
+        counts.append(f"SELECT (SELECT COUNT(*) FROM {merge.staged.upserts}) - (SELECT COUNT(*) FROM {upserts(merge)})")
+    elif merge.floor and merge.staged.upserts:
         counts.append(f"SELECT COUNT(*) FROM {merge.staged.upserts} WHERE NOT _version >= {floor_bytes(merge.floor)}")
     if contract.key:
         for own, table in (("_version", upserts(merge)), ("_delete_version", deletes(merge))):
@@ -226,18 +204,30 @@ def count_merged(merge: Merge) -> str:
     )
 
 
-def delete_absent(merge: Merge) -> str:
-    """Return the UPDATE that deletes live rows of older generations which a snapshot neither has nor quarantined."""
-    contract, floor = merge.contract, floor_bytes(merge.floor)
-    kept_keys = rows(merge.staged.kept_keys, columns.keys(contract))
+def delete_absent(merge: Merge, snapshot: str = "") -> str:
+    """Return the UPDATE that deletes live rows of older generations which a snapshot neither has nor quarantined.
+
+    The snapshot is the newest, unless another one is given.
+    """
+    contract, floor = merge.contract, floor_bytes(snapshot or merge.floor)
+    newest = snapshot in ("", merge.floor)
+    kept = merge.staged.kept_keys if newest else dict(merge.staged.older).get(snapshot, "")
+    kept_keys = rows(kept, columns.keys(contract))
     unkept = (
         f" AND NOT EXISTS (SELECT 1 FROM {kept_keys} k WHERE {keys_equal(contract, 'k', 't')})" if contract.key else ""
     )
     return (
         f"UPDATE {merge.namespace.raw(contract)} t SET _delete_version = {floor}, _deleted_at = @at,"
-        f" _delete_batch_id = @batch_id WHERE _version < {floor}"
-        f" AND (_delete_version IS NULL OR _delete_version < _version){unkept}"
+        f" _delete_batch_id = @batch_id WHERE {is_open(snapshot or merge.floor)}{unkept}"
     )
+
+
+def deletions(merge: Merge) -> list[str]:
+    """Return the UPDATEs that delete what snapshots lack, the oldest first, and what mended objects had before."""
+    outdated = [delete_outdated(merge)] if merge.mended else []
+    if merge.spares:
+        return [delete_absent(merge, snapshot) for snapshot in merge.snapshots] + outdated
+    return [delete_absent(merge)] * merge.replaces + outdated
 
 
 def advance_head(merge: Merge) -> str:
@@ -253,7 +243,9 @@ def script(merge: Merge) -> str:
     """Return the transaction of head, merge, balance, ledger and quarantine; an error rolls it back."""
     namespace, contract = merge.namespace, merge.contract
     stale = " + ".join(f"({query})" for query in count_stale(merge)) or "0"
-    deletion = f"{delete_absent(merge)};\nSET absent = @@row_count;\n" if merge.replaces else ""
+    remembered = remember_spared(merge) if merge.spares and merge.floor > merge.before else []
+    deletion = "".join(f"{statement};\n" for statement in remembered)
+    deletion += "".join(f"{statement};\nSET absent = absent + @@row_count;\n" for statement in deletions(merge))
     quarantine = f"{insert_quarantine(merge)};\n" if merge.staged.quarantined else ""
     return f"""DECLARE stale, merged, absent INT64 DEFAULT 0;
 BEGIN TRANSACTION;

@@ -60,7 +60,7 @@ class Schema:
         self, contract: StreamContract, stored: dict[str, str], copied: dict[str, str], check: Callable[[], None]
     ) -> None:
         """Replace the table by a converted copy; drop the copy in the end."""
-        copy = self._namespace.table(names.raw_schema(contract.source), f"{contract.stream}__migrating")
+        copy = self._namespace.table(names.raw_schema(contract.source), names.migrating_table(contract.stream))
         self._run(sql.copy_converted(self._namespace, contract, copy, stored, copied), contract)
         try:
             check()

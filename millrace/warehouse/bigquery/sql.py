@@ -7,6 +7,7 @@ from functools import cache
 
 from millrace.contracts.stream import MOST_CLUSTER_COLUMNS, UNCLUSTERABLE, StreamContract
 from millrace.domain import names
+from millrace.domain.column_names import BIGQUERY_PREFIXES
 from millrace.domain.errors import ContractError, SettingsError
 from millrace.domain.ledger import Head, LedgerEntry
 from millrace.domain.types import DECIMAL
@@ -27,8 +28,6 @@ TYPES = {
 }
 CONTRACT_TYPES = {"INTEGER": "int64", "FLOAT": "float64", "BOOLEAN": "bool"}  # the API's older names
 NUMERIC_DIGITS, NUMERIC_SCALE, BIGNUMERIC_DIGITS = 29, 9, 38
-# https://cloud.google.com/bigquery/docs/schemas#column_names
-RESERVED = ("_table_", "_file_", "_partition", "_row_timestamp", "__root__", "_colidentifier", "_change_")
 LEDGER_FIELDS = tuple(LedgerEntry.model_fields)
 LEDGER_COLUMNS = ", ".join(f"`{name}`" for name in LEDGER_FIELDS)
 OPS = """
@@ -174,7 +173,7 @@ def table_columns(contract: StreamContract) -> dict[str, str]:
     """Return the columns of the raw table with their types, including the column of hash buckets."""
     kinds = {name: column_type(kind) for name, kind in columns.all_columns(contract).items()}
     for name in kinds:
-        if name.lower().startswith(RESERVED):
+        if name.lower().startswith(BIGQUERY_PREFIXES):
             raise ContractError(
                 f"{contract.id}: BigQuery keeps column names like {name!r} for itself; rename the column"
             )

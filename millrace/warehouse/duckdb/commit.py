@@ -12,6 +12,7 @@ from millrace.warehouse import heads
 from millrace.warehouse.columns import prunes
 from millrace.warehouse.duckdb import layout as layout
 from millrace.warehouse.duckdb import merge_sql as merging
+from millrace.warehouse.duckdb import replace as replace
 from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb.staging import relation
 
@@ -37,12 +38,13 @@ def commit(
         if earlier := balance(db, batch.id):
             db.execute("ROLLBACK")
             return earlier
-        floor = _advance_head(db, contract, batch, staged)
+        before, floor = _advance_head(db, contract, batch, staged, at)
         _check_unmerged(db, contract, batch)
-        upserts, deletes, kept_keys = (relation(db, f"{kind}_files", files[kind]) for kind in KINDS)
-        db.execute(merging.stage(contract, upserts, deletes, floor) + merging.keep(contract, kept_keys))
+        upserts, deletes = (relation(db, f"{kind}_files", files[kind]) for kind in ("upserts", "deletes"))
+        db.execute(merging.stage(contract, upserts, deletes))
+        replacing = replace.prepare(db, contract, batch, staged, files["kept"], before, floor)
         layout.choose_compression(db, contract)
-        merged = _merge(db, contract, batch, staged, floor, at)
+        merged = _merge(db, contract, batch, staged, replacing, at)
         append(
             db,
             LedgerEntry(
@@ -65,11 +67,16 @@ def commit(
 
 
 def _merge(
-    db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, floor: str, at: datetime
+    db: duckdb.DuckDBPyConnection,
+    contract: StreamContract,
+    batch: Batch,
+    staged: Staged,
+    replacing: replace.Replacing,
+    at: datetime,
 ) -> Balance:
     counts = _count_merges(db, contract, [(o.name, o.generation) for o in batch.objects])
     again = any(merges for merges, _ in counts.values())
-    stale = number(db, merging.count_replaced(floor))
+    stale = number(db, merging.count_replaced(replacing.condition))
     where = _bounds(db, contract)
     if contract.key:
         db.execute(merging.match_upserts(contract, where, _is_newer_than_table(db, contract)))
@@ -84,15 +91,14 @@ def _merge(
         stale += number(db, merging.count_stale_deletes())
         db.execute(merging.merge_deletes(contract, batch.id, where))
     merged = number(db, merging.count_merged(contract, batch.id, where))
-    replaces = staged.floor and staged.floor == floor
-    absent = db.execute(merging.delete_absent(contract, batch.id, floor), [at]).fetchone() if replaces else None
+    absent = replace.delete_replaced(db, contract, batch.id, replacing, at)
     result = Balance(
         rows_in=staged.rows_in,
         merged=merged,
         superseded=staged.superseded,
         stale=stale,
         quarantined=sum(q.rows for q in staged.quarantined),
-        tombstoned_by_absence=absent[0] if absent else 0,
+        tombstoned_by_absence=absent,
     )
     result.check(batch.id)
     return result
@@ -126,15 +132,17 @@ def _rollback(db: duckdb.DuckDBPyConnection) -> None:
         return  # the transaction had ended: the file decides
 
 
-def _advance_head(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged) -> str:
-    """Move the head from the epoch at which the batch was opened, which only one batch can; return its floor."""
+def _advance_head(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, at: datetime
+) -> tuple[str, str]:
+    """Move the head from the epoch at which the batch was opened, which only one batch can; return both floors."""
     before = head(db, contract)
-    new = heads.next_head(before, batch, staged)
+    new = heads.next_head(before, batch, staged, at)
     values = [batch.id, new.connection_epoch, new.oldest_pending_day, new.floor, batch.head_epoch]
     changed = db.execute(sql.advance_head(contract), values).fetchone()
     if not changed or changed[0] != 1:
         raise heads.overtaken(batch, before)
-    return new.floor
+    return before.floor, new.floor
 
 
 def _check_unmerged(db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch) -> None:

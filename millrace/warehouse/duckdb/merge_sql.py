@@ -7,7 +7,7 @@ table does not read them. A newer upsert replaces its row by DELETE and INSERT, 
 A row is addressed by its key, never by DuckDB's `rowid`: a column of that name hides it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from millrace.contracts.stream import StreamContract
 from millrace.warehouse.duckdb.sql import PROVENANCE, column_type, payload, quote, table, text
@@ -20,19 +20,15 @@ def keys_equal(contract: StreamContract, left: str, right: str) -> str:
     return " AND ".join(f"{left}.{quote(n)} = {right}.{quote(n)}" for n in contract.key)
 
 
-def stage(contract: StreamContract, upserts: str, deletes: str, floor: str) -> str:
-    """Return SQL of the views `staged` (upserts), `up` (those of generations that no snapshot replaced) and `del`.
+def stage(contract: StreamContract, upserts: str, deletes: str) -> str:
+    """Return SQL of the views `staged` (upserts) and `del`.
 
     `upserts` and `deletes` are relations to select from, empty where there are none.
     """
     keys = {n: column_type(contract.columns[n].type) for n in contract.key}
     up = keys | payload(contract) | {"_version": "BLOB"} | PROVENANCE
     gone = keys | {"_delete_version": "BLOB", "_deleted_at": "TIMESTAMPTZ"} | PROVENANCE
-    return (
-        _view("staged", up, upserts)
-        + f"CREATE OR REPLACE TEMP VIEW up AS FROM staged WHERE {not_replaced(floor)};\n"
-        + _view("del", gone, deletes)
-    )
+    return _view("staged", up, upserts) + _view("del", gone, deletes)
 
 
 def _view(name: str, columns: dict[str, str], relation: str) -> str:
@@ -51,21 +47,100 @@ def not_replaced(floor: str) -> str:
     return f"_version >= from_hex({text(floor)})" if floor else "true"
 
 
-def keep(contract: StreamContract, relation: str) -> str:
-    """Return SQL of the temporary table `kept`: keys of a snapshot's quarantined rows."""
-    if not contract.key:
-        return ""
+def is_merged(contract: StreamContract, floor: str, spares: bool, mended: bool) -> str:
+    """Return the condition for staged upserts `s` that are merged; all others are stale.
+
+    With `spares`, rows of replaced generations are merged if `spared` has their key, with a version that is not higher;
+    with `mended`, rows of an object are not merged if `mended` has a newer generation of it.
+    """
+    spared = "false"
+    if spares:
+        spared = f"EXISTS (FROM spared k WHERE {keys_equal(contract, 'k', 's')} AND s._version >= k._lowest)"
+    outdated = f"EXISTS (FROM mended m WHERE {_is_outdated('s')})" if mended else "false"
+    return f"({not_replaced(floor)} OR {spared}) AND NOT {outdated}"
+
+
+def choose_merged(condition: str) -> str:
+    """Return SQL of the view `up`: the staged upserts that are merged."""
+    return f"CREATE OR REPLACE TEMP VIEW up AS FROM staged s WHERE {condition};\n"
+
+
+def keep(contract: StreamContract, relations: Mapping[str, str]) -> str:
+    """Return SQL of the temporary table `kept`: keys of quarantined rows, each with its snapshot; from relations."""
     columns = {n: column_type(contract.columns[n].type) for n in contract.key}
-    return f"CREATE OR REPLACE TEMP TABLE kept AS {_rows(columns, relation)};\n"
+    parts = [f"SELECT *, {text(s)} AS _snapshot FROM ({_rows(columns, r)})" for s, r in {"": "", **relations}.items()]
+    return f"CREATE OR REPLACE TEMP TABLE kept AS {' UNION ALL '.join(parts)};\n"
+
+
+def spare(contract: StreamContract, floor: str, before: str) -> str:
+    """Return SQL of the temporary table `spared`: keys that the newest snapshot has in quarantine only, so that rows of
+    older ones count; each with the lowest version that counts.
+
+    Args:
+        contract: the stream.
+        floor: the newest snapshot.
+        before: the newest snapshot that replaced the table's rows before this batch. Of the keys that it spared, which
+            are those that are older and alive in the table, all versions count; of other keys, only newer ones.
+    """
+    keys, lowest = ", ".join(quote(n) for n in contract.key), f"from_hex({text(before)})"
+    alive = f"SELECT {keys} FROM {table(contract)} t WHERE {_is_open(before)}"
+    if floor == before:
+        return f"CREATE OR REPLACE TEMP TABLE spared AS SELECT *, ''::BLOB AS _lowest FROM ({alive});\n"
+    version = f"CASE WHEN EXISTS (FROM alive t WHERE {keys_equal(contract, 't', 'k')}) THEN ''::BLOB ELSE {lowest} END"
+    return (
+        f"CREATE OR REPLACE TEMP TABLE spared AS WITH alive AS ({alive}) SELECT DISTINCT {keys}, {version} AS _lowest"
+        f" FROM kept k WHERE _snapshot = {text(floor)};\n"
+    )
+
+
+def remember_spared(contract: StreamContract, floor: str) -> str:
+    """Return SQL that keeps a row without an upsert for each spared key that is not alive: an older snapshot that comes
+    later may have its values."""
+    keys = ", ".join(quote(n) for n in contract.key)
+    same = keys_equal(contract, "t", "k")
+    lowest = "CASE WHEN k._lowest > ''::BLOB THEN k._lowest END"
+    return f"""INSERT INTO {table(contract)} ({keys}, _delete_version)
+SELECT {keys}, {lowest} FROM spared k WHERE NOT EXISTS (FROM {table(contract)} t WHERE {same});
+UPDATE {table(contract)} t SET _version = NULL FROM spared k
+WHERE {same} AND t._version < from_hex({text(floor)}) AND t._delete_version > t._version;
+"""
+
+
+def _is_open(floor: str) -> str:
+    """Return the condition for rows of the table that are older than a snapshot and not deleted."""
+    lowest = f"from_hex({text(floor)})"
+    return (
+        f"coalesce(t._version < {lowest}, true) AND coalesce(t._delete_version < coalesce(t._version, {lowest}), true)"
+    )
 
 
 def delete_absent(contract: StreamContract, batch_id: str, floor: str) -> str:
     """Return the UPDATE that deletes live rows of older generations which a snapshot neither has nor quarantined."""
-    unkept = f" AND NOT EXISTS (FROM kept k WHERE {keys_equal(contract, 'k', 't')})" if contract.key else ""
+    own = f"k._snapshot = {text(floor)}"
+    unkept = f" AND NOT EXISTS (FROM kept k WHERE {own} AND {keys_equal(contract, 'k', 't')})" if contract.key else ""
     return (
         f"UPDATE {table(contract)} t SET _delete_version = from_hex({text(floor)}), _deleted_at = $1,"
-        f" _delete_batch_id = {text(batch_id)} WHERE _version < from_hex({text(floor)})"
-        f" AND (_delete_version IS NULL OR _delete_version < _version){unkept}"
+        f" _delete_batch_id = {text(batch_id)} WHERE {_is_open(floor)}{unkept}"
+    )
+
+
+def generation_text(generation: int) -> str:
+    """Return an object's generation as a version's hexadecimal digits contain it."""
+    return f"{generation:016X}"
+
+
+def _is_outdated(rows: str) -> str:
+    """Return the condition that `mended` has a newer generation of a row's object; versions end with 8 bytes each of
+    the generation, and of the row, with a digest of 4 bytes between them."""
+    return f"m.object = {rows}._object AND substr(hex({rows}._version), -40, 16) < m.generation"
+
+
+def delete_outdated(contract: StreamContract, batch_id: str) -> str:
+    """Return the UPDATE that deletes the rows of older generations of mended objects, in a stream without a key."""
+    return (
+        f"UPDATE {table(contract)} t SET _delete_version = t._version || '\\x00'::BLOB, _deleted_at = $1,"
+        f" _delete_batch_id = {text(batch_id)} FROM mended m"
+        f" WHERE {_is_outdated('t')} AND (t._delete_version IS NULL OR t._delete_version < t._version)"
     )
 
 
@@ -125,9 +200,9 @@ FROM del d LEFT JOIN (SELECT * FROM {table(contract)} t WHERE {where}) t ON {key
 """
 
 
-def count_replaced(floor: str) -> str:
-    """Return the query that counts staged upserts of generations that a snapshot replaced."""
-    return f"SELECT count(*) FROM staged WHERE NOT {not_replaced(floor)}"
+def count_replaced(condition: str) -> str:
+    """Return the query that counts staged upserts that a snapshot or a newer generation of their object replaced."""
+    return f"SELECT count(*) FROM staged s WHERE NOT ({condition})"
 
 
 def count_stale(contract: StreamContract, again: bool) -> str:
