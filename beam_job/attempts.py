@@ -2,13 +2,13 @@
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from beam_job.reports import Report, Reports, check_counts, discard, log_unbalanced, read_reports
 from beam_job.steps.drift import describe_drift, evolve
 from beam_job.steps.work import quarantine_path
 from millrace.contracts.stream import StreamContract
-from millrace.domain.batch import Batch, Drift, QuarantinedRow, Staged
+from millrace.domain.batch import Batch, BatchObject, Drift, QuarantinedRow, Staged
 from millrace.domain.errors import BalanceError, StagingLost
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
@@ -48,19 +48,21 @@ def stage(
         BalanceError: the steps' counts do not add up.
     """
     rejected: dict[int, str] = {}
-    evolved = contract.with_columns(batch.learned)
+    before = evolved = contract.with_columns(batch.learned)
     leftovers: set[str] = set()
     while True:
         attempt = resumes(evolved, rejected) or name_attempt()
         run(evolved, rejected, attempt)
         reports = _read_or_discard(lake, batch, attempt)
         broken = find_broken(reports)
-        grown = evolve(evolved, [r["drift"] for r in reports.objects.values()])
+        lost = broken | find_refused(reports, rejected)
+        kept = [report["drift"] for index, report in reports.objects.items() if index not in lost]
+        grown = evolve(before if lost else evolved, kept)  # what a refused file brought is forgotten
         if not broken and grown == evolved:
             break
         leftovers |= _quarantine_paths(reports)
         discard(lake, batch, attempt)
-        rejected |= broken  # their rows took part in choosing winners: choose again without them
+        rejected |= lost  # their rows took part in choosing winners: choose again without them
         evolved = grown
     for name in leftovers - _quarantine_paths(reports):
         lake.delete(name)
@@ -114,26 +116,43 @@ def find_broken(reports: Reports) -> dict[int, str]:
     return _find_siblings_of_vanished(reports.batch, reports.broken_objects) | reports.broken_objects
 
 
+def find_refused(reports: Reports, known: Collection[int]) -> dict[int, str]:
+    """Return the reasons of quarantined objects that no wider type cures, by index, without those that are known."""
+    return {
+        index: f"{row['reason']}: {row['detail']}"
+        for index, report in reports.objects.items()
+        for row in report["quarantined"]
+        if row["row"] is None and not report["drift"] and index not in known
+    }
+
+
 def _find_siblings_of_vanished(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
-    """Return objects of the same syncs as vanished ones: their manifests may be wrong about them as well."""
+    """Return objects of the same manifests as vanished ones: their manifests may be wrong about them as well."""
     gone = {
-        batch.objects[index].job_id: batch.objects[index].name
+        _manifest_of(batch.objects[index]): batch.objects[index].name
         for index in sorted(broken)
         if broken[index].startswith("file.missing")
     }
     return {
-        index: f"manifest.broken: {o.name}: sync {o.job_id} also wrote {gone[o.job_id]}, which is gone"
+        index: f"manifest.broken: {o.name}: sync {o.job_id} also wrote {gone[_manifest_of(o)]}, which is gone"
         for index, o in enumerate(batch.objects)
-        if o.job_id in gone
+        if _manifest_of(o) in gone
     }
+
+
+def _manifest_of(obj: BatchObject) -> tuple[str, int]:
+    """Identify an object's manifest, by its job if an older version of the platform opened the batch."""
+    return ("job", obj.job_id) if obj.manifest is None else ("manifest", obj.manifest)
 
 
 def collect(contract: StreamContract, evolved: StreamContract, reports: Reports) -> Staged:
     """Return the staged batch of an attempt; `rows_in` comes from the manifests, where they have counts."""
     batch, reads = reports.batch, reports.objects
     blocked = find_blocked(batch, reads)
-    floor = max((s for s in batch.snapshots if s not in blocked), default="")
-    newest = max(blocked, default="")
+    whole = tuple(s for s in batch.snapshots if s not in blocked)
+    floor, newest = max(whole, default=""), max(blocked, default="")
+    kept = [(path, batch.objects[index].min_version) for index, path in reports.kept_files()]
+    kept = [(path, snapshot) for path, snapshot in kept if snapshot in whole]
     return Staged(
         batch_id=batch.id,
         attempt=reports.attempt,
@@ -144,7 +163,9 @@ def collect(contract: StreamContract, evolved: StreamContract, reports: Reports)
         quarantined=tuple(QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]),
         columns={n: c for n, c in evolved.columns.items() if contract.columns.get(n) != c},
         drift=_drift(contract, evolved, reports),
-        kept=tuple(reports.paths("keep", "parquet")),
+        kept=tuple(path for path, _ in kept),
+        kept_by=tuple(snapshot for _, snapshot in kept),
+        snapshots=whole,
         floor=floor,
         blocked=blocked[newest] if newest > floor else "",
     )

@@ -1,63 +1,100 @@
-"""Data files of the lake in, Arrow tables of a bounded number of rows out."""
+"""Data files of the lake in, Arrow tables of a bounded number of rows and of plain types out."""
 
 import io
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from beam_job.steps.avro_reader import AvroReader
+from beam_job.steps.storage_types import column_type, is_json, plain_schema, plain_table
+from beam_job.steps.types import unranged
 from millrace.domain.batch import BatchObject
-from millrace.domain.errors import FileRejected, FileVanished, ObjectMissing
-from millrace.lake.avro import avro_parts
-from millrace.lake.footers import is_avro
+from millrace.domain.column_names import table_names
+from millrace.domain.errors import FileRejected, FileVanished, MillraceError, ObjectMissing
+from millrace.lake.avro import avro_parts, read_blocks
+from millrace.lake.footers import is_avro, parquet_rows
+from millrace.lake.source import Source
 from millrace.lake.store import Lake
 
 WHOLE_BYTES = 64 << 20  # larger files are not read into memory whole
 CHUNK_ROWS = 1 << 18
 BUFFER_BYTES = 1 << 20
-UNREADABLE = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, EOFError, IndexError)
+MOST_REASON = 500  # characters
+PLAIN_ERRORS = (pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, EOFError)  # their text is enough
 
 
 class DataFile:
-    """One object, read at the generation that its manifest names; `rows` is the count in its footer, if it has one.
+    """One object, read at the generation that its manifest names.
+
+    With `declared`, the table's columns, the file's columns have the names that they get in the table.
+
+    Attributes:
+        schema: plain types: no dictionaries or views, and no extensions but JSON; a UUID is text.
+        rows: the count in the footer, if the format has one.
+        json_columns: the text columns that the file marks as JSON.
 
     Raises:
         FileRejected: at construction or at reading, with the reason's code first.
     """
 
-    def __init__(self, lake: Lake, obj: BatchObject) -> None:
+    def __init__(self, lake: Lake, obj: BatchObject, declared: Collection[str] | None = None) -> None:
         self.name = obj.name
-        self._avro = is_avro(obj.name)
-        with _rejecting(self.name):
-            source = self._source(lake, obj)
-            if self._avro:
-                self._parts = avro_parts(source, WHOLE_BYTES)
-                self._first: bytes | None = next(self._parts)
-                self.schema = _read_avro(self._first, rows=0).schema
-                self.rows: int | None = None
+        self.rows: int | None = None
+        self.json_columns: frozenset[str] = frozenset()
+        self._encoded: frozenset[str] = frozenset()
+        self._source = _source(lake, obj)
+        with _rejecting(self.name, self._source):
+            if is_avro(obj.name):
+                header, _ = read_blocks(self._source)
+                self._avro: AvroReader | None = AvroReader(header)
+                self.schema = self._avro.schema
             else:
-                self._parquet = pq.ParquetFile(source, buffer_size=BUFFER_BYTES, pre_buffer=False)
-                self.schema = self._parquet.schema_arrow
-                self.rows = self._parquet.metadata.num_rows
+                self._avro = None
+                self._open_parquet()
+        names = table_names(self.schema.names, declared) if declared is not None else {}
+        self._new_names = {old: new for old, new in names.items() if old != new}
+        self._old_names = {new: old for old, new in self._new_names.items()}
+        if self._new_names:
+            self.schema = pa.schema([field.with_name(names[field.name]) for field in self.schema])
+            self.json_columns = frozenset(names[name] for name in self.json_columns)
 
-    @staticmethod
-    def _source(lake: Lake, obj: BatchObject) -> BinaryIO:
-        if obj.size <= WHOLE_BYTES:
-            return io.BytesIO(lake.read(obj.name, obj.generation))
-        return lake.open(obj.name, obj.generation)
+    def _open_parquet(self) -> None:
+        self._parquet = pq.ParquetFile(
+            self._source,
+            buffer_size=BUFFER_BYTES,
+            pre_buffer=False,
+            coerce_int96_timestamp_unit="us",  # nanoseconds end in the year 2262
+            page_checksum_verification=True,
+        )
+        self.rows = parquet_rows(self._parquet.metadata)
+        schema = self._parquet.schema_arrow
+        _reject_twins(schema)
+        self._encoded = frozenset(field.name for field in schema if column_type(field.type) != field.type)
+        self.json_columns = frozenset(field.name for field in schema if is_json(field.type))
+        self.schema = plain_schema(schema) if self._encoded else schema
 
     def chunks(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """Yield all rows once, in order, as (position of the first, table), without the columns that the file lacks."""
-        existing = None if columns is None else [c for c in columns if self.schema.get_field_index(c) >= 0]
-        with _rejecting(self.name):
+        existing = None
+        if columns is not None:
+            existing = [self._old_names.get(c, c) for c in columns if self.schema.get_field_index(c) >= 0]
+        with _rejecting(self.name, self._source):
             first = 0
-            for table in self._avro_tables(existing) if self._avro else self._parquet_tables(existing):
-                _check(table)
-                yield first, table
-                first += table.num_rows
+            for table in self._avro_tables(self._avro, existing) if self._avro else self._parquet_tables(existing):
+                for part in plain_table(table, self._encoded):
+                    _check(part)
+                    yield first, self._with_new_names(part)
+                    first += part.num_rows
+
+    def _with_new_names(self, table: pa.Table) -> pa.Table:
+        if not self._new_names:
+            return table
+        return table.rename_columns([self._new_names.get(name, name) for name in table.column_names])
 
     def _parquet_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
         if self._parquet.metadata.num_rows <= CHUNK_ROWS:
@@ -66,46 +103,67 @@ class DataFile:
         for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=columns):
             yield pa.Table.from_batches([batch])
 
-    def _avro_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
-        part, self._first = self._first, None
-        while part is not None:
-            table = _read_avro(part, columns)
-            for start in range(0, max(table.num_rows, 1), CHUNK_ROWS):
-                yield table.slice(start, CHUNK_ROWS)
-            part = next(self._parts, None)
+    def _avro_tables(self, avro: AvroReader, columns: list[str] | None) -> Iterator[pa.Table]:
+        some = False
+        self._source.seek(0)
+        for part in avro_parts(self._source, WHOLE_BYTES):
+            for table in avro.tables(part, columns):
+                for start in range(0, table.num_rows, CHUNK_ROWS):
+                    some = True
+                    yield table.slice(start, min(CHUNK_ROWS, table.num_rows - start))
+        if not some:
+            table = self.schema.empty_table()
+            yield table if columns is None else table.select([n for n in table.column_names if n in columns])
+
+
+def _source(lake: Lake, obj: BatchObject) -> BinaryIO:
+    """Open an object, in memory if it is small. Raises FileVanished."""
+    try:
+        if obj.size <= WHOLE_BYTES:
+            return io.BytesIO(lake.read(obj.name, obj.generation))
+        return cast(BinaryIO, Source(lake.open(obj.name, obj.generation)))
+    except ObjectMissing as error:
+        raise FileVanished(f"file.missing: {error}") from error
 
 
 @contextmanager
-def _rejecting(name: str) -> Iterator[None]:
-    """Turn a reader's error into one that names the file and the reason."""
+def _rejecting(name: str, source: BinaryIO) -> Iterator[None]:
+    """Turn any error of a reader into one that names the file and the reason, but leave the lake's errors as they are.
+
+    Libraries in Rust raise a panic that is no `Exception`.
+    """
     try:
         yield
     except ObjectMissing as error:
         raise FileVanished(f"file.missing: {error}") from error
-    except UNREADABLE as error:
-        raise FileRejected(f"file.unreadable: {name}: {error}") from error
-    except pl.exceptions.PanicException as error:  # polars raises it for some corrupt Avro
-        raise FileRejected(f"file.unreadable: {name}: {error}") from None
+    except (MillraceError, MemoryError):
+        raise
+    except (Exception, pl.exceptions.PanicException) as error:
+        if isinstance(source, Source) and source.error:
+            raise source.error from None
+        raise FileRejected(f"file.unreadable: {name}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return one line that says why a file can't be read."""
+    text = " ".join(str(error).split())[:MOST_REASON]
+    if text and isinstance(error, PLAIN_ERRORS):
+        return text
+    return f"it is damaged, or uses its format in an unknown way ({type(error).__name__}: {text})"
+
+
+def _reject_twins(schema: pa.Schema) -> None:
+    """Reject two columns of one name: nobody knows which is meant."""
+    twins = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twins:
+        raise ValueError(f"it has two columns of the name {', '.join(map(repr, twins))}")
 
 
 def _check(table: pa.Table) -> None:
     """Reject values that Parquet readers do not check, mainly text that is not UTF-8: it would fail the commit."""
-    for name in table.column_names:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = unranged(column.type)
         try:
-            table.column(name).validate(full=True)
+            (column if kind == column.type else column.cast(kind)).validate(full=True)
         except pa.ArrowInvalid as error:
             raise pa.ArrowInvalid(f"column {name}: {error}") from error
-
-
-def _read_avro(part: bytes, columns: list[str] | None = None, rows: int | None = None) -> pa.Table:
-    """Read Avro as Arrow, with plain types instead of the large and view types of polars."""
-    table = pl.read_avro(io.BytesIO(part), columns=columns, n_rows=rows).to_arrow()
-    fields = []
-    for field in table.schema:
-        kind = field.type
-        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            kind = pa.string()
-        elif pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-            kind = pa.binary()
-        fields.append(pa.field(field.name, kind))
-    return table.cast(pa.schema(fields))

@@ -1,11 +1,14 @@
 """Files and rows that break the contract in; unchanged copies in the lake's quarantine, and their reports, out."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from beam_job.steps.files import DataFile
+from beam_job.steps.guard import rejecting
 from beam_job.steps.rows import Mask, QuarantinedRows
 from beam_job.steps.work import Work, quarantine_path, table_files
 from millrace.contracts.stream import StreamContract
@@ -36,7 +39,28 @@ def quarantine_rows(work: Work, index: int, obj: BatchObject, quarantined: Quara
         for first, table in DataFile(work.lake, obj).chunks():
             rows = positions[(positions >= first) & (positions < first + table.num_rows)]
             if len(rows):
-                file.add(_with_reasons(table.take(pa.array(rows - first)), obj, rows, quarantined))
+                with rejecting(obj.name):
+                    copy = _with_reasons(writable(table.take(pa.array(rows - first))), obj, rows, quarantined)
+                file.add(copy)
+
+
+def writable(table: pa.Table) -> pa.Table:
+    """Return the table with columns as text whose types Parquet lacks, such as intervals and unions."""
+    for number, field in enumerate(table.schema):
+        if not _is_writable(field.type):
+            texts = [None if value is None else str(value) for value in table.column(number).to_pylist()]
+            table = table.set_column(number, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+@lru_cache
+def _is_writable(kind: pa.DataType) -> bool:
+    """Return whether a Parquet file can hold a column of this type."""
+    try:
+        pq.write_table(pa.table({"c": pa.nulls(0, kind)}), pa.BufferOutputStream())
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _with_reasons(table: pa.Table, obj: BatchObject, rows: Any, quarantined: QuarantinedRows) -> pa.Table:

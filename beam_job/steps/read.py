@@ -6,15 +6,18 @@ Beam's counters. All names are built from the batch and a number, so that a repe
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from beam_job.steps.drift import differences, missing, reject_new_columns
+from beam_job.steps.drift import cure, differences, missing, reject_new_columns
 from beam_job.steps.files import CHUNK_ROWS, DataFile
+from beam_job.steps.guard import rejecting
 from beam_job.steps.keys import hash_keys
+from beam_job.steps.order import order_parts
 from beam_job.steps.quarantine import quarantine_file, quarantine_rows, quarantined_row, split_keys
 from beam_job.steps.rows import (
     AIRBYTE_COLUMNS,
@@ -27,6 +30,7 @@ from beam_job.steps.rows import (
     checked_columns,
     column_types,
     conform_column,
+    deleted_mask,
 )
 from beam_job.steps.types import natural_type
 from beam_job.steps.units import Unit
@@ -77,17 +81,19 @@ def _chunks(work: Work, unit: Unit, rejected: Mapping[int, str], reading: Readin
 def _read_object(work: Work, index: int, obj: BatchObject, reason: str | None, reading: Reading) -> Iterator[pa.Table]:
     """Yield the keys of one object, a chunk of rows at a time."""
     drift: dict[str, str] = {}
+    cured: dict[str, str] = {}
     try:
         reject_known(obj, reason)
-        file = DataFile(work.lake, obj)
-        drift |= differences(file.schema, work.contract)
-        reject_new_columns(file.schema, work.contract, obj.name)
-        reject_wrong_types(file, work.contract)
+        file = DataFile(work.lake, obj, column_types(work.contract))
+        with rejecting(obj.name):
+            drift |= differences(file.schema, work.contract)
+            cured |= cure(drift, work.contract, partial(reject_schema, file))
+            reject_schema(file, work.contract)
     except FileVanished as error:
         report_vanished(work, index, obj, str(error), reading)
         return
     except FileRejected as error:
-        reading.objects[index] = quarantine_file(work, index, obj, str(error), drift)
+        reading.objects[index] = quarantine_file(work, index, obj, str(error), cured)
         return
     try:
         yield from _read_rows(work, index, obj, file, drift, reading)
@@ -95,8 +101,11 @@ def _read_object(work: Work, index: int, obj: BatchObject, reason: str | None, r
         raise  # it was deleted during the read: a repeated step reports it as vanished
     except FileRejected as error:
         reading.broken[index] = str(error)
-    except pa.ArrowException as error:
-        reading.broken[index] = f"file.unreadable: {obj.name}: {error}"
+
+
+def _widened(drift: dict[str, str], contract: StreamContract) -> dict[str, str]:
+    """Return the types of declared columns only: a file of which no row is merged adds no column."""
+    return {name: kind for name, kind in drift.items() if name in contract.columns}
 
 
 def report_vanished(work: Work, index: int, obj: BatchObject, reason: str, reading: Reading) -> None:
@@ -116,6 +125,12 @@ def reject_known(obj: BatchObject, reason: str | None) -> None:
         raise FileRejected(f"generation.incomplete: {obj.name}: its sync {obj.job_id} did not succeed")
 
 
+def reject_schema(file: DataFile, contract: StreamContract) -> None:
+    """Reject a file whose columns the contract does not allow."""
+    reject_new_columns(file.schema, contract, file.name)
+    reject_wrong_types(file, contract)
+
+
 def reject_wrong_types(file: DataFile, contract: StreamContract) -> None:
     """Reject a file whose types contradict the contract."""
     try:
@@ -133,18 +148,22 @@ def _read_rows(
     rows = ignored = unkeyed = 0
     with table_files(work.lake, work.path("keep", index, ".parquet")) as (key_file,):
         for first, table in file.chunks(_columns_to_read(file, contract)):
-            keys, invalid = key_table(table, contract, obj, first, quarantined)
-            _reject_too_many(obj, quarantined)
-            deletes = keys.column("kind").to_numpy() == DELETE
-            skipped = ~invalid & deletes if contract.deletes == "ignore" else np.zeros(len(invalid), np.bool_)
+            with rejecting(obj.name):
+                keys, invalid = key_table(table, contract, obj, first, quarantined)
+                _reject_too_many(obj, quarantined)
+                deletes = keys.column("kind").to_numpy() == DELETE
+                skipped = ~invalid & deletes if contract.deletes == "ignore" else np.zeros(len(invalid), np.bool_)
+                chosen = _with_index(keys, index, keyed=bool(contract.key)).filter(pa.array(~invalid & ~skipped))
             ignored += int(skipped.sum())
             rows += len(invalid)
             if contract.mode == "overwrite" and invalid.any():
                 unkeyed += _keep(key_file, keys, contract, invalid)
-            yield _with_index(keys, index, keyed=bool(contract.key)).filter(pa.array(~invalid & ~skipped))
+            yield chosen
         reject_wrong_count(obj, rows, file.rows)
         kept_rows = key_file.rows
     quarantine_rows(work, index, obj, quarantined)
+    if 0 < rows == len(quarantined.reasons):
+        drift = _widened(drift, contract)
     drift |= {n: kind for n in quarantined.columns if (kind := natural_type(file.schema.field(n).type))}
     reading.objects[index] = {
         "rows": rows,
@@ -199,6 +218,12 @@ def key_table(
             quarantined.add(invalid, "row.type", f"{name} does not fit {types[name]} without loss", first)
             quarantined.columns.add(name)
             invalid_rows |= invalid
+    for name in contract.order:
+        kind = contract.order_kinds[name]
+        _, meaningless = order_parts(columns[name], kind)
+        if meaningless.any():
+            quarantined.add(meaningless, "row.order", f"order column {name} has a text that is no {kind}", first)
+            invalid_rows |= meaningless
     for name in contract.key:
         if columns[name].null_count:
             null = columns[name].is_null().to_numpy(zero_copy_only=False)
@@ -216,8 +241,7 @@ def row_kinds(table: pa.Table, contract: StreamContract) -> npt.NDArray[np.int8]
     """Return the kind of each row: UPSERT, or DELETE if the row says that its key was deleted."""
     if contract.mode != "cdc" or DELETED_AT not in table.column_names:
         return np.full(table.num_rows, UPSERT, np.int8)
-    deleted = table.column(DELETED_AT).combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return np.asarray(deleted, dtype=np.int8)
+    return np.where(deleted_mask(table), DELETE, UPSERT).astype(np.int8)
 
 
 def _with_index(keys: pa.Table, index: int, *, keyed: bool) -> pa.Table:

@@ -1,15 +1,17 @@
 """A file's columns in, columns of the contract's types out; a value that does not fit is reported, never changed."""
 
-import json
 from dataclasses import dataclass, field
-from typing import NoReturn
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_job.steps.types import UTC_US, arrow_type, fits
+from beam_job.steps.iso_text import DAY, PER_SECOND
+from beam_job.steps.json_text import IMPOSSIBLE, is_json, json_texts, plain_texts
+from beam_job.steps.types import UTC_US, arrow_type, family, fits, is_text
+from beam_job.steps.unwrap import cast_bytes, unwrap
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import FileRejected
 
@@ -18,6 +20,10 @@ EMITTED_AT = "_airbyte_emitted_at"  # its name in destinations before 1.0
 DELETED_AT = "_ab_cdc_deleted_at"
 AIRBYTE_COLUMNS = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # Airbyte's columns that the merge uses
 EXACT_INT = 1 << 53
+EXACT_WHOLE = {16: (-2047.0, 2047.0), 32: (1 - 2.0**24, 2.0**24 - 1), 64: (-(2.0**63), 2.0**63 - 1024)}
+MOST_US = (1 << 63) - 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 Mask = npt.NDArray[np.bool_]
 
@@ -69,48 +75,67 @@ def checked_columns(schema: pa.Schema, contract: StreamContract) -> list[str]:
 
 
 def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | None]:
-    """Convert a column to the contract's type; the mask marks values that do not fit, which become NULL."""
+    """Convert a column to the contract's type; the mask marks values that do not fit, which become NULL.
+
+    Texts of more than 2 GB come back in chunks.
+
+    Raises:
+        FileRejected: no value of the column's type fits.
+    """
     target, kind = arrow_type(declared), fits(column.type, declared)
     if kind == "same":
         return column, None
+    if kind == "no":
+        raise FileRejected(f"file.type: a column is {column.type}, the contract says {declared}")
+    column = unwrap(column)
+    group = family(column.type)
+    if group == "null":
+        return pa.nulls(len(column), target), None
+    if declared == "json" or group == "nested":
+        return _to_json(column)
+    if target == pa.string():
+        return _to_text(column, str(group))
     if kind == "safe":
         return _cast_safe(column, target), None
-    return _to_json(column) if declared in ("json", "text") else _cast_checked(column, target)
+    return _cast_checked(column, target)
 
 
 def _cast_safe(column: pa.Array, target: pa.DataType) -> pa.Array:
-    if column.type == target:
-        return column
     if pa.types.is_timestamp(column.type) and column.type.tz is None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
-    if pa.types.is_date(column.type) and pa.types.is_timestamp(target):
-        return column.cast(pa.timestamp("us")).cast(target)
-    return column.cast(target)
+    return cast_bytes(column, target) if pa.types.is_binary(target) else column.cast(target)
 
 
 def _to_json(column: pa.Array) -> tuple[pa.Array, Mask]:
     """Keep texts that are JSON and serialize nested values; the mask marks the rest, which would fail a whole load."""
-    values = column.to_pylist()
-    texts = [None if value is None else _json_text(value) for value in values]
-    invalid = [text is None and value is not None for text, value in zip(texts, values, strict=True)]
-    return pa.array(texts, pa.string()), np.array(invalid, np.bool_)
+    if is_text(column.type):
+        texts = [text if text is None or is_json(text) else IMPOSSIBLE for text in column.to_pylist()]
+    else:
+        valid = column.is_valid().to_pylist()
+        texts = [text if exists else None for text, exists in zip(json_texts(column), valid, strict=True)]
+    invalid = np.array([text == IMPOSSIBLE for text in texts], np.bool_)
+    return pa.array([text or None for text in texts], pa.string()), invalid
 
 
-def _json_text(value: object) -> str | None:
-    """Return a value as JSON (RFC 8259); None for NaN, half a surrogate pair and text that is not JSON."""
-    try:
-        if not isinstance(value, str):
-            return json.dumps(value, default=str, sort_keys=True, allow_nan=False)
-        parsed = json.loads(value, parse_constant=_no_constant)
-        if "\\ud" in value.lower():
-            json.dumps(parsed, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return value
+def _to_text(column: pa.Array, group: str) -> tuple[pa.Array, Mask | None]:
+    if group == "text":
+        return cast_bytes(column, pa.string()), None
+    if group == "time":
+        return _time_texts(column)
+    if group in ("integer", "uint64", "float", "bool"):
+        return column.cast(pa.string()), None
+    return pa.array(plain_texts(column), pa.string()), None
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _time_texts(column: pa.Array) -> tuple[pa.Array, Mask]:
+    """Write times of day with all digits of their unit; the last is 24:00:00."""
+    last = DAY * PER_SECOND[column.type.unit]
+    numbers = _numbers(column)
+    within = pa.array((numbers >= 0) & (numbers < last))
+    texts = pc.if_else(within, column, pa.scalar(None, column.type)).cast(pa.string())
+    digits = len(str(PER_SECOND[column.type.unit])) - 1
+    midnight = "24:00:00" + ("." + "0" * digits if digits else "")
+    return pc.if_else(pa.array(numbers == last), pa.scalar(midnight), texts), (numbers < 0) | (numbers > last)
 
 
 def _cast_checked(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
@@ -119,6 +144,8 @@ def _cast_checked(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask
     values = pc.if_else(lossless, column, pa.scalar(None, column.type))
     if pa.types.is_integer(column.type) and pa.types.is_decimal(target):
         values = values.cast(pa.string())  # Arrow casts integers only to decimals that hold the widest of their type
+    if pa.types.is_date(column.type) and pa.types.is_timestamp(target):
+        values = values.cast(pa.timestamp("us"))
     cast = values.cast(target, safe=not (pa.types.is_timestamp(target) or pa.types.is_floating(target)))
     return cast, ~pc.or_(lossless, column.is_null()).to_numpy(zero_copy_only=False)
 
@@ -130,16 +157,16 @@ def _lossless(column: pa.Array, target: pa.DataType) -> pa.Array:
     elif t.is_integer(column.type) and t.is_decimal(target):
         fine = _within(column, 10 ** (target.precision - target.scale) - 1)
     elif t.is_floating(column.type):
+        low, high = EXACT_WHOLE[column.type.bit_width]
         column = column.cast(pa.float64())
         whole = pc.equal(pc.floor(column), column)
-        fine = pc.and_(whole, pc.and_(pc.greater_equal(column, -(2.0**63)), pc.less(column, 2.0**63)))
+        fine = pc.and_(whole, pc.and_(pc.greater_equal(column, low), pc.less_equal(column, high)))
     elif t.is_uint64(column.type) and t.is_integer(target):
         fine = _within(column, (1 << 63) - 1)
-    elif t.is_timestamp(column.type):
-        nanos = pc.fill_null(column.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-        fine = pa.array(nanos % 1000 == 0)
+    elif t.is_timestamp(column.type) or t.is_date(column.type):
+        fine = pa.array(_exact_times(column, target))
     else:
-        fine = pa.array([_fits_decimal(value, target) for value in column], pa.bool_())
+        fine = _exact_decimals(column, target)
     return pc.fill_null(fine, False)
 
 
@@ -152,6 +179,39 @@ def _within(column: pa.Array, limit: int) -> pa.Array:
     return pc.and_(pc.greater_equal(wide, low), pc.less_equal(wide, high))
 
 
+def _exact_times(column: pa.Array, target: pa.DataType) -> Mask:
+    """Mark dates and timestamps that are whole microseconds in the range of 64 bits, or days in that of 32."""
+    numbers, kind = _numbers(column), column.type
+    if pa.types.is_date(target):
+        days, rest = np.divmod(numbers, DAY * 1_000)
+        return np.asarray((rest == 0) & (days == days.astype(np.int32)))
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        return np.asarray(numbers % 1_000 == 0)
+    each = _microseconds(kind)
+    return np.asarray((numbers >= -(MOST_US // each)) & (numbers <= MOST_US // each))
+
+
+def _microseconds(kind: pa.DataType) -> int:
+    """Return how many microseconds the unit of a date or timestamp has, 1 for nanoseconds."""
+    if pa.types.is_date(kind):
+        return DAY * 1_000_000 if pa.types.is_date32(kind) else 1_000
+    return max(1_000_000 // PER_SECOND[kind.unit], 1)
+
+
+def _numbers(column: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the integers behind dates, times and timestamps, 0 for NULL."""
+    whole = column.view(pa.int32() if column.type.bit_width == 32 else pa.int64())
+    return np.asarray(pc.fill_null(whole, 0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _exact_decimals(column: pa.Array, target: pa.DataType) -> pa.Array:
+    try:
+        column.cast(target)
+    except pa.ArrowInvalid:
+        return pa.array([_fits_decimal(value, target) for value in column], pa.bool_())
+    return column.is_valid()
+
+
 def _fits_decimal(value: pa.Scalar, target: pa.DataType) -> bool:
     try:
         value.cast(target)
@@ -161,9 +221,60 @@ def _fits_decimal(value: pa.Scalar, target: pa.DataType) -> bool:
 
 
 def extracted_at(table: pa.Table) -> pa.Array:
-    """Return when Airbyte extracted each row; its column is a timestamp, or milliseconds in an integer."""
+    """Return when Airbyte extracted each row."""
     name = EXTRACTED_AT if EXTRACTED_AT in table.column_names else EMITTED_AT
-    column = table.column(name).combine_chunks()
-    if pa.types.is_integer(column.type):
-        column = column.cast(pa.int64()).cast(pa.timestamp("ms"))
-    return _cast_safe(column, UTC_US)
+    return instants(table.column(name).combine_chunks())
+
+
+def deleted_mask(table: pa.Table) -> Mask:
+    """Return which rows say that their key was deleted: neither NULL, nor false, nor an empty text."""
+    if DELETED_AT not in table.column_names:
+        return np.zeros(table.num_rows, np.bool_)
+    column = unwrap(table.column(DELETED_AT).combine_chunks())
+    deleted = column.is_valid()
+    if pa.types.is_boolean(column.type):
+        deleted = pc.fill_null(column, False)
+    elif is_text(column.type):
+        deleted = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
+    return np.asarray(deleted.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def instants(column: pa.Array) -> pa.Array:
+    """Read one of Airbyte's own times: a timestamp, a date, an ISO text or milliseconds in a number.
+
+    Nanoseconds are cut, a time beyond the years 1 to 9999 becomes the first or last instant of them, and what is no
+    time becomes NULL: such a value never decides whether a row is merged.
+    """
+    column, t, each = unwrap(column), pa.types, 1_000
+    if is_text(column.type):
+        return pa.array([_instant(text) for text in column.to_pylist()], UTC_US)
+    if t.is_floating(column.type) or t.is_uint64(column.type):
+        numbers = np.nan_to_num(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        whole = _with_nulls(np.clip(numbers, FIRST_US // each, LAST_US // each), column)
+    elif t.is_integer(column.type):
+        whole = column.cast(pa.int64())
+    elif t.is_timestamp(column.type) or t.is_date(column.type):
+        each = _microseconds(column.type)
+        whole = column.view(pa.int32() if t.is_date32(column.type) else pa.int64()).cast(pa.int64())
+        if t.is_timestamp(column.type) and column.type.unit == "ns":
+            whole = _with_nulls(_numbers(column) // 1_000, column)
+    else:
+        return pa.nulls(len(column), UTC_US)
+    first, last, reach = FIRST_US // each, LAST_US // each, pc.min_max(whole).as_py()
+    if reach["min"] is not None and (reach["min"] < first or reach["max"] > last):
+        whole = _with_nulls(np.clip(pc.fill_null(whole, 0).to_numpy(zero_copy_only=False), first, last), column)
+    return (whole if each == 1 else pc.multiply(whole, each)).view(UTC_US)
+
+
+def _with_nulls(numbers: npt.NDArray[np.generic], column: pa.Array) -> pa.Array:
+    return pa.array(numbers.astype(np.int64), mask=column.is_null().to_numpy(zero_copy_only=False))
+
+
+def _instant(text: str | None) -> int | None:
+    """Return an ISO text as microseconds since 1970; a text without a zone is in UTC."""
+    try:
+        instant = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    since = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - EPOCH
+    return min(max(since // timedelta(microseconds=1), FIRST_US), LAST_US)

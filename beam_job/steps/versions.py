@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.steps.keys import Origin, encode_version
+from beam_job.steps.order import order_parts
 from beam_job.steps.rows import GENERATION_ID, extracted_at
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import BatchObject
@@ -23,7 +24,8 @@ def encode_versions(
     first = int(generations[0]) if len(generations) else obj.generation_id
     origin = Origin(obj.epoch, first, obj.job_id, obj.name, obj.generation)
     differ = generations if (generations != first).any() else None
-    return encode_version(origin, [columns[name] for name in contract.order], extracted_at(table), rows, differ)
+    order = [part for name in contract.order for part in order_parts(columns[name], contract.order_kinds[name])[0]]
+    return encode_version(origin, order, extracted_at(table), rows, differ)
 
 
 def _generations(table: pa.Table, contract: StreamContract, obj: BatchObject) -> npt.NDArray[np.int64]:

@@ -1,7 +1,6 @@
 """Third step: the positions of winners in, their rows as staging files out, upserts and deletes apart."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from beam_job.steps.rows import (
     column_types,
     conform_column,
     extracted_at,
+    instants,
 )
 from beam_job.steps.types import arrow_type
 from beam_job.steps.units import Unit
@@ -51,7 +51,7 @@ def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
 def _write_object(work: Work, unit: Unit, index: int, chosen: list[Rows], files: list[TableFile]) -> None:
     obj = unit.objects[index - unit.first]
     columns = list(dict.fromkeys([*column_types(work.contract), *AIRBYTE_COLUMNS]))
-    for first, table in DataFile(work.lake, obj).chunks(columns):
+    for first, table in DataFile(work.lake, obj, column_types(work.contract)).chunks(columns):
         for rows, file, to_staging in zip(chosen, files, (stage_upserts, stage_deletes), strict=True):
             low, high = np.searchsorted(rows, [first, first + table.num_rows])
             if high > low:
@@ -88,22 +88,9 @@ def stage_deletes(table: pa.Table, contract: StreamContract, obj: BatchObject, r
     columns = {name: conform_column(table.column(name).combine_chunks(), types[name])[0] for name in needed}
     version = encode_versions(table, contract, obj, columns, rows)
     keys = {name: columns[name] for name in contract.key}
-    deleted = pc.cast(_instants(table.column(DELETED_AT).combine_chunks()), arrow_type("timestamp"))
+    deleted = instants(table.column(DELETED_AT).combine_chunks())
     own = {"_delete_version": version, "_deleted_at": pc.coalesce(deleted, extracted_at(table))}
     return pa.table(keys | own | _provenance(table, obj, rows))
-
-
-def _instants(texts: pa.Array) -> pa.Array:
-    """Parse ISO texts; any other text becomes NULL, as a delete counts even without a valid time."""
-
-    def parse(text: str | None) -> datetime | None:
-        try:
-            instant = datetime.fromisoformat(str(text))
-        except ValueError:
-            return None
-        return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-    return pa.array([parse(text) for text in texts.to_pylist()], arrow_type("timestamp"))
 
 
 def _provenance(table: pa.Table, obj: BatchObject, rows: Rows) -> dict[str, pa.Array]:

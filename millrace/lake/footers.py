@@ -1,11 +1,12 @@
 """Data files in; their numbers of rows, from footers and block headers, out."""
 
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
+from millrace.domain.errors import MillraceError
 from millrace.lake.avro import read_blocks
+from millrace.lake.source import Source
 from millrace.lake.store import Lake
 
 DATA_ENDINGS = (".parquet", ".avro")
@@ -22,12 +23,41 @@ def is_avro(name: str) -> bool:
 
 
 def count_rows(lake: Lake, name: str) -> int | None:
-    """Return the number of rows of one object; None when it is not a readable file of the format that its name says."""
+    """Return the number of rows of one object; None when it is not a readable file of the format that its name says.
+
+    Errors of the lake are raised: they say nothing about the object.
+    """
     with lake.open(name) as file:
+        source = Source(file)
         try:
-            return _avro_rows(file) if is_avro(name) else int(pq.ParquetFile(file).metadata.num_rows)
-        except (pa.ArrowException, OSError, ValueError, EOFError, KeyError, TypeError):
+            binary = cast(BinaryIO, source)
+            return _avro_rows(binary) if is_avro(name) else parquet_rows(pq.ParquetFile(binary).metadata)
+        except (MillraceError, MemoryError):
+            raise
+        except Exception:
+            if source.error:
+                raise source.error from None
             return None
+
+
+def parquet_rows(footer: pq.FileMetaData) -> int:
+    """Return the number of rows of a Parquet file.
+
+    Columns are not looked at: `RowGroupMetaData.column` ends the process when a footer's statistics are damaged.
+
+    Raises:
+        ValueError: it is negative, or differs from that of the row groups.
+    """
+    rows = int(footer.num_rows)
+    counted = 0
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        if group.num_rows < 0:
+            raise ValueError(f"its row group {number} has an impossible number of rows, {group.num_rows}")
+        counted += group.num_rows
+    if rows < 0 or rows != counted:
+        raise ValueError(f"its footer says {rows} rows, its row groups have {counted}")
+    return rows
 
 
 def _avro_rows(file: BinaryIO) -> int:

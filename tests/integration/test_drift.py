@@ -79,13 +79,6 @@ def test_new_columns_may_quarantine_their_files() -> None:
     assert "the contract has no colour" in detail
 
 
-@pytest.mark.parametrize("name", ["ID", "a b", "_version"])
-def test_unsupported_new_column_is_quarantined(name: str) -> None:
-    merging = InProcess(stream())
-    merging.land(file(merging, 0, {name: pa.string()}, {name: "x"}))
-    assert merging.merge()[0].quarantined == 1
-
-
 CASES = [
     ("int64", [(pa.int64(), 1), (pa.float64(), 0.5)], "DOUBLE", [1.0, 0.5]),
     (

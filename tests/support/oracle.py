@@ -102,6 +102,8 @@ def rank(value: Any) -> tuple[Any, ...]:
     """Return a value's rank within its type: NULL, numbers, NaN."""
     if value is None:
         return (0,)
+    if value in INSTANTS:
+        return (1, INSTANTS.index(value))
     return (2,) if isinstance(value, float) and math.isnan(value) else (1, value)
 
 
@@ -134,6 +136,7 @@ def declare(mode: str, key: dict[str, str], order: dict[str, str], **options: An
     return StreamContract.model_validate(fields | options)
 
 
+INSTANTS = ("0999-12-31T23:59:59Z", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00.000000001Z", "2024-01-01T00:00:00.5Z")
 LSN = st.integers(1, 4)
 TEXT = st.sampled_from(["", "a", "a\x00", "é"])
 STREAMS = {
@@ -141,9 +144,19 @@ STREAMS = {
         declare("cdc", {"id": "int64"}, {"_ab_cdc_lsn": "int64"}), st.tuples(st.integers(-1, 1)), st.tuples(LSN)
     ),
     "changes by two keys and two log columns": Stream(
-        declare("cdc", {"id": "int64", "region": "string"}, {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string"}),
+        declare(
+            "cdc",
+            {"id": "int64", "region": "string"},
+            {"_ab_cdc_lsn": "int64", "_ab_cdc_updated_at": "string"},
+            order_as={"_ab_cdc_updated_at": "text"},
+        ),
         st.tuples(st.integers(0, 1), st.sampled_from(["", "x"])),
         st.tuples(st.integers(1, 2), st.none() | TEXT),
+    ),
+    "instants as text": Stream(
+        declare("cdc", {"id": "int64"}, {"_ab_cdc_updated_at": "string"}),
+        st.tuples(st.integers(0, 1)),
+        st.tuples(st.none() | st.sampled_from(INSTANTS)),
     ),
     "deletes ignored": Stream(
         declare("cdc", {"id": "int64"}, {"_ab_cdc_lsn": "int64"}, deletes="ignore"),

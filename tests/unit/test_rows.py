@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from beam_job.steps.rows import (
     QuarantinedRows,
-    arrow_type,
     check_types,
     checked_columns,
     conform_column,
+    deleted_mask,
     extracted_at,
-    fits,
 )
+from beam_job.steps.types import arrow_type, fits
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import FileRejected
 from millrace.domain.types import PLAIN_TYPES
@@ -40,13 +40,13 @@ FITS: dict[pa.DataType, dict[str, str]] = {
     pa.float64(): {"float64": "same", "int64": "check"},
     pa.float32(): {"float64": "safe", "int64": "check"},
     pa.bool_(): {"bool": "same"},
-    pa.date32(): {"date": "same", "timestamp": "safe"},
+    pa.date32(): {"date": "same", "timestamp": "check"},
     UTC_US: {"timestamp": "same"},
     pa.timestamp("us"): {"timestamp": "safe"},
-    pa.timestamp("ms", "America/New_York"): {"timestamp": "safe"},
-    pa.timestamp("s"): {"timestamp": "safe"},
+    pa.timestamp("ms", "America/New_York"): {"timestamp": "check"},
+    pa.timestamp("s"): {"timestamp": "check"},
     pa.timestamp("ns"): {"timestamp": "check"},
-    pa.time64("us"): {"string": "safe"},
+    pa.time64("us"): {"string": "check"},
     pa.binary(): {"bytes": "same"},
     pa.large_binary(): {"bytes": "safe"},
     pa.binary(4): {"bytes": "safe"},
@@ -110,6 +110,14 @@ CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
         ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
     ),
     (pa.binary(2), "bytes", [b"\x00\xff"], [b"\x00\xff"]),
+    (pa.float32(), "int64", [2.0**24 - 1, 1 - 2.0**24], [2**24 - 1, 1 - 2**24]),
+    (pa.time64("us"), "string", [0, 86_400_000_000], ["00:00:00.000000", "24:00:00.000000"]),
+    (pa.time32("s"), "string", [1, 86_400], ["00:00:01", "24:00:00"]),
+    (pa.date64(), "date", [86_400_000], [date(1970, 1, 2)]),
+    (pa.date64(), "timestamp", [86_400_000], [datetime(1970, 1, 2, tzinfo=UTC)]),
+    (pa.duration("ms"), "string", [1_500, -500], ["PT1.5S", "PT-0.5S"]),
+    (pa.decimal256(60, 2), "string", [Decimal("1.50"), Decimal("1E+50")], ["1.50", "1" + "0" * 50 + ".00"]),
+    (pa.string(), "json", ["9" * 5_000, "[" * 9_000 + "]" * 9_000], ["9" * 5_000, "[" * 9_000 + "]" * 9_000]),
 ]
 
 
@@ -127,7 +135,14 @@ REFUSED: list[tuple[pa.DataType, str, list[Any]]] = [
     (pa.uint64(), "float64", [BIG + 1, 2**64 - 1]),
     (pa.uint64(), "int64", [2**63, 2**64 - 1]),
     (pa.float64(), "int64", [0.5, 2.0**63, -(2.0**64), math.nan, math.inf, -math.inf]),
-    (pa.float32(), "int64", [0.5, 2.0**63, math.nan]),
+    (pa.float32(), "int64", [0.5, 2.0**63, math.nan, 2.0**24, -(2.0**24), 1648218603520.0]),
+    (pa.float16(), "int64", [np.float16(v) for v in (0.5, 2048, -2048, math.inf)]),
+    (pa.timestamp("s"), "timestamp", [2**62, -(2**62), (2**63 - 1) // 10**6 + 1]),
+    (pa.timestamp("ms", "UTC"), "timestamp", [2**62, -(2**62)]),
+    (pa.date32(), "timestamp", [2**31 - 1, -(2**31), 106_751_992]),
+    (pa.date64(), "date", [1, 2**62]),
+    (pa.time64("us"), "string", [-1, 86_400_000_001, 2**62]),
+    (pa.time32("s"), "string", [-1, 86_401]),
     (pa.int64(), "decimal(10,2)", [100_000_000, -100_000_000, -(2**63)]),
     (pa.uint64(), "decimal(19,0)", [2**64 - 1]),
     (pa.decimal128(12, 4), "decimal(10,2)", [Decimal("1.5001"), Decimal("-0.0001")]),
@@ -205,12 +220,55 @@ def test_first_reason_of_a_row_is_kept() -> None:
     assert refused.reasons[7] == ("row.type", "amount")
 
 
+SECOND_1 = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+AIRBYTE_TIMES: list[tuple[pa.Array, Any]] = [
+    (pa.array([1_000], pa.int64()), SECOND_1),
+    (pa.array([1_000], pa.int16()), SECOND_1),
+    (pa.array([1_000], pa.uint64()), SECOND_1),
+    (pa.array([1_000.0], pa.float64()), SECOND_1),
+    (pa.array([1_000], pa.timestamp("ms")), SECOND_1),
+    (pa.array([1], pa.timestamp("s", "UTC")), SECOND_1),
+    (pa.array([1_000_000_999], pa.timestamp("ns")), SECOND_1),
+    (pa.array(["1970-01-01T01:00:01+01:00"]), SECOND_1),
+    (pa.array(["1970-01-01T00:00:01"]).dictionary_encode(), SECOND_1),
+    (pa.array([0], pa.date32()), datetime(1970, 1, 1, tzinfo=UTC)),
+    (pa.array([2**62], pa.int64()), LAST),
+    (pa.array([2**64 - 1], pa.uint64()), LAST),
+    (pa.array([math.inf]), LAST),
+    (pa.array([2**62], pa.timestamp("s")), LAST.replace(microsecond=0)),
+    (pa.array([-(2**62)], pa.timestamp("us", "UTC")), FIRST),
+    (pa.array(["0001-01-01T00:00:00+14:00"]), FIRST),
+    (pa.array(["yesterday"]), None),
+    (pa.array([None], pa.int64()), None),
+    (pa.array([True]), None),
+    (pa.array([{"a": 1}]), None),
+]
+
+
+@pytest.mark.parametrize(("column", "expected"), AIRBYTE_TIMES, ids=lambda v: str(getattr(v, "type", v)))
+def test_airbyte_time_of_any_type_is_an_instant(column: pa.Array, expected: datetime | None) -> None:
+    read = extracted_at(pa.table({"_airbyte_extracted_at": column}))
+    assert read.type == UTC_US
+    (got,) = read.to_pylist()
+    same_millisecond = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    assert got == (expected.replace(microsecond=999_000) if expected == LAST and same_millisecond else expected)
+
+
 @pytest.mark.parametrize(
-    "column",
-    [pa.array([1_000], pa.int64()), pa.array([1_000], pa.timestamp("ms")), pa.array([1], pa.timestamp("s", "UTC"))],
-    ids=lambda c: str(c.type),
+    ("column", "deleted"),
+    [
+        (pa.array(["2026-01-01T00:00:00Z", "", " ", None, "sometime"]), [True, False, False, False, True]),
+        (pa.array([True, False, None]), [True, False, False]),
+        (pa.array([2**62, None], pa.timestamp("s")), [True, False]),
+        (pa.array(["", "x", None]).dictionary_encode(), [False, True, False]),
+        (pa.nulls(1), [False]),
+    ],
+    ids=lambda v: str(getattr(v, "type", "")),
 )
-def test_extraction_time_is_instant_or_millis(column: pa.Array) -> None:
-    column_read = extracted_at(pa.table({"_airbyte_extracted_at": column}))
-    assert column_read.type == UTC_US
-    assert column_read.to_pylist() == [datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)]
+def test_false_or_empty_is_no_delete(column: pa.Array, deleted: list[bool]) -> None:
+    assert deleted_mask(pa.table({"_ab_cdc_deleted_at": column})).tolist() == deleted
+
+
+def test_table_without_delete_column_has_no_delete() -> None:
+    assert deleted_mask(pa.table({"id": [1, 2]})).tolist() == [False, False]
