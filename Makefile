@@ -17,7 +17,7 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status doctor test test-slow test-long test-bigquery test-kubernetes chaos check deploy deploy-check format bench
+.PHONY: help setup run up down status doctor test test-slow test-long test-files test-bigquery test-kubernetes chaos check deploy deploy-check format bench
 .PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
@@ -55,6 +55,11 @@ test-slow: $(VENV)/ready ## run the tests that take many seconds each, which con
 
 test-long: $(VENV)/ready ## run the tests of alerts, triggers and Airbyte's own connectors, which take minutes
 	@MILLRACE_LONG=1 $(BIN)/python -m pytest -n 0 -m "long or connectors" $(ARGS)
+
+test-files: $(VENV)/ready ## fetch the public test files of Parquet, Arrow and Avro, read each, write docs/test-files.md
+	@scripts/fetch_test_files .millrace/test-files
+	@MILLRACE_TEST_FILES=.millrace/test-files MILLRACE_TEST_FILES_PAGE=docs/test-files.md MILLRACE_MUTATIONS=10000 \
+		$(BIN)/python -m pytest -n 0 tests/integration/test_public_files.py tests/integration/test_mutated_files.py $(ARGS)
 
 test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MILLRACE_TEST_BIGQUERY_PROJECT), write docs/engines.md
 	@if [ ! -e $(BIGQUERY_ENV)/ready ] || [ $(BIGQUERY_LOCK) -nt $(BIGQUERY_ENV)/ready ]; then \
