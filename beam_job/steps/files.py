@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_job.steps.avro_reader import AvroReader
+from beam_job.steps.guard import rejecting
 from beam_job.steps.storage_types import column_type, is_json, plain_schema, plain_table
 from beam_job.steps.types import unranged
 from millrace.domain.batch import BatchObject
 from millrace.domain.column_names import table_names
-from millrace.domain.errors import FileRejected, FileVanished, MillraceError, ObjectMissing
+from millrace.domain.errors import FileRejected, FileVanished, ObjectMissing
 from millrace.lake.avro import avro_parts, read_blocks
 from millrace.lake.footers import is_avro, parquet_rows
 from millrace.lake.source import Source
@@ -128,20 +129,16 @@ def _source(lake: Lake, obj: BatchObject) -> BinaryIO:
 
 @contextmanager
 def _rejecting(name: str, source: BinaryIO) -> Iterator[None]:
-    """Turn any error of a reader into one that names the file and the reason, but leave the lake's errors as they are.
-
-    Libraries in Rust raise a panic that is no `Exception`.
-    """
+    """Turn any error of a reader into the file's rejection, but leave the lake's errors as they are."""
     try:
-        yield
+        with rejecting(name, _reason):
+            yield
     except ObjectMissing as error:
         raise FileVanished(f"file.missing: {error}") from error
-    except (MillraceError, MemoryError):
-        raise
-    except (Exception, pl.exceptions.PanicException) as error:
+    except FileRejected:
         if isinstance(source, Source) and source.error:
             raise source.error from None
-        raise FileRejected(f"file.unreadable: {name}: {_reason(error)}") from error
+        raise
 
 
 def _reason(error: BaseException) -> str:
