@@ -50,8 +50,9 @@ doctor: $(VENV)/ready ## check the set-up, and print the command that repairs ea
 test: $(VENV)/ready ## run the tests; ARGS="-k merge"
 	@$(BIN)/python -m pytest $(ARGS)
 
+test-slow test-long test-bigquery chaos: export MILLRACE_SLOW = 1
 test-slow: $(VENV)/ready ## run the tests that take many seconds each, which continuous integration runs too
-	@MILLRACE_SLOW=1 $(BIN)/python -m pytest -m "slow or gcloud" $(ARGS)
+	@$(BIN)/python -m pytest -m "slow or gcloud" $(ARGS)
 
 test-long: $(VENV)/ready ## run the tests of alerts, triggers and Airbyte's own connectors, which take minutes
 	@MILLRACE_LONG=1 $(BIN)/python -m pytest -n 0 -m "long or connectors" $(ARGS)

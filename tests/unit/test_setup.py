@@ -53,6 +53,12 @@ def test_every_declared_target_has_a_rule() -> None:
     assert {"run", "test", "check", "clean"} <= phony()
 
 
+@pytest.mark.parametrize("target", ["test-slow", "test-long", "test-bigquery", "chaos"])
+def test_longer_targets_leave_out_no_slow_test(target: str) -> None:
+    (targets,) = re.findall(r"^(.+): export MILLRACE_SLOW = 1$", MAKEFILE, re.M)
+    assert target in targets.split()
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A folder that is the whole PATH."""
