@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
@@ -14,8 +15,10 @@ from millrace.lake.store import Lake
 from millrace.observability.events import log_event
 from tasks.context import airbyte_block, open_lake, source_contract
 from tasks.ingest.sync_objects import (
+    Claimed,
     Footers,
     LandedObjects,
+    claimed_by_namesakes,
     find_objects,
     find_stray_objects,
     newest_generation,
@@ -105,9 +108,10 @@ def _wait_for_rows(
     More rows are valid: Airbyte delivers at least once.
     """
     deadline, footers = time.monotonic() + timeout_s, Footers()
+    claimed = cache(lambda stream: claimed_by_namesakes(lake, stream, sync))
     streams = sorted({*sync.sync_modes, *(c.stream for c in contracts)})
     while True:
-        objects = _find_all(lake, sync, streams, footers)
+        objects = _find_all(lake, sync, streams, footers, claimed)
         landed = [o for of_stream in objects.values() for o in of_stream]
         rows, unreadable = sum(o.rows or 0 for o in landed), any(o.rows is None for o in landed)
         if sync.outcome != "succeeded" or unreadable or rows >= (sync.rows or 0):
@@ -121,9 +125,11 @@ def _wait_for_rows(
         time.sleep(min(1.0, timeout_s / 10))
 
 
-def _find_all(lake: Lake, sync: Sync, streams: Iterable[str], footers: Footers) -> dict[str, LandedObjects]:
+def _find_all(
+    lake: Lake, sync: Sync, streams: Iterable[str], footers: Footers, claimed: Callable[[str], Claimed]
+) -> dict[str, LandedObjects]:
     """Return the sync's objects of each stream, streams without a contract included: Airbyte counts their rows too."""
-    objects = {s: find_objects(lake, sync.source, s, sync.job_id, footers, sync) for s in streams}
+    objects = {s: find_objects(lake, sync.source, s, sync.job_id, footers, claimed) for s in streams}
     if sync.rows != 0 and not any(objects.values()):
         objects = {s: find_stray_objects(lake, s, sync, footers) for s in streams}
         if any(objects.values()):

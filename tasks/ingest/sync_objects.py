@@ -1,11 +1,11 @@
 """Finds the objects of one sync in the lake, under any path format of the destination."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from millrace.domain import names
-from millrace.domain.landing import LandedObject, LandingManifest
+from millrace.domain.landing import LandedObject
 from millrace.domain.sync import Sync
 from millrace.lake.footers import count_rows, is_data_file
 from millrace.lake.manifests import list_manifests, read_manifest
@@ -18,19 +18,24 @@ SYNC_FOLDER = re.compile(r"/sync_id=(\d+)/")
 
 LandedObjects = dict[LandedObject, int]  # objects with their Airbyte generation
 Footers = dict[tuple[str, int], int | None]
+Claimed = frozenset[tuple[str, int]]  # names and generations of objects
 
 
 def find_objects(
-    lake: Lake, source: str, stream: str, job_id: int, footers: Footers | None = None, sync: Sync | None = None
+    lake: Lake,
+    source: str,
+    stream: str,
+    job_id: int,
+    footers: Footers | None = None,
+    claimed: Callable[[str], Claimed] = lambda stream: frozenset(),
 ) -> LandedObjects:
-    """Return the objects of one stream in the folder of a sync; `footers` caches row counts between two calls.
+    """Return the objects of one stream in the folder of a sync, without those that `claimed` returns for it.
 
-    With `sync`, objects that a manifest of another sync names are left out: those of an earlier installation of Airbyte
-    whose job had the same id.
+    `footers` caches row counts between two calls.
     """
     files = _data_files(lake, names.sync_prefix(source, stream, job_id))
-    claimed = _claimed_by_namesakes(lake, stream, sync) if sync and files else set()
-    files = [o for o in files if (o.name, o.generation) not in claimed]
+    others = claimed(stream) if files else frozenset()
+    files = [o for o in files if (o.name, o.generation) not in others]
     return _count_rows(lake, files, {} if footers is None else footers)
 
 
@@ -44,7 +49,7 @@ def find_stray_objects(lake: Lake, stream: str, sync: Sync, footers: Footers) ->
         return {}
     first, last = sync.created_at - SLACK, sync.ended_at + SLACK
     files = [o for o in _data_files(lake, names.raw_prefix(sync.source, stream)) if first <= o.updated <= last]
-    claimed = _claimed(lake, stream, sync) if files else set()
+    claimed = _claimed(lake, stream, sync, f"{sync.created_at - DAY:%Y%m%d}") if files else frozenset()
     return _count_rows(lake, [o for o in files if (o.name, o.generation) not in claimed], footers)
 
 
@@ -74,24 +79,18 @@ def _count_rows(lake: Lake, files: Iterable[ObjectInfo], footers: Footers) -> La
     return landed
 
 
-def _claimed_by_namesakes(lake: Lake, stream: str, sync: Sync) -> set[tuple[str, int]]:
-    """Return the objects that manifests of other syncs with the same job id name."""
+def claimed_by_namesakes(lake: Lake, stream: str, sync: Sync) -> Claimed:
+    """Return the objects of an earlier installation of Airbyte whose job had the same id as the sync's."""
+    return _claimed(lake, stream, sync, job_id=sync.job_id)
+
+
+def _claimed(lake: Lake, stream: str, sync: Sync, since: str = "", job_id: int | None = None) -> Claimed:
+    """Return the objects that manifests of other syncs name: of those from the day `since` on, or of one job id."""
     claimed: set[tuple[str, int]] = set()
-    for path in list_manifests(lake, sync.source, stream):
-        if names.parse_manifest_path(path)[2] == sync.job_id:
+    for path in list_manifests(lake, sync.source, stream, since):
+        if job_id in (None, names.parse_manifest_path(path)[2]):
             manifest = read_manifest(lake, path)
-            if (manifest.connection_id, manifest.job_created_at) != (sync.connection_id, sync.created_at):
+            other = (manifest.connection_id, manifest.job_id, manifest.job_created_at)
+            if other != (sync.connection_id, sync.job_id, sync.created_at):
                 claimed |= {(o.name, o.generation) for o in manifest.objects}
-    return claimed
-
-
-def _claimed(lake: Lake, stream: str, sync: Sync) -> set[tuple[str, int]]:
-    """Return the objects that manifests of other syncs name; a sync may have begun the day before and ended since."""
-    prefix = names.manifests_prefix(sync.source, stream)
-    claimed: set[tuple[str, int]] = set()
-    for info in lake.list(prefix, start=f"{prefix}{sync.created_at - DAY:%Y%m%d}/"):
-        if names.MANIFEST_PATH.fullmatch(info.name):
-            manifest = LandingManifest.model_validate_json(lake.read(info.name))
-            if (manifest.connection_id, manifest.job_id) != (sync.connection_id, sync.job_id):
-                claimed |= {(o.name, o.generation) for o in manifest.objects}
-    return claimed
+    return frozenset(claimed)
