@@ -5,7 +5,7 @@ from datetime import datetime
 
 from millrace.domain.batch import Balance, Batch
 from millrace.domain.events import WarehouseMerged
-from millrace.domain.ledger import LedgerEntry
+from millrace.domain.ledger import LedgerEntry, announced_entry
 from millrace.events.bus import EventBus
 from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
@@ -32,15 +32,7 @@ def announce(bus: EventBus, warehouse: Warehouse, message: WarehouseMerged, *, r
     """
     message_id = bus.publish(message)
     warehouse.append(
-        LedgerEntry(
-            kind="announced",
-            batch_id=message.batch_id,
-            source=message.source,
-            stream=message.stream,
-            run_id=run_id,
-            at=at,
-            detail=message_id,
-        )
+        announced_entry(message.batch_id, run_id, at, message_id, source=message.source, stream=message.stream)
     )
     log_event(log, logging.INFO, "merge.announced", batch_id=message.batch_id, message_id=message_id)
     return message_id

@@ -53,6 +53,15 @@ def published_entry(batch: str, candidate: str, run: str, at: datetime) -> Ledge
     return LedgerEntry(kind="published", batch_id=batch, source="", stream="", run_id=run, at=at, detail=candidate)
 
 
+def announced_entry(
+    batch: str, run: str, at: datetime, message_id: str, *, source: str = "", stream: str = ""
+) -> LedgerEntry:
+    """Return the entry that records that a merge, or a published candidate in place of a batch, was announced."""
+    return LedgerEntry(
+        kind="announced", batch_id=batch, source=source, stream=stream, run_id=run, at=at, detail=message_id
+    )
+
+
 def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
     """Return the entry that records the state of the dbt project that built the published candidate."""
     return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from millrace.domain.events import MartsPublished
-from millrace.domain.ledger import LedgerEntry
+from millrace.domain.ledger import announced_entry
 from millrace.domain.model import unannounced_publication
 from tasks.context import open_bus, open_warehouse
 from tasks.retries import uncached_task
@@ -24,15 +24,5 @@ def announce_marts() -> str:
         return ""
     message = MartsPublished(run_id=newest.run_id, marts=warehouse.marts(), batches=newest.batches)
     message_id = open_bus().publish(message)
-    warehouse.append(
-        LedgerEntry(
-            kind="announced",
-            batch_id=newest.candidate,
-            source="",
-            stream="",
-            run_id=newest.run_id,
-            at=datetime.now(UTC),
-            detail=message_id,
-        )
-    )
+    warehouse.append(announced_entry(newest.candidate, newest.run_id, datetime.now(UTC), message_id))
     return message_id

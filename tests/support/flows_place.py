@@ -43,7 +43,7 @@ from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.domain import names
 from millrace.domain.landing import LandingManifest
-from millrace.domain.ledger import LedgerEntry, published_entry
+from millrace.domain.ledger import LedgerEntry, announced_entry, published_entry
 from millrace.domain.model import unannounced_publication, unpublished_work
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
@@ -172,16 +172,7 @@ class FlowsPlace:
         if work := unpublished_work(self.warehouse.ledger()):
             self.warehouse.append(*(published_entry(batch, candidate, "settled", at) for batch in work.batches))
         if publication := unannounced_publication(self.warehouse.ledger()):
-            self.warehouse.append(
-                LedgerEntry(
-                    kind="announced",
-                    batch_id=publication.candidate,
-                    source="",
-                    stream="",
-                    run_id=publication.run_id,
-                    at=at,
-                )
-            )
+            self.warehouse.append(announced_entry(publication.candidate, publication.run_id, at, ""))
 
     def snapshot(self) -> list[Any]:
         """All that a flow may change: the lake but for results and the status, the ledger, marts, slots and syncs."""
