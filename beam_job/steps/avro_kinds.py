@@ -6,7 +6,6 @@ Values are decoded without logical types, as numbers and bytes, which become Arr
 import base64
 import json
 import math
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Context, Decimal
@@ -16,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_job.steps.storage_types import uuid_text
 from millrace.lake.avro import encode_number
 
 Json: TypeAlias = Any  # a part of a schema, or of a value's text
@@ -174,22 +174,23 @@ def _offsets(values: Values) -> pa.Array:
     return pa.array(np.cumsum(lengths, dtype=np.int64), pa.int32())
 
 
-def as_json(kind: Kind) -> Kind:
-    """Return the same type as a column of JSON text."""
+def json_kind(wire: Json, to_json: Callable[[Any], Json]) -> Kind:
+    """Return a kind whose values become a column of JSON text."""
 
     def text(value: Any) -> str | None:
-        return None if value is None else json.dumps(kind.to_json(value), ensure_ascii=False, allow_nan=False)
+        return None if value is None else json.dumps(to_json(value), ensure_ascii=False, allow_nan=False)
 
-    return replace(kind, arrow=pa.string(), to_arrow=lambda values: pa.array(map(text, values), pa.string()))
+    return Kind(wire, pa.string(), lambda values: pa.array(map(text, values), pa.string()), to_json)
+
+
+def as_json(kind: Kind) -> Kind:
+    """Return the same type as a column of JSON text."""
+    return replace(json_kind(kind.wire, kind.to_json), plain=kind.plain, end=kind.end)
 
 
 def uuid_kind(kind: Kind) -> Kind:
     """Return a fixed type of 16 bytes as the text of a UUID."""
-    return replace(kind, arrow=pa.string(), to_arrow=lambda v: _texts(v, _uuid_text), to_json=_uuid_text)
-
-
-def _uuid_text(value: bytes) -> str:
-    return str(uuid.UUID(bytes=value))
+    return replace(kind, arrow=pa.string(), to_arrow=lambda v: _texts(v, uuid_text), to_json=uuid_text)
 
 
 def _texts(values: Values, text: Callable[[Any], str]) -> pa.Array:

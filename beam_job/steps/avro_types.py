@@ -7,21 +7,19 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pyarrow as pa
-
 from beam_job.steps.avro_kinds import (
     INSTANTS,
     PRIMITIVES,
     UUID_BYTES,
     Json,
     Kind,
-    Values,
     array_kind,
     as_json,
     decimal_kind,
     enum_kind,
     fixed_kind,
     instant_kind,
+    json_kind,
     map_kind,
     primitive_kind,
     record_kind,
@@ -119,12 +117,8 @@ def _named(name: str, names: Names, space: str) -> Kind:
     kind = names.kinds[full]
     if kind is None:
         names.recursive.add(full)
-        return as_json(Kind(names.own[full], pa.string(), _no_values, lambda value: _later(names, full, value)))
+        return json_kind(names.own[full], lambda value: _later(names, full, value))
     return replace(kind, wire=names.own[full], end=None)
-
-
-def _no_values(_values: Values) -> pa.Array:
-    raise NotImplementedError("a type that contains itself is written as JSON")
 
 
 def _later(names: Names, full: str, value: Any) -> Json:
@@ -166,7 +160,7 @@ def _union(branches: list[Kind], names: Names) -> Kind:
         ((key, part),) = value.items()
         return by_key[key].to_json(part)
 
-    return as_json(Kind(wires, pa.string(), _no_values, to_json))
+    return json_kind(wires, to_json)
 
 
 def _logical(kind: Kind, schema: Json) -> Kind:

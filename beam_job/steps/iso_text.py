@@ -1,8 +1,11 @@
-"""Times of Arrow's types as integers in; ISO 8601 texts of any year out, which Python's own dates can not hold."""
+"""Times as integers in, ISO 8601 texts of any year out, which Python's own dates can not hold; and instants back."""
+
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 DAY = 86_400  # seconds
 CYCLE = 146_097  # days of 400 years
@@ -13,6 +16,15 @@ def integers(column: pa.Array) -> list[int]:
     """Return the integers behind dates, times, timestamps and durations, 0 for NULL."""
     wide = pa.int32() if column.type.bit_width == 32 else pa.int64()
     return list(pc.fill_null(column.view(wide), 0).to_pylist())
+
+
+def read_instant(text: str) -> int | None:
+    """Return an ISO text as microseconds since 1970, without the digits beyond; a text without a zone is in UTC."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return ((instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)
 
 
 def date_text(days: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from beam_job.steps.iso_text import date_text, duration_text, instant_text, integers, interval_text, time_text
+from beam_job.steps.storage_types import uuid_text
 from beam_job.steps.types import is_binary, is_text
 
 NULL, IMPOSSIBLE = "null", ""
@@ -183,12 +184,6 @@ _NESTED: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[st
     (pa.types.is_run_end_encoded, _runs),
     (pa.types.is_nested, _list),
 )
-
-
-def uuid_text(value: bytes) -> str:
-    """Return the usual text of a UUID's 16 bytes."""
-    digits = value.hex()
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def _no_constant(name: str) -> NoReturn:

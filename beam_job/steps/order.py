@@ -1,22 +1,32 @@
 """Text of an order column in; integers that sort as the text means, and a mask of texts without that meaning, out."""
 
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_job.steps.iso_text import read_instant
 from beam_job.steps.rows import Mask
+from millrace.contracts.stream import StreamContract
 
 INT64 = range(-(1 << 63), 1 << 63)
-BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 FRACTION = re.compile(r"\.(\d{1,9})")
 LOG_FILE = re.compile(r"^.*\.(\d{1,18})$")
 LOG_POSITION = re.compile(r"^([0-9A-Fa-f]{1,8})(?::([0-9A-Fa-f]{1,8}):([0-9A-Fa-f]{1,8})|/([0-9A-Fa-f]{1,8}))$")
 INTEGER = re.compile(r"^[+-]?\d{1,19}$")
 Parts = tuple[int, ...] | None
+
+
+def order_columns(columns: Mapping[str, pa.Array], contract: StreamContract) -> tuple[list[pa.Array], dict[str, Mask]]:
+    """Return the parts of a stream's order columns, and by column the mask of the values without a meaning."""
+    parts: list[pa.Array] = []
+    meaningless: dict[str, Mask] = {}
+    for name, kind in contract.order_kinds.items():
+        own, meaningless[name] = order_parts(columns[name], kind)
+        parts += own
+    return parts, meaningless
 
 
 def order_parts(column: pa.Array, kind: str) -> tuple[list[pa.Array], Mask]:
@@ -53,12 +63,8 @@ def parse_instant(text: str) -> Parts:
     """Return microseconds since 1970 and the nanoseconds beyond them; a text without a zone is in UTC."""
     fraction = FRACTION.search(text)
     digits = fraction[1].ljust(9, "0") if fraction else "0" * 9
-    try:
-        instant = datetime.fromisoformat(FRACTION.sub("", text, count=1).strip())
-    except ValueError:
-        return None
-    instant = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    return (instant - BEGINNING) // timedelta(microseconds=1) + int(digits[:6]), int(digits[6:])
+    seconds = read_instant(FRACTION.sub("", text, count=1).strip())
+    return None if seconds is None else (seconds + int(digits[:6]), int(digits[6:]))
 
 
 def parse_integer(text: str) -> Parts:

@@ -17,11 +17,10 @@ from beam_job.steps.drift import cure, differences, missing, reject_new_columns
 from beam_job.steps.files import CHUNK_ROWS, DataFile
 from beam_job.steps.guard import rejecting
 from beam_job.steps.keys import hash_keys
-from beam_job.steps.order import order_parts
+from beam_job.steps.order import order_columns
 from beam_job.steps.quarantine import quarantine_file, quarantine_rows, quarantined_row, split_keys
 from beam_job.steps.rows import (
     AIRBYTE_COLUMNS,
-    DELETED_AT,
     EMITTED_AT,
     EXTRACTED_AT,
     Mask,
@@ -218,19 +217,19 @@ def key_table(
             quarantined.add(invalid, "row.type", f"{name} does not fit {types[name]} without loss", first)
             quarantined.columns.add(name)
             invalid_rows |= invalid
-    for name in contract.order:
-        kind = contract.order_kinds[name]
-        _, meaningless = order_parts(columns[name], kind)
-        if meaningless.any():
-            quarantined.add(meaningless, "row.order", f"order column {name} has a text that is no {kind}", first)
-            invalid_rows |= meaningless
+    order, meaningless = order_columns(columns, contract)
+    for name, invalid in meaningless.items():
+        if invalid.any():
+            detail = f"order column {name} has a text that is no {contract.order_kinds[name]}"
+            quarantined.add(invalid, "row.order", detail, first)
+            invalid_rows |= invalid
     for name in contract.key:
         if columns[name].null_count:
             null = columns[name].is_null().to_numpy(zero_copy_only=False)
             quarantined.add(null, "key.null", f"key column {name} is null", first)
             invalid_rows |= null
     rows = np.arange(first, first + table.num_rows, dtype=np.int64)
-    version = encode_versions(table, contract, obj, columns, rows)
+    version = encode_versions(table, contract, obj, order, rows)
     key_columns = {f"key_{i}": columns[name] for i, name in enumerate(contract.key)}
     hashes = hash_keys(list(key_columns.values())) if key_columns else rows.astype(np.uint64)
     own = {"hash": pa.array(hashes), "version": version, "kind": pa.array(row_kinds(table, contract)), "row": rows}
@@ -239,7 +238,7 @@ def key_table(
 
 def row_kinds(table: pa.Table, contract: StreamContract) -> npt.NDArray[np.int8]:
     """Return the kind of each row: UPSERT, or DELETE if the row says that its key was deleted."""
-    if contract.mode != "cdc" or DELETED_AT not in table.column_names:
+    if contract.mode != "cdc":
         return np.full(table.num_rows, UPSERT, np.int8)
     return np.where(deleted_mask(table), DELETE, UPSERT).astype(np.int8)
 

@@ -1,14 +1,13 @@
 """A file's columns in, columns of the contract's types out; a value that does not fit is reported, never changed."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_job.steps.iso_text import DAY, PER_SECOND
+from beam_job.steps.iso_text import DAY, PER_SECOND, read_instant
 from beam_job.steps.json_text import IMPOSSIBLE, is_json, json_texts, plain_texts
 from beam_job.steps.types import UTC_US, arrow_type, family, fits, is_text
 from beam_job.steps.unwrap import cast_bytes, unwrap
@@ -22,7 +21,6 @@ AIRBYTE_COLUMNS = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # Airby
 EXACT_INT = 1 << 53
 EXACT_WHOLE = {16: (-2047.0, 2047.0), 32: (1 - 2.0**24, 2.0**24 - 1), 64: (-(2.0**63), 2.0**63 - 1024)}
 MOST_US = (1 << 63) - 1
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 Mask = npt.NDArray[np.bool_]
@@ -271,10 +269,5 @@ def _with_nulls(numbers: npt.NDArray[np.generic], column: pa.Array) -> pa.Array:
 
 
 def _instant(text: str | None) -> int | None:
-    """Return an ISO text as microseconds since 1970; a text without a zone is in UTC."""
-    try:
-        instant = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    since = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)) - EPOCH
-    return min(max(since // timedelta(microseconds=1), FIRST_US), LAST_US)
+    instant = None if text is None else read_instant(text)
+    return None if instant is None else min(max(instant, FIRST_US), LAST_US)

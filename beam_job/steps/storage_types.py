@@ -106,7 +106,7 @@ def plain_array(array: pa.Array) -> pa.Array:
     kind, t = array.type, pa.types
     plain = plain_type(kind)
     if isinstance(kind, pa.BaseExtensionType):
-        return _uuid_texts(array.storage) if kind.extension_name == UUID else plain_array(array.storage).cast(plain)
+        return uuid_texts(array.storage) if kind.extension_name == UUID else plain_array(array.storage).cast(plain)
     if plain == kind:
         return array
     if t.is_dictionary(kind):
@@ -133,6 +133,11 @@ def _offsets(array: pa.Array) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), pa.int32())
 
 
-def _uuid_texts(storage: pa.Array) -> pa.Array:
-    values = storage.to_pylist()
-    return pa.array([None if value is None else str(uuid.UUID(bytes=value)) for value in values], pa.string())
+def uuid_text(value: bytes) -> str:
+    """Return the usual text of a UUID's 16 bytes."""
+    return str(uuid.UUID(bytes=value))
+
+
+def uuid_texts(storage: pa.Array) -> pa.Array:
+    """Return UUIDs of 16 bytes each as texts."""
+    return pa.array([None if v is None else uuid_text(v) for v in storage.to_pylist()], pa.string())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from millrace.contracts.widening import MOST_DIGITS
 from millrace.domain.errors import FileRejected
 from millrace.domain.types import DECIMAL
 
@@ -19,7 +20,6 @@ PLAIN: dict[str, pa.DataType] = {
     "bytes": pa.binary(),
     "text": pa.string(),  # a string column that takes values of any type
 }
-MOST_DIGITS = 38  # DuckDB's decimals; BigQuery's hold them too, so that both engines get the same columns
 
 # By family of Arrow types: the type of a new column, and how its values fit each contract type: `safe` (all do),
 # `check` (a row whose value does not fit is quarantined) or `-` (the file is refused).

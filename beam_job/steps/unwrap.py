@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_job.steps.json_text import uuid_text
+from beam_job.steps.storage_types import uuid_texts
 
 MOST_BYTES = (1 << 31) - 1  # of one array of texts, whose offsets have 32 bits
 
@@ -19,7 +19,7 @@ def unwrap(column: pa.Array) -> pa.Array:
         runs = np.searchsorted(column.run_ends.to_numpy(zero_copy_only=False), rows, side="right")
         return _roomy(unwrap(column.values)).take(pa.array(runs))
     if isinstance(kind, pa.UuidType):
-        return pa.array([None if v is None else uuid_text(v) for v in column.storage.to_pylist()], pa.string())
+        return uuid_texts(column.storage)
     if isinstance(kind, pa.Bool8Type):
         return column.storage.cast(pa.bool_())
     if isinstance(kind, pa.BaseExtensionType):

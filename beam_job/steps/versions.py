@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.steps.keys import Origin, encode_version
-from beam_job.steps.order import order_parts
 from beam_job.steps.rows import GENERATION_ID, extracted_at
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import BatchObject
@@ -16,15 +15,14 @@ def encode_versions(
     table: pa.Table,
     contract: StreamContract,
     obj: BatchObject,
-    columns: dict[str, pa.Array],
+    order: list[pa.Array],
     rows: npt.NDArray[np.int64],
 ) -> pa.Array:
-    """Return `_version` of each row; `columns` has the contract's order columns, `rows` the positions in the object."""
+    """Return `_version` of each row; `order` are the parts of its order columns, `rows` the positions in the object."""
     generations = _generations(table, contract, obj)
     first = int(generations[0]) if len(generations) else obj.generation_id
     origin = Origin(obj.epoch, first, obj.job_id, obj.name, obj.generation)
     differ = generations if (generations != first).any() else None
-    order = [part for name in contract.order for part in order_parts(columns[name], contract.order_kinds[name])[0]]
     return encode_version(origin, order, extracted_at(table), rows, differ)
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.steps.files import DataFile
+from beam_job.steps.order import order_columns
 from beam_job.steps.read import DELETE, UPSERT
 from beam_job.steps.rows import (
     AIRBYTE_COLUMNS,
@@ -77,7 +78,8 @@ def stage_upserts(table: pa.Table, contract: StreamContract, obj: BatchObject, r
             columns[name], _ = conform_column(table.column(name).combine_chunks(), declared)
         else:
             columns[name] = pa.nulls(table.num_rows, arrow_type(declared))
-    version = encode_versions(table, contract, obj, columns, rows)
+    order, _ = order_columns(columns, contract)
+    version = encode_versions(table, contract, obj, order, rows)
     return pa.table(columns | {"_version": version} | _provenance(table, obj, rows))
 
 
@@ -86,7 +88,8 @@ def stage_deletes(table: pa.Table, contract: StreamContract, obj: BatchObject, r
     types = column_types(contract)
     needed = dict.fromkeys([*contract.key, *contract.order])
     columns = {name: conform_column(table.column(name).combine_chunks(), types[name])[0] for name in needed}
-    version = encode_versions(table, contract, obj, columns, rows)
+    order, _ = order_columns(columns, contract)
+    version = encode_versions(table, contract, obj, order, rows)
     keys = {name: columns[name] for name in contract.key}
     deleted = instants(table.column(DELETED_AT).combine_chunks())
     own = {"_delete_version": version, "_deleted_at": pc.coalesce(deleted, extracted_at(table))}

@@ -52,7 +52,7 @@ def supervise(state: Path) -> None:
             bring_up(supervisor, began)
             write_atomically(ready, json.dumps({"pid": os.getpid()}))
             while True:
-                time.sleep(POLL_S)
+                time.sleep(POLL_S)  # looks for processes that ended, and for signals
                 supervisor.restart_dead()
         except KeyboardInterrupt:
             say("stopping")

@@ -115,7 +115,7 @@ class Supervisor:
                 raise StackError(self._describe(service, "ended at once"))
             if time.monotonic() > deadline:
                 raise StackError(self._describe(service, f"did not answer in {service.start_limit_s:.0f} s"))
-            time.sleep(0.1)
+            time.sleep(0.1)  # a server does not tell when it answers
 
     def _describe(self, service: Service, failure: str) -> str:
         log = self.log_file(service.name)

@@ -150,7 +150,7 @@ def parse_source(text: str, file: str) -> SourceContract:
         ContractError: the YAML or a field is invalid; the message names file, stream and field of every error.
     """
     try:
-        data: Any = yaml.load(text, _UniqueKeys)  # noqa: S506
+        data: Any = yaml.load(text, _UniqueKeys)  # noqa: S506  it is a safe loader
     except yaml.YAMLError as error:
         raise ContractError(f"{file}: not YAML: {error}") from error
     if not isinstance(data, dict):

@@ -3,7 +3,7 @@
 from millrace.domain.types import DECIMAL
 
 INTEGER_DIGITS = 19
-MOST_DIGITS = 38
+MOST_DIGITS = 38  # DuckDB's decimals; BigQuery's hold them too, so that both engines get the same columns
 ABOVE = {"int64": ("float64",), "date": ("timestamp",)}
 
 

@@ -109,7 +109,8 @@ def _check_values(file: DataFile, tables: list[pa.Table], expected: dict[str, li
             array, _ = conform_column(table.column(column.name).combine_chunks(), kind)
             values += array.to_pylist() if kind in ("int64", "bool", "bytes", "string", "json") else []
         if kind == "json":
-            assert all(json.loads(text or "null") is not Ellipsis for text in values)
+            for text in values:
+                json.loads(text or "null")
         elif values and column.name in expected and values != expected[column.name]:  # a union's values are JSON
             assert [json.loads(text) for text in values] == expected[column.name], column.name
 
@@ -117,10 +118,9 @@ def _check_values(file: DataFile, tables: list[pa.Table], expected: dict[str, li
 def _reference(data: bytes, ending: str) -> tuple[int, dict[str, list[Any]]]:
     """Return the number of rows and the values of plain columns, as the format's library reads them."""
     if ending == "avro":
-        reader = fastavro.reader(io.BytesIO(data))
-        rows = list(reader)
-        plain = {n for n in (rows[0] if rows and isinstance(rows[0], dict) else {})}
-        columns = {n: [row[n] for row in rows] for n in plain}
+        rows = list(fastavro.reader(io.BytesIO(data)))
+        names = rows[0] if rows and isinstance(rows[0], dict) else ()
+        columns = {n: [row[n] for row in rows] for n in names}
         return len(rows), {n: v for n, v in columns.items() if all(isinstance(x, PLAIN) for x in v)}
     table = pq.ParquetFile(io.BytesIO(data)).read()
     columns = {f.name: table.column(f.name).to_pylist() for f in table.schema if _is_plain(f.type)}
