@@ -44,7 +44,7 @@ def merge(options: Namespace, contract: StreamContract) -> None:
     holder = f"the command {run_id} (process {os.getpid()})"
     merged: list[Balance] = []
     while pending(lake, warehouse, contract, full_scan=options.full_scan):
-        with merge_lease(lake, contract.source, contract.stream, holder, wait_s=options.wait_s, on_wait=_warn):
+        with merge_lease(lake, contract.source, contract.stream, holder, wait_s=options.wait_s, on_wait=_warn) as lease:
             balances = merge_stream(
                 lake,
                 warehouse,
@@ -54,6 +54,7 @@ def merge(options: Namespace, contract: StreamContract) -> None:
                 run_id=run_id,
                 clock=lambda: datetime.now(UTC),
                 full_scan=options.full_scan,
+                is_held=lease.is_held,
             )
         for balance in balances:
             print(f"{contract.id}: {_describe(balance)}")

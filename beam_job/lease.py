@@ -8,9 +8,10 @@ import json
 import logging
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from millrace.domain import names
@@ -32,7 +33,7 @@ def now() -> datetime:
 
 @dataclass
 class Lease:
-    """A lease that a process holds; `generation` is that of the object it wrote last."""
+    """A lease that a process holds; `generation` is that of the object it wrote last, and `token` marks its objects."""
 
     lake: Lake
     path: str
@@ -40,23 +41,43 @@ class Lease:
     seconds: float
     clock: Callable[[], datetime]
     generation: int = 0
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    writing: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, over: int) -> bool:
         """Take or renew the lease if its object has the generation `over` (0: none); return False if another has it."""
         until = self.clock() + timedelta(seconds=self.seconds)
-        body = json.dumps({"holder": self.holder, "until": until.isoformat()}).encode()
+        body = json.dumps({"holder": self.holder, "until": until.isoformat(), "token": self.token}).encode()
         try:
             self.generation = self.lake.replace(self.path, body, over, JSON, {})
         except ObjectExists:
-            return False
+            return self._adopt()
         return True
+
+    def _adopt(self) -> bool:
+        """Return whether the object is this lease's own: the answer to an earlier write may have been lost."""
+        info = self.lake.stat(self.path)
+        try:
+            own = info is not None and self.token.encode() in self.lake.read(self.path, info.generation)
+        except ObjectMissing:
+            return False
+        if info and own:
+            self.generation = info.generation
+        return own
+
+    def is_held(self) -> bool:
+        """Renew the lease; return False if another process took it, as a process that paused for too long finds out."""
+        with self.writing:
+            held = self.write(self.generation)
+        if not held:
+            log_event(log, logging.WARNING, "lease.lost", lease=self.path, holder=self.holder)
+        return held
 
     def renew(self, ended: threading.Event) -> None:
         """Renew the lease until `ended` is set."""
         while not ended.wait(self.seconds / 3):
             try:
-                if not self.write(self.generation):
-                    log_event(log, logging.WARNING, "lease.lost", lease=self.path, holder=self.holder)
+                if not self.is_held():
                     return
             except ServiceUnavailable as error:
                 log.warning("lease.not_renewed: %s", error)
@@ -80,8 +101,8 @@ def merge_lease(
     seconds: float = LEASE_S,
     clock: Callable[[], datetime] = now,
     on_wait: Callable[[str], None] = log.info,
-) -> Iterator[None]:
-    """Hold the lease of a stream's merges.
+) -> Iterator[Lease]:
+    """Hold the lease of a stream's merges; ask it before a commit whether it is still held.
 
     Args:
         lake: the lake that stores the lease.
@@ -110,7 +131,7 @@ def merge_lease(
     renewing = threading.Thread(target=lease.renew, args=(ended,), name="merge-lease", daemon=True)
     renewing.start()
     try:
-        yield
+        yield lease
     finally:
         ended.set()
         renewing.join()

@@ -28,11 +28,14 @@ def merge(source: str, stream: str, full_scan: bool = False) -> int:
     merged: list[tuple[Batch, Balance]] = []
     tag_run(source, f"{source}.{stream}")
     while has_pending(source, stream, full_scan):
-        with merge_turn(source, stream) as acquired:
-            if not acquired:
+        with merge_turn(source, stream) as lease:
+            if not lease:
                 break
             while batch := open_batch(source, stream, full_scan):
-                if balance := commit_batch(batch, stage_batch(batch)):  # else another committer was first
+                staged = stage_batch(batch)
+                if not lease.is_held():
+                    break
+                if balance := commit_batch(batch, staged):  # else another committer was first
                     announce_merge(batch, balance)
                     merged.append((batch, balance))
     if merged:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 
-from beam_job.lease import merge_lease
+from beam_job.lease import Lease, merge_lease
 from millrace.domain import names
 from millrace.domain.errors import StreamBusy
 from millrace.observability.events import log_event
@@ -41,16 +41,16 @@ def slot(name: str, wait_s: float = WAIT_S) -> Iterator[bool]:
 
 
 @contextmanager
-def merge_turn(source: str, stream: str) -> Iterator[bool]:
-    """Hold the slot and the lease of a stream's merges; yields False when another run, or a command line, holds one."""
+def merge_turn(source: str, stream: str) -> Iterator[Lease | None]:
+    """Hold the slot and the lease of a stream's merges; yields None when another run, or a command line, holds one."""
     with slot(names.merge_slot(source, stream)) as acquired, ExitStack() as stack:
+        lease = None
         if acquired:
             try:
-                stack.enter_context(merge_lease(open_lake(), source, stream, f"flow run {run_id()}"))
+                lease = stack.enter_context(merge_lease(open_lake(), source, stream, f"flow run {run_id()}"))
             except StreamBusy as error:
                 log_event(log, logging.INFO, "run.handed_over", stream=f"{source}.{stream}", why=str(error))
-                acquired = False
-        yield acquired
+        yield lease
 
 
 def is_taken(name: str) -> bool:

@@ -3,17 +3,21 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from beam_job.batches import Limits
 from beam_job.lease import merge_lease
+from beam_job.merge import merge_stream
 from millrace.domain import names
+from millrace.domain.batch import Balance
 from millrace.domain.errors import StreamBusy
 from millrace.lake.store import Lake
-from tests.support.in_process import MemoryLake
-from tests.support.merging import Merging, upsert
+from tests.support.in_process import InProcess, MemoryLake
+from tests.support.merging import NOON, Merging, contract, upsert
 from tests.support.servers import ROOT, wait_until
 
 PATH = names.merge_lease_path("shop", "orders")
@@ -90,6 +94,45 @@ def test_holder_of_a_lost_lease_keeps_the_new_one() -> None:
     with merge_lease(lake, "shop", "orders", "slow"):
         lake.write(PATH, b"of another")
     assert lake.read(PATH) == b"of another"
+
+
+def test_lost_lease_is_noticed_before_the_commit() -> None:
+    merging = InProcess(contract())
+    merging.land(rows=[upsert(1, 10)])
+    with merge_lease(merging.lake, "shop", "orders", "paused") as lease:
+        assert lease.is_held()
+
+        def is_held() -> bool:
+            merging.lake.write(PATH, b"of another")
+            return lease.is_held()
+
+        with pytest.raises(
+            StreamBusy, match=r"shop\.orders: another process took over while batch shop-orders-\w+ was"
+        ):
+            merge(merging, is_held)
+    assert merging.query("SELECT count(*) FROM ops.ledger") == [(0,)]
+    assert [b.merged for b in merge(merging, lambda: True)] == [1]
+
+
+def merge(merging: InProcess, is_held: Callable[[], bool]) -> list[Balance]:
+    return merge_stream(
+        merging.lake,
+        merging.warehouse,
+        None,
+        merging.contract,
+        limits=Limits(),
+        run_id="test",
+        clock=lambda: NOON,
+        is_held=is_held,
+    )
+
+
+def test_lease_whose_renewal_was_unanswered_is_held() -> None:
+    lake = MemoryLake()
+    with merge_lease(lake, "shop", "orders", "slow network") as lease:
+        lake.write(PATH, lake.read(PATH))
+        assert lease.is_held()
+    assert lake.stat(PATH) is None
 
 
 def test_command_waits_for_the_lease_then_merges(lake: Lake, tmp_path: Path) -> None:

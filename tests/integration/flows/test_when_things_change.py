@@ -16,7 +16,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Running
 from prefect_slack import SlackWebhook
 
-from beam_job.lease import merge_lease
+from beam_job.lease import Lease, merge_lease
 from blocks import names as block_names
 from blocks.load import load_block
 from flows.connections import connections
@@ -156,6 +156,23 @@ def test_merge_without_slot_or_lease_hands_over(place: FlowsPlace, merged: dict[
     assert place.run(merge, source=SOURCE, stream="airlines").result >= 1
     assert place.pending("airlines") == []
     assert place.query(f"SELECT name FROM raw_{SOURCE}.airlines_live WHERE carrier = 'ZZ'") == [("handed over",)]
+
+
+@pytest.mark.slow
+def test_merge_without_its_lease_commits_nothing(
+    place: FlowsPlace, merged: dict[str, Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(place.lake, parquet([airline("ZY", "taken over")]))
+    answers, asked = [False, True], list[int]()
+
+    def is_held(lease: Lease) -> bool:
+        asked.append(len(place.pending("airlines")))
+        return answers.pop(0)
+
+    monkeypatch.setattr(Lease, "is_held", is_held)
+    assert place.run(merge, source=SOURCE, stream="airlines").result == 1
+    assert asked == [1, 1], "the first attempt committed something"
+    assert place.query(f"SELECT name FROM raw_{SOURCE}.airlines_live WHERE carrier = 'ZY'") == [("taken over",)]
 
 
 @pytest.mark.slow
