@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 
 from beam_job.reports import Report, Reports, check_counts, discard, log_unbalanced, read_reports
 from beam_job.steps.drift import describe_drift, evolve
+from beam_job.steps.reasons import with_advice
 from beam_job.steps.work import quarantine_path
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch, BatchObject, Drift, QuarantinedRow, Staged
@@ -160,7 +161,9 @@ def collect(contract: StreamContract, evolved: StreamContract, reports: Reports)
         deletes=tuple(reports.paths("deletes", batch.staging)),
         rows_in=_rows_in(batch, reads),
         superseded=_superseded(reports),
-        quarantined=tuple(QuarantinedRow.model_validate(q) for r in reads.values() for q in r["quarantined"]),
+        quarantined=tuple(
+            with_advice(QuarantinedRow.model_validate(q), contract) for r in reads.values() for q in r["quarantined"]
+        ),
         columns={n: c for n, c in evolved.columns.items() if contract.columns.get(n) != c},
         drift=_drift(contract, evolved, reports),
         kept=tuple(path for path, _ in kept),

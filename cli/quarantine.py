@@ -12,13 +12,17 @@ from millrace.domain.types import Frozen
 
 
 class QuarantinedObject(Frozen):
-    """A quarantined object; an exhausted one was merged so often that a redrive leaves it alone."""
+    """A quarantined object; an exhausted one was merged so often that a redrive leaves it alone.
+
+    `detail` says what is wrong with its first quarantined row, or with the file.
+    """
 
     source: str
     stream: str
     object: str
     rows: Count
     reasons: str
+    detail: str
     attempts: Count
     exhausted: bool
 
@@ -39,6 +43,7 @@ def quarantined_objects(streams: Iterable[tuple[str, str]], objects: Collection[
                 object=o.object,
                 rows=o.rows,
                 reasons=o.reasons,
+                detail=o.detail,
                 attempts=o.attempts,
                 exhausted=o.attempts >= MAX_ATTEMPTS,
             )

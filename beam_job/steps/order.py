@@ -85,6 +85,12 @@ def parse_log_position(text: str) -> Parts:
     return tuple(int(part, 16) for part in (match[1], match[2] or match[4], match[3] or "0")) if match else None
 
 
+MEANINGS = {
+    "instant": "an instant",
+    "integer": "an integer of 64 bits",
+    "lsn": "a log position",
+    "binlog": "a log file with a number",
+}
 PARSERS: dict[str, tuple[Callable[[str], Parts], int]] = {
     "instant": (parse_instant, 2),
     "integer": (parse_integer, 1),

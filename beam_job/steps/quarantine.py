@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from beam_job.steps.files import DataFile
 from beam_job.steps.guard import rejecting
-from beam_job.steps.rows import Mask, QuarantinedRows
+from beam_job.steps.reasons import QuarantinedRows
+from beam_job.steps.rows import Mask
 from beam_job.steps.work import Work, quarantine_path, table_files
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import BatchObject, QuarantinedRow

@@ -17,14 +17,14 @@ from beam_job.steps.drift import cure, differences, missing, reject_new_columns
 from beam_job.steps.files import CHUNK_ROWS, DataFile
 from beam_job.steps.guard import rejecting
 from beam_job.steps.keys import hash_keys
-from beam_job.steps.order import order_columns
+from beam_job.steps.order import MEANINGS, order_columns
 from beam_job.steps.quarantine import quarantine_file, quarantine_rows, quarantined_row, split_keys
+from beam_job.steps.reasons import QuarantinedRows
 from beam_job.steps.rows import (
     AIRBYTE_COLUMNS,
     EMITTED_AT,
     EXTRACTED_AT,
     Mask,
-    QuarantinedRows,
     check_types,
     checked_columns,
     column_types,
@@ -212,21 +212,23 @@ def key_table(
     columns, types = {}, column_types(contract)
     invalid_rows = np.zeros(table.num_rows, np.bool_)
     for name in dict.fromkeys([*contract.key, *contract.order, *checked_columns(table.schema, contract)]):
-        columns[name], invalid = conform_column(table.column(name).combine_chunks(), types[name])
+        values = table.column(name).combine_chunks()
+        columns[name], invalid = conform_column(values, types[name])
         if invalid is not None and invalid.any():
-            quarantined.add(invalid, "row.type", f"{name} does not fit {types[name]} without loss", first)
+            detail = f"{name} is {{value}} ({values.type}), which does not fit {types[name]} without loss"
+            quarantined.add(invalid, "row.type", detail, first, values)
             quarantined.columns.add(name)
             invalid_rows |= invalid
     order, meaningless = order_columns(columns, contract)
     for name, invalid in meaningless.items():
         if invalid.any():
-            detail = f"order column {name} has a text that is no {contract.order_kinds[name]}"
-            quarantined.add(invalid, "row.order", detail, first)
+            detail = f"order column {name} is {{value}}, which does not mean {MEANINGS[contract.order_kinds[name]]}"
+            quarantined.add(invalid, "row.order", detail, first, columns[name])
             invalid_rows |= invalid
     for name in contract.key:
         if columns[name].null_count:
             null = columns[name].is_null().to_numpy(zero_copy_only=False)
-            quarantined.add(null, "key.null", f"key column {name} is null", first)
+            quarantined.add(null, "key.null", f"key column {name} is NULL", first)
             invalid_rows |= null
     rows = np.arange(first, first + table.num_rows, dtype=np.int64)
     version = encode_versions(table, contract, obj, order, rows)

@@ -1,7 +1,5 @@
 """A file's columns in, columns of the contract's types out; a value that does not fit is reported, never changed."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -24,19 +22,6 @@ MOST_US = (1 << 63) - 1
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass
-class QuarantinedRows:
-    """Rows that break the contract: reason and detail by position, and the columns that do not fit."""
-
-    reasons: dict[int, tuple[str, str]] = field(default_factory=dict)
-    columns: set[str] = field(default_factory=set)
-
-    def add(self, invalid: Mask, reason: str, detail: str, first: int = 0) -> None:
-        """Add the rows where `invalid` is true, counting from `first`; the first reason of a row stays."""
-        for row in np.flatnonzero(invalid):
-            self.reasons.setdefault(first + int(row), (reason, detail))
 
 
 def column_types(contract: StreamContract) -> dict[str, str]:

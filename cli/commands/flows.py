@@ -131,7 +131,7 @@ def redrive(
 
 
 def show_quarantined(quarantined: "list[QuarantinedObject]") -> None:
-    """Print a table of quarantined objects."""
+    """Print a table of quarantined objects, and what is wrong with the first row of each."""
     if not quarantined:
         return show.line("nothing is quarantined", "good")
     again, exhausted = "would be merged again", "too many attempts: fix it first"
@@ -148,3 +148,5 @@ def show_quarantined(quarantined: "list[QuarantinedObject]") -> None:
         for o in quarantined
     ]
     show.table(columns, rows, {again: "good", exhausted: "warn"})
+    for o in quarantined:
+        show.line(f"{o.object}: {o.detail}")

@@ -95,13 +95,17 @@ class QuarantinedRow(Frozen):
 
 
 class QuarantinedObject(Frozen):
-    """An object with quarantined rows, or quarantined as a whole; `attempts` counts its merges."""
+    """An object with quarantined rows, or quarantined as a whole; `attempts` counts its merges.
+
+    `detail` is that of its first row.
+    """
 
     object: str
     generation: int
     rows: Count
     attempts: Count
     reasons: str
+    detail: str = ""
 
 
 class Drift(Frozen):

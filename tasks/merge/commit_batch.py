@@ -10,7 +10,7 @@ from prefect.artifacts import create_table_artifact
 from beam_job.commit import commit_batch as commit_staged
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import Balance, Batch, Staged
+from millrace.domain.batch import Balance, Batch, QuarantinedRow, Staged
 from millrace.domain.errors import HeadMoved
 from millrace.domain.ledger import LedgerEntry
 from millrace.observability.events import log_event
@@ -68,6 +68,11 @@ def was_stale(recent: Iterable[LedgerEntry], batch: Batch) -> bool:
     return batch.head_epoch > 0 and all(e.batch_id == batch.id for e in of_stream)
 
 
+def example(row: QuarantinedRow) -> str:
+    """Return a sentence about a quarantined row or file."""
+    return row.detail if row.row is None else f"row {row.row} of {row.object}: {row.detail}"
+
+
 def incidents(batch: Batch, staged: Staged, balance: Balance) -> dict[str, dict[str, Any]]:
     """Return the events of a commit that people are notified of, each with its details."""
     events: dict[str, dict[str, Any]] = {}
@@ -75,6 +80,7 @@ def incidents(batch: Batch, staged: Staged, balance: Balance) -> dict[str, dict[
         reasons = sorted({row.reason for row in staged.quarantined})
         folder = names.quarantine_prefix(batch.source, batch.stream, batch.id)
         details = {"rows": balance.quarantined, "reasons": ", ".join(reasons), "folder": folder}
+        details["example"] = example(staged.quarantined[0])
         events[names.ROWS_QUARANTINED] = details
     if staged.drift:
         events[names.SCHEMA_DRIFT] = {"drift": "; ".join(str(drift) for drift in staged.drift)}

@@ -153,7 +153,8 @@ def test_file_with_wrong_row_count_is_quarantined(rows: int) -> None:
     merging.land(other, merging.put(parquet([upsert(3, 10)]), part=1))
     assert merging.merge() == [Balance(rows_in=rows + 1, merged=1, superseded=0, stale=0, quarantined=rows)]
     assert merging.live() == {3: "v10"}
-    detail = f"{other.name}: 2 rows were read, expected {rows}"
+    advice = "write the object again, then run `millrace redrive shop.orders`"
+    detail = f"{other.name}: 2 rows were read, expected {rows}; {advice}"
     assert merging.query("SELECT reason, detail FROM ops.quarantine") == [("file.count", detail)]
 
 

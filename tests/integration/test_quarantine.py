@@ -45,6 +45,15 @@ def test_quarantined_rows_have_reason_and_origin() -> None:
     assert table == [("row.type", True, 1, 1, 1), ("file.unreadable", True, None, 1, 1)]
 
 
+def test_quarantine_says_what_is_wrong_and_what_to_do() -> None:
+    merging = half_quarantined()
+    repair = "correct the row at the source, or correct sources/shop.yaml, then run `millrace redrive shop.orders`"
+    row, file = merging.query("SELECT detail FROM ops.quarantine ORDER BY object")
+    assert row == (f"amount is 0.5 (double), which does not fit int64 without loss; {repair}",)
+    assert file[0].endswith("; write the object again, then run `millrace redrive shop.orders`")
+    assert [o.detail for o in merging.warehouse.quarantined_objects(merging.contract)] == [row[0], file[0]]
+
+
 def test_redrive_after_a_contract_fix_merges_once() -> None:
     merging = half_quarantined()
     merging.contract = contract(columns=WIDE)

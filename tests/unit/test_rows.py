@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_job.steps.rows import (
-    QuarantinedRows,
     check_types,
     checked_columns,
     conform_column,
@@ -209,15 +208,6 @@ def test_file_may_have_more_or_fewer_columns() -> None:
 def test_lossy_columns_are_named() -> None:
     schema = pa.schema([("id", pa.uint64()), ("_ab_cdc_lsn", pa.float64()), ("name", pa.string()), ("x", pa.int64())])
     assert checked_columns(schema, stream(name="string", note="int64")) == ["id", "_ab_cdc_lsn"]
-
-
-def test_first_reason_of_a_row_is_kept() -> None:
-    refused = QuarantinedRows()
-    refused.add(np.array([False, True, False]), "row.type", "amount")
-    refused.add(np.array([True, True, False]), "key.null", "id")
-    assert refused.reasons == {0: ("key.null", "id"), 1: ("row.type", "amount")}
-    refused.add(np.array([True]), "row.type", "amount", 7)
-    assert refused.reasons[7] == ("row.type", "amount")
 
 
 SECOND_1 = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)

@@ -28,7 +28,8 @@ newest AS (SELECT source, stream, object, MAX(generation) AS generation FROM mer
 again AS (
   SELECT source, stream, object, generation, COUNT(*) AS n FROM {redrives} GROUP BY source, stream, object, generation)
 SELECT q.source, q.stream, q.object, q.generation, SUM(q.`rows`) AS `rows`, ANY_VALUE(m.attempts) AS attempts,
-  STRING_AGG(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons
+  STRING_AGG(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons,
+  COALESCE(ARRAY_AGG(q.detail ORDER BY COALESCE(q.`row`, -1) LIMIT 1)[OFFSET(0)], '') AS detail
 FROM {quarantine} q
 JOIN merges m ON m.source = q.source AND m.stream = q.stream AND m.object = q.object AND m.generation = q.generation
   AND m.batch_id = q.batch_id

@@ -18,7 +18,8 @@ WITH merges AS (
   GROUP BY ALL),
 again AS (SELECT source, stream, object, generation, count(*) AS n FROM ops.redrives GROUP BY ALL)
 SELECT source, stream, object, generation, sum(q.rows) AS rows, any_value(m.attempts) AS attempts,
-  string_agg(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons
+  string_agg(DISTINCT q.reason, ', ' ORDER BY q.reason) AS reasons,
+  coalesce(arg_min(q.detail, coalesce(q."row", -1)), '') AS detail
 FROM ops.quarantine q JOIN merges m USING (source, stream, object, generation, batch_id)
 LEFT JOIN again a USING (source, stream, object, generation)
 WHERE m.attempts > coalesce(a.n, 0) AND NOT EXISTS (
