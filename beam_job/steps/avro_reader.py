@@ -8,7 +8,9 @@ of the file.
 import io
 import itertools
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import fastavro
 import polars as pl
@@ -68,9 +70,10 @@ class AvroReader:
     ) -> pa.Table | None:
         """Return the rows as polars decodes them; None when it can not."""
         file = io.BytesIO(block_file(self._wire, rows + 1, data + self._end))
+        os.environ["RUST_BACKTRACE"] = "0"  # a damaged file makes polars panic, which is caught: log no backtrace of it
         try:
             table = pl.read_avro(file, columns=list({**wanted, last: None})).to_arrow()
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return None  # the complete decoder tells why
         if table.num_rows != rows + 1 or table.column(last)[rows].as_py() != END_VALUES[last_type]:
             return None
@@ -83,13 +86,32 @@ class AvroReader:
 
     def _decode(self, rows: int, data: bytes, wanted: dict[str, tuple[str, Kind]]) -> Iterator[pa.Table]:
         (block,) = fastavro.block_reader(io.BytesIO(block_file(self._wire, rows, data)))
-        values = iter(block)
-        while part := list(itertools.islice(values, SLICE_ROWS)):
+        for part in _slices(block):
             columns = [kind.to_arrow([row[key] for row in part]) for key, (_, kind) in wanted.items()]
             rows -= len(part)
             yield pa.table(columns, schema=_schema(wanted))
         if rows or block.bytes_.read(1):
             raise ValueError("the Avro file has a block with other rows than it announces")
+
+
+def _slices(block: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a block, a slice at a time.
+
+    Raises:
+        ValueError: they can't be decoded.
+    """
+    values = iter(block)
+    while True:
+        try:
+            part = list(itertools.islice(values, SLICE_ROWS))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"the Avro file is damaged: a text in it is not UTF-8 ({error.reason})") from error
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            raise ValueError(f"the Avro file is damaged: its rows do not match its schema ({what})") from error
+        if not part:
+            return
+        yield part
 
 
 def _primitive(kind: Kind) -> str:
