@@ -10,7 +10,7 @@ from typing import Any, Literal
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import EventRefused
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.types import DECIMAL, Frozen, Name
+from millrace.domain.types import DECIMAL, DECIMAL_DIGITS, Frozen, Name
 
 LAST_VERSION = "ff" * 32
 """Hex of the maximum version: a row with it in both registers is deleted and can never be overwritten."""
@@ -78,6 +78,16 @@ def _bool(value: str) -> str:
     return value.lower()
 
 
+def _decimal(value: str) -> str:
+    """Return all digits, without zeros at the end; `Decimal.normalize` rounds to 28 digits."""
+    number = Decimal(value)
+    if not number.is_finite() or abs(number.adjusted()) > DECIMAL_DIGITS:
+        raise ValueError(value)
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
 def _instant(value: str) -> str:
     parsed = datetime.fromisoformat(value)
     if parsed.tzinfo is None:
@@ -91,7 +101,7 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "bool": _bool,
     "date": lambda value: date.fromisoformat(value).isoformat(),
     "timestamp": _instant,
-    "decimal": lambda value: format(Decimal(value).normalize(), "f"),
+    "decimal": _decimal,
     "bytes": lambda value: bytes.fromhex(value).hex(),
 }
 

@@ -38,6 +38,31 @@ def test_values_of_all_types_become_text() -> None:
     assert key == ("7", "2026-01-02", "2026-01-02 02:04:05+00:00", "1.5", "00ff", "true", "it's")
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("9" * 29, "9" * 29),
+        ("1" * 38, "1" * 38),
+        (f"0.{'3' * 38}", f"0.{'3' * 38}"),
+        ("1.500", "1.5"),
+        ("100", "100"),
+        ("1E+2", "100"),
+        ("-0.00", "0"),
+        (-2, "-2"),
+    ],
+)
+def test_decimal_keeps_all_of_its_digits(value: Any, text: str) -> None:
+    stream = contract(key=["price"], columns={"price": {"type": "decimal(38,0)", "nullable": False}})
+    assert make_erasure(stream, [{"price": value}], "r", NOON).keys == ((text,),)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999999999", "x"])
+def test_decimal_without_digits_is_refused(value: str) -> None:
+    stream = contract(key=["price"], columns={"price": {"type": "decimal(38,0)", "nullable": False}})
+    with pytest.raises(EventRefused, match=r"price = .* is not a valid decimal\(38,0\)"):
+        make_erasure(stream, [{"price": value}], "r", NOON)
+
+
 def test_request_id_ignores_the_order_of_keys() -> None:
     first, second = (
         make_erasure(keyed("id"), [{"id": 7}, {"id": "8"}], "r", NOON),
