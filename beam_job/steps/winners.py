@@ -1,4 +1,7 @@
-"""Second step: keys and versions of one shard in, the newest upsert and the newest delete of each key out."""
+"""Second step: keys and versions of one shard in, the newest upsert and the newest delete of each key out.
+
+An attempt that stages every upsert gets all of them in place of the newest ones.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -10,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.steps.keys import Words, sort_words
+from beam_job.steps.read import UPSERT
 from beam_job.steps.rows import Mask
+from beam_job.steps.unchanged import stages_every_upsert
 from beam_job.steps.work import Rows, Work
 
 HELD_ROWS = 2_000_000
@@ -19,6 +24,7 @@ Column = npt.NDArray[Any]
 
 def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
     """Yield (unit, its winning rows); a shard with many versions of its keys is reduced while it is read."""
+    choose = newest_deletes if stages_every_upsert(work.attempt) else newest
     rows = held = 0
     tables: list[pa.Table] = []
     for part in parts:
@@ -27,10 +33,10 @@ def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[
         held += part.num_rows
         if held > HELD_ROWS and len(tables) > 1:
             keys = pa.concat_tables(tables)
-            tables = [keys.filter(pa.array(newest(keys)))]
+            tables = [keys.filter(pa.array(choose(keys)))]
             held = max(tables[0].num_rows - HELD_ROWS, 0)
     keys = pa.concat_tables(tables)
-    winners = keys.select(["index", "row", "kind"]).filter(pa.array(newest(keys)))
+    winners = keys.select(["index", "row", "kind"]).filter(pa.array(choose(keys)))
     unit = work.unit_of[winners.column("index").to_numpy()]
     used = np.unique(unit)
     work.report("shard", shard, {"rows": rows, "winners": winners.num_rows, "units": used.tolist()})
@@ -49,6 +55,15 @@ def newest(keys: pa.Table) -> Mask:
         ]
         winners[several[_last_of_each(keys.select(compared).take(pa.array(several)))]] = True
     return winners
+
+
+def newest_deletes(keys: pa.Table) -> Mask:
+    """Return a mask of all upserts, and of the newest delete of each key."""
+    chosen: Mask = keys.column("kind").to_numpy() == UPSERT
+    deletes = np.flatnonzero(~chosen)
+    if len(deletes):
+        chosen[deletes] = newest(keys.take(pa.array(deletes)))
+    return chosen
 
 
 def _several(hashes: Words) -> Rows:

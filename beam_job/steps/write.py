@@ -19,6 +19,7 @@ from beam_job.steps.rows import (
     instants,
 )
 from beam_job.steps.types import arrow_type
+from beam_job.steps.unchanged import UnchangedFound, as_json, stages_every_upsert, unchanged_columns
 from beam_job.steps.units import Unit
 from beam_job.steps.versions import encode_versions
 from beam_job.steps.work import Rows, TableFile, Work, table_files
@@ -28,11 +29,14 @@ from millrace.domain.errors import FileRejected
 
 
 def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
-    """Write a unit's winners; if an object can not be read, report it and write nothing."""
+    """Write a unit's winners; if an object can not be read, report it and write nothing.
+
+    Winners with unchanged values are written and reported only if every upsert of the batch is staged.
+    """
     winners = pa.concat_tables(parts)
     indexes, rows, kinds = (winners.column(name).to_numpy() for name in ("index", "row", "kind"))
     paths = [work.staging_path(kind, unit.number) for kind in ("upserts", "deletes")]
-    name = ""
+    name, unchanged = "", set[str]()
     try:
         with table_files(work.lake, *paths) as files:
             for index, obj in unit.indexed_objects():
@@ -40,16 +44,21 @@ def write_winners(work: Work, unit: Unit, parts: Iterable[pa.Table]) -> None:
                 of_object = indexes == index
                 if of_object.any():
                     chosen = [np.sort(rows[of_object & (kinds == kind)]) for kind in (UPSERT, DELETE)]
-                    _write_object(work, unit, index, chosen, files)
+                    unchanged |= _write_object(work, unit, index, chosen, files)
+    except UnchangedFound as found:
+        work.report("staged", unit.number, {"upserts": 0, "deletes": 0, "unchanged": sorted(found.columns)})
+        return
     except (FileRejected, pa.ArrowException) as error:
         reason = str(error) if isinstance(error, FileRejected) else f"file.unreadable: {name}: {error}"
         work.report("broken", unit.number, {"broken": {index: reason}})
         return
     counts = {"upserts": int((kinds == UPSERT).sum()), "deletes": int((kinds == DELETE).sum())}
-    work.report("staged", unit.number, dict(counts))
+    work.report("staged", unit.number, {**counts, "unchanged": sorted(unchanged)})
 
 
-def _write_object(work: Work, unit: Unit, index: int, chosen: list[Rows], files: list[TableFile]) -> None:
+def _write_object(work: Work, unit: Unit, index: int, chosen: list[Rows], files: list[TableFile]) -> set[str]:
+    """Write the chosen upserts and deletes of an object; return the columns with unchanged values."""
+    unchanged = set[str]()
     obj = unit.objects[index - unit.first]
     columns = list(dict.fromkeys([*column_types(work.contract), *AIRBYTE_COLUMNS]))
     for first, table in DataFile(work.lake, obj, column_types(work.contract)).chunks(columns):
@@ -61,7 +70,12 @@ def _write_object(work: Work, unit: Unit, index: int, chosen: list[Rows], files:
                 mask[positions - first] = True
                 part = table if high - low == table.num_rows else table.filter(pa.array(mask))
                 staged = to_staging(part, work.contract, obj, positions)
+                if to_staging is stage_upserts and (found := unchanged_columns(staged, work.contract)):
+                    if not stages_every_upsert(work.attempt):
+                        raise UnchangedFound(found)
+                    unchanged |= found
                 file.add(staged.append_column("_object", _name_of(unit, index, staged.num_rows)))
+    return unchanged
 
 
 def _name_of(unit: Unit, index: int, count: int) -> pa.Array:
@@ -75,7 +89,7 @@ def stage_upserts(table: pa.Table, contract: StreamContract, obj: BatchObject, r
     columns = {}
     for name, declared in column_types(contract).items():
         if name in table.column_names:
-            columns[name], _ = conform_column(table.column(name).combine_chunks(), declared)
+            columns[name], _ = conform_column(as_json(table.column(name).combine_chunks(), name, contract), declared)
         else:
             columns[name] = pa.nulls(table.num_rows, arrow_type(declared))
     order, _ = order_columns(columns, contract)

@@ -178,6 +178,11 @@ def head_table(source: str, stream: str) -> str:
     return f"head__{source}__{stream}"
 
 
+def unchanged_table(source: str, stream: str) -> str:
+    """Return the table in `ops` of a stream's rows with unchanged values; unique as `head_table` is."""
+    return f"unchanged__{source}__{stream}"
+
+
 def live_view(stream: str) -> str:
     """Return the view of a stream's live rows."""
     return f"{stream}_live"

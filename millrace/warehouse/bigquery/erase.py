@@ -10,11 +10,13 @@ from millrace.domain.errors import WarehouseBusy, WarehouseRefused
 from millrace.warehouse import columns
 from millrace.warehouse.bigquery import merge_sql as merging
 from millrace.warehouse.bigquery import sql as sql
+from millrace.warehouse.bigquery import unchanged_sql as values
 from millrace.warehouse.bigquery.commit import CONCURRENT, TRIES
 from millrace.warehouse.bigquery.jobs import Jobs
 from millrace.warehouse.bigquery.ledger import Ledger
 from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables, keys_equal
 from millrace.warehouse.bigquery.sql import Namespace, quote
+from millrace.warehouse.bigquery.unchanged import is_tracked
 
 
 def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) -> int:
@@ -36,7 +38,8 @@ def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) 
         "source": contract.source,
         "stream": contract.stream,
     }
-    statements = script(jobs.namespace, contract, _bounds(jobs, contract, parameters))
+    entries = values.erase(jobs.namespace, contract, key_rows(contract)) if is_tracked(jobs, contract) else ""
+    statements = script(jobs.namespace, contract, _bounds(jobs, contract, parameters), entries)
     for _ in range(TRIES):
         try:
             jobs.query(
@@ -75,14 +78,18 @@ def _value(declared: str, text: str) -> str:
     return f"FROM_HEX({text})" if declared == "bytes" else f"CAST({text} AS {sql.bare(sql.column_type(declared))})"
 
 
-def script(namespace: Namespace, contract: StreamContract, where: str) -> str:
-    """Return the transaction that empties or inserts rows of the keys and appends the fact to the ledger."""
+def script(namespace: Namespace, contract: StreamContract, where: str, entries: str = "") -> str:
+    """Return the transaction that empties or inserts rows of the keys and appends the fact to the ledger.
+
+    `entries` is the statement that deletes the entries of the keys' unchanged values, if there are any.
+    """
     on = f"{keys_equal(contract, 't', 's')} AND {where}"
     raw, ledger = namespace.raw(contract), namespace.ops("ledger")
     return f"""DECLARE found INT64 DEFAULT 0;
 BEGIN TRANSACTION;
 SET found = (SELECT COUNT(*) FROM {raw} t JOIN ({key_rows(contract)}) s ON {on});
 {empty_rows(namespace, contract, where)};
+{f"{entries};" if entries else ""}
 INSERT INTO {ledger} ({sql.LEDGER_COLUMNS}, written_at, place)
 VALUES ('erased', @id, @source, @stream, @id, @at, ARRAY_LENGTH(@keys), found, 0, ARRAY_LENGTH(@keys) - found, 0, 0,
   @reason, CURRENT_TIMESTAMP(), 0);

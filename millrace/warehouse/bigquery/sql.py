@@ -98,6 +98,10 @@ class Namespace:
         """Return the one-row table that serialises a stream's commits."""
         return self.table("ops", names.head_table(contract.source, contract.stream))
 
+    def unchanged(self, contract: StreamContract) -> str:
+        """Return the table of a stream's unchanged values."""
+        return self.table("ops", names.unchanged_table(contract.source, contract.stream))
+
     def ops(self, name: str) -> str:
         """Return one of the platform's own tables."""
         return self.table("ops", name)

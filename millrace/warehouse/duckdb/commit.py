@@ -14,6 +14,8 @@ from millrace.warehouse.duckdb import layout as layout
 from millrace.warehouse.duckdb import merge_sql as merging
 from millrace.warehouse.duckdb import replace as replace
 from millrace.warehouse.duckdb import sql as sql
+from millrace.warehouse.duckdb import unchanged as unchanged
+from millrace.warehouse.duckdb.catalog import number as number
 from millrace.warehouse.duckdb.staging import relation
 
 BALANCE = tuple(Balance.model_fields)
@@ -33,6 +35,7 @@ def commit(
 
     `files` are local copies of the staging files, by kind.
     """
+    tracked = bool(contract.placeholders) and unchanged.is_tracked(db, contract)
     db.execute("BEGIN")
     try:
         if earlier := balance(db, batch.id):
@@ -41,10 +44,11 @@ def commit(
         before, floor = _advance_head(db, contract, batch, staged, at)
         _check_unmerged(db, contract, batch)
         upserts, deletes = (relation(db, f"{kind}_files", files[kind]) for kind in ("upserts", "deletes"))
-        db.execute(merging.stage(contract, upserts, deletes))
+        db.execute(merging.stage(contract, upserts, deletes, every=staged.every_upsert))
+        lacking = unchanged.combine(db, contract, staged, (before, floor), tracked)
         replacing = replace.prepare(db, contract, batch, staged, files["kept"], before, floor)
         layout.choose_compression(db, contract)
-        merged = _merge(db, contract, batch, staged, replacing, at)
+        merged = _merge(db, contract, batch, staged, replacing, lacking, at)
         append(
             db,
             LedgerEntry(
@@ -72,12 +76,14 @@ def _merge(
     batch: Batch,
     staged: Staged,
     replacing: replace.Replacing,
+    lacking: unchanged.Unchanged,
     at: datetime,
 ) -> Balance:
     counts = _count_merges(db, contract, [(o.name, o.generation) for o in batch.objects])
     again = any(merges for merges, _ in counts.values())
     stale = number(db, merging.count_replaced(replacing.condition))
     where = _bounds(db, contract)
+    stale -= unchanged.look_up(db, contract, lacking, where)
     if contract.key:
         db.execute(merging.match_upserts(contract, where, _is_newer_than_table(db, contract)))
     stale += number(db, merging.count_stale(contract, again))
@@ -86,6 +92,7 @@ def _merge(
         db.execute(merging.merge_upserts(contract, batch.id, where, joined))
     else:
         db.execute(merging.append(contract, batch.id, again))
+    unchanged.keep_track(db, contract, lacking, batch.id, where)
     if staged.deletes:
         db.execute(merging.match_deletes(contract, where))
         stale += number(db, merging.count_stale_deletes())
@@ -95,7 +102,7 @@ def _merge(
     result = Balance(
         rows_in=staged.rows_in,
         merged=merged,
-        superseded=staged.superseded,
+        superseded=staged.superseded + lacking.superseded,
         stale=stale,
         quarantined=sum(q.rows for q in staged.quarantined),
         tombstoned_by_absence=absent,
@@ -246,23 +253,3 @@ def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
         [batch_id],
     ).fetchone()
     return Balance.model_validate(dict(zip(BALANCE, row, strict=True))) if row else None
-
-
-def columns(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
-    """Return the columns of a table with their types; none when the table does not exist."""
-    qualified = f"{sql.quote(schema)}.{sql.quote(table)}"
-    try:
-        return dict(db.execute("SELECT name, type FROM pragma_table_info(?)", [qualified]).fetchall())
-    except duckdb.CatalogException:  # this costs a third of a query of DuckDB's catalog tables
-        return {}
-
-
-def exists(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
-    """Return True if the table exists."""
-    return bool(columns(db, schema, table))
-
-
-def number(db: duckdb.DuckDBPyConnection, query: str) -> int:
-    """Return the only number of a query's result."""
-    row = db.execute(query).fetchone()
-    return int(row[0]) if row else 0

@@ -7,14 +7,18 @@ import duckdb
 from millrace.contracts.erasure import LAST_VERSION, Erasure, erased_entry
 from millrace.contracts.stream import StreamContract
 from millrace.warehouse.duckdb import sql as sql
-from millrace.warehouse.duckdb.commit import append, number
+from millrace.warehouse.duckdb import unchanged_sql as lacking
+from millrace.warehouse.duckdb.catalog import number
+from millrace.warehouse.duckdb.commit import append
 from millrace.warehouse.duckdb.merge_sql import keys_equal
+from millrace.warehouse.duckdb.unchanged import is_tracked
 
 IS_DONE = "SELECT count(*) FROM ops.ledger WHERE kind = 'erased' AND batch_id = ?"
 
 
 def erase(db: duckdb.DuckDBPyConnection, contract: StreamContract, erasure: Erasure, at: datetime) -> int:
     """Empty the rows of keys, in one transaction with the ledger; return how many keys had a row. Again: 0."""
+    tracked = is_tracked(db, contract)
     db.execute("BEGIN")
     if (db.execute(IS_DONE, [erasure.id]).fetchone() or (0,))[0]:
         db.execute("ROLLBACK")
@@ -22,6 +26,8 @@ def erase(db: duckdb.DuckDBPyConnection, contract: StreamContract, erasure: Eras
     db.execute(_keys(contract), [[list(key) for key in erasure.keys]])
     rows = number(db, f"SELECT count(*) FROM {sql.table(contract)} t SEMI JOIN erased e ON {_same(contract)}")  # noqa: S608
     db.execute(f"DELETE FROM {sql.table(contract)} t USING erased e WHERE {_same(contract)}")  # noqa: S608
+    if tracked:
+        db.execute(lacking.erase(contract))
     db.execute(_empty_rows(contract), {"id": erasure.id, "at": at, "last": LAST_VERSION})
     db.execute(sql.set_newest(contract), [bytes.fromhex(LAST_VERSION)])
     append(db, erased_entry(erasure, rows, at))

@@ -20,15 +20,15 @@ def keys_equal(contract: StreamContract, left: str, right: str) -> str:
     return " AND ".join(f"{left}.{quote(n)} = {right}.{quote(n)}" for n in contract.key)
 
 
-def stage(contract: StreamContract, upserts: str, deletes: str) -> str:
-    """Return SQL of the views `staged` (upserts) and `del`.
+def stage(contract: StreamContract, upserts: str, deletes: str, *, every: bool = False) -> str:
+    """Return SQL of the views `staged` (the upserts; `every`, if keys may have several) and `del`.
 
     `upserts` and `deletes` are relations to select from, empty where there are none.
     """
     keys = {n: column_type(contract.columns[n].type) for n in contract.key}
     up = keys | payload(contract) | {"_version": "BLOB"} | PROVENANCE
     gone = keys | {"_delete_version": "BLOB", "_deleted_at": "TIMESTAMPTZ"} | PROVENANCE
-    return _view("staged", up, upserts) + _view("del", gone, deletes)
+    return _view("every" if every else "staged", up, upserts) + _view("del", gone, deletes)
 
 
 def _view(name: str, columns: dict[str, str], relation: str) -> str:

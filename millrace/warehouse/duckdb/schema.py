@@ -10,7 +10,7 @@ from millrace.domain.ledger import Head
 from millrace.domain.types import Column
 from millrace.warehouse import columns as shared
 from millrace.warehouse.duckdb import sql as sql
-from millrace.warehouse.duckdb.commit import columns, number
+from millrace.warehouse.duckdb.catalog import columns, number
 
 EXACT_INT = 1 << 53
 

@@ -30,6 +30,7 @@ from millrace.warehouse.duckdb import model as model
 from millrace.warehouse.duckdb import redrive as redrives
 from millrace.warehouse.duckdb import schema as schema
 from millrace.warehouse.duckdb import sql as sql
+from millrace.warehouse.duckdb.catalog import exists, number
 from millrace.warehouse.duckdb.engine import SCHEME, file_of
 from millrace.warehouse.duckdb.lock import POLL_S, hold
 from millrace.warehouse.duckdb.marts import Marts
@@ -103,7 +104,7 @@ class DuckDBWarehouse:
     def head(self, contract: StreamContract) -> Head:
         """Return the head of a stream; a fresh Head when nothing was merged."""
         with self._reading(f"read the head of {contract.id}") as db:
-            if db is None or not transaction.exists(db, "ops", names.head_table(contract.source, contract.stream)):
+            if db is None or not exists(db, "ops", names.head_table(contract.source, contract.stream)):
                 return Head()
             return transaction.head(db, contract)
 
@@ -116,21 +117,21 @@ class DuckDBWarehouse:
         """Return the (object, generation) pairs that are merged already."""
         pairs = list(objects)
         with self._reading(f"read the ledger of {contract.id}") as db:
-            if db is None or not pairs or not transaction.exists(db, "ops", "redrives"):
+            if db is None or not pairs or not exists(db, "ops", "redrives"):
                 return set()
             return transaction.merged_objects(db, contract, pairs)
 
     def quarantined_objects(self, contract: StreamContract) -> list[QuarantinedObject]:
         """Return the quarantined objects of a stream that neither wait for a redrive nor were fixed since."""
         with self._reading(f"read the quarantine of {contract.id}") as db:
-            if db is None or not transaction.exists(db, "ops", "redrives"):
+            if db is None or not exists(db, "ops", "redrives"):
                 return []
             return redrives.quarantined_objects(db, contract).get(contract.id, [])
 
     def quarantine(self) -> dict[str, list[QuarantinedObject]]:
         """Return the `quarantined_objects` of each stream that has any, by `<source>.<stream>`."""
         with self._reading("read the quarantine") as db:
-            return redrives.quarantined_objects(db) if db and transaction.exists(db, "ops", "redrives") else {}
+            return redrives.quarantined_objects(db) if db and exists(db, "ops", "redrives") else {}
 
     def redrive(
         self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], *, run_id: str, at: datetime
@@ -143,9 +144,7 @@ class DuckDBWarehouse:
     def redriven_manifests(self, contract: StreamContract) -> set[str]:
         """Return manifests of objects that wait to be merged once more, however old they are."""
         with self._reading(f"read the redrives of {contract.id}") as db:
-            return (
-                redrives.redriven_manifests(db, contract) if db and transaction.exists(db, "ops", "redrives") else set()
-            )
+            return redrives.redriven_manifests(db, contract) if db and exists(db, "ops", "redrives") else set()
 
     def commit(
         self, contract: StreamContract, batch: Batch, staged: Staged, lake: Lake, *, run_id: str, at: datetime
@@ -177,7 +176,7 @@ class DuckDBWarehouse:
     def balance(self, batch_id: str) -> Balance | None:
         """Return the balance of a committed batch, None when it was not committed."""
         with self._reading(f"read the balance of {batch_id}") as db:
-            return transaction.balance(db, batch_id) if db and transaction.exists(db, "ops", "ledger") else None
+            return transaction.balance(db, batch_id) if db and exists(db, "ops", "ledger") else None
 
     def append(self, *entries: LedgerEntry) -> None:
         """Append facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
@@ -193,7 +192,7 @@ class DuckDBWarehouse:
     ) -> list[LedgerEntry]:
         """Return facts in the order of their writing, from `since` on; `as_of` is unused: `reader` locks."""
         with self._reading("read the ledger") as db:
-            if db is None or not transaction.exists(db, "ops", "ledger"):
+            if db is None or not exists(db, "ops", "ledger"):
                 return []
             query = f'SELECT {sql.LEDGER_COLUMNS} FROM ops.ledger WHERE ("at" >= $1 OR $1 IS NULL)'  # noqa: S608
             query += " AND (len($2) = 0 OR list_contains($2, kind)) ORDER BY seq"
@@ -203,7 +202,7 @@ class DuckDBWarehouse:
     def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
         """Return the syncs of each batch that was merged from `since` on."""
         with self._reading("read the ledger's objects") as db:
-            return history.merged_syncs(db, since) if db and transaction.exists(db, "ops", "ledger_objects") else {}
+            return history.merged_syncs(db, since) if db and exists(db, "ops", "ledger_objects") else {}
 
     def query(self, sql: str) -> pa.Table:
         """Run one SELECT on `ops.<table>` and `raw_<source>.<stream>`, while no writer changes the tables."""
@@ -218,9 +217,9 @@ class DuckDBWarehouse:
         """Return how many keys have two rows: any is an incident, as a merge updates only one of them."""
         schema_name = names.raw_schema(contract.source)
         with self._reading(f"count doubled keys of {contract.id}") as db:
-            if db is None or not contract.key or not transaction.exists(db, schema_name, contract.stream):
+            if db is None or not contract.key or not exists(db, schema_name, contract.stream):
                 return 0
-            return transaction.number(db, sql.count_doubled_keys(contract))
+            return number(db, sql.count_doubled_keys(contract))
 
     @contextmanager
     def reader(self, purpose: str) -> Iterator[None]:
@@ -260,12 +259,12 @@ class DuckDBWarehouse:
     def newest_quality(self) -> list[QualityFact]:
         """Return the newest results of every suite."""
         with self._reading("read results of the gate") as db:
-            return model.newest(db) if db and transaction.exists(db, "ops", "quality") else []
+            return model.newest(db) if db and exists(db, "ops", "quality") else []
 
     def quality_runs(self, since: datetime) -> list[QualityRun]:
         """Return a summary of each run of the gate from `since` on, newest first."""
         with self._reading("read the history of the gate") as db:
-            return history.quality_runs(db, since) if db and transaction.exists(db, "ops", "quality") else []
+            return history.quality_runs(db, since) if db and exists(db, "ops", "quality") else []
 
     def candidate_url(self, candidate: str) -> str:
         """Return the URL under which the quality gate opens a candidate."""
