@@ -15,6 +15,7 @@ from beam_job.erase import erase, request
 from beam_job.find import files_with
 from beam_job.lease import merge_lease
 from beam_job.merge import merge_stream
+from beam_job.raise_epoch import raise_epoch
 from beam_job.redrive import redrive
 from millrace.contracts.erasure import make_erasure
 from millrace.contracts.source import find_source, load_sources
@@ -81,6 +82,34 @@ def redrive_quarantine(options: Namespace, contract: StreamContract) -> None:
         print(f"{contract.id}: {name} failed {options.max_attempts} times; repair it, or raise --max-attempts")
 
 
+def raise_epochs(options: Namespace, contract: StreamContract) -> None:
+    """Let the rows of a job and of all after it outrank those before, for a stream that started over."""
+    lake, run_id = _lake(options), _run_id()
+    holder = f"the command {run_id} (process {os.getpid()})"
+    with merge_lease(lake, contract.source, contract.stream, holder, wait_s=options.wait_s, on_wait=_warn):
+        result = raise_epoch(
+            lake,
+            _warehouse(options),
+            contract,
+            from_job=options.from_job,
+            connection=options.connection,
+            run_id=run_id,
+            at=datetime.now(UTC),
+        )
+    if result.gone:
+        print(f"{contract.id}: {result.gone} objects are gone from the lake; their rows keep their epoch")
+    if not result.syncs and not result.admitted:
+        print(
+            f"{contract.id}: nothing was to do: all jobs before {options.from_job} are below its epoch {result.epoch}"
+        )
+        return
+    print(
+        f"{contract.id}: {result.syncs} syncs from job {options.from_job} on have a higher epoch now ({result.epoch});"
+        f" {result.admitted} merged objects are pending again"
+    )
+    print(f"next: millrace merge {contract.id}")
+
+
 def erase_keys(options: Namespace, contract: StreamContract) -> None:
     """Erase keys permanently and announce it."""
     lake, warehouse, bus = _lake(options), _warehouse(options), _bus(options)
@@ -127,6 +156,16 @@ COMMANDS = {
         redrive_quarantine,
         "make quarantined objects pending again",
         (arguments.lake_options, arguments.warehouse_options, arguments.redrive_options),
+    ),
+    "raise-epoch": Command(
+        raise_epochs,
+        "let the rows of a job and of all after it outrank those before",
+        (
+            arguments.lake_options,
+            arguments.warehouse_options,
+            arguments.epoch_options,
+            arguments.wait_options,
+        ),
     ),
     "erase": Command(
         erase_keys,

@@ -19,6 +19,7 @@ EXAMPLES = """examples:
   python -m beam_job pending --source shop --stream orders
   python -m beam_job merge --source shop --stream orders
   python -m beam_job redrive --source shop --stream orders
+  python -m beam_job raise-epoch --source shop --stream orders --from-job 12
   python -m beam_job erase --source shop --stream orders --key '{"id": 7}' --reason "request 7"
   python -m beam_job find --source shop --stream orders --key '{"id": 7}'
   python -m beam_job migrate --source shop --stream orders
@@ -96,6 +97,11 @@ def limit_options(parser: Parser) -> None:
     parser.add_argument("--max-files", type=int, default=Limits.max_files, metavar="FILES", help=text)
     text = "maximum size of a batch that is merged without Beam; 0: always use Beam"
     parser.add_argument("--plain-max-bytes", type=int, default=Limits.plain_max_bytes, metavar="BYTES", help=text)
+    wait_options(parser)
+
+
+def wait_options(parser: Parser) -> None:
+    """Add the time to wait for another merge."""
     text = "time to wait while another process merges the stream"
     parser.add_argument("--wait-s", type=float, default=2 * LEASE_S, metavar="SECONDS", help=text)
 
@@ -112,6 +118,14 @@ def redrive_options(parser: Parser) -> None:
     parser.add_argument("--object", action="append", default=[], help=text)
     text = "skip objects that were merged this many times"
     parser.add_argument("--max-attempts", type=int, default=MAX_ATTEMPTS, metavar="N", help=text)
+
+
+def epoch_options(parser: Parser) -> None:
+    """Add the options that name the first job with a higher epoch."""
+    text = "id of the first Airbyte job after the stream started over"
+    parser.add_argument("--from-job", type=int, required=True, metavar="ID", help=text)
+    text = "id of that job's connection, if two Airbytes had a job with that id"
+    parser.add_argument("--connection", default="", metavar="ID", help=text)
 
 
 def key_options(parser: Parser) -> None:

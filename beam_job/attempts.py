@@ -5,8 +5,11 @@ import uuid
 from collections.abc import Callable, Collection
 
 from beam_job.reports import Report, Reports, check_counts, discard, log_unbalanced, read_reports
+from beam_job.snapshots import lowest_version, whole_generations
+from beam_job.stale import highest_versions
 from beam_job.steps.drift import describe_drift, evolve
 from beam_job.steps.reasons import with_advice
+from beam_job.steps.unchanged import stages_every_upsert, with_every_upsert
 from beam_job.steps.work import quarantine_path
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch, BatchObject, Drift, QuarantinedRow, Staged
@@ -41,6 +44,8 @@ def stage(
 ) -> Staged:
     """Run the steps until no file is rejected and no column is new; few batches take more than one attempt.
 
+    If a winner has unchanged values, the next attempts stage every upsert.
+
     `run` gets the contract with the columns that files brought, the reasons of objects to quarantine, by index, and the
     attempt's name. `resumes` returns the attempt that already runs elsewhere with the same contract and objects, or "".
 
@@ -51,16 +56,19 @@ def stage(
     rejected: dict[int, str] = {}
     before = evolved = contract.with_columns(batch.learned)
     leftovers: set[str] = set()
+    every = False
     while True:
-        attempt = resumes(evolved, rejected) or name_attempt()
+        attempt = resumes(evolved, rejected) or (with_every_upsert(name_attempt()) if every else name_attempt())
         run(evolved, rejected, attempt)
         reports = _read_or_discard(lake, batch, attempt)
         broken = find_broken(reports)
         lost = broken | find_refused(reports, rejected)
         kept = [report["drift"] for index, report in reports.objects.items() if index not in lost]
         grown = evolve(before if lost else evolved, kept)  # what a refused file brought is forgotten
-        if not broken and grown == evolved:
+        lacking = bool(find_unchanged(reports)) and not stages_every_upsert(attempt)
+        if not broken and grown == evolved and not lacking:
             break
+        every = every or lacking
         leftovers |= _quarantine_paths(reports)
         discard(lake, batch, attempt)
         rejected |= lost  # their rows took part in choosing winners: choose again without them
@@ -72,7 +80,9 @@ def stage(
     except BalanceError as error:
         log_unbalanced(batch, error)
         raise
-    staged = collect(contract, evolved, reports)
+    staged = collect(contract, evolved, reports).model_copy(
+        update={"every_upsert": stages_every_upsert(attempt), "unchanged": find_unchanged(reports)}
+    )
     _log_staged(batch, staged)
     return staged
 
@@ -101,6 +111,11 @@ def _log_staged(batch: Batch, staged: Staged) -> None:
         quarantined=sum(q.rows for q in staged.quarantined),
         files=len(batch.objects),
     )
+
+
+def find_unchanged(reports: Reports) -> tuple[str, ...]:
+    """Return the columns in which staged upserts have a text that stands for an unchanged value."""
+    return tuple(sorted({name for report in reports.staged.values() for name in report.get("unchanged", ())}))
 
 
 def _quarantine_paths(reports: Reports) -> set[str]:
@@ -150,7 +165,7 @@ def collect(contract: StreamContract, evolved: StreamContract, reports: Reports)
     """Return the staged batch of an attempt; `rows_in` comes from the manifests, where they have counts."""
     batch, reads = reports.batch, reports.objects
     blocked = find_blocked(batch, reads)
-    whole = tuple(s for s in batch.snapshots if s not in blocked)
+    whole = tuple(s for s in batch.snapshots if s not in blocked) or whole_generations(batch, reads)
     floor, newest = max(whole, default=""), max(blocked, default="")
     kept = [(path, batch.objects[index].min_version) for index, path in reports.kept_files()]
     kept = [(path, snapshot) for path, snapshot in kept if snapshot in whole]
@@ -171,6 +186,8 @@ def collect(contract: StreamContract, evolved: StreamContract, reports: Reports)
         snapshots=whole,
         floor=floor,
         blocked=blocked[newest] if newest > floor else "",
+        lowest=lowest_version(contract, batch, reads),
+        generations=highest_versions(batch, reads),
     )
 
 

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from beam_job.erase import erase, outstanding
+from beam_job.refresh import read_to_its_end
 from beam_job.reports import discard
+from beam_job.snapshots import empty_snapshot, refreshed, snapshot_generation, snapshots
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Batch, BatchObject
+from millrace.domain.epochs import highest_epochs
 from millrace.domain.errors import ObjectExists, ObjectMissing
 from millrace.domain.landing import LandingManifest
 from millrace.domain.ledger import Head
@@ -78,7 +81,7 @@ def _pending(
     full_scan: bool,
     now: datetime | None = None,
 ) -> dict[str, list[BatchObject]]:
-    """Return the pending objects, by manifest."""
+    """Return the pending objects, by manifest: of those that name an object, by one with the highest epoch."""
     since = "" if full_scan else heads.first_day(head.oldest_pending_day, now or datetime.now(UTC))
     listed = list_manifests(lake, contract.source, contract.stream, since)
     paths = sorted({*listed, *warehouse.redriven_manifests(contract)})
@@ -88,33 +91,37 @@ def _pending(
     newest: dict[str, int] = {}
     for name, generation in pairs:
         newest[name] = max(generation, newest.get(name, generation))
-    waiting = {path: list(_objects(m, merged, newest)) for path, m in manifests.items()}
+    epochs = highest_epochs(manifests.values())
+    done = {path: m for path, m in manifests.items() if all((o.name, o.generation) in merged for o in m.objects)}
+    waiting: dict[str, list[BatchObject]] = {}
+    for path in sorted(set(manifests) - set(done)):
+        replaces = read_to_its_end(lake, contract, manifests[path], done.values())
+        found = _objects(manifests[path], merged, newest, replaces)
+        waiting[path] = [o for o in found if o.epoch == epochs[o.name, o.generation]]
+    waiting |= {path: [o] for path, m in manifests.items() if (o := empty_snapshot(contract, m, head.floor))}
     return {path: objects for path, objects in waiting.items() if objects}
 
 
 def _objects(
-    manifest: LandingManifest, merged: set[tuple[str, int]], newest: Mapping[str, int]
+    manifest: LandingManifest, merged: set[tuple[str, int]], newest: Mapping[str, int], replaces: bool
 ) -> Iterable[BatchObject]:
     """Yield the objects of a manifest that are not merged; `newest` are the newest generations that manifests name."""
     for o in manifest.objects:
-        if (o.name, o.generation) not in merged:
-            yield BatchObject(
-                name=o.name,
-                generation=o.generation,
-                size=o.size,
-                rows=o.rows,
-                job_id=manifest.job_id,
-                epoch=manifest.epoch,
-                generation_id=_generation(manifest),
-                complete=manifest.sync_mode != "overwrite" or manifest.outcome == "succeeded",
-                replaced=newest[o.name] > o.generation,
-            )
-
-
-def _generation(manifest: LandingManifest) -> int:
-    """Return Airbyte's generation; a snapshot without one counts as a generation with the number of its job."""
-    overwrites = manifest.sync_mode == "overwrite"
-    return manifest.generation_id or (manifest.job_id if overwrites else 0)
+        if (o.name, o.generation) in merged:
+            continue
+        yield BatchObject(
+            name=o.name,
+            generation=o.generation,
+            size=o.size,
+            rows=o.rows,
+            job_id=manifest.job_id,
+            epoch=manifest.epoch,
+            generation_id=snapshot_generation(manifest),
+            complete=manifest.sync_mode != "overwrite" or manifest.outcome == "succeeded",
+            replaced=newest[o.name] > o.generation,
+            replaces=replaces,
+            job_created_at=manifest.job_created_at,
+        )
 
 
 def open_batch(
@@ -178,14 +185,16 @@ def cut(
     objects: dict[tuple[str, int], BatchObject] = {}
     for path in sorted(waiting):
         number = len(manifests)
-        added = {(o.name, o.generation): o.model_copy(update={"manifest": number}) for o in waiting[path]}
+        added = {(o.name, o.generation): o.model_copy(update={"manifest": number}) for o in waiting[path] if o.name}
         size = sum(o.size for o in (objects | added).values())
         if manifests and (size > limits.max_bytes or len(objects | added) > limits.max_files):
             break
         manifests.append(path)
         objects = added | objects  # of two manifests that name an object the older one counts, in one batch or in two
-    identity = json.dumps([head.epoch, sorted(objects)]).encode()
+    identity = json.dumps([head.epoch, sorted(objects) or manifests]).encode()
     size = sum(o.size for o in objects.values())
+    refreshes = refreshed(waiting)
+    newest = max([head.floor, *snapshots(contract, waiting), *refreshes])
     return Batch(
         id=f"{contract.source}-{contract.stream}-{hashlib.sha256(identity).hexdigest()[:12]}",
         source=contract.source,
@@ -196,15 +205,10 @@ def cut(
         head_epoch=head.epoch,
         opened_at=now,
         snapshots=snapshots(contract, {path: waiting[path] for path in manifests}),
-        newest_snapshot=max([head.floor, *snapshots(contract, waiting)]),
+        newest_snapshot=newest,
+        floor=head.floor,
+        refreshed_at=refreshes.get(newest),
     )
-
-
-def snapshots(contract: StreamContract, waiting: dict[str, list[BatchObject]]) -> tuple[str, ...]:
-    """Return the least versions of generations that replace an overwrite stream's rows: those of successful syncs."""
-    if contract.mode != "overwrite" or contract.deletes == "ignore":
-        return ()
-    return tuple(sorted({o.min_version for objects in waiting.values() for o in objects if o.complete}))
 
 
 def close_batch(lake: Lake, batch: Batch) -> None:

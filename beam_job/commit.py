@@ -3,7 +3,9 @@
 import logging
 from datetime import datetime
 
+from beam_job.refresh import allow_removal, log_removal
 from beam_job.reports import discard, log_unbalanced
+from beam_job.stale import explain_stale
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Balance, Batch, Staged
@@ -13,8 +15,6 @@ from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
-
-STORM_SHARE, STORM_ROWS = 0.5, 100
 
 
 def commit_batch(
@@ -35,6 +35,7 @@ def commit_batch(
         BudgetExceeded: the commit would cost more than its budget; nothing was committed.
     """
     contract = contract.with_columns(staged.columns)
+    staged = allow_removal(lake, warehouse, contract, batch, staged)
     try:
         balance = warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
     except HeadMoved:
@@ -47,11 +48,12 @@ def commit_batch(
         reason = str(error)
         log_event(log, logging.ERROR, names.OVER_BUDGET, reason, batch_id=batch.id, stream=contract.id, why=reason)
         raise
-    _log_commit(contract, batch, staged, balance)
+    _log_commit(lake, contract, batch, staged, balance)
+    log_removal(contract, batch, staged, balance)
     return balance
 
 
-def _log_commit(contract: StreamContract, batch: Batch, staged: Staged, balance: Balance) -> None:
+def _log_commit(lake: Lake, contract: StreamContract, batch: Batch, staged: Staged, balance: Balance) -> None:
     """Log the commit, and warnings about drift, a blocked snapshot and stale rows."""
     fields = {"batch_id": batch.id, "stream": contract.id} | balance.model_dump()
     log_event(log, logging.INFO, "merge.committed", **fields)
@@ -64,14 +66,5 @@ def _log_commit(contract: StreamContract, batch: Batch, staged: Staged, balance:
             " fix this and redrive, or sync again"
         )
         log_event(log, logging.ERROR, names.REPLACEMENT_BLOCKED, message, **fields, why=staged.blocked)
-    if is_stale_storm(balance):
-        message = (
-            f"{balance.stale} of {balance.rows_in} rows of {contract.id} are older than the table; if the source was"
-            " restored or the connection recreated, raise the stream's connection epoch"
-        )
+    if message := explain_stale(lake, contract, batch, staged, balance):
         log_event(log, logging.WARNING, "merge.stale_storm", message, **fields)
-
-
-def is_stale_storm(balance: Balance) -> bool:
-    """Return whether so many rows are stale that the source's log must have started over."""
-    return balance.rows_in >= STORM_ROWS and balance.stale > STORM_SHARE * balance.rows_in

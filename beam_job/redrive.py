@@ -32,7 +32,7 @@ class Redriven(Frozen):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A quarantined object, the oldest manifest that names it, and whether the object was replaced since."""
+    """A quarantined object, the manifest that counts for it, and whether the object was replaced since."""
 
     quarantined: QuarantinedObject
     path: str
@@ -86,12 +86,14 @@ def _select(
 def _candidates(
     lake: Lake, contract: StreamContract, selected: list[QuarantinedObject], replaced: set[str]
 ) -> list[Candidate]:
-    """Return each object that a manifest names, with the oldest one that does."""
+    """Return each object that a manifest names, with the one of the highest epoch that does, the oldest of several."""
     by_object: dict[tuple[str, int], tuple[str, LandingManifest]] = {}
     for path in list_manifests(lake, contract.source, contract.stream) if selected else []:
         manifest = read_manifest(lake, path)
         for o in manifest.objects:
-            by_object.setdefault((o.name, o.generation), (path, manifest))
+            known = by_object.get((o.name, o.generation))
+            if known is None or manifest.epoch > known[1].epoch:
+                by_object[o.name, o.generation] = (path, manifest)
     return [
         Candidate(o, *by_object[key], repaired=o.object in replaced)
         for o in selected

@@ -1,8 +1,10 @@
 """Order columns of rows in, versions as bytes that sort like the rows out; and keys in, their hashes out.
 
-`_version` is, from the left: connection epoch, Airbyte generation, the contract's order columns, extraction time, job,
-part, object's generation and name, row. NULL is lowest, then -inf … inf, then NaN; -0.0 equals 0.0; timestamps count
-microseconds. Every part is prefix-free, so that comparing bytes (memcmp) equals comparing the parts one by one.
+`_version` is, from the left: connection epoch, Airbyte generation, the contract's order columns, creation time of the
+job, its id, extraction time, part, object's generation and name, row. The job precedes the extraction time, which is a
+worker's clock, and its creation precedes its id, as ids start over with a new Airbyte. NULL is lowest, then -inf … inf,
+then NaN; -0.0 equals 0.0; timestamps count microseconds. Every part is prefix-free, so that comparing bytes (memcmp)
+equals comparing the parts one by one.
 """
 
 import hashlib
@@ -35,6 +37,7 @@ class Origin:
 
     epoch: int
     generation_id: int
+    job_created_us: int
     job_id: int
     object: str
     generation: int
@@ -51,11 +54,19 @@ class Origin:
         return bytes.fromhex(min_version(self.epoch, self.generation_id))
 
     @property
-    def tail(self) -> bytes:
+    def job(self) -> bytes:
+        """Return the bytes between the order columns and the extraction time.
+
+        Versions that were stored before they named the job's creation have the extraction time here. Both are times in
+        one encoding, and a job extracts after its creation: rows of later jobs are newer, the same row again is not.
+        """
+        return (self.job_created_us + int(SIGN)).to_bytes(8, "big") + self.job_id.to_bytes(8, "big")
+
+    @property
+    def file(self) -> bytes:
         """Return the bytes between the extraction time and the row; a repaired object is newer than before."""
         digest = hashlib.sha256(self.object.encode()).digest()[:4]
-        file = self.job_id.to_bytes(8, "big") + self.part.to_bytes(4, "big")
-        return file + self.generation.to_bytes(8, "big") + digest
+        return self.part.to_bytes(4, "big") + self.generation.to_bytes(8, "big") + digest
 
 
 def encode_version(
@@ -78,7 +89,7 @@ def encode_version(
     if generations is not None:
         head = [origin.head[:EPOCH_BYTES], generations.astype(np.uint64)]
     extracted = _signed(pc.fill_null(extracted_at.cast(pa.int64()), 0))
-    after: list[Part] = [extracted, origin.tail, rows.astype(np.uint64)]
+    after: list[Part] = [origin.job, extracted, origin.file, rows.astype(np.uint64)]
     count = len(rows)
     if all(_is_fixed(column.type) for column in order):
         return _pack(count, [*head, *(part for column in order for part in _fixed(column)), *after])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from beam_job.snapshots import is_replaced
 from beam_job.steps.drift import cure, differences, missing, reject_new_columns
 from beam_job.steps.files import CHUNK_ROWS, DataFile
 from beam_job.steps.guard import rejecting
@@ -32,8 +33,9 @@ from beam_job.steps.rows import (
     deleted_mask,
 )
 from beam_job.steps.types import natural_type
+from beam_job.steps.unchanged import as_json
 from beam_job.steps.units import Unit
-from beam_job.steps.versions import encode_versions
+from beam_job.steps.versions import encode_versions, lowest_generation
 from beam_job.steps.work import TableFile, Work, table_files
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import BatchObject
@@ -109,7 +111,7 @@ def _widened(drift: dict[str, str], contract: StreamContract) -> dict[str, str]:
 
 def report_vanished(work: Work, index: int, obj: BatchObject, reason: str, reading: Reading) -> None:
     """Report a missing object: superseded if a newer snapshot replaced it, otherwise its manifest is wrong."""
-    if obj.min_version < work.batch.newest_snapshot:
+    if is_replaced(work.batch, obj, work.contract):
         count = obj.rows or 0
         reading.objects[index] = {"rows": count, "ignored": count, "quarantined": [], "drift": {}}
     else:
@@ -145,11 +147,13 @@ def _read_rows(
 ) -> Iterator[pa.Table]:
     contract, quarantined = work.contract, QuarantinedRows()
     rows = ignored = unkeyed = 0
+    generations: list[int] = []
     with table_files(work.lake, work.path("keep", index, ".parquet")) as (key_file,):
         for first, table in file.chunks(_columns_to_read(file, contract)):
             with rejecting(obj.name):
                 keys, invalid = key_table(table, contract, obj, first, quarantined)
                 _reject_too_many(obj, quarantined)
+                generations.append(lowest_generation(table, contract, obj))
                 deletes = keys.column("kind").to_numpy() == DELETE
                 skipped = ~invalid & deletes if contract.deletes == "ignore" else np.zeros(len(invalid), np.bool_)
                 chosen = _with_index(keys, index, keyed=bool(contract.key)).filter(pa.array(~invalid & ~skipped))
@@ -169,6 +173,7 @@ def _read_rows(
         "ignored": ignored,
         "unkeyed": unkeyed,
         "kept": kept_rows,
+        "generation": min(generations, default=obj.generation_id),
         "drift": drift,
         "lost": missing(file.schema, contract),
         "quarantined": [quarantined_row(obj, *item).model_dump() for item in sorted(quarantined.reasons.items())],
@@ -212,7 +217,7 @@ def key_table(
     columns, types = {}, column_types(contract)
     invalid_rows = np.zeros(table.num_rows, np.bool_)
     for name in dict.fromkeys([*contract.key, *contract.order, *checked_columns(table.schema, contract)]):
-        values = table.column(name).combine_chunks()
+        values = as_json(table.column(name).combine_chunks(), name, contract)
         columns[name], invalid = conform_column(values, types[name])
         if invalid is not None and invalid.any():
             detail = f"{name} is {{value}} ({values.type}), which does not fit {types[name]} without loss"

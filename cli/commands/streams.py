@@ -1,4 +1,4 @@
-"""`millrace merge | pending | erase | find | migrate`: one stream's work in this process, without Prefect."""
+"""`millrace merge | pending | raise-epoch | erase | find | migrate`: one stream, without Prefect."""
 
 import json
 from datetime import UTC, datetime
@@ -35,6 +35,9 @@ def add_to(app: typer.Typer) -> None:
         erase
     )
     app.command(rich_help_panel=panel, epilog="Example: millrace migrate shop.customers")(migrate)
+    app.command("raise-epoch", rich_help_panel=panel, epilog="Example: millrace raise-epoch shop.orders --from-job 12")(
+        raise_epoch
+    )
 
 
 def pending(context: typer.Context, stream: Stream, full_scan: FullScan = False, as_json: Json = False) -> None:
@@ -92,6 +95,17 @@ def erase(
 def migrate(context: typer.Context, stream: Stream) -> None:
     """Change the columns of a stream's table to the types of its contract that a merge can't change to."""
     _run(context, "migrate", stream)
+
+
+def raise_epoch(
+    context: typer.Context,
+    stream: Stream,
+    from_job: Annotated[int, typer.Option(help="id of the first Airbyte job after the stream started over")],
+    connection: Annotated[str, typer.Option(help="id of its connection, if two Airbytes had a job with that id")] = "",
+    wait_s: Annotated[float, typer.Option(help="seconds to wait for a merge of the stream")] = 120,
+) -> None:
+    """Let the rows of a job and of all later ones outrank all rows before, after a source was restored."""
+    _run(context, "raise-epoch", stream, from_job=from_job, connection=connection, wait_s=wait_s)
 
 
 def _key(text: str) -> dict[str, Any]:

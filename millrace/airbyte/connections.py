@@ -194,8 +194,8 @@ def _check_connector(existing: dict[str, list[Json]], source: SourceContract) ->
     if kind and (kind, name) != definition_of(source):
         raise SettingsError(
             f"Airbyte's source {source.source!r} has the connector {name!r}, sources/{source.source}.yaml names"
-            f" {definition_of(source)[1]!r}; a connector can't be replaced: delete the source in Airbyte, apply again,"
-            " and raise the source's `epoch`"
+            f" {definition_of(source)[1]!r}; a connector can't be replaced: delete the source in Airbyte and apply"
+            " again; rows of the new connection get a higher epoch by themselves"
         )
 
 

@@ -69,9 +69,9 @@ def _parts(value: Config | dict[str, Config]) -> Iterator[Config]:
 class SourceContract(Frozen):
     """A source and its streams.
 
-    `version` must rise with a change that breaks readers of its tables; `make check` enforces it. `epoch` is the first
-    term of the order of rows: raise it by one after the source was restored from a backup or its connection recreated,
-    so that rows of the restarted log count as newer than the table. `schedule` is Airbyte's: `manual` when `ingest`
+    `version` must rise with a change that breaks readers of its tables; `make check` enforces it. `epoch` is the least
+    first term of the order of rows: a connection that was created again gets a higher one by itself, and `millrace
+    raise-epoch` raises it from a job on. `schedule` is Airbyte's: `manual` when `ingest`
     requests the syncs, else a Quartz cron expression with its time zone, `0 0 * * * ? UTC`.
     """
 

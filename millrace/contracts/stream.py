@@ -1,5 +1,6 @@
 """The contract of a stream as a type: its columns, key, order, partition, deletes and expectations."""
 
+import json
 import re
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from millrace.domain.types import Column, Frozen, Identifier, Name
 DURATION = re.compile(r"^(\d+)([mhd])$")
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
 UNCLUSTERABLE = ("float64", "json", "bytes")
+UNAVAILABLE = "__debezium_unavailable_value"  # https://debezium.io/documentation/reference/connectors/postgresql.html
 MOST_CLUSTER_COLUMNS = 4  # https://cloud.google.com/bigquery/docs/clustered-tables#limitations
 
 
@@ -46,7 +48,13 @@ class StreamContract(Frozen):
 
     An empty `key` means `position`: (object, generation, row) is the key. `order_as` says what the text of an order
     column means, so that it sorts as that; for Airbyte's log columns it is known. `max_bytes_billed` limits the bytes
-    that one merge reads on BigQuery, in place of the setting `warehouse.max_bytes_billed`.
+    that one merge reads on BigQuery, in place of the setting `warehouse.max_bytes_billed`. `unchanged` is the text that
+    a file has in place of a value that an update did not change; a change stream with a key has Debezium's unless it
+    says another, and an empty text means none.
+
+    `refresh` says whether the rows of older generations of a cdc or append stream go when Airbyte has read a newer one
+    to its end; without it they do in a change stream, and in an append stream if Airbyte deleted their files.
+    `empty_snapshot` says whether a snapshot without rows empties the table of an overwrite stream: by default it does.
     """
 
     source: Name
@@ -60,6 +68,9 @@ class StreamContract(Frozen):
     partition: Partition | None = None
     cluster: tuple[Identifier, ...] = ()
     deletes: Literal["soft", "ignore"] = "soft"
+    refresh: Literal["remove", "retain"] | None = None
+    empty_snapshot: Literal["replace", "refuse"] | None = None
+    unchanged: str | None = None
     evolution: Evolution = Evolution()
     freshness: str | None = None
     max_bytes_billed: Annotated[int, Field(ge=1)] | None = None
@@ -99,6 +110,15 @@ class StreamContract(Frozen):
         for name, column in self.columns.items():
             if column.any_type and column.type != "string":
                 raise ValueError(f"column {name!r}: `any_type` is for strings, and it is {column.type}")
+        if self.unchanged and (not self.key or self.mode == "overwrite"):
+            raise ValueError(
+                f"unchanged: {self.unchanged!r} stands for the value of the row before, which only streams with a key"
+                " and of mode cdc or append have; leave it out"
+            )
+        if self.refresh and self.mode == "overwrite":
+            raise ValueError("refresh: each snapshot of an overwrite stream replaces the older ones; leave it out")
+        if self.empty_snapshot and self.mode != "overwrite":
+            raise ValueError(f"empty_snapshot: only overwrite streams have snapshots, and it is {self.mode}; remove it")
         self._check_cluster()
         for expected in self.expectations:
             self._check_expectation(expected)
@@ -168,6 +188,29 @@ class StreamContract(Frozen):
     def order_kinds(self) -> dict[str, str]:
         """Return how the values of each order column sort: as their type, or as the meaning of their text."""
         return {name: order_kind(name, self.order_types[name], self.order_as) for name in self.order}
+
+    @property
+    def placeholders(self) -> dict[str, str]:
+        """Return the text that stands for an unchanged value, by column: as JSON in a column of JSON."""
+        default = UNAVAILABLE if self.mode == "cdc" and self.key else ""
+        text = default if self.unchanged is None else self.unchanged
+        texts = {"string": text, "json": json.dumps(text)} if text else {}
+        fixed = (*self.key, *self.order)
+        return {n: texts[c.type] for n, c in self.columns.items() if c.type in texts and n not in fixed}
+
+    def removes_older(self, older_removed: bool) -> bool:
+        """Return true when a whole generation removes the rows of older ones.
+
+        `older_removed`: Airbyte deleted the objects of the older ones.
+        """
+        if self.mode == "overwrite" or self.deletes == "ignore":
+            return False
+        return self.refresh == "remove" if self.refresh else self.mode == "cdc" or older_removed
+
+    @property
+    def obeys_empty_snapshots(self) -> bool:
+        """Return true when a snapshot without rows empties the table."""
+        return self.mode == "overwrite" and self.deletes == "soft" and self.empty_snapshot != "refuse"
 
     @property
     def reads_deletes(self) -> bool:

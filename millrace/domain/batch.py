@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from millrace.domain.errors import BalanceError
 from millrace.domain.landing import Count
@@ -16,6 +18,8 @@ class BatchObject(Frozen):
 
     `manifest` is the number of the manifest that names it within the batch's manifests; None in a batch that an older
     version of the platform opened. `replaced` is True if another manifest names a newer generation of the object.
+    `replaces` is True if its sync read a generation to its end which removes the rows of older ones (cdc and append).
+    `job_created_at` is None only outside a batch.
     """
 
     name: str
@@ -28,6 +32,8 @@ class BatchObject(Frozen):
     complete: bool = True
     manifest: Count | None = None
     replaced: bool = False
+    replaces: bool = False
+    job_created_at: datetime | None = None
 
     @property
     def min_version(self) -> str:
@@ -40,12 +46,19 @@ def min_version(epoch: int, generation_id: int) -> str:
     return (epoch.to_bytes(4, "big") + generation_id.to_bytes(8, "big")).hex()
 
 
+def split_version(version: str) -> tuple[int, int]:
+    """Return connection epoch and generation of the lowest version of a generation."""
+    return int(version[:8], 16), int(version[8:24], 16)
+
+
 class Batch(Frozen):
     """The work of one merge, fixed before it starts, so that a retry is the same batch.
 
     `staging` is the file format that its warehouse loads best. `learned` are the table's columns beyond the contract,
     added by earlier files. `snapshots` are the lowest versions of the generations that are complete in this batch
     (overwrite streams); `newest_snapshot` is that of the newest complete generation, in this batch or an earlier one.
+    `floor` is that of the head at which it was opened, and `refreshed_at` the time of the first waiting job of the
+    newest whole generation of a cdc or append stream.
     """
 
     v: Literal[1] = 1
@@ -61,6 +74,18 @@ class Batch(Frozen):
     learned: dict[str, Column] = {}  # noqa: RUF012  pydantic copies defaults
     snapshots: tuple[str, ...] = ()
     newest_snapshot: str = ""
+    floor: str = ""
+    refreshed_at: datetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_version(cls, values: Any) -> Any:
+        """Take the time of the opening as that of the jobs in a batch that an older version of the platform opened."""
+        if not isinstance(values, dict) or "opened_at" not in values:
+            return values
+        absent = {"job_created_at": values["opened_at"]}
+        objects = [absent | o if isinstance(o, dict) else o for o in values.get("objects", ())]
+        return values | {"objects": tuple(objects)}
 
     @property
     def bytes(self) -> int:
@@ -130,8 +155,13 @@ class Staged(Frozen):
     `upserts` and `deletes` are files of the batch's format under `_staging/<batch>/<attempt>/`, with one winner per key
     and register each; `kept` are Parquet files with the keys of quarantined rows, and `kept_by` the snapshot of each.
     `snapshots` are the lowest versions of the whole snapshots; the newest of them replaces the generations whose
-    versions are below `floor`; `blocked` is the reason why a newer snapshot does not. `columns` are the columns that
-    files added or widened. `attempt` is empty when an older version of the platform staged the batch.
+    versions are below `floor`; `blocked` is the reason why a newer snapshot does not. In cdc and append streams whole
+    generations take the place of snapshots, and no row has a version below `lowest`, unless it is empty. `generations`
+    are the lowest versions of the newest generation in each manifest's objects, by its number in the batch. `columns`
+    are those that files added or widened. `attempt` is empty when an older version of the platform staged the batch.
+
+    If a winner has a text that stands for an unchanged value, `upserts` have all upserts of the batch (`every_upsert`),
+    of which the older ones are not among `superseded`; `unchanged` are the columns with such a text.
     """
 
     batch_id: str
@@ -148,6 +178,10 @@ class Staged(Frozen):
     snapshots: tuple[str, ...] = ()
     floor: str = ""
     blocked: str = ""
+    lowest: str = ""
+    generations: dict[int, str] = {}  # noqa: RUF012  pydantic copies defaults
+    every_upsert: bool = False
+    unchanged: tuple[str, ...] = ()
 
     @property
     def rejected_objects(self) -> set[tuple[str, int]]:

@@ -20,7 +20,11 @@ class LandedObject(Frozen):
 
 
 class LandingManifest(Frozen):
-    """All objects that one sync of one stream wrote to the lake; created once, never changed."""
+    """All objects that one sync of one stream wrote to the lake; created once, never changed.
+
+    `older_removed`: Airbyte deleted the objects of the generation before this one, as a refresh that removes records
+    does. An overwrite stream's manifest without objects is an empty snapshot.
+    """
 
     v: Literal[1] = 1
     source: Name
@@ -32,6 +36,7 @@ class LandingManifest(Frozen):
     sync_mode: str
     generation_id: Count = 0
     epoch: Count = 0
+    older_removed: bool = False
     objects: tuple[LandedObject, ...]
     landed_at: datetime
 

@@ -141,13 +141,18 @@ def _health(
 
 
 def waiting(lake: Lake, contract: StreamContract, merged_jobs: set[int], since: datetime) -> Pending:
-    """Return the landings since `since` that the ledger lacks, with the rows of the oldest `MOST_READ`."""
+    """Return the landings since `since` that the ledger lacks, with the rows of the oldest `MOST_READ`.
+
+    A landing without objects is not among them, as the ledger tells nothing of it.
+    """
     prefix = names.manifests_prefix(contract.source, contract.stream)
     paths = [
         o.name for o in lake.list(prefix, start=f"{prefix}{since:%Y%m%d}") if names.MANIFEST_PATH.fullmatch(o.name)
     ]
     left = [path for path in paths if names.parse_manifest_path(path)[2] not in merged_jobs]
-    manifests = [read_manifest(lake, path) for path in left[:MOST_READ]]
+    manifests = [manifest for path in left[:MOST_READ] if (manifest := read_manifest(lake, path)).objects]
     return Pending(
-        landings=len(left), files=sum(len(m.objects) for m in manifests), rows=sum(m.rows for m in manifests)
+        landings=len(manifests) + len(left[MOST_READ:]),
+        files=sum(len(m.objects) for m in manifests),
+        rows=sum(m.rows for m in manifests),
     )

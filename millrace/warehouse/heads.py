@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import Batch, Staged
+from millrace.domain.batch import Batch, Staged, split_version
 from millrace.domain.errors import HeadMoved
 from millrace.domain.ledger import Head
 
@@ -15,10 +15,11 @@ def next_head(head: Head, batch: Batch, staged: Staged, at: datetime) -> Head:
     """Return the head after the commit, at the time `at`, of a batch that was opened at `head`."""
     newest = max((path.split("/")[3] for path in batch.manifests if names.MANIFEST_PATH.fullmatch(path)), default="")
     reached = max(head.oldest_pending_day, look_back(newest)) if newest else head.oldest_pending_day
+    epochs = [*(o.epoch for o in batch.objects), *(split_version(s)[0] for s in batch.snapshots)]
     return Head(
         epoch=batch.head_epoch + 1,
         batch_id=batch.id,
-        connection_epoch=max([head.connection_epoch, *(o.epoch for o in batch.objects)]),
+        connection_epoch=max([head.connection_epoch, *epochs]),
         oldest_pending_day=first_day(reached, at),
         floor=max(head.floor, staged.floor),
     )

@@ -8,12 +8,17 @@ from functools import cache
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
+from millrace.domain.epochs import sync_id
 from millrace.domain.errors import LandingIncomplete, ManifestConflict, ObjectExists
 from millrace.domain.landing import LandingManifest
 from millrace.domain.sync import Landing, Sync
+from millrace.lake.jobs import newest_earlier
+from millrace.lake.manifests import read_manifest
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
 from tasks.context import airbyte_block, open_lake, source_contract
+from tasks.ingest.landing_epoch import landing_epoch
+from tasks.ingest.landing_generation import is_empty_snapshot, warn_refused, with_generation
 from tasks.ingest.sync_objects import (
     Claimed,
     Footers,
@@ -54,7 +59,10 @@ def _is_landed(contract: StreamContract, sync: Sync) -> bool:
 def land_stream(
     lake: Lake, sync: Sync, contract: StreamContract, landed: LandedObjects, epoch: int, now: datetime
 ) -> Landing:
-    """Write one stream's manifest, or adopt the one that an earlier try has written."""
+    """Write one stream's manifest, or adopt the one that an earlier try has written.
+
+    `epoch` is the source's; a stream that started over, as one of a connection that was created again, gets a higher.
+    """
     if contract.mode == "overwrite":
         landed = newest_generation(landed)
     objects = tuple(landed)
@@ -71,10 +79,9 @@ def land_stream(
         objects=objects,
         landed_at=now,
     )
-    path = names.manifest_path(
-        sync.source, contract.stream, sync.created_at, sync.connection_id, sync.job_id, empty=not objects
-    )
-    _create_once(lake, path, manifest)
+    manifest = with_generation(lake, contract, sync, manifest)
+    path = _write(lake, manifest, merged=bool(objects) or is_empty_snapshot(contract, sync, manifest))
+    warn_refused(contract, manifest)
     landing = Landing(
         stream=contract.stream,
         manifest=path,
@@ -87,17 +94,49 @@ def land_stream(
     return landing
 
 
-def _create_once(lake: Lake, path: str, manifest: LandingManifest) -> None:
+def _write(lake: Lake, manifest: LandingManifest, *, merged: bool) -> str:
+    """Write a manifest with the epoch of its rows, among those to merge or not, unless an earlier try has; return its
+    path."""
+    path, why = _free_path(lake, manifest, merged=merged), ""
+    if merged:
+        earlier = newest_earlier(lake, manifest.source, manifest.stream, manifest.job_created_at)
+        epoch, why = landing_epoch(manifest, earlier)
+        manifest = manifest.model_copy(update={"epoch": epoch})
+    if _create_once(lake, path, manifest) and why:
+        stream = f"{manifest.source}.{manifest.stream}"
+        fields = {"stream": stream, "job_id": manifest.job_id, "epoch": manifest.epoch}
+        log_event(log, logging.WARNING, "landing.epoch_raised", why, **fields)
+    return path
+
+
+def _free_path(lake: Lake, manifest: LandingManifest, *, merged: bool) -> str:
+    """Return the path of a manifest, another one if an earlier installation of Airbyte had that job on the same day."""
+    at, empty = manifest.job_created_at, not merged
+
+    def path(connection: str) -> str:
+        return names.manifest_path(manifest.source, manifest.stream, at, connection, manifest.job_id, empty=empty)
+
+    taken = path(manifest.connection_id)
+    if lake.stat(taken) and sync_id(read_manifest(lake, taken)) != sync_id(manifest):
+        return path(f"{manifest.connection_id}-{at:%H%M%S}")
+    return taken
+
+
+def _create_once(lake: Lake, path: str, manifest: LandingManifest) -> bool:
+    """Write a manifest, unless an earlier try has; return whether this one did."""
     try:
         lake.create(path, manifest.model_dump_json(indent=1).encode())
     except ObjectExists:
         existing = LandingManifest.model_validate_json(lake.read(path))
         if not existing.same_sync(manifest):
+            prefix = names.sync_prefix(manifest.source, manifest.stream, manifest.job_id)
             raise ManifestConflict(
                 f"{lake.url}/{path} names other objects than sync {manifest.job_id} of {manifest.source}."
-                f"{manifest.stream} has; was Airbyte re-installed with its job ids starting over? Raise"
-                f" `epoch` in sources/{manifest.source}.yaml and remove the manifest of the earlier sync"
+                f"{manifest.stream} has now: some were added, replaced or deleted since it landed; look for what else"
+                f" writes below {prefix}, and see `python -m beam_job redrive` for repaired objects"
             ) from None
+        return False
+    return True
 
 
 def _wait_for_rows(

@@ -8,6 +8,7 @@ from typing import Any
 from prefect.artifacts import create_table_artifact
 
 from beam_job.commit import commit_batch as commit_staged
+from beam_job.refresh import allow_removal
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Balance, Batch, QuarantinedRow, Staged
@@ -31,8 +32,10 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
         BalanceError: rows do not add up; nothing was committed.
     """
     contract, at = stream_contract(batch.source, batch.stream), datetime.now(UTC)
+    lake, warehouse = open_lake(), open_warehouse()
+    staged = allow_removal(lake, warehouse, contract, batch, staged)
     try:
-        balance = commit_staged(open_lake(), open_warehouse(), contract, batch, staged, run_id=run_id(), at=at)
+        balance = commit_staged(lake, warehouse, contract, batch, staged, run_id=run_id(), at=at)
     except HeadMoved as error:
         log_event(log, logging.WARNING, "merge.lost", batch_id=batch.id, why=str(error))
         return None

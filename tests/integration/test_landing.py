@@ -1,6 +1,7 @@
 """The manifests of a sync: which objects they list, once, and in which order their rows are."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from millrace.contracts.source import SourceContract, parse_source
 from millrace.domain import names
+from millrace.domain.epochs import raised_connection
 from millrace.domain.errors import ContractError, LandingIncomplete, ManifestConflict
 from millrace.domain.landing import LandingManifest
 from millrace.domain.sync import Landing, Sync
@@ -67,6 +69,84 @@ def test_landing_has_the_epoch_of_its_source(epoch: int, land: Land) -> None:
     lake = MemoryLake()
     put(lake)
     assert manifest(lake, land(lake, sync(rows=1), source(epoch))["orders"]).epoch == epoch
+
+
+LANDINGS: dict[str, tuple[list[dict[str, Any]], list[int], int]] = {  # syncs as they land, their epochs, raised ones
+    "one connection": ([{"generation": 3}, {"generation": 3}, {"generation": 4}], [0, 0, 0], 0),
+    "a connection that was created again": ([{}, {"to": "new"}, {"to": "new"}], [0, 1, 1], 1),
+    "a connection created again twice": ([{}, {"to": "new"}, {"to": "newer"}, {"to": "newer"}], [0, 1, 2, 2], 2),
+    "a connection whose job ids start over": ([{"job": 900}, {"to": "new", "job": 1}], [0, 1], 1),
+    "an Airbyte that was reset": ([{"generation": 7}, {"generation": 1}, {"generation": 1}], [0, 1, 1], 1),
+    "an unknown generation": ([{"generation": 7}, {}, {"generation": 8}], [0, 0, 0], 0),
+    "older syncs that land late": ([{"day": 3, "to": "new"}, {"day": 1}, {"day": 2}], [0, 0, 0], 0),
+    "a newer connection, then a late sync": ([{}, {"day": 3, "to": "new"}, {"day": 2}], [0, 1, 0], 1),
+    "syncs months apart": ([{}, {"day": 300, "to": "new"}, {"day": 600, "to": "new"}], [0, 1, 1], 1),
+    "a source whose epoch is higher": ([{}, {"to": "new", "epoch": 5}, {"to": "new", "epoch": 5}], [0, 5, 5], 0),
+    "a source whose epoch is not high enough": ([{"epoch": 5}, {"to": "new", "epoch": 5}], [5, 6], 1),
+}
+
+
+def land_one(lake: Any, land: Land, number: int, of: dict[str, Any]) -> tuple[Sync, int]:
+    """Land a sync with an own connection, day, job and generation; return it and its epoch."""
+    job, day = of.get("job", number), of.get("day", number)
+    lake.write(f"{names.sync_prefix('shop', 'orders', job)}{of.get('to', 'c')}.parquet", parquet([upsert(1, 1)]))
+    lake.metadata = {"ab-generation-id": str(of["generation"])} if "generation" in of else {}
+    ended = sync(connection_id=of.get("to", "c"), job_id=job, created_at=NOON + timedelta(days=day), rows=1)
+    return ended, manifest(lake, land(lake, ended, source(of.get("epoch", 0)))["orders"]).epoch
+
+
+class WithMetadata(MemoryLake):
+    """A lake in memory whose objects have the metadata of Airbyte's destination."""
+
+    metadata: dict[str, str] = {}  # noqa: RUF012
+
+    def _info(self, name: str) -> Any:
+        return replace(super()._info(name), metadata=self.metadata)
+
+
+@pytest.mark.parametrize("case", LANDINGS)
+def test_epoch_is_raised_when_a_stream_starts_over(case: str, land: Land, caplog: pytest.LogCaptureFixture) -> None:
+    syncs, epochs, raised = LANDINGS[case]
+    lake = WithMetadata()
+    landed = [land_one(lake, land, number, of) for number, of in enumerate(syncs, 1)]
+    assert [epoch for _, epoch in landed] == epochs
+    again = [manifest(lake, land(lake, ended)["orders"]).epoch for ended, _ in landed]
+    assert again == epochs, "a landing that is repeated adopts its manifest"
+    assert [r.__dict__.get("event") for r in caplog.records].count("landing.epoch_raised") == raised
+
+
+def test_raised_epoch_is_explained(land: Land, caplog: pytest.LogCaptureFixture) -> None:
+    lake = WithMetadata()
+    for number, to in enumerate(("old", "new"), 1):
+        land_one(lake, land, number, {"to": to})
+    (record,) = [r for r in caplog.records if r.__dict__.get("event") == "landing.epoch_raised"]
+    assert record.getMessage() == (
+        "landing.epoch_raised: job 2 of shop.orders came through the connection new, job 1 before it through old: the"
+        " connection was created again; its rows get the epoch 1, so that they are newer than all of epoch 0"
+    )
+
+
+def test_landing_has_the_raised_epoch_of_a_copy(land: Land) -> None:
+    lake = WithMetadata()
+    ended, _ = land_one(lake, land, 1, {})
+    path = names.manifest_path("shop", "orders", ended.created_at, "c", 1)
+    copy = LandingManifest.model_validate_json(lake.read(path)).model_copy(update={"epoch": 4})
+    again = names.manifest_path("shop", "orders", NOON + timedelta(days=5), raised_connection(path, 4), 1)
+    lake.create(again, copy.model_dump_json().encode())
+    assert [land_one(lake, land, number, {})[1] for number in (2, 9)] == [4, 4]
+
+
+def test_namesake_of_the_same_day_gets_its_own_path(land: Land) -> None:
+    lake = MemoryLake()
+    put(lake)
+    first = land(lake, sync(rows=1))["orders"]
+    put(lake, folder="sync_id=7/1.parquet")
+    later = sync(rows=1, created_at=NOON + timedelta(hours=1))
+    second = land(lake, later)["orders"]
+    assert second.manifest == "_manifests/shop/orders/20260101/c-130000-000000000007.json"
+    assert [o.name[-9:] for o in manifest(lake, second).objects] == ["1.parquet"]
+    assert land(lake, later)["orders"] == second
+    assert land(lake, sync(rows=1))["orders"] == first
 
 
 @pytest.mark.parametrize("epoch", [-1, 1 << 32])

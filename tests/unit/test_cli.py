@@ -34,6 +34,7 @@ COMMANDS = (
     "dead-letters redrive",
     "dead-letters drop",
     "merge",
+    "raise-epoch",
     "pending",
     "find",
     "erase",

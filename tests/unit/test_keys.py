@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,8 @@ from beam_job.steps.types import arrow_type
 from millrace.domain.types import PLAIN_TYPES
 from tests.support.servers import ROOT
 
-ORIGIN = Origin(epoch=0, generation_id=0, job_id=1, object="raw/shop/orders/sync_id=1/0.parquet", generation=1)
+OBJECT = "raw/shop/orders/sync_id=1/0.parquet"
+ORIGIN = Origin(epoch=0, generation_id=0, job_created_us=0, job_id=1, object=OBJECT, generation=1)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.sampled_from("\x00\x01aé\uffff\U0001f600"), max_size=4)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -86,20 +88,58 @@ def test_microseconds_and_dates_before_1970_count() -> None:
 
 
 SMALL = st.integers(0, 3)
+SIGNED = st.integers(-2, 2)
+PARTS = st.tuples(SMALL, SMALL, SIGNED, SIGNED, SMALL, SIGNED, SMALL, SMALL, SMALL)
 
 
-@given(st.lists(st.tuples(SMALL, SMALL, st.integers(-2, 2), SMALL, SMALL, SMALL, SMALL), min_size=2, max_size=6))
-def test_epoch_and_generation_precede_the_log(rows: list[tuple[int, ...]]) -> None:
-    def version(epoch: int, generation: int, lsn: int, second: int, job: int, part: int, row: int) -> bytes:
-        origin = Origin(epoch, generation, job, f"raw/s/t/sync_id={job}/2026_01_01_17_{part}.parquet", 1)
-        return encoded([pa.array([lsn])], [datetime.fromtimestamp(second, UTC)], [row], origin)[0]
+def version(
+    epoch: int, generation: int, lsn: int, created: int, job: int, extracted: int, part: int, again: int, row: int
+) -> bytes:
+    name = f"raw/s/t/sync_id={job}/2026_01_01_17_{part}.parquet"
+    origin = Origin(epoch, generation, created * 1_000_000, job, name, again)
+    return encoded([pa.array([lsn])], [datetime.fromtimestamp(extracted, UTC)], [row], origin)[0]
 
+
+@given(st.lists(PARTS, min_size=2, max_size=6))
+def test_version_sorts_by_its_parts_from_the_left(rows: list[tuple[int, ...]]) -> None:
     versions = [version(*row) for row in rows]
     assert sorted(range(len(rows)), key=lambda i: versions[i]) == sorted(range(len(rows)), key=lambda i: rows[i])
 
 
+TIES = {  # creation of the job, its id, extraction, part, row: of the loser, then of the winner
+    "rows of a file": ((12, 1, 12, 0, 0), (12, 1, 12, 0, 1)),
+    "files of a job": ((12, 1, 12, 0, 9), (12, 1, 12, 1, 0)),
+    "attempts of a job": ((12, 1, 12, 5, 9), (12, 1, 13, 0, 0)),
+    "a later job, on an earlier clock": ((12, 1, 20, 0, 0), (13, 2, 11, 0, 0)),
+    "a new Airbyte, whose ids start over": ((12, 900, 20, 5, 5), (13, 1, 11, 0, 0)),
+    "jobs of one instant": ((12, 1, 20, 0, 0), (12, 2, 11, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_tie_of_cursors_goes_to_the_later(tie: str) -> None:
+    loser, winner = (version(0, 0, 7, *parts[:4], 1, parts[4]) for parts in TIES[tie])
+    assert loser < winner
+    assert version(0, 0, 8, *TIES[tie][0][:4], 1, 0) > winner, "the cursor comes first"
+
+
+def stored(lsn: int, extracted: int, job: int) -> bytes:
+    """Return a version as it was stored before versions named the job's creation."""
+    whole = version(0, 0, lsn, 0, job, extracted, 0, 1, 0)
+    before, own, at, file = whole[:-48], whole[-40:-32], whole[-32:-24], whole[-24:]
+    return before + at + own + file
+
+
+def test_stored_versions_are_older_than_later_jobs() -> None:
+    before = stored(7, extracted=20, job=5)
+    assert len(before) == len(version(0, 0, 7, 0, 5, 20, 0, 1, 0)) - 8
+    assert version(0, 0, 7, 30, 1, 31, 0, 1, 0) > before
+    assert version(0, 0, 7, 12, 5, 20, 0, 1, 0) < before, "the same row, redriven, is stale"
+    assert version(0, 0, 8, 12, 5, 20, 0, 1, 0) > before
+
+
 def test_replaced_object_gets_another_version() -> None:
-    again = Origin(ORIGIN.epoch, ORIGIN.generation_id, ORIGIN.job_id, ORIGIN.object, generation=2)
+    again = replace(ORIGIN, generation=2)
     assert encoded([], [None], [0]) != encoded([], [None], [0], again)
 
 
@@ -108,7 +148,7 @@ def test_replaced_object_gets_another_version() -> None:
     [("a/12.parquet", 12), ("a/2026_01_02_17_3.avro", 3), ("a/4.parquet-1", 4), ("a/data.parquet", 0), ("a/5.csv", 0)],
 )
 def test_part_is_the_number_before_the_ending(name: str, part: int) -> None:
-    assert Origin(0, 0, 0, name, 0).part == part
+    assert replace(ORIGIN, object=name).part == part
 
 
 @given(st.lists(st.tuples(TEXT, INT64), min_size=1, max_size=12))

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.steps.winners import newest
+from beam_job.steps.winners import newest, newest_deletes
 
 # Few hashes for more keys, so that some collide; versions that differ in a word, or in length.
 VERSIONS = st.binary(min_size=1, max_size=3).map(lambda end: b"\x07" * 8 + end + b"\x00" * 8)
@@ -37,3 +37,10 @@ def test_highest_version_wins_each_register(rows: list[tuple[int, int, bytes]], 
 def test_tie_is_decided_by_later_words() -> None:
     rows = [(1, 0, b"\x00" * 16 + b"\x02"), (1, 0, b"\x00" * 16 + b"\x03"), (2, 0, b"\x00" * 15 + b"\x01\x01")]
     assert newest(table(rows, 8)).tolist() == [False, True, True]
+
+
+@given(ROWS, st.integers(1, 8))
+def test_every_upsert_and_the_newest_delete_stay(rows: list[tuple[int, int, bytes]], hashes: int) -> None:
+    keys = table(rows, hashes)
+    expected = [kind == 0 or won for (_, kind, _), won in zip(rows, newest(keys).tolist(), strict=True)]
+    assert newest_deletes(keys).tolist() == expected

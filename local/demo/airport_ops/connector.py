@@ -114,7 +114,7 @@ def read(db: sqlite3.Connection, catalog: dict[str, Any], states: dict[str, int]
             raise ConnectorError(
                 "config_error",
                 f"stream {stream} was read up to log position {position}, but the log ends at {head}: the database was"
-                " created again or restored. Create the connection again, or raise its epoch",
+                " created again or restored. Create the connection again",
             )
         rows = _snapshot(db, stream, head) if position is None else _log(db, stream, position, head)
         for count, (lsn, data) in enumerate(rows, 1):

@@ -31,6 +31,8 @@ from millrace.lake.store import Lake
 from millrace.warehouse import columns, heads
 from millrace.warehouse.bigquery import merge_sql as merging
 from millrace.warehouse.bigquery import sql as sql
+from millrace.warehouse.bigquery import unchanged as lacking
+from millrace.warehouse.bigquery import unchanged_sql as values
 from millrace.warehouse.bigquery.jobs import Jobs
 from millrace.warehouse.bigquery.ledger import Ledger
 from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables
@@ -39,7 +41,7 @@ from millrace.warehouse.bigquery.quota import DAY, admit
 TRIES = 5
 MOST_URIS = 10_000  # of one load job: https://cloud.google.com/bigquery/quotas#load_jobs
 CONCURRENT = re.compile(r"aborted due to concurrent update|Could not serialize access", re.I)
-TERMS = re.compile(rf"{merging.UNBALANCED} merged=(\d+) stale=(\d+) absent=(\d+)")
+TERMS = re.compile(rf"{merging.UNBALANCED} merged=(\d+) stale=(\d+) absent=(\d+) lost=(\d+)")
 QUARANTINED = {
     "reason": "string",
     "object": "string",
@@ -93,24 +95,28 @@ class Commit:
         if merged := {pair for pair, (count, redrives) in merges.items() if count > redrives}:
             raise heads.already_merged(batch, merged)
         floor = heads.next_head(head, batch, staged, self._at).floor
+        snapshots = self._contract.mode == "overwrite"
+        replaces = bool(staged.floor and staged.floor == floor) if snapshots else floor > head.floor
+        above = bool(staged.lowest) and staged.lowest >= floor and not replaces  # no row has to be compared
         tables = self._load(merges, floor)
         merge = Merge(
             self._namespace,
             self._contract,
             tables,
-            floor,
-            replaces=bool(staged.floor and staged.floor == floor),
+            "" if above else floor,
+            replaces=replaces,
             again=bool(merges),
             before=head.floor,
             spares=self._spares(head.floor, floor, tables),
             snapshots=tuple(s for s in sorted({*staged.snapshots, staged.floor}) if s and s <= floor),
             mended=self._mended(),
+            objects=bool(batch.objects),
         )
         return Merge(**{**vars(merge), "where": self._bounds(merge)})
 
     def _spares(self, before: str, floor: str, tables: StagedTables) -> bool:
         """Return whether the newest snapshot can have keys in quarantine only, of which older rows count."""
-        if not (self._contract.key and floor):
+        if not (self._contract.key and floor) or self._contract.mode != "overwrite":
             return False
         return bool(tables.kept_keys) if floor > before else any(o.min_version < floor for o in self._batch.objects)
 
@@ -198,10 +204,11 @@ class Commit:
 
     def _commit(self, merge: Merge, head: Head) -> None:
         parameters = self._parameters(head)
-        self._check_budget(merge, parameters)
+        unchanged = lacking.prepare(self._jobs, self._contract, self._staged, head.floor, parameters["floor"])
+        self._check_budget(merge, parameters, values.estimated(merge, unchanged))
         self._jobs.query(
             f"{self._batch.id}-commit-{self._digest}",
-            merging.script(merge),
+            merging.script(*values.steps(merge, unchanged)),
             parameters,
             step="commit",
             contract=self._contract,
@@ -231,14 +238,14 @@ class Commit:
             ],
         }
 
-    def _check_budget(self, merge: Merge, parameters: dict[str, Any]) -> None:
+    def _check_budget(self, merge: Merge, parameters: dict[str, Any], more: Sequence[str]) -> None:
         """Raise BudgetExceeded when a dry run, which is free, estimates more bytes than one batch may read."""
         most = self._contract.max_bytes_billed or self._jobs.max_bytes_billed
         if not most:
             return
         statements = [*merging.count_stale(merge), merging.count_merged(merge)]
         statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
-        statements += merging.deletions(merge)
+        statements += [*merging.deletions(merge), *more]
         estimate = sum(self._jobs.estimate(statement, parameters, "commit") for statement in statements)
         if estimate > most:
             raise BudgetExceeded(
@@ -256,18 +263,18 @@ class Commit:
         """Raise the cause of a failed transaction; return when it can be retried, or was committed after all."""
         message = str(error)
         if terms := TERMS.search(message):
-            merged, stale, absent = (int(term) for term in terms.groups())
-            self._balance(merged, stale, absent).check(self._batch.id)
+            merged, stale, absent, lost = (int(term) for term in terms.groups())
+            self._balance(merged, stale, absent, lost).check(self._batch.id)
         if merging.MOVED in message or CONCURRENT.search(message) or self._ledger.balance(self._batch.id):
             return
         raise error
 
-    def _balance(self, merged: int, stale: int, absent: int) -> Balance:
+    def _balance(self, merged: int, stale: int, absent: int, lost: int) -> Balance:
         staged = self._staged
         return Balance(
             rows_in=staged.rows_in,
             merged=merged,
-            superseded=staged.superseded,
+            superseded=staged.superseded + lost,
             stale=stale,
             quarantined=sum(q.rows for q in staged.quarantined),
             tombstoned_by_absence=absent,

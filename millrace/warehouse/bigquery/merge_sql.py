@@ -3,6 +3,7 @@
 Upserts and deletes of a key are joined first, so that one MERGE moves both registers and the table is read once.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 from millrace.contracts.stream import StreamContract
@@ -10,6 +11,7 @@ from millrace.warehouse import columns
 from millrace.warehouse.bigquery.replace_sql import Merge as Merge
 from millrace.warehouse.bigquery.replace_sql import StagedTables as StagedTables
 from millrace.warehouse.bigquery.replace_sql import (
+    delete_older,
     delete_outdated,
     floor_bytes,
     is_open,
@@ -227,7 +229,8 @@ def deletions(merge: Merge) -> list[str]:
     outdated = [delete_outdated(merge)] if merge.mended else []
     if merge.spares:
         return [delete_absent(merge, snapshot) for snapshot in merge.snapshots] + outdated
-    return [delete_absent(merge)] * merge.replaces + outdated
+    delete = delete_absent if merge.contract.mode == "overwrite" else delete_older
+    return [delete(merge)] * merge.replaces + outdated
 
 
 def advance_head(merge: Merge) -> str:
@@ -239,31 +242,43 @@ def advance_head(merge: Merge) -> str:
     )
 
 
-def script(merge: Merge) -> str:
-    """Return the transaction of head, merge, balance, ledger and quarantine; an error rolls it back."""
+def script(merge: Merge, before: Sequence[str] = (), after: Sequence[str] = ()) -> str:
+    """Return the transaction of head, merge, balance, ledger and quarantine; an error rolls it back.
+
+    Further statements `before` the count of stale rows, and `after` the merge, set the variables `lost`, the number of
+    staged upserts that are not the newest of their keys, and `filled`, the number of stale ones that count as merged.
+    """
     namespace, contract = merge.namespace, merge.contract
     stale = " + ".join(f"({query})" for query in count_stale(merge)) or "0"
     remembered = remember_spared(merge) if merge.spares and merge.floor > merge.before else []
     deletion = "".join(f"{statement};\n" for statement in remembered)
     deletion += "".join(f"{statement};\nSET absent = absent + @@row_count;\n" for statement in deletions(merge))
+    first, then = ("".join(f"{statement};\n" for statement in part) for part in (before, after))
     quarantine = f"{insert_quarantine(merge)};\n" if merge.staged.quarantined else ""
-    return f"""DECLARE stale, merged, absent INT64 DEFAULT 0;
+    return f"""DECLARE stale, merged, absent, lost, found, filled INT64 DEFAULT 0;
 BEGIN TRANSACTION;
 {advance_head(merge)};
 IF @@row_count != 1 THEN RAISE USING MESSAGE = '{MOVED}'; END IF;
-SET stale = {stale};
+{first}SET stale = {stale} - filled;
 {merge_rows(merge) if contract.key else append(merge)};
-SET merged = ({count_merged(merge)});
-{deletion}IF @rows_in != merged + @superseded + stale + @quarantined THEN
-  RAISE USING MESSAGE = FORMAT('{UNBALANCED} merged=%d stale=%d absent=%d', merged, stale, absent);
+{then}SET merged = ({count_merged(merge)});
+{deletion}IF @rows_in != merged + @superseded + lost + stale + @quarantined THEN
+  RAISE USING MESSAGE = FORMAT('{UNBALANCED} merged=%d stale=%d absent=%d lost=%d', merged, stale, absent, lost);
 END IF;
 INSERT INTO {namespace.ops("ledger")} ({LEDGER_COLUMNS}, written_at, place)
-VALUES ('merged', @batch_id, @source, @stream, @run_id, @at, @rows_in, merged, @superseded, stale, @quarantined,
+VALUES ('merged', @batch_id, @source, @stream, @run_id, @at, @rows_in, merged, @superseded + lost, stale, @quarantined,
   absent, '', CURRENT_TIMESTAMP(), 0);
-INSERT INTO {namespace.ops("ledger_objects")} (batch_id, source, stream, object, generation, job_id, `rows`)
-SELECT @batch_id, @source, @stream, o.object, o.generation, o.job_id, o.`rows` FROM UNNEST(@objects) o;
-{quarantine}COMMIT TRANSACTION;
+{insert_objects(merge) if merge.objects else ""}{quarantine}COMMIT TRANSACTION;
 """
+
+
+def insert_objects(merge: Merge) -> str:
+    """Return the INSERT of the batch's objects into the ledger."""
+    return (
+        f"INSERT INTO {merge.namespace.ops('ledger_objects')} (batch_id, source, stream, object, generation, job_id,"
+        " `rows`)\nSELECT @batch_id, @source, @stream, o.object, o.generation, o.job_id, o.`rows`"
+        " FROM UNNEST(@objects) o;\n"
+    )
 
 
 def insert_quarantine(merge: Merge) -> str:

@@ -36,6 +36,7 @@ class Merge:
     `before` is the floor of the head before the merge. With `spares`, rows of replaced generations are merged if the
     newest snapshot has their keys in quarantine only; then `snapshots` are all whole snapshots of the batch, the oldest
     first. `mended` are the newest generations of objects of which an older one has rows, in a stream without a key.
+    Without `objects` the batch is an empty snapshot.
     """
 
     namespace: Namespace
@@ -49,6 +50,7 @@ class Merge:
     spares: bool = False
     snapshots: tuple[str, ...] = ()
     mended: tuple[tuple[str, int], ...] = ()
+    objects: bool = True
 
 
 def rows(table: str, kinds: dict[str, str]) -> str:
@@ -113,6 +115,16 @@ def is_open(floor: str) -> str:
     lowest = floor_bytes(floor)
     return (
         f"COALESCE(t._version < {lowest}, TRUE) AND COALESCE(t._delete_version < COALESCE(t._version, {lowest}), TRUE)"
+    )
+
+
+def delete_older(merge: Merge) -> str:
+    """Return the UPDATE that deletes the live rows of generations before the newest, which was read to its end."""
+    lowest = floor_bytes(merge.floor)
+    return (
+        f"UPDATE {merge.namespace.raw(merge.contract)} t SET _delete_version = {lowest}, _deleted_at = @at,"
+        f" _delete_batch_id = @batch_id WHERE t._version < {lowest}"
+        " AND (t._delete_version IS NULL OR t._delete_version < t._version)"
     )
 
 

@@ -9,6 +9,7 @@ import duckdb
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch, Staged, newest_generations
 from millrace.warehouse.duckdb import merge_sql as merging
+from millrace.warehouse.duckdb.sql import table, text
 from millrace.warehouse.duckdb.staging import relation
 
 GENERATIONS = """
@@ -25,13 +26,15 @@ class Replacing:
     """The condition of the staged upserts `s` that are merged, and what is deleted after they were.
 
     `snapshots` delete the keys that they lack, the oldest first; `mended` deletes older rows of mended objects;
-    `spares` keeps a row for each key that the newest snapshot has only in quarantine.
+    `spares` keeps a row for each key that the newest snapshot has only in quarantine. With `removes` the rows of all
+    generations before the newest are deleted, as it was read to its end (cdc and append streams).
     """
 
     condition: str
     snapshots: tuple[str, ...] = ()
     mended: bool = False
     spares: bool = False
+    removes: bool = False
 
 
 def prepare(
@@ -54,6 +57,8 @@ def prepare(
         before: the floor of the head before the batch.
         floor: the floor of the head after it.
     """
+    if contract.mode != "overwrite":
+        return _prepare_refresh(db, contract, batch, staged, before, floor)
     replaces = bool(floor) and staged.floor == floor
     snapshots, spares = ((floor,) if replaces else ()), False
     if contract.key and floor:
@@ -65,6 +70,18 @@ def prepare(
     condition = merging.is_merged(contract, floor, spares, mended)
     db.execute(merging.choose_merged(condition))
     return Replacing(condition, snapshots, mended, spares and floor > before)
+
+
+def _prepare_refresh(
+    db: duckdb.DuckDBPyConnection, contract: StreamContract, batch: Batch, staged: Staged, before: str, floor: str
+) -> Replacing:
+    """Create the same for a cdc or append stream; only the batch that raises the floor reads the table."""
+    mended = not contract.key and _mend(db, contract, batch, staged)
+    above = bool(staged.lowest) and staged.lowest >= floor  # no row has to be compared
+    condition = merging.is_merged(contract, "" if above else floor, spares=False, mended=mended)
+    db.execute(merging.choose_merged(condition))
+    snapshots = (floor,) if floor > before else ()
+    return Replacing(condition, snapshots, mended, removes=True)
 
 
 def _relations(db: duckdb.DuckDBPyConnection, staged: Staged, kept: Sequence[str], floor: str) -> dict[str, str]:
@@ -108,10 +125,20 @@ def delete_replaced(
     """Delete what the batch's snapshots lack and what its mended objects had before; return the number of rows."""
     if replacing.spares:
         db.execute(merging.remember_spared(contract, max(replacing.snapshots)))
-    statements = [merging.delete_absent(contract, batch_id, snapshot) for snapshot in replacing.snapshots]
+    delete = _delete_older if replacing.removes else merging.delete_absent
+    statements = [delete(contract, batch_id, snapshot) for snapshot in replacing.snapshots]
     statements += [merging.delete_outdated(contract, batch_id)] if replacing.mended else []
     deleted = 0
     for statement in statements:
         (count,) = db.execute(statement, [at]).fetchone() or (0,)
         deleted += int(count)
     return deleted
+
+
+def _delete_older(contract: StreamContract, batch_id: str, floor: str) -> str:
+    """Return the UPDATE that deletes the live rows of generations before the one whose lowest version is the floor."""
+    return (
+        f"UPDATE {table(contract)} t SET _delete_version = from_hex({text(floor)}), _deleted_at = $1,"  # noqa: S608
+        f" _delete_batch_id = {text(batch_id)} WHERE t._version < from_hex({text(floor)})"
+        " AND (t._delete_version IS NULL OR t._delete_version < t._version)"
+    )
