@@ -16,9 +16,10 @@ from millrace.domain.errors import MillraceError
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
-from tests.support.mutants import MUTANTS, mutated
-from tests.support.oracle import STREAMS
-from tests.support.schedules import Schedule, System, run, schedules
+from millrace.warehouse.port import Warehouse
+from tests.support.mutants import MUTANTS, mutated, named
+from tests.support.oracle_streams import STREAMS
+from tests.support.schedules import End, Schedule, System, run, schedules
 
 SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "104"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
@@ -39,23 +40,29 @@ def test_warehouse_equals_the_model(name: str) -> None:
 
 
 class PipelineSystem(System):
-    """A stream whose batches go through Beam."""
+    """A stream whose batches go through Beam, into DuckDB files."""
 
-    def stage(self, batch: Batch, crash: str | None = None) -> Staged:
+    def __init__(self, schedule: Schedule, lake: Lake, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(schedule.stream, schedule.max_files, lake, self.new_warehouse())
+
+    def new_warehouse(self) -> Warehouse:
+        place = self.folder / uuid.uuid4().hex
+        return DuckDBWarehouse(f"duckdb:///{place}/w.duckdb", f"duckdb:///{place}/p.duckdb")
+
+    def stage(self, batch: Batch, end: End = None) -> Staged:
         return stage_batch(self.lake, self.stream.contract, batch)
 
 
 @pytest.mark.parametrize("name", ["changes by two keys and two log columns", "no key"])
 def test_real_pipeline_equals_the_model(name: str, lake: Lake, tmp_path: Path) -> None:
     def system(schedule: Schedule) -> System:
-        folder = tmp_path / uuid.uuid4().hex
-        warehouse = DuckDBWarehouse(f"duckdb:///{folder}/w.duckdb", f"duckdb:///{folder}/p.duckdb")
-        return PipelineSystem(schedule.stream, schedule.max_files, new_bucket(lake), warehouse)
+        return PipelineSystem(schedule, new_bucket(lake), tmp_path)
 
     check_schedules(name, settings(EACH, max_examples=2), system)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
+@pytest.mark.parametrize("mutant", named(MUTANTS))
 def test_oracle_catches_a_merge_without_its(mutant: str) -> None:
     with mutated(mutant), pytest.raises((AssertionError, MillraceError, pytest.fail.Exception)):
         check_schedules(MUTANTS[mutant][1], settings(EACH, max_examples=100, phases=(Phase.generate,)), start=QUICK)

@@ -17,35 +17,43 @@ from beam_job.engines import plain
 from beam_job.reports import Reports
 from beam_job.steps import winners
 from millrace.domain.batch import Balance, Batch, Staged
-from millrace.domain.errors import BalanceError, StagingLost
+from millrace.domain.errors import BalanceError, MillraceError, StagingLost
 from tests.support import in_process
+from tests.support.deaths import MOST_CALLS
+from tests.support.histories import histories
 from tests.support.in_process import InProcess, stage_plainly
 from tests.support.merging import NOON, Merging, contract, delete, parquet, upsert
-from tests.support.oracle import STREAMS, Stream, histories
+from tests.support.mortal import Killed
+from tests.support.mutants import RACING_MUTANTS, mutated, named
+from tests.support.oracle import Stream
+from tests.support.oracle_streams import STREAMS
 from tests.support.race import Race, run_race
-from tests.support.schedules import Crash
 
 RACES = int(os.environ.get("MILLRACE_RACES", "48"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
 
 
+ROUNDS = st.tuples(st.integers(1, 2), st.sampled_from([2, 2, 3]), st.none() | st.integers(0, 2 * MOST_CALLS))
+
+
 @st.composite
-def races(draw: st.DrawFn, stream: Stream) -> Race:
-    """Generate races: a few syncs land at a time, and two or three workers merge them concurrently."""
+def races(draw: st.DrawFn, of: st.SearchStrategy[Stream]) -> Race:
+    """Generate races: a few syncs land at a time, and two or three workers merge them concurrently; one may die."""
+    stream = draw(of)
     syncs = draw(histories(stream))
-    rounds = draw(st.lists(st.tuples(st.integers(1, 2), st.sampled_from([2, 2, 3])), min_size=1, max_size=4))
+    rounds = draw(st.lists(ROUNDS, min_size=1, max_size=4))
     return Race(
         stream, draw(st.permutations(syncs)), rounds, draw(st.sampled_from([1, 2, 100])), draw(st.integers(0, 1 << 40))
     )
 
 
-@pytest.mark.parametrize("name", STREAMS)
-def test_workers_that_merge_at_once_lose_nothing(name: str) -> None:
+def check_races(name: str, races_of_each: int) -> Counter[str]:
+    """Run races of a stream, and return how often each outcome occurred."""
     results = Counter[str]()
 
     @seed(SEED)
     @settings(
-        max_examples=-(-RACES // len(STREAMS)),
+        max_examples=races_of_each,
         deadline=None,
         database=None,
         phases=(Phase.generate,),
@@ -56,9 +64,21 @@ def test_workers_that_merge_at_once_lose_nothing(name: str) -> None:
         results.update(run_race(race) | {"races": 1})
 
     check()
+    return results
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_workers_that_merge_at_once_lose_nothing(name: str) -> None:
+    results = check_races(name, -(-RACES // len(STREAMS)))
     print(f"{name}: {dict(results)}")
     assert results["races"] >= RACES // len(STREAMS)
     assert results["HeadMoved"] + results["StagingLost"] > 0, "no two workers ever met"
+
+
+@pytest.mark.parametrize("mutant", named(RACING_MUTANTS))
+def test_races_catch_a_merge_without_its(mutant: str) -> None:
+    with mutated(mutant), pytest.raises((AssertionError, MillraceError, KeyError)):
+        check_races(RACING_MUTANTS[mutant][1], 100)
 
 
 @pytest.fixture
@@ -95,7 +115,7 @@ def test_second_attempt_clears_nothing(merging: InProcess) -> None:
     batch = open_next(merging)
 
     def begin() -> None:
-        with mock.patch.object(in_process, "run_steps", side_effect=Crash), pytest.raises(Crash):
+        with mock.patch.object(in_process, "run_steps", side_effect=Killed), pytest.raises(Killed):
             stage_plainly(merging.lake, merging.contract, batch)
 
     staged = staged_while(merging, batch, begin)

@@ -36,7 +36,12 @@ REFUSED = [
     ("04-two-columns-one-name.parquet", {"name": "string"}, "file.unreadable", "name"),
     ("12-page-checksum.parquet", {"amount": "int64"}, "file.unreadable", "checksum"),
     ("13-refused-file.parquet", {"v": "int64"}, "file.type", "v is string, the contract says int64"),
-    ("14-float32-integers.parquet", {"v": "int64"}, "row.type", "v is 1648218603520.0 (float), which does not fit int64 without loss"),
+    (
+        "14-float32-integers.parquet",
+        {"v": "int64"},
+        "row.type",
+        "v is 1648218603520.0 (float), which does not fit int64 without loss",
+    ),
 ]
 
 
