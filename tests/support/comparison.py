@@ -42,7 +42,8 @@ def table(system: "System") -> dict[Key, tuple[Any, ...]]:
     contract = system.stream.contract
     keys = list(contract.key) or ["_object", "_row"]
     extra = "extra" if "extra" in system.warehouse.evolved_columns(contract) else "NULL"
-    shown = ", ".join([*keys, "note", "amount", extra, LIVE, "_delete_version IS NOT NULL"])
+    bio = "bio" if "bio" in contract.columns else "NULL"
+    shown = ", ".join([*keys, "note", "amount", extra, bio, LIVE, "_delete_version IS NOT NULL"])
     rows = system.query(f"SELECT {shown} FROM {{raw}}.orders")
     if not keeps_dead_rows(system.stream):
         rows = [(*row[:-1], False) for row in rows if row[-2]]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from beam_job.steps.types import arrow_type
 from tests.support.encodings import ENCODINGS, encode, extracted_at
-from tests.support.oracle import File, Row, Stream, Sync, is_refused, stored_amount
+from tests.support.oracle import UNCHANGED, File, Row, Stream, Sync, is_refused, stored_amount
 
 GONE_AT = "2026-01-01T12:00:00Z"
 NEWER = 10**9
@@ -16,6 +16,7 @@ AMOUNTS = st.sampled_from(["int64", "float64", "float64", "int32", ""])
 AMOUNTS_OF_SNAPSHOTS = st.sampled_from(["float64", "float64", "int64"])  # of which halves are refused
 EXTRA = st.sampled_from([False, False, True])
 RARELY_ONE = st.sampled_from([0, 0, 0, 1])
+BIOS = st.sampled_from([None, "a", "b", UNCHANGED, UNCHANGED])
 DAMAGES = st.sampled_from([*[""] * 22, "cut", "short"])
 DAMAGES_OFTEN = st.sampled_from([*[""] * 8, "cut", "short"])
 
@@ -29,7 +30,8 @@ def rows(draw: st.DrawFn, stream: Stream) -> Row:
         key = (None, *key[1:])
     gone = stream.contract.mode == "cdc" and draw(st.booleans())
     amount = draw(st.sampled_from([None, 1.0, 2.0, 2.0, 0.5]))
-    return Row(key, draw(stream.orders), draw(st.integers(0, 1)), gone, draw(st.integers(0, NEWER - 1)), amount)
+    bio = draw(BIOS) if "bio" in stream.contract.columns else None
+    return Row(key, draw(stream.orders), draw(st.integers(0, 1)), gone, draw(st.integers(0, NEWER - 1)), amount, bio)
 
 
 @st.composite
@@ -94,6 +96,8 @@ def table_of(stream: Stream, file: File, generation: int) -> pa.Table:
     if file.amount:
         kind = arrow_type(file.amount) if file.amount != "int32" else pa.int32()
         columns["amount"] = pa.array([stored_amount(r, file) for r in file.rows], pa.float64()).cast(kind)
+    if "bio" in contract.columns:
+        columns["bio"] = pa.array([None if r.gone else r.bio for r in file.rows], pa.string())
     if file.extra:
         columns["extra"] = columns["note"]
     if contract.mode == "cdc":

@@ -67,6 +67,16 @@ def delete_register() -> Patches:
     return [kinds]
 
 
+def unchanged() -> Patches:
+    """The text that stands for an unchanged value is a value."""
+    return _answer("beam_job.steps.write.unchanged_columns", set())
+
+
+def late_values() -> Patches:
+    """A late older row gives no value to a newer row that lacks it."""
+    return _answer("millrace.warehouse.duckdb.unchanged._entered", [])
+
+
 def head_check() -> Patches:
     """The head moves whatever its position is."""
     return [_text("advance_head", ("WHERE epoch = ?", "WHERE epoch = ? OR true"))]
@@ -213,6 +223,8 @@ MUTANTS: dict[str, tuple[Callable[[], Patches], str]] = {
     "epoch": (order.epoch, "changes by id"),
     "generation": (order.generation, "changes by id"),
     "generation of a mended object": (order.mended_generation, "decimal key, float cursor"),
+    "unchanged values": (unchanged, "unchanged values"),
+    "late values": (late_values, "unchanged values"),
     "delete register": (delete_register, "changes by id"),
     "head check": (head_check, "changes by id"),
     "ledger check": (ledger_check, "no key"),

@@ -13,12 +13,13 @@ from tests.support.encodings import Encoding
 
 EARLY = datetime(2026, 1, 1, tzinfo=UTC)
 INSTANTS = ("0999-12-31T23:59:59Z", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00.000000001Z", "2024-01-01T00:00:00.5Z")
+UNCHANGED = "__debezium_unavailable_value"
 Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a file; `note` is unique within its key, and `gone` makes it a delete."""
+    """One row of a file; `note` is unique within its key, `gone` makes it a delete; some streams have a `bio`."""
 
     key: Key
     order: tuple[Any, ...]
@@ -26,6 +27,7 @@ class Row:
     gone: bool
     note: int
     amount: float | None
+    bio: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,11 @@ class Stream:
 
 
 def model(stream: Stream, syncs: Collection[Sync], erased: Iterable[Key] = ()) -> dict[Key, tuple[Any, ...]]:
-    """Return per key: note, amount and extra column of the newest upsert; if the row is live; if it has a delete."""
+    """Return per key: note, amount and extra column of the newest upsert; the newest `bio` that is no unchanged value;
+    if the row is live; if it has a delete."""
     dead = keeps_dead_rows(stream)
     registers: dict[Key, dict[bool, tuple[Any, ...]]] = {}
+    values: dict[Key, dict[tuple[Any, ...], str | None]] = {}
     for sync in syncs:
         for part, file in enumerate(sync.files):
             for position, row in enumerate(file.rows):
@@ -84,6 +88,8 @@ def model(stream: Stream, syncs: Collection[Sync], erased: Iterable[Key] = ()) -
                 if row.gone and stream.contract.deletes == "ignore":
                     continue
                 version = (sync.epoch, sync.generation, *map(rank, row.order), sync.job, row.extracted, part, position)
+                if not row.gone and row.bio != UNCHANGED:
+                    values.setdefault(key, {})[version] = row.bio
                 newest = registers.setdefault(key, {})
                 if row.gone not in newest or newest[row.gone][0] < version:
                     newest[row.gone] = (version, row.note, stored_amount(row, file), row.note if file.extra else None)
@@ -93,11 +99,12 @@ def model(stream: Stream, syncs: Collection[Sync], erased: Iterable[Key] = ()) -
         live = upsert is not None and (delete is None or delete[0] < upsert[0])
         table[key] = (
             *(upsert[1:] if upsert else (None, None, None)),
+            values[key][max(values[key])] if key in values else None,
             live,
             delete is not None and keeps_dead_rows(stream),
         )
-    table |= {key: (None, None, None, False, True) for key in erased}
-    return {key: row for key, row in table.items() if row[3] or dead}
+    table |= {key: (None, None, None, None, False, True) for key in erased}
+    return {key: row for key, row in table.items() if row[4] or dead}
 
 
 def keeps_dead_rows(stream: Stream) -> bool:

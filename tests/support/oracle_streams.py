@@ -12,8 +12,8 @@ from tests.support.hard_values import HARD, KEY_TYPES, some_of
 from tests.support.oracle import EARLY, INSTANTS, Stream
 
 
-def declare(mode: str, key: dict[str, str], order: dict[str, str], **options: Any) -> StreamContract:
-    """Return a contract `shop.orders` with these keys and order columns, and `note` and `amount`."""
+def declare(mode: str, key: dict[str, str], order: dict[str, str], *texts: str, **options: Any) -> StreamContract:
+    """Return a contract `shop.orders` with these keys and order columns, `note` and `amount`, and columns of text."""
     own = {n: {"type": t} for n, t in order.items() if not n.startswith("_ab_cdc")}
     fields: dict[str, Any] = {
         "source": "shop",
@@ -23,7 +23,8 @@ def declare(mode: str, key: dict[str, str], order: dict[str, str], **options: An
         "order": list(order),
         "columns": {n: {"type": t, "nullable": False} for n, t in key.items()}
         | own
-        | {"note": {"type": "int64"}, "amount": {"type": "int64"}},
+        | {"note": {"type": "int64"}, "amount": {"type": "int64"}}
+        | {name: {"type": "string"} for name in texts},
         "refresh": "retain" if mode == "cdc" else None,
     }
     return StreamContract.model_validate(fields | options)
@@ -62,6 +63,9 @@ FIXED = {
         declare("cdc", {"id": "int64"}, {"_ab_cdc_lsn": "int64"}, refresh="remove"),
         st.tuples(st.integers(0, 2)),
         st.tuples(LSN),
+    ),
+    "unchanged values": Stream(
+        declare("cdc", {"id": "int64"}, {"_ab_cdc_lsn": "int64"}, "bio"), st.tuples(st.integers(0, 1)), st.tuples(LSN)
     ),
     "instants as text": Stream(
         declare("cdc", {"id": "int64"}, {"_ab_cdc_updated_at": "string"}),
