@@ -265,6 +265,7 @@ SLOW = {
     "folder of each attempt",
     "generation",
     "generation of a mended object",
+    "late values",
     "order of NaN",
     "repeated erasures",
     "required reports",
