@@ -233,7 +233,7 @@ MUTANTS: dict[str, tuple[Callable[[], Patches], str]] = {
     "transaction": (transaction, "changes by id"),
     "absence in a snapshot": (absence, "snapshots"),
     "floor of a snapshot": (floor, "snapshots"),
-    "block by an unreadable file": (blocked, "snapshots without a key"),
+    "block by an unreadable file": (blocked, "snapshots"),
     "refusal of incomplete snapshots": (incomplete, "snapshots"),
     "keys of refused rows": (kept, "snapshots"),
     "spared keys": (spared, "snapshots"),
@@ -253,22 +253,26 @@ MUTANTS: dict[str, tuple[Callable[[], Patches], str]] = {
 }
 # Those that only workers at the same time can reveal.
 RACING_MUTANTS: dict[str, tuple[Callable[[], Patches], str]] = {
-    "folder of each attempt": (shared_folder, "types widened"),
+    "folder of each attempt": (shared_folder, "refreshes"),
     "required reports": (lost_reports, "changes by id"),
 }
 
-# Those that take more than ten schedules or races.
+# Those that take many schedules or races, or long ones.
 SLOW = {
     "block by an unreadable file",
+    "check for an earlier commit",
     "end of text",
+    "epoch",
     "equal zeros",
     "folder of each attempt",
     "generation",
     "generation of a mended object",
+    "head check",
     "late values",
     "order of NaN",
     "repeated erasures",
     "required reports",
+    "transaction",
     "version of erased keys",
 }
 
