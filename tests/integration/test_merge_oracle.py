@@ -21,7 +21,7 @@ from tests.support.mutants import MUTANTS, mutated, named
 from tests.support.oracle_streams import STREAMS
 from tests.support.schedules import End, Schedule, System, run, schedules
 
-SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "104"))
+SCHEDULES = int(os.environ.get("MILLRACE_SCHEDULES", "90"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
 QUICK = 4  # a seed whose first schedules catch every mutant
 PHASES = (Phase.generate, Phase.shrink) if "MILLRACE_SHRINK" in os.environ else (Phase.generate,)  # shrinking is slow

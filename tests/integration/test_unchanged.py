@@ -33,7 +33,7 @@ from tests.support.unchanged import (
     [
         ([1, 2, 3], [UNCHANGED, "v{}", None], 4),
         ([1, 3, 4], [UNCHANGED, "v{}", None], 2),
-        ([1, 2, 4, 5], [UNCHANGED, "v{}"], 3),
+        pytest.param([1, 2, 4, 5], [UNCHANGED, "v{}"], 3, marks=pytest.mark.slow),
     ],
     ids=["deleted", "revived", "four upserts"],
 )
@@ -48,7 +48,7 @@ def test_unchanged_value_in_any_order_and_cut(lsns: list[int], values: list[str 
     assert dangling == (0,)
 
 
-@pytest.mark.parametrize("first", ["v{}", UNCHANGED])
+@pytest.mark.parametrize("first", ["v{}", pytest.param(UNCHANGED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("last", ["v{}", UNCHANGED])
 def test_unchanged_value_of_a_single_key(first: str, last: str) -> None:
     values = zip((1, 2, 3), (first, UNCHANGED, last), ("v{}", None, UNCHANGED), strict=True)
