@@ -10,6 +10,7 @@ from millrace.domain.errors import SettingsError
 HEADING = re.compile(r"^(#+) (.+?)\s*$", re.MULTILINE)
 ROW = re.compile(r"^\| `(\w+)` \|.*$", re.MULTILINE)
 ALERT = re.compile(r"(?:Millrace(?: watchdog)?|Cloud): ")
+EVENT = re.compile(r"`([a-z_]+\.[a-z_]+)`")  # the name of an event, or the reason of a quarantine
 STREAM = re.compile(r"\b\w+\.\w+\b")  # the name of an alert that each stream has
 DIVIDER = re.compile(r"^\|[\s:|-]+\|$")
 
@@ -59,7 +60,8 @@ def _cells(row: str) -> list[str]:
 
 
 def explain(root: Path, name: str) -> tuple[str, str]:
-    """Return full name and text of an alert or error; names may leave out `Millrace:`, case and punctuation.
+    """Return full name and text of an alert or error, or of the alert that explains an event or a quarantine's reason;
+    names may leave out `Millrace:`, case and punctuation.
 
     Raises:
         SettingsError: nothing has that name; names those that are similar.
@@ -70,6 +72,9 @@ def explain(root: Path, name: str) -> tuple[str, str]:
     by_key = {_key(full): full for full in reversed(texts)}  # of equal keys the first counts
     if full := by_key.get(_key(name)) or by_key.get(_key(STREAM.sub("a stream", name))):
         return full, texts[full]
+    for full, text in texts.items():
+        if name in EVENT.findall(text):
+            return full, text
     near = [by_key[key] for key in get_close_matches(_key(name), by_key, n=3, cutoff=0.4)]
     hint = f"; did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
     raise SettingsError(f"no alert or error is named {name!r}{hint}; `millrace explain` lists all")

@@ -278,6 +278,21 @@ def test_every_alert_and_error_can_be_explained() -> None:
         assert explain(ROOT, name)[0] == name
 
 
+@pytest.mark.parametrize(
+    ("name", "alert"),
+    [
+        ("row.type", "Millrace: rows were quarantined"),
+        ("file.unreadable", "Millrace: rows were quarantined"),
+        ("merge.stale_storm", "Cloud: most rows of a batch are old"),
+        ("merge.replacement_blocked", "Cloud: a replacement is blocked"),
+    ],
+)
+def test_events_and_reasons_can_be_explained(name: str, alert: str) -> None:
+    from cli.runbook import explain
+
+    assert explain(ROOT, name)[0] == alert
+
+
 def test_explain_without_docs_says_so(tmp_path: Path) -> None:
     from cli.runbook import entries
 
