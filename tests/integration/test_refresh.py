@@ -164,7 +164,7 @@ def check_history(merging: Merging, found: list[Sync], batches: list[list[int]],
     assert merging.warehouse.count_doubled_keys(merging.contract) == 0
 
 
-@pytest.mark.parametrize("step", [3001, pytest.param(97, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [3001, pytest.param(577, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", ["cdc", "append"])
 def test_refreshes_merge_alike_however_cut(mode: str, step: int) -> None:
     orders = itertools.permutations(range(6))
