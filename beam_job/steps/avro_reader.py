@@ -106,7 +106,7 @@ def _slices(block: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
             part = list(itertools.islice(values, SLICE_ROWS))
         except UnicodeDecodeError as error:
             raise ValueError(f"the Avro file is damaged: a text in it is not UTF-8 ({error.reason})") from error
-        except Exception as error:
+        except Exception as error:  # fastavro raises whatever the damaged bytes lead it to
             what = f"{type(error).__name__}: {error}"
             raise ValueError(f"the Avro file is damaged: its rows do not match its schema ({what})") from error
         if not part:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from millrace.domain import names
+from millrace.domain.epochs import sync_id
 from millrace.domain.landing import LandedObject
 from millrace.domain.sync import Sync
 from millrace.lake.footers import count_rows, is_data_file
@@ -90,7 +91,6 @@ def _claimed(lake: Lake, stream: str, sync: Sync, since: str = "", job_id: int |
     for path in list_manifests(lake, sync.source, stream, since):
         if job_id in (None, names.parse_manifest_path(path)[2]):
             manifest = read_manifest(lake, path)
-            other = (manifest.connection_id, manifest.job_id, manifest.job_created_at)
-            if other != (sync.connection_id, sync.job_id, sync.created_at):
+            if sync_id(manifest) != (sync.connection_id, sync.job_id, sync.created_at):
                 claimed |= {(o.name, o.generation) for o in manifest.objects}
     return frozenset(claimed)

@@ -15,7 +15,7 @@ from millrace.warehouse.duckdb import merge_sql as merging
 from millrace.warehouse.duckdb import replace as replace
 from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb import unchanged as unchanged
-from millrace.warehouse.duckdb.catalog import number as number
+from millrace.warehouse.duckdb.catalog import number
 from millrace.warehouse.duckdb.staging import relation
 
 BALANCE = tuple(Balance.model_fields)

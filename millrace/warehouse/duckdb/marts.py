@@ -17,7 +17,7 @@ from millrace.domain.errors import (
     WarehouseRefused,
 )
 from millrace.warehouse.duckdb import sql as sql
-from millrace.warehouse.duckdb.commit import number
+from millrace.warehouse.duckdb.catalog import number
 from millrace.warehouse.duckdb.lock import hold
 
 MARK = "ops.millrace_candidate"
