@@ -11,7 +11,7 @@ from beam_job import arguments
 from beam_job.announce import announce, message_from_ledger
 from beam_job.arguments import Command, command_parser
 from beam_job.batches import Limits, pending
-from beam_job.erase import erase, request
+from beam_job.erase import erase, fact, request
 from beam_job.find import files_with
 from beam_job.lease import merge_lease
 from beam_job.merge import merge_stream
@@ -116,7 +116,7 @@ def erase_keys(options: Namespace, contract: StreamContract) -> None:
     now = datetime.now(UTC)
     erasure = request(lake, contract, options.key, options.reason, now)
     erase(lake, warehouse, contract, now)
-    (entry,) = (entry for entry in warehouse.ledger(kinds=("erased",)) if entry.batch_id == erasure.id)
+    entry = fact(warehouse, erasure)
     if bus:
         announce(bus, warehouse, message_from_ledger(entry), run_id=_run_id(), at=now)
     print(f"{contract.id}: {entry.rows_in} keys are erased permanently; {entry.merged} of them had a row")

@@ -8,12 +8,13 @@ from beam_job.reports import Report, Reports, check_counts, discard, log_unbalan
 from beam_job.snapshots import lowest_version, whole_generations
 from beam_job.stale import highest_versions
 from beam_job.steps.drift import describe_drift, evolve
+from beam_job.steps.read import reject_too_many
 from beam_job.steps.reasons import with_advice
 from beam_job.steps.unchanged import stages_every_upsert, with_every_upsert
 from beam_job.steps.work import quarantine_path
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch, BatchObject, Drift, QuarantinedRow, Staged
-from millrace.domain.errors import BalanceError, StagingLost
+from millrace.domain.errors import BalanceError, FileRejected, StagingLost
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
 
@@ -128,8 +129,12 @@ def _quarantine_paths(reports: Reports) -> set[str]:
 
 
 def find_broken(reports: Reports) -> dict[int, str]:
-    """Return the reasons of objects to quarantine, by index: unreadable ones, and siblings of vanished ones."""
-    return _find_siblings_of_vanished(reports.batch, reports.broken_objects) | reports.broken_objects
+    """Return the reasons of objects to quarantine, by index: unreadable ones, and parts and siblings of them.
+
+    A file in parts is also broken by its invalid rows, if all its parts together have too many of them.
+    """
+    broken = reports.broken_objects | _find_too_many(reports)
+    return _find_siblings_of_vanished(reports.batch, broken) | broken | _find_parts_of_broken(reports.batch, broken)
 
 
 def find_refused(reports: Reports, known: Collection[int]) -> dict[int, str]:
@@ -156,6 +161,33 @@ def _find_siblings_of_vanished(batch: Batch, broken: dict[int, str]) -> dict[int
     }
 
 
+def _find_parts_of_broken(batch: Batch, broken: dict[int, str]) -> dict[int, str]:
+    """Return the parts of files of which one part is broken: a file is quarantined as a whole, for its first fault."""
+    reasons: dict[tuple[str, int], str] = {}
+    for index in sorted(broken):
+        if (obj := batch.objects[index]).is_part:
+            reasons.setdefault((obj.name, obj.generation), broken[index])
+    return {n: reasons[key] for n, o in enumerate(batch.objects) if (key := (o.name, o.generation)) in reasons}
+
+
+def _find_too_many(reports: Reports) -> dict[int, str]:
+    """Return the reasons of parts with which their files have more invalid rows than one file may have."""
+    invalid: dict[tuple[str, int], dict[int, tuple[str, str]]] = {}
+    broken: dict[int, str] = {}
+    for index, report in sorted(reports.objects.items()):
+        obj = reports.batch.objects[index]
+        if obj.is_part:
+            reasons = invalid.setdefault((obj.name, obj.generation), {})
+            for q in report["quarantined"]:
+                if q["row"] is not None:
+                    reasons[q["row"]] = (q["reason"], q["detail"])
+            try:
+                reject_too_many(obj.name, reasons)
+            except FileRejected as error:
+                broken[index] = str(error)
+    return broken
+
+
 def _manifest_of(obj: BatchObject) -> tuple[str, int]:
     """Identify an object's manifest, by its job if an older version of the platform opened the batch."""
     return ("job", obj.job_id) if obj.manifest is None else ("manifest", obj.manifest)
@@ -164,8 +196,8 @@ def _manifest_of(obj: BatchObject) -> tuple[str, int]:
 def collect(contract: StreamContract, evolved: StreamContract, reports: Reports) -> Staged:
     """Return the staged batch of an attempt; `rows_in` comes from the manifests, where they have counts."""
     batch, reads = reports.batch, reports.objects
-    blocked = find_blocked(batch, reads)
-    whole = tuple(s for s in batch.snapshots if s not in blocked) or whole_generations(batch, reads)
+    blocked = find_blocked(batch, reads) if contract.mode == "overwrite" else {}
+    whole = tuple(sorted({*batch.snapshots, *whole_generations(batch, reads)} - set(blocked)))
     floor, newest = max(whole, default=""), max(blocked, default="")
     kept = [(path, batch.objects[index].min_version) for index, path in reports.kept_files()]
     kept = [(path, snapshot) for path, snapshot in kept if snapshot in whole]

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from beam_job.erase import erase, outstanding
 from beam_job.refresh import read_to_its_end
@@ -14,7 +13,7 @@ from beam_job.reports import discard
 from beam_job.snapshots import empty_snapshot, refreshed, snapshot_generation, snapshots
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.batch import Batch, BatchObject
+from millrace.domain.batch import Batch, BatchObject, Engine, count_rows
 from millrace.domain.epochs import highest_epochs
 from millrace.domain.errors import ObjectExists, ObjectMissing
 from millrace.domain.landing import LandingManifest
@@ -27,23 +26,36 @@ from millrace.warehouse.port import Warehouse
 
 log = logging.getLogger(__name__)
 
-Engine = Literal["plain", "in-process", "dataflow"]
+ENGINES: tuple[Engine, ...] = ("plain", "in-process", "dataflow")
+UNLIMITED = 1 << 62
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a batch in bytes and files, and the sizes up to which it runs without Beam, and in-process."""
+    """Limits of a batch in bytes and files, and the sizes up to which it runs without Beam, and in-process.
+
+    The latter are limits of bytes and of rows, as the engines of one machine need disk for each row, however few bytes
+    it has: 127 bytes, measured.
+    """
 
     max_bytes: int = 4 << 30
     max_files: int = 10_000
     plain_max_bytes: int = 4 << 30
     in_process_max_bytes: int = 4 << 30
+    plain_max_rows: int = UNLIMITED
+    in_process_max_rows: int = UNLIMITED
 
-    def engine(self, size: int) -> Engine:
-        """Choose the engine for a batch of `size` bytes; all engines give the same result."""
-        if size <= self.plain_max_bytes:
+    def engine(self, size: int, rows: int) -> Engine:
+        """Choose the engine for a batch of `size` bytes and a number of rows; all engines give the same result."""
+        if size <= self.plain_max_bytes and rows <= self.plain_max_rows:
             return "plain"
-        return "in-process" if size <= self.in_process_max_bytes else "dataflow"
+        fits = size <= self.in_process_max_bytes and rows <= self.in_process_max_rows
+        return "in-process" if fits else "dataflow"
+
+    def enlarge(self, batch: Batch) -> Batch:
+        """Return the batch with a larger engine when it exceeds the limits of the one that it was opened with."""
+        engine = self.engine(batch.bytes, batch.rows)
+        return batch.model_copy(update={"engine": max(engine, batch.engine, key=ENGINES.index)})
 
 
 def pending(
@@ -157,8 +169,8 @@ def _open_batch(
     current = _read_open(lake, contract.source, contract.stream)
     if current:
         batch, generation = current
-        if batch.head_epoch == head.epoch or warehouse.balance(batch.id):
-            return batch, False
+        if batch.head_epoch == head.epoch or warehouse.balance(batch):
+            return limits.enlarge(batch), False
         discard(lake, batch)
         lake.delete(names.open_batch_path(contract.source, contract.stream), generation)  # the head moved since
     waiting = _pending(lake, warehouse, contract, head, full_scan=full_scan, now=now)
@@ -199,7 +211,7 @@ def cut(
         id=f"{contract.source}-{contract.stream}-{hashlib.sha256(identity).hexdigest()[:12]}",
         source=contract.source,
         stream=contract.stream,
-        engine=limits.engine(size),
+        engine=limits.engine(size, count_rows(objects.values())),
         manifests=tuple(manifests),
         objects=tuple(objects[key] for key in sorted(objects)),
         head_epoch=head.epoch,

@@ -3,7 +3,7 @@
 import logging
 from datetime import datetime
 
-from beam_job.refresh import allow_removal, log_removal
+from beam_job.refresh import allow_removal, log_removal, older_objects
 from beam_job.reports import discard, log_unbalanced
 from beam_job.stale import explain_stale
 from millrace.contracts.stream import StreamContract
@@ -34,8 +34,22 @@ def commit_batch(
         BalanceError: the rows do not add up; nothing was committed.
         BudgetExceeded: the commit would cost more than its budget; nothing was committed.
     """
+    staged = allow_removal(lake, warehouse, contract.with_columns(staged.columns), batch, staged)
+    return commit_allowed(lake, warehouse, contract, batch, staged, run_id=run_id, at=at)
+
+
+def commit_allowed(
+    lake: Lake,
+    warehouse: Warehouse,
+    contract: StreamContract,
+    batch: Batch,
+    staged: Staged,
+    *,
+    run_id: str,
+    at: datetime,
+) -> Balance:
+    """Do the same for a batch of which `allow_removal` said what it removes."""
     contract = contract.with_columns(staged.columns)
-    staged = allow_removal(lake, warehouse, contract, batch, staged)
     try:
         balance = warehouse.commit(contract, batch, staged, lake, run_id=run_id, at=at)
     except HeadMoved:
@@ -48,6 +62,8 @@ def commit_batch(
         reason = str(error)
         log_event(log, logging.ERROR, names.OVER_BUDGET, reason, batch_id=batch.id, stream=contract.id, why=reason)
         raise
+    if staged.revives:  # older rows that came while it was the floor were stale: they are merged once more
+        warehouse.redrive(contract, older_objects(lake, contract, staged), run_id=run_id, at=at)
     _log_commit(lake, contract, batch, staged, balance)
     log_removal(contract, batch, staged, balance)
     return balance

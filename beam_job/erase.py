@@ -9,6 +9,7 @@ from millrace.contracts.erasure import Erasure, make_erasure
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.errors import EventRefused, ObjectExists
+from millrace.domain.ledger import CLOCKS_APART, LedgerEntry
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
 from millrace.warehouse.port import Warehouse
@@ -37,8 +38,14 @@ def outstanding(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> l
     """Return the paths of requests that this warehouse has not executed: new ones, or all in a new warehouse."""
     listed = (info.name for info in lake.list(names.erasures_prefix(contract.source, contract.stream)))
     paths = [name for name in listed if name.endswith(".json")]
-    erased = {entry.batch_id for entry in warehouse.ledger(kinds=("erased",))} if paths else set()
+    erased = warehouse.erased(contract) if paths else set()
     return [path for path in paths if path.rsplit("/", 1)[1].removesuffix(".json") not in erased]
+
+
+def fact(warehouse: Warehouse, erasure: Erasure) -> LedgerEntry:
+    """Return the ledger's fact of an executed erasure."""
+    facts = warehouse.ledger(erasure.requested_at - CLOCKS_APART, ("erased",))
+    return next(entry for entry in facts if entry.batch_id == erasure.id)
 
 
 def erase(lake: Lake, warehouse: Warehouse, contract: StreamContract, at: datetime) -> int:

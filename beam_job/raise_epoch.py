@@ -226,5 +226,5 @@ def _carry_out(
 def _drop_open_batch(lake: Lake, warehouse: Warehouse, contract: StreamContract) -> None:
     """Close a batch that was opened with the epochs of before, unless it is committed: its manifests stay pending."""
     batch = under_way(lake, contract)
-    if batch and warehouse.balance(batch.id) is None:
+    if batch and warehouse.balance(batch) is None:
         close_batch(lake, batch)

@@ -1,6 +1,7 @@
 """The manifests and objects of a stream in, the lowest versions of the generations that replace older ones out; pure.
 
-An empty snapshot, a manifest without objects, is pending as one object without a name, which no batch contains.
+An empty snapshot, a manifest without objects, is pending as one object without a name, which no batch contains. So is
+a refresh of a cdc or append stream that removed all older rows and found none.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +24,8 @@ def empty_snapshot(contract: StreamContract, manifest: LandingManifest, floor: s
 
     The ledger has no object of it: it is pending while its lowest version is above the head's `floor`.
     """
-    if manifest.objects or manifest.sync_mode != "overwrite" or manifest.outcome != "succeeded":
+    replaces = manifest.sync_mode == "overwrite" or manifest.older_removed
+    if manifest.objects or manifest.outcome != "succeeded" or not replaces:
         return None
     snapshot = BatchObject(
         name="",
@@ -33,16 +35,22 @@ def empty_snapshot(contract: StreamContract, manifest: LandingManifest, floor: s
         job_id=manifest.job_id,
         epoch=manifest.epoch,
         generation_id=snapshot_generation(manifest),
+        replaces=manifest.older_removed,
         job_created_at=manifest.job_created_at,
     )
     return snapshot if contract.obeys_empty_snapshots and snapshot.min_version > floor else None
 
 
 def snapshots(contract: StreamContract, waiting: Mapping[str, Iterable[BatchObject]]) -> tuple[str, ...]:
-    """Return the lowest versions of generations that replace an overwrite stream's rows: those of successful syncs."""
-    if contract.mode != "overwrite" or contract.deletes == "ignore":
+    """Return the lowest versions of generations that replace a stream's rows whatever the files say.
+
+    Those are the snapshots of successful syncs, and of a cdc or append stream the refreshes without rows.
+    """
+    if contract.deletes == "ignore":
         return ()
-    return tuple(sorted({o.min_version for objects in waiting.values() for o in objects if o.complete}))
+    overwrites = contract.mode == "overwrite"
+    own = [o for objects in waiting.values() for o in objects if o.complete and (overwrites or not o.name)]
+    return tuple(sorted({o.min_version for o in own}))
 
 
 def refreshed(waiting: Mapping[str, Iterable[BatchObject]]) -> dict[str, datetime]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from beam_job.attempts import stage
 from beam_job.engines.options import Dataflow, check, pipeline_options
 from beam_job.engines.plain import run_steps
+from beam_job.split import split
 from beam_job.steps.work import Work
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Batch, Staged
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from beam_job.engines.dataflow import DataflowRun
 
 SHARD_ROWS = 2_000_000
-ROW_BYTES = 50  # compressed; for manifests without a number of rows
 
 
 def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Dataflow | None = None) -> Staged:
@@ -35,8 +35,9 @@ def stage_batch(lake: Lake, contract: StreamContract, batch: Batch, dataflow: Da
     """
 
     if batch.engine == "dataflow":
-        remote = on_dataflow(lake, batch, check(batch, dataflow))
-        return stage(lake, contract, batch, remote, remote.resumes)
+        options, parts = check(batch, dataflow), split(lake, batch)
+        remote = on_dataflow(lake, parts, options)
+        return stage(lake, contract, parts, remote, remote.resumes)
 
     def run(evolved: StreamContract, rejected: dict[int, str], attempt: str) -> None:
         work = Work(lake, evolved, batch, attempt)
@@ -62,7 +63,10 @@ def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
 
     def submit(evolved: StreamContract, rejected: dict[int, str], arguments: str, attempt: str) -> str:
         from beam_job.engines.pipeline import submit_pipeline
+        from millrace.lake.gcs import GcsLake
 
+        bucket = str(settings["temp_location"]).removeprefix("gs://").partition("/")[0]
+        GcsLake(f"gs://{bucket}", lake.endpoint).check_bucket()  # the SDK would try for minutes what is not allowed
         options = pipeline_options(batch, dataflow, arguments, attempt)
         address = (lake.url, lake.endpoint)
         return submit_pipeline(address, Work(lake, evolved, batch, attempt), shards(batch), rejected, options)
@@ -74,5 +78,4 @@ def on_dataflow(lake: Lake, batch: Batch, dataflow: Dataflow) -> "DataflowRun":
 
 def shards(batch: Batch) -> int:
     """Return the number of shards of the keys; each shard is sorted in memory."""
-    rows = sum(o.size // ROW_BYTES if o.rows is None else o.rows for o in batch.objects)
-    return max(1, -(-rows // SHARD_ROWS))
+    return max(1, -(-batch.rows // SHARD_ROWS))

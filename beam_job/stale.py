@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from beam_job.refresh import generation_of
+from beam_job.generations import generation_of
 from beam_job.reports import Report
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Balance, Batch, Staged, min_version, split_version

@@ -8,7 +8,7 @@ from tasks.ingest.sync_source import start_sync, watch_sync
 from tasks.name_run import name_run_after_landing, tag_run
 
 
-@millrace_flow(flow_run_name="ingest {source}", shows_failure=True, on_cancellation=[cancel_sync])
+@millrace_flow(flow_run_name="ingest {source}", shows_failure=True, pausable=True, on_cancellation=[cancel_sync])
 def ingest(source: str, streams: list[str] | None = None) -> None:
     """Sync one source and land every stream of it in the lake.
 

@@ -6,7 +6,7 @@ from tasks.reconcile.find_under_way import find_under_way
 from tasks.reconcile.find_unlanded import find_unlanded
 
 
-@millrace_flow(flow_run_name="land {source}")
+@millrace_flow(flow_run_name="land {source}", pausable=True)
 def land(source: str, job_id: int | None = None) -> int:
     """Land one sync, or all ended ones that lack a manifest; returns the number of streams with new rows.
 

@@ -13,7 +13,9 @@ from tasks.show_status import show_status
 from tasks.slots import merge_turn
 
 
-@millrace_flow(flow_run_name="merge {source}.{stream}", shows_failure=True, on_cancellation=[cancel_dataflow])
+@millrace_flow(
+    flow_run_name="merge {source}.{stream}", shows_failure=True, pausable=True, on_cancellation=[cancel_dataflow]
+)
 def merge(source: str, stream: str, full_scan: bool = False) -> int:
     """Merge everything that is pending of one stream; returns the number of batches.
 

@@ -1,15 +1,16 @@
 """Builds candidates of the marts from merged rows, validates them, and publishes those that pass."""
 
 from millrace.domain import names
-from millrace.domain.errors import QualityFailed
+from millrace.domain.errors import BuildFailed, QualityFailed
 from tasks.flow import millrace_flow
 from tasks.model.announce_marts import announce_marts
 from tasks.model.build_candidates import build_candidates
 from tasks.model.document_marts import document_marts
 from tasks.model.draw_dashboards import draw_dashboards
+from tasks.model.export_marts import export_marts
 from tasks.model.find_merges import find_merges
 from tasks.model.publish_marts import publish_marts
-from tasks.model.refuse import Refusal, refuse
+from tasks.model.refuse import Refusal, refusal, refuse
 from tasks.model.validate_candidates import validate_candidates
 from tasks.name_run import name_run, quantity, tag_run
 from tasks.show_status import show_status
@@ -21,30 +22,34 @@ def model(full: bool = False) -> int | Refusal:
     """Build, validate and publish the marts when they lack merges; returns the number of batches that they gained.
 
     dbt builds what the merges affect as candidates that no reader sees; Great Expectations validates them; those that
-    pass replace the marts. A run that the gate refuses ends as Refused, and the next one includes its merges.
+    pass replace the marts. Of the independent parts of the dbt project each passes by itself: a refused part keeps its
+    marts, the others are published, the run ends as Refused, and the next one includes the merges that were refused.
     One model run is active at a time: a second one ends, and the active one looks for merges again before it ends.
 
     Args:
-        full: build every mart from all merges, even if the marts are up to date.
+        full: check all rows and build every mart from them, even if the marts are up to date.
     """
-    batches = 0
-    while work := find_merges(full):
+    batches, marts, tried = 0, dict[str, int](), frozenset[str]()
+    error: QualityFailed | BuildFailed | None = None
+    while work := find_merges(full, tried):
         with slot(names.MODEL_SLOT) as acquired:
             if not acquired:
                 break
+            tried, full = tried | work.pieces, False
             try:
                 tag_run(*work.streams)
-                built = build_candidates(work)
-                validate_candidates(built)
-            except QualityFailed as error:
-                return refuse(error)
+                built = validate_candidates(build_candidates(work))
+            except (QualityFailed, BuildFailed) as refused:
+                error = refused
+                continue
             document_marts(built.candidate, return_state=True)  # a failure to document must not fail the run
             marts = publish_marts(built)
             batches += len(built.work.batches)
-            full = False
+            error = refusal(built.candidate, built.refused) if built.refused else None
             name_run(quantity(batches, "batch"), quantity(len(marts), "mart"), quantity(sum(marts.values()), "row"))
     announce_marts()
-    if batches:
-        draw_dashboards(return_state=True)  # nor must a failure to draw,
+    if marts:
+        export_marts(return_state=True)  # nor must a failure to export,
+        draw_dashboards(return_state=True)  # nor one to draw,
         show_status(return_state=True)  # nor one to render the page
-    return batches
+    return refuse(error) if error else batches

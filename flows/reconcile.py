@@ -4,6 +4,7 @@ from tasks.context import select_sources
 from tasks.flow import millrace_flow
 from tasks.ingest.land_sync import land_sync
 from tasks.name_run import name_run
+from tasks.pauses import without_paused
 from tasks.reconcile.announce_merges import announce_merges
 from tasks.reconcile.attempt import Attempts
 from tasks.reconcile.end_dead_runs import end_dead_runs
@@ -16,8 +17,11 @@ from tasks.reconcile.full_scan import is_full_scan_due, note_full_scan
 from tasks.reconcile.redrive_dead_letters import redrive_all_topics
 from tasks.reconcile.report_freshness import report_freshness
 from tasks.reconcile.report_reconcile import raise_failures, report_reconcile
+from tasks.reconcile.settle_ledger import settle_ledger, unsettle_ledger
 from tasks.reconcile.start_flows import run_merges_and_model, streams_of
+from tasks.reconcile.start_requested import start_requested
 from tasks.show_status import show_status
+from tasks.upkeep.prepare_tables import prepare_tables
 from tasks.upkeep.refresh_slack import refresh_slack
 
 
@@ -33,8 +37,11 @@ def reconcile(source: str | None = None, dry_run: bool = False, full_scan: bool 
         dry_run: report, and start nothing.
         full_scan: compare all syncs and manifests, however old; automatic every `reconcile.audit_every_h` hours.
     """
-    sources, attempt = select_sources(source), Attempts()
+    sources, attempt = without_paused(select_sources(source)), Attempts()
+    upkeep = Attempts()  # steps that find no data: their failures do not repeat a full scan
     full_scan = full_scan or (source is None and is_full_scan_due())
+    if full_scan and not dry_run:
+        attempt(unsettle_ledger)
     dead_runs = attempt(end_dead_runs, dry_run)
     under_way = find_under_way()
     leaked_slots = attempt(free_slots, dry_run)
@@ -44,16 +51,21 @@ def reconcile(source: str | None = None, dry_run: bool = False, full_scan: bool 
     unpublished = [] if under_way.model else attempt(find_unpublished)
     orphans = attempt(find_orphans, source)
     dead_letters = redrive_all_topics(attempt, dry_run)
-    outdated_blocks = attempt(refresh_slack, dry_run)
-    attempt(report_freshness, source)
+    requested = attempt(start_requested, dry_run)
+    outdated_blocks = upkeep(refresh_slack, dry_run)
+    upkeep(report_freshness, source)
     if not dry_run:
+        upkeep(prepare_tables, source)  # before a model run reads them
         landed = attempt.each(land_sync, [(sync.source, sync.job_id) for sync in unlanded])
         run_merges_and_model(attempt, [*streams_of(unmerged), *landed], unpublished, full_scan)
+        upkeep(settle_ledger)
         if full_scan and source is None and not attempt.failed:
             note_full_scan()
-    gaps = [*dead_runs, *leaked_slots, *unlanded, *unmerged, *unannounced, *unpublished, *orphans, *dead_letters]
-    total = report_reconcile([*gaps, *outdated_blocks], attempt.failed, dry_run)
+    missing = [*unlanded, *unmerged, *unannounced, *unpublished, *requested]
+    gaps = [*dead_runs, *leaked_slots, *missing, *orphans, *dead_letters]
+    failed = [*attempt.failed, *upkeep.failed]
+    total = report_reconcile([*gaps, *outdated_blocks], failed, dry_run)
     name_run(f"{total} missing" if total else "nothing missing")
     show_status(return_state=True)  # a failure to render the page must not fail the run
-    raise_failures(attempt.failed)
+    raise_failures(failed)
     return total

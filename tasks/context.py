@@ -1,5 +1,6 @@
 """Context of a task: its run, the data contracts, and the opened clients of the registered blocks."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect.runtime import flow_run
@@ -12,15 +13,12 @@ from millrace.contracts.stream import StreamContract
 from millrace.events.bus import EventBus
 from millrace.events.dead_letters import DeadLetters
 from millrace.lake.store import Lake
-from millrace.settings.tree import ROOT
+from millrace.project import current_project
 from millrace.warehouse.port import Warehouse
 from millrace.warehouse.reader import Read
 
 if TYPE_CHECKING:
     from blocks import MillraceAirbyte
-
-
-SOURCES = ROOT / "sources"
 
 
 def run_id() -> str:
@@ -30,7 +28,7 @@ def run_id() -> str:
 
 def source_contract(source: str) -> SourceContract:
     """Return the contract of a source. Raises UnknownStream, and ContractError when a file is invalid."""
-    return find_source(load_sources(SOURCES), source)
+    return find_source(load_sources(current_project().sources), source)
 
 
 def stream_contract(source: str, stream: str) -> StreamContract:
@@ -40,7 +38,7 @@ def stream_contract(source: str, stream: str) -> StreamContract:
 
 def select_sources(source: str | None) -> list[SourceContract]:
     """Return the contract of one source, or of all. Raises UnknownStream, and ContractError when a file is invalid."""
-    sources = load_sources(SOURCES)
+    sources = load_sources(current_project().sources)
     return [find_source(sources, source)] if source else list(sources.values())
 
 
@@ -57,6 +55,11 @@ def open_warehouse() -> Warehouse:
 def open_marts() -> Read:
     """Return a reader of the published marts."""
     return load_block(MillraceWarehouse, block_names.WAREHOUSE).open_marts()
+
+
+def export_published(folder: Path) -> list[Path]:
+    """Write a Parquet file of each published mart into a folder; return the files."""
+    return load_block(MillraceWarehouse, block_names.WAREHOUSE).export_marts(folder)
 
 
 def open_bus() -> EventBus:

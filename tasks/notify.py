@@ -8,8 +8,10 @@ from prefect.client.schemas.filters import FlowFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
 
-from millrace.domain.alerts import CRASHED, cause, kind, slug, tidy, work
+from millrace.command_line import command_line
+from millrace.domain.alerts import CRASHED, REJECTED, cause, kind, slug, tidy, work
 from millrace.domain.names import RUN_FAILED, RUN_RECOVERED
+from millrace.domain.remedies import rooted
 from tasks.emit import emit
 from tasks.model.refuse import REFUSED
 
@@ -18,16 +20,24 @@ LIKE = 20
 
 
 def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Emit `run.failed`, unless the previous run failed for the same cause or the failure has an alert of its own.
+    """Emit `run.failed`, unless the previous run failed for the same cause, or the failure has its own alert or none.
 
     The process of a crashed run is gone: an automation reacts to Prefect's own event instead.
     """
+    if state.name == REJECTED:  # whoever started it reads the reason
+        return
     message = state.message or ""
     current = cause(work(flow_run.name), kind(message))
     with get_client(sync_client=True) as client:
         previous = previous_failure(client, flow, flow_run)
     if state.name != REFUSED and previous != current:
-        _emit(RUN_FAILED, flow, flow_run, current, {"kind": kind(message), "message": tidy(message)})
+        _emit(
+            RUN_FAILED,
+            flow,
+            flow_run,
+            current,
+            {"kind": kind(message), "message": rooted(tidy(message), command_line())},
+        )
 
 
 def notify_recovery(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
@@ -51,7 +61,8 @@ def previous_failure(client: SyncPrefectClient, flow: Flow[..., Any], flow_run: 
         sort=FlowRunSort.END_TIME_DESC,
         limit=LIKE,
     )
-    previous = next((run for run in ended if work(run.name) == work(flow_run.name)), None)  # `like_` matches more names
+    same = (run for run in ended if work(run.name) == work(flow_run.name))  # `like_` matches more names
+    previous = next((run for run in same if run.state and run.state.name != REJECTED), None)
     return _cause(work(previous.name), previous.state) if previous and previous.state else ""
 
 
@@ -63,4 +74,5 @@ def _cause(name: str, state: State[Any]) -> str:
 
 def _emit(event: str, flow: Flow[..., Any], flow_run: FlowRun, cause: str, details: dict[str, Any]) -> None:
     payload = {"flow": flow.name, "run": flow_run.name, "run_id": str(flow_run.id), "cause": cause}
+    payload |= {name: value for name in ("source", "stream") if (value := flow_run.parameters.get(name))}
     emit(event, f"millrace.run.{slug(work(flow_run.name))}", payload | details, cause=cause)

@@ -13,10 +13,11 @@ from typing import Any
 
 from beam_job.engines.dataflow_jobs import DataflowJobs, Job
 from beam_job.engines.options import ARGUMENTS_LABEL, ATTEMPT_LABEL, job_name
+from millrace.access import denied, is_denied
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Batch
-from millrace.domain.errors import DataflowFailed, ObjectMissing, ServiceUnavailable
+from millrace.domain.errors import AccessDenied, DataflowFailed, ObjectMissing, ServiceUnavailable
 from millrace.lake.store import Lake
 from millrace.observability.events import log_event
 
@@ -76,6 +77,7 @@ class DataflowRun:
         """Submit the steps unless a job was adopted, and wait until it ends.
 
         Raises:
+            AccessDenied: this process may not submit the job, or not stage its files.
             DataflowFailed: Dataflow rejected the job, or the job did not succeed.
             ServiceUnavailable: Dataflow does not answer; the next try adopts the same job.
         """
@@ -91,7 +93,7 @@ class DataflowRun:
 
     def _submit(self, contract: StreamContract, rejected: dict[int, str], digest: str, attempt: str) -> str:
         from apache_beam.runners.dataflow.internal.apiclient import DataflowJobAlreadyExistsError
-        from google.api_core.exceptions import ClientError, Conflict, GoogleAPICallError
+        from google.api_core.exceptions import ClientError, Conflict, Forbidden, GoogleAPICallError
 
         try:
             return self.submit(contract, rejected, digest, attempt)
@@ -99,10 +101,21 @@ class DataflowRun:
             raise ServiceUnavailable(
                 f"another process submitted batch {self.batch.id} to Dataflow; the next try adopts its job"
             ) from error
+        except Forbidden as error:
+            raise denied(error, f"projects/{self.jobs.project}", "dataflow.jobs.create", self.jobs.endpoint) from error
+        except OSError as error:  # the SDK's own, without the client's, for files that it can't stage
+            raise self._not_staged(error) from error
         except ClientError as error:
             raise DataflowFailed(f"Dataflow rejected batch {self.batch.id}: {error.message}") from error
         except GoogleAPICallError as error:
             raise ServiceUnavailable(f"Dataflow did not accept batch {self.batch.id}: {error.message}") from error
+
+    def _not_staged(self, error: OSError) -> AccessDenied | DataflowFailed:
+        """Return the platform's error for files of a job that could not be written to the temporary location."""
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, Exception) and is_denied(cause):
+            return denied(cause, self.lake.url, "storage.buckets.get", self.lake.endpoint)
+        return DataflowFailed(f"the files of the job of batch {self.batch.id} can't be staged: {error}")
 
     def _await(self, job_id: str) -> Job:
         """Return the job after it has ended."""

@@ -10,6 +10,7 @@ from millrace.domain.errors import SettingsError
 REQUIRED = ("region", "temp_location", "sdk_container_image")
 ARGUMENTS_LABEL = "millrace-arguments"
 ATTEMPT_LABEL = "millrace-attempt"
+MOST_NAME = 63  # characters of a job's name; it matches [a-z]([-a-z0-9]*[a-z0-9])?
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ def check(batch: Batch, dataflow: Dataflow | None) -> Dataflow:
     missing = [f"beam.dataflow.{key}" for key in REQUIRED if not settings.get(key)]
     if dataflow is None or missing:
         raise SettingsError(
-            f"batch {batch.id} has {batch.bytes:,} bytes, more than beam.in_process_max_bytes, and goes to Dataflow,"
-            f" but {', '.join(missing)} is not set"
+            f"batch {batch.id} has {batch.bytes:,} bytes in {batch.rows:,} rows, more than beam.in_process_max_bytes"
+            f" or beam.in_process_max_rows, and goes to Dataflow, but {', '.join(missing)} is not set"
         )
     return dataflow
 
@@ -40,6 +41,8 @@ def check(batch: Batch, dataflow: Dataflow | None) -> Dataflow:
 def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str, attempt: str) -> Any:
     """Return Beam's options for a batch on Dataflow; the job has the batch's name, so that there is only one."""
     from apache_beam.options.pipeline_options import PipelineOptions
+
+    from millrace.access import is_anonymous  # imports Google's client, which most merges do not need
 
     settings = dataflow.settings
     labels = {
@@ -65,13 +68,16 @@ def pipeline_options(batch: Batch, dataflow: Dataflow, arguments: str, attempt: 
     ]
     flags += [f"--{key}={settings[key]}" for key in ("service_account_email", "subnetwork") if settings.get(key)]
     if settings.get("endpoint"):
-        flags += [f"--dataflow_endpoint={settings['endpoint']}", "--no_auth"]
+        flags.append(f"--dataflow_endpoint={settings['endpoint']}")
+        flags += ["--no_auth"] * is_anonymous(settings["endpoint"])
     return PipelineOptions(flags)
 
 
 def job_name(batch_id: str) -> str:
-    """Convert a batch's id to a valid job name."""
-    return "merge-" + label(batch_id).replace("_", "-")
+    """Return a valid job name that ends in the batch's digest; of a long name of the stream the end is left out."""
+    stream, _, digest = batch_id.rpartition("-")
+    readable = re.sub(r"[^a-z0-9-]", "-", f"merge-{stream}".lower())
+    return f"{readable[: MOST_NAME - len(digest) - 1].rstrip('-')}-{digest}"
 
 
 def label(text: str) -> str:

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_job.steps.avro_reader import AvroReader
+from beam_job.steps.bounds import within_years
 from beam_job.steps.guard import rejecting
 from beam_job.steps.storage_types import column_type, is_json, plain_schema, plain_table
 from beam_job.steps.types import unranged
 from millrace.domain.batch import BatchObject
 from millrace.domain.column_names import table_names
 from millrace.domain.errors import FileRejected, FileVanished, ObjectMissing
-from millrace.lake.avro import avro_parts, read_blocks
+from millrace.lake.avro import avro_parts, read_header
 from millrace.lake.footers import is_avro, parquet_rows
 from millrace.lake.source import Source
 from millrace.lake.store import Lake
@@ -36,8 +37,9 @@ class DataFile:
 
     Attributes:
         schema: plain types: no dictionaries or views, and no extensions but JSON; a UUID is text.
-        rows: the count in the footer, if the format has one.
+        rows: the count in the footer, if the format has one; that of a part in a part.
         json_columns: the text columns that the file marks as JSON.
+        bounded: the columns of dates and times whose values all fit a table's, by the file's statistics.
 
     Raises:
         FileRejected: at construction or at reading, with the reason's code first.
@@ -47,12 +49,15 @@ class DataFile:
         self.name = obj.name
         self.rows: int | None = None
         self.json_columns: frozenset[str] = frozenset()
+        self.bounded: frozenset[str] = frozenset()
         self._encoded: frozenset[str] = frozenset()
+        self._groups, self._blocks = obj.groups, obj.blocks
+        self._first = obj.blocks.first_row if obj.blocks else 0
         self._source = _source(lake, obj)
         with _rejecting(self.name, self._source):
             if is_avro(obj.name):
-                header, _ = read_blocks(self._source)
-                self._avro: AvroReader | None = AvroReader(header)
+                self._header = read_header(self._source)
+                self._avro: AvroReader | None = AvroReader(self._header)
                 self.schema = self._avro.schema
             else:
                 self._avro = None
@@ -63,6 +68,7 @@ class DataFile:
         if self._new_names:
             self.schema = pa.schema([field.with_name(names[field.name]) for field in self.schema])
             self.json_columns = frozenset(names[name] for name in self.json_columns)
+            self.bounded = frozenset(names[name] for name in self.bounded & names.keys())
 
     def _open_parquet(self) -> None:
         self._parquet = pq.ParquetFile(
@@ -73,19 +79,27 @@ class DataFile:
             page_checksum_verification=True,
         )
         self.rows = parquet_rows(self._parquet.metadata)
+        if self._groups:
+            begin, end = self._groups
+            counts = [self._parquet.metadata.row_group(number).num_rows for number in range(end)]
+            self._first, self.rows = sum(counts[:begin]), sum(counts[begin:])
         schema = self._parquet.schema_arrow
         _reject_twins(schema)
         self._encoded = frozenset(field.name for field in schema if column_type(field.type) != field.type)
         self.json_columns = frozenset(field.name for field in schema if is_json(field.type))
+        self.bounded = within_years(self._parquet.metadata)
         self.schema = plain_schema(schema) if self._encoded else schema
 
     def chunks(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
-        """Yield all rows once, in order, as (position of the first, table), without the columns that the file lacks."""
+        """Yield all rows once, in order, as (position of the first, table), without the columns that the file lacks.
+
+        Of a part of a file, its rows are yielded, at their positions in the file.
+        """
         existing = None
         if columns is not None:
             existing = [self._old_names.get(c, c) for c in columns if self.schema.get_field_index(c) >= 0]
         with _rejecting(self.name, self._source):
-            first = 0
+            first = self._first
             for table in self._avro_tables(self._avro, existing) if self._avro else self._parquet_tables(existing):
                 for part in plain_table(table, self._encoded):
                     _check(part)
@@ -98,16 +112,17 @@ class DataFile:
         return table.rename_columns([self._new_names.get(name, name) for name in table.column_names])
 
     def _parquet_tables(self, columns: list[str] | None) -> Iterator[pa.Table]:
-        if self._parquet.metadata.num_rows <= CHUNK_ROWS:
+        if self._parquet.metadata.num_rows <= CHUNK_ROWS and not self._groups:
             yield self._parquet.read(columns=columns, use_threads=False)
             return
-        for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=columns):
+        groups = {"row_groups": list(range(*self._groups))} if self._groups else {}
+        for batch in self._parquet.iter_batches(CHUNK_ROWS, columns=columns, **groups):
             yield pa.Table.from_batches([batch])
 
     def _avro_tables(self, avro: AvroReader, columns: list[str] | None) -> Iterator[pa.Table]:
         some = False
-        self._source.seek(0)
-        for part in avro_parts(self._source, WHOLE_BYTES):
+        span = (self._blocks.begin, self._blocks.end) if self._blocks else None
+        for part in avro_parts(self._source, self._header, WHOLE_BYTES, span):
             for table in avro.tables(part, columns):
                 for start in range(0, table.num_rows, CHUNK_ROWS):
                     some = True
@@ -120,7 +135,7 @@ class DataFile:
 def _source(lake: Lake, obj: BatchObject) -> BinaryIO:
     """Open an object, in memory if it is small. Raises FileVanished."""
     try:
-        if obj.size <= WHOLE_BYTES:
+        if obj.size <= WHOLE_BYTES and not obj.is_part:
             return io.BytesIO(lake.read(obj.name, obj.generation))
         return cast(BinaryIO, Source(lake.open(obj.name, obj.generation)))
     except ObjectMissing as error:

@@ -6,24 +6,18 @@ and integers are exact numbers. Keys are in order. A value that JSON can't hold,
 
 import base64
 import json
-import re
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 
 from beam_job.steps.iso_text import date_text, duration_text, instant_text, integers, interval_text, time_text
+from beam_job.steps.json_rules import is_json
 from beam_job.steps.storage_types import uuid_text
 from beam_job.steps.types import is_binary, is_text
 
 NULL, IMPOSSIBLE = "null", ""
-MOST_LEVELS = 10_000
-TOKEN = re.compile(
-    r'[ \t\n\r]*(?:(?P<text>"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*")'
-    r"|(?P<other>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)|(?P<sign>[\[\]{}:,]))"
-)
 quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
 
 
@@ -184,73 +178,3 @@ _NESTED: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[st
     (pa.types.is_run_end_encoded, _runs),
     (pa.types.is_nested, _list),
 )
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-READER = json.JSONDecoder(parse_constant=_no_constant)
-LONG_READER = json.JSONDecoder(parse_constant=_no_constant, parse_int=str)  # Python's own int has 4,300 digits
-
-
-def is_json(text: str) -> bool:
-    """Return whether a text is JSON; NaN and half a surrogate pair are not, nor more than 10,000 levels."""
-    try:
-        try:
-            parsed = READER.decode(text)
-        except json.JSONDecodeError:
-            return False
-        except ValueError:
-            parsed = LONG_READER.decode(text)
-        if "\\ud" in text.lower():
-            json.dumps(parsed, ensure_ascii=False).encode()
-    except RecursionError:
-        return _is_deep_json(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_deep_json(text: str) -> bool:
-    """Check JSON of many levels with a stack of its own: the state is the set of tokens that may follow."""
-    closing: list[str] = []
-    state, at = "value", 0
-    while state != "end":
-        token = TOKEN.match(text, at)
-        if token is None:
-            return False
-        at, sign = token.end(), token["sign"] or ""
-        if token["text"] and not _encodable(token["text"]):
-            return False
-        if state in ("value", "first value") and sign in ("[", "{"):
-            closing.append("]" if sign == "[" else "}")
-            state = "first value" if sign == "[" else "first key"
-            if len(closing) > MOST_LEVELS:
-                return False
-        elif state in ("value", "first value") and not sign:
-            state = "comma" if closing else "end"
-        elif state in ("key", "first key") and token["text"]:
-            state = "colon"
-        elif state == "colon" and sign == ":":
-            state = "value"
-        elif state == "comma" and sign == ",":
-            state = "value" if closing[-1] == "]" else "key"
-        elif closing and sign == closing[-1] and (state == "comma" or state == _empty(sign)):
-            closing.pop()
-            state = "comma" if closing else "end"
-        else:
-            return False
-    return not text[at:].strip(" \t\n\r")
-
-
-def _empty(sign: str) -> str:
-    return "first value" if sign == "]" else "first key"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        str(json.loads(text)).encode()
-    except ValueError:
-        return False
-    return True

@@ -19,6 +19,7 @@ from beam_job.steps.files import CHUNK_ROWS, DataFile
 from beam_job.steps.guard import rejecting
 from beam_job.steps.keys import hash_keys
 from beam_job.steps.order import MEANINGS, order_columns
+from beam_job.steps.partition import partition
 from beam_job.steps.quarantine import quarantine_file, quarantine_rows, quarantined_row, split_keys
 from beam_job.steps.reasons import QuarantinedRows
 from beam_job.steps.rows import (
@@ -32,7 +33,7 @@ from beam_job.steps.rows import (
     conform_column,
     deleted_mask,
 )
-from beam_job.steps.types import natural_type
+from beam_job.steps.types import HELD, natural_type
 from beam_job.steps.unchanged import as_json
 from beam_job.steps.units import Unit
 from beam_job.steps.versions import encode_versions, lowest_generation
@@ -152,7 +153,7 @@ def _read_rows(
         for first, table in file.chunks(_columns_to_read(file, contract)):
             with rejecting(obj.name):
                 keys, invalid = key_table(table, contract, obj, first, quarantined)
-                _reject_too_many(obj, quarantined)
+                reject_too_many(obj.name, quarantined.reasons)
                 generations.append(lowest_generation(table, contract, obj))
                 deletes = keys.column("kind").to_numpy() == DELETE
                 skipped = ~invalid & deletes if contract.deletes == "ignore" else np.zeros(len(invalid), np.bool_)
@@ -189,16 +190,16 @@ def reject_wrong_count(obj: BatchObject, rows: int, footer_rows: int | None) -> 
 
 def _columns_to_read(file: DataFile, contract: StreamContract) -> list[str]:
     """Return the columns that decide a row's key, its order and its validity."""
-    checked = checked_columns(file.schema, contract)
+    checked = [name for name in checked_columns(file.schema, contract) if name not in file.bounded]
     return list(dict.fromkeys([*contract.key, *contract.order, *AIRBYTE_COLUMNS, *checked]))
 
 
-def _reject_too_many(obj: BatchObject, quarantined: QuarantinedRows) -> None:
+def reject_too_many(name: str, reasons: Mapping[int, tuple[str, str]]) -> None:
     """Reject the whole file when too many rows are quarantined: the contract or the file is wrong."""
-    if len(quarantined.reasons) > MAX_QUARANTINED_ROWS:
-        _, (reason, detail) = min(quarantined.reasons.items())
+    if len(reasons) > MAX_QUARANTINED_ROWS:
+        _, (reason, detail) = min(reasons.items())
         raise FileRejected(
-            f"file.rows: {obj.name}: more than {MAX_QUARANTINED_ROWS:,} rows are invalid; first {reason}: {detail}"
+            f"file.rows: {name}: more than {MAX_QUARANTINED_ROWS:,} rows are invalid; first {reason}: {detail}"
         )
 
 
@@ -221,6 +222,7 @@ def key_table(
         columns[name], invalid = conform_column(values, types[name])
         if invalid is not None and invalid.any():
             detail = f"{name} is {{value}} ({values.type}), which does not fit {types[name]} without loss"
+            detail += f": it holds {HELD[types[name]]}" if types[name] in HELD else ""
             quarantined.add(invalid, "row.type", detail, first, values)
             quarantined.columns.add(name)
             invalid_rows |= invalid
@@ -260,8 +262,7 @@ def _with_index(keys: pa.Table, index: int, *, keyed: bool) -> pa.Table:
 
 
 def _by_shard(keys: pa.Table, shards: int) -> Iterator[tuple[int, pa.Table]]:
-    shard = keys.column("hash").to_numpy() % np.uint64(shards)
-    for number in range(shards):
-        part = keys.filter(pa.array(shard == number)) if shards > 1 else keys
-        if part.num_rows:
-            yield number, part
+    if shards > 1:
+        yield from partition(keys, keys.column("hash").to_numpy() % np.uint64(shards))
+    elif keys.num_rows:
+        yield 0, keys

@@ -5,12 +5,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_job.steps.decimals import to_decimals
 from beam_job.steps.iso_text import DAY, PER_SECOND, read_instant
-from beam_job.steps.json_text import IMPOSSIBLE, is_json, json_texts, plain_texts
-from beam_job.steps.types import UTC_US, arrow_type, family, fits, is_text
+from beam_job.steps.json_rules import are_json, are_kept
+from beam_job.steps.json_text import IMPOSSIBLE, json_texts, plain_texts
+from beam_job.steps.types import ROUNDED, UTC_US, arrow_type, family, fits, is_rounded, is_text
 from beam_job.steps.unwrap import cast_bytes, unwrap
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import FileRejected
+from millrace.domain.types import Column
 
 EXTRACTED_AT, GENERATION_ID = "_airbyte_extracted_at", "_airbyte_generation_id"
 EMITTED_AT = "_airbyte_emitted_at"  # its name in destinations before 1.0
@@ -18,7 +21,6 @@ DELETED_AT = "_ab_cdc_deleted_at"
 AIRBYTE_COLUMNS = (EXTRACTED_AT, EMITTED_AT, GENERATION_ID, DELETED_AT)  # Airbyte's columns that the merge uses
 EXACT_INT = 1 << 53
 EXACT_WHOLE = {16: (-2047.0, 2047.0), 32: (1 - 2.0**24, 2.0**24 - 1), 64: (-(2.0**63), 2.0**63 - 1024)}
-MOST_US = (1 << 63) - 1
 FIRST_US, LAST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 Mask = npt.NDArray[np.bool_]
@@ -26,8 +28,14 @@ Mask = npt.NDArray[np.bool_]
 
 def column_types(contract: StreamContract) -> dict[str, str]:
     """Return the types of the contract's columns and of the log columns that order its rows."""
-    declared = {n: "text" if c.any_type else c.type for n, c in contract.columns.items()}
+    declared = {n: _declared(c) for n, c in contract.columns.items()}
     return declared | {n: contract.order_types[n] for n in contract.order}
+
+
+def _declared(column: Column) -> str:
+    if column.any_type:
+        return "text"
+    return column.type + ROUNDED if column.rounding == "half_even" else column.type
 
 
 def check_types(schema: pa.Schema, contract: StreamContract, where: str) -> None:
@@ -75,29 +83,37 @@ def conform_column(column: pa.Array, declared: str) -> tuple[pa.Array, Mask | No
     if group == "null":
         return pa.nulls(len(column), target), None
     if declared == "json" or group == "nested":
-        return _to_json(column)
+        return _to_json(column, kept=declared == "json")
     if target == pa.string():
         return _to_text(column, str(group))
     if kind == "safe":
         return _cast_safe(column, target), None
+    rounded = is_rounded(declared)
+    by_value = ("text", "float", "decimal", "wide_decimal") if rounded else ("text", "float")
+    if pa.types.is_decimal(target) and group in by_value:
+        return to_decimals(column, target, rounded=rounded)
     return _cast_checked(column, target)
 
 
 def _cast_safe(column: pa.Array, target: pa.DataType) -> pa.Array:
-    if pa.types.is_timestamp(column.type) and column.type.tz is None:
-        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     return cast_bytes(column, target) if pa.types.is_binary(target) else column.cast(target)
 
 
-def _to_json(column: pa.Array) -> tuple[pa.Array, Mask]:
-    """Keep texts that are JSON and serialize nested values; the mask marks the rest, which would fail a whole load."""
+def _to_json(column: pa.Array, *, kept: bool) -> tuple[pa.Array, Mask]:
+    """Keep texts that are JSON and serialize nested values; the mask marks the rest, which would fail a whole load.
+
+    `kept` demands of nested values too what a json column holds; a text column holds all of them.
+    """
     if is_text(column.type):
-        texts = [text if text is None or is_json(text) else IMPOSSIBLE for text in column.to_pylist()]
+        texts, possible = cast_bytes(column, pa.string()), are_json(column)
     else:
         valid = column.is_valid().to_pylist()
-        texts = [text if exists else None for text, exists in zip(json_texts(column), valid, strict=True)]
-    invalid = np.array([text == IMPOSSIBLE for text in texts], np.bool_)
-    return pa.array([text or None for text in texts], pa.string()), invalid
+        written = json_texts(column)
+        texts = pa.array([text if exists else None for text, exists in zip(written, valid, strict=True)], pa.string())
+        possible = are_kept(texts) if kept else (True for _ in written)
+        possible = [text != IMPOSSIBLE and fine for text, fine in zip(written, possible, strict=True)]
+    fits = np.array(list(possible), np.bool_)
+    return texts if fits.all() else pc.if_else(pa.array(fits), texts, pa.scalar(None, pa.string())), ~fits
 
 
 def _to_text(column: pa.Array, group: str) -> tuple[pa.Array, Mask | None]:
@@ -121,19 +137,26 @@ def _time_texts(column: pa.Array) -> tuple[pa.Array, Mask]:
     return pc.if_else(pa.array(numbers == last), pa.scalar(midnight), texts), (numbers < 0) | (numbers > last)
 
 
-def _cast_checked(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask]:
+def _cast_checked(column: pa.Array, target: pa.DataType) -> tuple[pa.Array, Mask | None]:
     """Cast the values that can be cast without loss; the mask marks the others."""
     lossless = _lossless(column, target)
+    if lossless is None:
+        return _cast_exact(column, target), None
     values = pc.if_else(lossless, column, pa.scalar(None, column.type))
-    if pa.types.is_integer(column.type) and pa.types.is_decimal(target):
+    return _cast_exact(values, target), ~pc.or_(lossless, column.is_null()).to_numpy(zero_copy_only=False)
+
+
+def _cast_exact(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Cast values all of which fit."""
+    if pa.types.is_integer(values.type) and pa.types.is_decimal(target):
         values = values.cast(pa.string())  # Arrow casts integers only to decimals that hold the widest of their type
-    if pa.types.is_date(column.type) and pa.types.is_timestamp(target):
+    if pa.types.is_date(values.type) and pa.types.is_timestamp(target):
         values = values.cast(pa.timestamp("us"))
-    cast = values.cast(target, safe=not (pa.types.is_timestamp(target) or pa.types.is_floating(target)))
-    return cast, ~pc.or_(lossless, column.is_null()).to_numpy(zero_copy_only=False)
+    return values.cast(target, safe=not (pa.types.is_timestamp(target) or pa.types.is_floating(target)))
 
 
-def _lossless(column: pa.Array, target: pa.DataType) -> pa.Array:
+def _lossless(column: pa.Array, target: pa.DataType) -> pa.Array | None:
+    """Return which values fit, None if all times do."""
     t = pa.types
     if t.is_integer(column.type) and t.is_floating(target):
         fine = _within(column, EXACT_INT)
@@ -147,7 +170,7 @@ def _lossless(column: pa.Array, target: pa.DataType) -> pa.Array:
     elif t.is_uint64(column.type) and t.is_integer(target):
         fine = _within(column, (1 << 63) - 1)
     elif t.is_timestamp(column.type) or t.is_date(column.type):
-        fine = pa.array(_exact_times(column, target))
+        return _exact_times(column, target)
     else:
         fine = _exact_decimals(column, target)
     return pc.fill_null(fine, False)
@@ -162,16 +185,17 @@ def _within(column: pa.Array, limit: int) -> pa.Array:
     return pc.and_(pc.greater_equal(wide, low), pc.less_equal(wide, high))
 
 
-def _exact_times(column: pa.Array, target: pa.DataType) -> Mask:
-    """Mark dates and timestamps that are whole microseconds in the range of 64 bits, or days in that of 32."""
-    numbers, kind = _numbers(column), column.type
-    if pa.types.is_date(target):
-        days, rest = np.divmod(numbers, DAY * 1_000)
-        return np.asarray((rest == 0) & (days == days.astype(np.int32)))
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return np.asarray(numbers % 1_000 == 0)
-    each = _microseconds(kind)
-    return np.asarray((numbers >= -(MOST_US // each)) & (numbers <= MOST_US // each))
+def _exact_times(column: pa.Array, target: pa.DataType) -> pa.Array | None:
+    """Return which dates are whole days, and timestamps whole microseconds, of the years 1 to 9999; None if all are."""
+    numbers, each = _numbers(column), _microseconds(column.type)
+    fine = np.ones(len(numbers), np.bool_)
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":  # of the years 1677 to 2262
+        fine = numbers % 1_000 == 0
+    elif len(numbers) and (numbers.min() < FIRST_US // each or numbers.max() > LAST_US // each):
+        fine = (numbers >= FIRST_US // each) & (numbers <= LAST_US // each)
+    if pa.types.is_date64(column.type) and pa.types.is_date(target):
+        fine &= numbers % (DAY * 1_000) == 0
+    return None if fine.all() else pa.array(fine)
 
 
 def _microseconds(kind: pa.DataType) -> int:

@@ -8,6 +8,7 @@ from millrace.contracts.widening import MOST_DIGITS
 from millrace.domain.errors import FileRejected
 from millrace.domain.types import DECIMAL
 
+ROUNDED = " half_even"  # after a decimal, as `text` stands for a string of any type
 UTC_US = pa.timestamp("us", "UTC")
 PLAIN: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -20,23 +21,29 @@ PLAIN: dict[str, pa.DataType] = {
     "bytes": pa.binary(),
     "text": pa.string(),  # a string column that takes values of any type
 }
+# Contract types that hold fewer values than their Arrow type, and which: https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types
+HELD = {
+    "date": "years 1 to 9999",
+    "timestamp": "microseconds of the years 1 to 9999",
+    "json": "at most 500 levels, each key of an object once, and numbers that an integer of 64 bits or a double keeps",
+}
 
 # By family of Arrow types: the type of a new column, and how its values fit each contract type: `safe` (all do),
 # `check` (a row whose value does not fit is quarantined) or `-` (the file is refused).
 TABLE = """
 family        new            string  int64  float64  decimal  bool  date   timestamp  json   bytes  text
 null          -              safe    safe   safe     safe     safe  safe   safe       safe   safe   safe
-text          string         safe    -      -        -        -     -      -          check  -      safe
+text          string         safe    -      -        check    -     -      -          check  -      safe
 uuid          string         safe    -      -        -        -     -      -          -      -      safe
 json          json           safe    -      -        -        -     -      -          check  -      safe
 integer       int64          -       safe   check    check    -     -      -          -      -      safe
 uint64        decimal(20,0)  -       check  check    check    -     -      -          -      -      safe
-float         float64        -       check  safe     -        -     -      -          -      -      safe
+float         float64        -       check  safe     check    -     -      -          -      -      safe
 decimal       decimal(p,s)   -       check  -        check    -     -      -          -      -      safe
 wide_decimal  string         safe    check  -        check    -     -      -          -      -      safe
 bool          bool           -       -      -        -        safe  -      -          -      -      safe
 date          date           -       -      -        -        -     check  check      -      -      safe
-microseconds  timestamp      -       -      -        -        -     -      safe       -      -      safe
+microseconds  timestamp      -       -      -        -        -     -      check      -      -      safe
 timestamp     timestamp      -       -      -        -        -     -      check      -      -      safe
 time          string         check   -      -        -        -     -      -          -      -      check
 duration      string         safe    -      -        -        -     -      -          -      -      safe
@@ -112,9 +119,14 @@ def family(kind: pa.DataType) -> str | None:
     return next((name for name, holds in FAMILIES if holds(values)), None)
 
 
+def is_rounded(declared: str) -> bool:
+    """Return true for a decimal whose values may be rounded."""
+    return declared.endswith(ROUNDED)
+
+
 def arrow_type(declared: str) -> pa.DataType:
     """Return the Arrow type of a contract type."""
-    match = DECIMAL.match(declared)
+    match = DECIMAL.match(declared.removesuffix(ROUNDED))
     if match:
         precision, scale = int(match[1]), int(match[2])
         return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
@@ -123,7 +135,8 @@ def arrow_type(declared: str) -> pa.DataType:
 
 def fits(file: pa.DataType, declared: str) -> str:
     """Compare a file's type with the contract's: `same`, `safe` (every value fits), `check` (some may not) or `no`."""
-    if declared != "json" and file == arrow_type(declared):
+    declared = declared.removesuffix(ROUNDED)
+    if declared not in HELD and file == arrow_type(declared):
         return "same"
     name = family(file)
     answer = RULES[name]["decimal" if DECIMAL.match(declared) else declared] if name else "-"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_job.steps.keys import Words, sort_words
+from beam_job.steps.partition import partition
 from beam_job.steps.read import UPSERT
 from beam_job.steps.rows import Mask
 from beam_job.steps.unchanged import stages_every_upsert
@@ -38,10 +39,8 @@ def pick_winners(work: Work, shard: int, parts: Iterable[pa.Table]) -> Iterator[
     keys = pa.concat_tables(tables)
     winners = keys.select(["index", "row", "kind"]).filter(pa.array(choose(keys)))
     unit = work.unit_of[winners.column("index").to_numpy()]
-    used = np.unique(unit)
-    work.report("shard", shard, {"rows": rows, "winners": winners.num_rows, "units": used.tolist()})
-    for number in used:
-        yield int(number), winners.filter(pa.array(unit == number))
+    work.report("shard", shard, {"rows": rows, "winners": winners.num_rows, "units": np.unique(unit).tolist()})
+    yield from partition(winners, unit)
 
 
 def newest(keys: pa.Table) -> Mask:

@@ -80,8 +80,9 @@ def _write_object(work: Work, unit: Unit, index: int, chosen: list[Rows], files:
 
 def _name_of(unit: Unit, index: int, count: int) -> pa.Array:
     """Repeat the object's name, coded by all names of the unit: an Arrow file has one dictionary per column."""
-    position = np.full(count, index - unit.first, np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(position), pa.array([obj.name for obj in unit.objects]))
+    names = list(dict.fromkeys(obj.name for obj in unit.objects))
+    position = np.full(count, names.index(unit.objects[index - unit.first].name), np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(position), pa.array(names))
 
 
 def stage_upserts(table: pa.Table, contract: StreamContract, obj: BatchObject, rows: Rows) -> pa.Table:
@@ -89,7 +90,8 @@ def stage_upserts(table: pa.Table, contract: StreamContract, obj: BatchObject, r
     columns = {}
     for name, declared in column_types(contract).items():
         if name in table.column_names:
-            columns[name], _ = conform_column(as_json(table.column(name).combine_chunks(), name, contract), declared)
+            values = as_json(table.column(name).combine_chunks(), name, contract)
+            columns[name] = _conform_valid(values, name, declared, obj)
         else:
             columns[name] = pa.nulls(table.num_rows, arrow_type(declared))
     order, _ = order_columns(columns, contract)
@@ -101,13 +103,21 @@ def stage_deletes(table: pa.Table, contract: StreamContract, obj: BatchObject, r
     """Convert deletes to rows of the key and the time of the delete."""
     types = column_types(contract)
     needed = dict.fromkeys([*contract.key, *contract.order])
-    columns = {name: conform_column(table.column(name).combine_chunks(), types[name])[0] for name in needed}
+    columns = {name: _conform_valid(table.column(name).combine_chunks(), name, types[name], obj) for name in needed}
     order, _ = order_columns(columns, contract)
     version = encode_versions(table, contract, obj, order, rows)
     keys = {name: columns[name] for name in contract.key}
     deleted = instants(table.column(DELETED_AT).combine_chunks())
     own = {"_delete_version": version, "_deleted_at": pc.coalesce(deleted, extracted_at(table))}
     return pa.table(keys | own | _provenance(table, obj, rows))
+
+
+def _conform_valid(values: pa.Array, name: str, declared: str, obj: BatchObject) -> pa.Array:
+    """Convert a column of valid rows. Raises FileRejected if a value does not fit: the file's statistics are wrong."""
+    column, invalid = conform_column(values, declared)
+    if invalid is not None and invalid.any():
+        raise FileRejected(f"file.unreadable: {obj.name}: {name} has values beyond those that its statistics state")
+    return column
 
 
 def _provenance(table: pa.Table, obj: BatchObject, rows: Rows) -> dict[str, pa.Array]:

@@ -14,6 +14,10 @@ log = logging.getLogger(__name__)
 
 def with_generation(lake: Lake, contract: StreamContract, sync: Sync, manifest: LandingManifest) -> LandingManifest:
     """Return the manifest with the generation of an empty snapshot, or with whether Airbyte removed the older one."""
+    if contract.mode != "overwrite" and not manifest.objects:
+        emptied = _emptied_generation(lake, contract, sync, manifest)
+        update = {"generation_id": emptied + 1, "older_removed": True}
+        return manifest.model_copy(update=update) if emptied else manifest
     if is_empty_snapshot(contract, sync, manifest):
         return manifest.model_copy(update={"generation_id": _next_generation(manifest, _earlier(lake, manifest))})
     if contract.mode == "append" and manifest.generation_id and manifest.outcome == "succeeded":
@@ -22,18 +26,41 @@ def with_generation(lake: Lake, contract: StreamContract, sync: Sync, manifest: 
 
 
 def is_empty_snapshot(contract: StreamContract, sync: Sync, manifest: LandingManifest) -> bool:
-    """Return whether a sync read an overwrite stream to its end and found no row, so that the table has to be emptied.
+    """Return whether a sync read a stream to its end and found no row, so that the table has to be emptied.
+
+    A cdc or append stream is emptied by a refresh that removed the older records, and not by a sync without changes.
+    """
+    replaces = contract.mode == "overwrite" or manifest.older_removed
+    return replaces and _read_no_row(contract, sync, manifest) and contract.obeys_empty_snapshots
+
+
+def _read_no_row(contract: StreamContract, sync: Sync, manifest: LandingManifest) -> bool:
+    """Return whether a sync read a stream to its end and found no row.
 
     That is known only if Airbyte reports how many rows the sync wrote, and if its connection reads the stream.
     """
     read = not sync.sync_modes or contract.stream in sync.sync_modes
-    known = manifest.outcome == "succeeded" and sync.rows is not None and read
-    return known and not manifest.objects and contract.obeys_empty_snapshots
+    return manifest.outcome == "succeeded" and sync.rows is not None and read and not manifest.objects
+
+
+def _emptied_generation(lake: Lake, contract: StreamContract, sync: Sync, manifest: LandingManifest) -> int:
+    """Return the generation whose objects Airbyte deleted in a refresh of a cdc or append stream without rows, or 0.
+
+    Without objects nothing tells the new generation: the job says that it refreshes streams, and the objects of the
+    sync before are gone if this stream is one of them. Neither alone is enough: a bucket deletes old objects too.
+    """
+    if not (sync.refreshes and _read_no_row(contract, sync, manifest)):
+        return 0
+    earlier = _earlier(lake, manifest)
+    if earlier is None or earlier.connection_id != manifest.connection_id or not earlier.objects:
+        return 0
+    return 0 if any(_exists(lake, o.name, o.generation) for o in earlier.objects) else earlier.generation_id
 
 
 def warn_refused(contract: StreamContract, manifest: LandingManifest) -> None:
     """Log that an empty snapshot changes nothing, as the contract wants it."""
-    if manifest.objects or contract.empty_snapshot != "refuse":
+    empties = contract.mode == "overwrite" or manifest.older_removed
+    if manifest.objects or contract.empty_snapshot != "refuse" or not empties:
         return
     message = (
         f"sync {manifest.job_id} read no rows of {contract.id}, and its contract says `empty_snapshot: refuse`: the"

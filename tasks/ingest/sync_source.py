@@ -117,6 +117,7 @@ def watch_sync(started: StartedSync) -> Sync:
         rows=job.rows,
         bytes=job.bytes,
         sync_modes=modes,
+        refreshes=job.refreshes,
         error=_error(started, job),
     )
     log_event(log, logging.INFO, "sync.ended", **sync.model_dump(mode="json"))

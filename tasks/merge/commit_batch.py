@@ -1,21 +1,20 @@
 """Commits a staged batch to the warehouse, in one transaction with head and ledger."""
 
 import logging
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
-from beam_job.commit import commit_batch as commit_staged
+from beam_job.commit import commit_allowed
 from beam_job.refresh import allow_removal
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Balance, Batch, QuarantinedRow, Staged
 from millrace.domain.errors import HeadMoved
-from millrace.domain.ledger import LedgerEntry
 from millrace.observability.events import log_event
-from tasks.context import open_lake, open_warehouse, run_id, stream_contract
+from millrace.warehouse.prepare import create_absent
+from tasks.context import open_lake, open_warehouse, run_id, source_contract, stream_contract
 from tasks.emit import emit
 from tasks.retries import transient_task
 
@@ -34,8 +33,10 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
     contract, at = stream_contract(batch.source, batch.stream), datetime.now(UTC)
     lake, warehouse = open_lake(), open_warehouse()
     staged = allow_removal(lake, warehouse, contract, batch, staged)
+    if batch.head_epoch == 0:  # a source's first merge makes all of its tables: the models join its streams
+        create_absent(warehouse, source_contract(batch.source).streams.values())
     try:
-        balance = commit_staged(lake, warehouse, contract, batch, staged, run_id=run_id(), at=at)
+        balance = commit_allowed(lake, warehouse, contract, batch, staged, run_id=run_id(), at=at)
     except HeadMoved as error:
         log_event(log, logging.WARNING, "merge.lost", batch_id=batch.id, why=str(error))
         return None
@@ -56,7 +57,7 @@ def commit_batch(batch: Batch, staged: Staged) -> Balance | None:
 
 def _emit_merged(contract: StreamContract, batch: Batch, balance: Balance, at: datetime) -> None:
     """Emit that a stream has new data, labelled as stale when it had none for longer than its contract allows."""
-    recent = open_warehouse().ledger(at - timedelta(seconds=contract.freshness_s or 0), ("merged",))
+    recent = open_warehouse().count_merges(contract, at - timedelta(seconds=contract.freshness_s or 0))
     emit(
         names.STREAM_MERGED,
         names.stream_resource(batch.source, batch.stream),
@@ -65,10 +66,9 @@ def _emit_merged(contract: StreamContract, batch: Batch, balance: Balance, at: d
     )
 
 
-def was_stale(recent: Iterable[LedgerEntry], batch: Batch) -> bool:
-    """Return True when a batch is the only recent merge of its stream, and not the stream's first."""
-    of_stream = (e for e in recent if (e.source, e.stream) == (batch.source, batch.stream))
-    return batch.head_epoch > 0 and all(e.batch_id == batch.id for e in of_stream)
+def was_stale(recent: int, batch: Batch) -> bool:
+    """Return True when a batch is the only one of the `recent` merges of its stream, and not the stream's first."""
+    return batch.head_epoch > 0 and recent <= 1
 
 
 def example(row: QuarantinedRow) -> str:

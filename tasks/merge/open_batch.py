@@ -22,7 +22,14 @@ def open_batch(source: str, stream: str, full_scan: bool = False) -> Batch | Non
         open_lake(),
         open_warehouse(),
         stream_contract(source, stream),
-        limits=Limits(beam.batch_max_bytes, beam.batch_max_files, beam.plain_max_bytes, beam.in_process_max_bytes),
+        limits=Limits(
+            max_bytes=beam.batch_max_bytes,
+            max_files=beam.batch_max_files,
+            plain_max_bytes=beam.plain_max_bytes,
+            in_process_max_bytes=beam.in_process_max_bytes,
+            plain_max_rows=beam.plain_max_rows,
+            in_process_max_rows=beam.in_process_max_rows,
+        ),
         now=datetime.now(UTC),
         full_scan=full_scan,
     )

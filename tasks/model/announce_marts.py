@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 from millrace.domain.events import MartsPublished
 from millrace.domain.ledger import announced_entry
-from millrace.domain.model import unannounced_publication
 from tasks.context import open_bus, open_warehouse
 from tasks.retries import uncached_task
 
@@ -19,7 +18,7 @@ def announce_marts() -> str:
         ServiceUnavailable: Pub/Sub did not accept it; the next run announces it.
     """
     warehouse = open_warehouse()
-    newest = unannounced_publication(warehouse.ledger(kinds=("published", "announced")))
+    newest = warehouse.unannounced_publication()
     if newest is None:
         return ""
     message = MartsPublished(run_id=newest.run_id, marts=warehouse.marts(), batches=newest.batches)

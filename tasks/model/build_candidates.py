@@ -1,79 +1,100 @@
 """Builds candidates of the marts with dbt, in a schema without readers."""
 
 import hashlib
-import tempfile
-from collections.abc import Mapping
-from datetime import datetime
-from pathlib import Path
+import logging
+from collections.abc import Iterable
 
 from millrace.contracts.source import load_sources
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
-from millrace.domain.model import KINDS, BuiltCandidate, ModelWork, unpublished_work
+from millrace.domain.errors import StreamUnprepared
+from millrace.domain.model import BuiltCandidate, ModelWork, model_work
+from millrace.observability.events import log_event
+from millrace.project import current_project
 from millrace.warehouse.port import Warehouse
-from tasks.context import SOURCES, open_warehouse, run_id
+from tasks.context import open_warehouse, run_id
+from tasks.model.candidate import Builder
 from tasks.model.check_merges import check_merges
-from tasks.model.dbt import PROJECT, build_arguments, built_marts, invoke_dbt, project_digest
-from tasks.model.quality_results import record_results
+from tasks.model.dbt import invoke_dbt, project_digest
+from tasks.model.quality_results import broken_suites, record_results
+from tasks.model.refuse import held_marts, refusal
 from tasks.retries import transient_task
+
+log = logging.getLogger(__name__)
 
 
 @transient_task(
     task_run_name="build candidates",
     tags=[names.STEP_TAG],
     retries=2,
-    cache_key_fn=lambda _, arguments: candidate_name(run_id(), arguments["work"], project_digest(PROJECT)),
+    cache_key_fn=lambda _, arguments: candidate_name(
+        run_id(), arguments["work"], project_digest(current_project().dbt_project)
+    ),
 )
 def build_candidates(work: ModelWork) -> BuiltCandidate:
     """Check the merged rows, then run `dbt build` on all models that they affect, tests included.
 
+    A part of the project with a broken stream is not built, and one that dbt can't build does not stop the others.
+
     The build reads a consistent snapshot of all tables, so it includes merges since the work was found. The candidate
-    has the same name for the same run, work and dbt project; a repeat builds it from scratch.
+    has the same name for the same run, work and dbt project; a repeat builds it from scratch. Merged tables are only
+    read: merges and `reconcile` create and extend them.
 
     Raises:
         WarehouseBusy: a writer holds the warehouse.
-        QualityFailed: the merged rows break an expectation of severity `stop`; nothing was built.
+        StreamUnprepared: a table lacks columns of its contract.
+        QualityFailed: the merged rows of every part break an expectation of severity `stop`; nothing was built.
+        BuildFailed: dbt could not build some parts, and the gate refused all others.
     """
-    candidate = candidate_name(run_id(), work, project_digest(PROJECT))
+    project = project_digest(current_project().dbt_project)
+    candidate = candidate_name(run_id(), work, project)
     warehouse = open_warehouse()
-    streams = {stream.id: stream for source in load_sources(SOURCES).values() for stream in source.streams.values()}
-    for stream in streams.values():
-        warehouse.ensure(stream)  # a stream that has not landed yet is an empty table, not a missing one
+    streams = {
+        stream.id: stream
+        for source in load_sources(current_project().sources).values()
+        for stream in source.streams.values()
+    }
+    absent = _streams_without_table(warehouse, streams.values())
     with warehouse.reader(f"dbt build for {candidate}") as as_of:
-        current = work.combine(unpublished_work(warehouse.ledger(kinds=KINDS, as_of=as_of)))
+        unpublished = warehouse.unpublished(as_of)
+        current = work.combine(model_work(unpublished))
         report = check_merges(warehouse, streams, current, as_of)
-        marts = _build(warehouse, streams, candidate, current, as_of) if report.passed else ()
-    record_results(warehouse, report, candidate, "quality-of-merged-rows")
-    return BuiltCandidate(candidate=candidate, work=current, marts=marts)
+        begun = BuiltCandidate(
+            candidate=candidate,
+            work=current,
+            marts=(),
+            stream_of={entry.batch_id: f"{entry.source}.{entry.stream}" for entry in unpublished},
+            project=project,
+        )
+        built = Builder(warehouse, streams, absent, as_of, invoke_dbt).build(begun, broken_suites(report))
+    record_results(warehouse, report, candidate, "quality-of-merged-rows", held=held_marts(built.refused))
+    if built.is_empty:
+        raise refusal(candidate, built.refused)
+    return built
 
 
-def _build(
-    warehouse: Warehouse,
-    streams: Mapping[str, StreamContract],
-    candidate: str,
-    work: ModelWork,
-    as_of: datetime | None,
-) -> tuple[str, ...]:
-    whole = work.whole or not warehouse.marts()
-    warehouse.begin_candidate(candidate, empty=whole)
-    arguments = build_arguments(whole, _changed(warehouse, streams, work))
-    if not arguments:
-        return ()
-    environment = warehouse.dbt_environment(candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
-    with tempfile.TemporaryDirectory() as target:
-        invoke_dbt(arguments, environment, Path(target))
-        return built_marts(Path(target))
+def _streams_without_table(warehouse: Warehouse, streams: Iterable[StreamContract]) -> list[str]:
+    """Return the declared streams that have no table yet, as nothing of their source was merged.
 
-
-def _changed(
-    warehouse: Warehouse, streams: Mapping[str, StreamContract], work: ModelWork
-) -> dict[str, list[str] | None]:
-    """Return the days of changed rows by stream; streams without a contract are left out, as no model reads them."""
-    declared = [stream for stream in work.streams if stream in streams]
-    return {stream: warehouse.touched_days(streams[stream], work.batches) for stream in declared}
+    Raises:
+        StreamUnprepared: a table lacks columns of its contract.
+    """
+    absent = []
+    for stream in streams:
+        missing = warehouse.missing_columns(stream)
+        if missing is None:
+            absent.append(stream.id)
+        elif missing:
+            raise StreamUnprepared(
+                f"the table of {stream.id} lacks {', '.join(missing)} of its contract; its next merge adds them, or"
+                " `millrace start reconcile`"
+            )
+    if absent:
+        log_event(log, logging.INFO, "model.without_streams", streams=", ".join(absent))
+    return absent
 
 
 def candidate_name(run: str, work: ModelWork, project: str) -> str:
-    """Return the name of the candidate that a run builds from some work with one state of the dbt project."""
-    digest = hashlib.sha256(f"{run} {work.batches} {project}".encode()).hexdigest()
+    """Return the name of the candidate that a run builds from some work, over what is published, with one project."""
+    digest = hashlib.sha256(f"{run} {work.batches} {work.after} {project}".encode()).hexdigest()
     return f"candidate_{digest[:16]}"

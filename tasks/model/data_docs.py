@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from millrace.domain import names
-from millrace.domain.quality import QualityResult
+from millrace.domain.quality import QualityFact, QualityResult
 from millrace.lake.store import Lake
-from millrace.quality.docs import index, pages
+from millrace.quality.docs import pages
+from millrace.quality.page import Checked, quality_page
 from tasks.model.site import upload_site
 
 SITE = "quality"
@@ -32,11 +34,14 @@ class DocsPage:
         return self.path.startswith("validations/")
 
 
-def publish_docs(lake: Lake, docs: Path, results: Sequence[QualityResult], older: Sequence[QualityResult]) -> None:
+def publish_docs(
+    lake: Lake, docs: Path, results: Sequence[QualityResult], older: Sequence[QualityFact], at: datetime
+) -> None:
     """Upload a run's pages with an index of all results, and keep the published pages of `older` suites."""
-    suites = {result.suite for result in older}
+    suites = {fact.result.suite for fact in older}
     published = [DocsPage(obj.name.removeprefix(PREFIX)) for obj in lake.list(PREFIX)]
     current = [page for page in published if page.suite in suites]
     result_pages = {page.suite: page.path for page in current if page.has_results} | pages(docs)
-    (docs / "index.html").write_text(index([*results, *older], result_pages))
+    checked = [Checked(at, result) for result in results] + [Checked(fact.at, fact.result) for fact in older]
+    (docs / "index.html").write_text(quality_page(checked, result_pages))
     upload_site(lake, docs, SITE, [PREFIX + page.path for page in current])

@@ -5,14 +5,14 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from millrace.settings.tree import ROOT
+from millrace.project import current_project
 
-PROJECT = ROOT / "dbt_project"
 REPORT_S = 60.0
+FAILED = ("error", "fail", "runtime error")
 
 
 def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
@@ -21,21 +21,24 @@ def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Pat
 
     from tasks.model.dbt_runner import Runner
 
+    project = current_project().dbt_project
     settings = PrefectDbtSettings(
-        project_dir=PROJECT, profiles_dir=PROJECT, target_path=target.absolute(), log_level="warn"
+        project_dir=project, profiles_dir=project, target_path=target.absolute(), log_level="warn"
     )
     with dbt_variables({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
         Runner(settings=settings).invoke(arguments)
 
 
-def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> list[str]:
+def build_arguments(whole: bool, changed: Mapping[str, list[str] | None], absent: Collection[str] = ()) -> list[str]:
     """Return dbt's arguments for a full refresh, or for the models downstream of the changed streams.
 
     `changed` holds by stream the days of its changed rows, None for unknown days; without a changed stream there is
-    nothing to run. Unit tests do not depend on data: they run with a full refresh only.
+    nothing to run. Models downstream of `absent` streams, which have no table, are not built. Unit tests do not depend
+    on data: they run with a full refresh only.
     """
+    exclude = ["--exclude", *(f"source:{stream}+" for stream in sorted(absent))] if absent else []
     if whole:
-        return ["build", "--full-refresh"]
+        return ["build", "--full-refresh", *exclude]
     if not changed:
         return []
     select = [f"source:{stream}+" for stream in sorted(changed)]
@@ -47,7 +50,26 @@ def build_arguments(whole: bool, changed: Mapping[str, list[str] | None]) -> lis
         json.dumps({"changed": dict(changed)}),
         "--select",
         *select,
+        *exclude,
     ]
+
+
+def rebuild_arguments(selectors: Collection[str], absent: Collection[str] = ()) -> list[str]:
+    """Return dbt's arguments for a full refresh of what some selectors select."""
+    exclude = ["--exclude", *(f"source:{stream}+" for stream in sorted(absent))] if absent else []
+    return ["build", "--full-refresh", "--select", *sorted(selectors), *exclude]
+
+
+def build_failures(target: Path) -> dict[str, str]:
+    """Return why nodes failed in the last command, by dbt's unique id; empty when dbt got no results at all."""
+    results = target / "run_results.json"
+    if not results.exists():
+        return {}
+    return {
+        str(result["unique_id"]): f"{str(result['unique_id']).split('.')[2]}: {result['message']}"
+        for result in json.loads(results.read_text())["results"]
+        if result["status"] in FAILED
+    }
 
 
 def built_marts(target: Path) -> tuple[str, ...]:
@@ -62,8 +84,9 @@ def project_digest(project: Path) -> str:
     """Return a digest of the project's models, schemas and documentation."""
     digest = hashlib.sha256()
     for path in sorted(project.rglob("*")):
-        if path.suffix in (".sql", ".yml", ".md") and "target" not in path.parts:
-            digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes())
+        inner = path.relative_to(project)
+        if path.suffix in (".sql", ".yml", ".md") and inner.parts[0] != "target":
+            digest.update(inner.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

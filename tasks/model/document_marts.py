@@ -4,8 +4,9 @@ import tempfile
 from pathlib import Path
 
 from millrace.domain import names
+from millrace.project import current_project
 from tasks.context import open_lake, open_warehouse
-from tasks.model.dbt import PROJECT, invoke_dbt, project_digest
+from tasks.model.dbt import invoke_dbt, project_digest
 from tasks.retries import transient_task
 
 
@@ -13,7 +14,10 @@ from tasks.retries import transient_task
 def document_marts(candidate: str) -> bool:
     """Build dbt's documentation as one page; returns False when the project has not changed since the last build."""
     lake = open_lake()
-    page, mark = f"{names.SITE}dbt/index.html", f"{names.SITE}dbt/project-{project_digest(PROJECT)}"
+    page, mark = (
+        f"{names.SITE}dbt/index.html",
+        f"{names.SITE}dbt/project-{project_digest(current_project().dbt_project)}",
+    )
     if lake.stat(mark):
         return False
     warehouse = open_warehouse()

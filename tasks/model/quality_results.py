@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from prefect.artifacts import create_table_artifact
 
 from millrace.domain import names
-from millrace.domain.errors import QualityFailed
-from millrace.domain.quality import QUARANTINE, WARN, QualityFact, QualityResult
+from millrace.domain.quality import QUARANTINE, STOP, WARN, QualityFact, QualityResult
 from millrace.quality.report import QualityReport
 from millrace.warehouse.port import Warehouse
 from tasks.context import run_id
@@ -17,37 +16,38 @@ BY = "model"
 REASON_LENGTH = 500
 
 
-def record_results(warehouse: Warehouse, report: QualityReport, candidate: str, artifact: str) -> None:
+def record_results(warehouse: Warehouse, report: QualityReport, candidate: str, artifact: str, held: str = "") -> None:
     """Emit new failures and recoveries, add the results to `ops.quality`, and show them in the run.
 
-    Raises:
-        QualityFailed: an expectation of severity `stop` failed; the marts stay as they were.
+    `held` says which marts stay as they were, for the alert.
     """
     before = [fact.result for fact in warehouse.newest_quality()]
     for event, results in (
-        (names.QUALITY_FAILED, report.failed("stop") if report.newly_failed(before) else ()),
+        (names.QUALITY_FAILED, report.failed(STOP) if report.newly_failed(before) else ()),
         (names.QUALITY_RECOVERED, report.recovered(before)),
         (names.QUALITY_QUARANTINED, report.failed(QUARANTINE)),
         (names.QUALITY_WARNED, report.failed(WARN)),
     ):
         if results:
-            _emit_results(event, candidate, results)
+            _emit_results(event, candidate, results, held)
     at = datetime.now(UTC)
     facts = [QualityFact(at=at, by=BY, run_id=run_id(), candidate=candidate, result=r) for r in report.results]
     warehouse.record_quality(facts)  # after the events: a run that dies between the two emits them twice, not never
     create_table_artifact([row(r) for r in report.results], key=artifact, description=f"Expectations, `{candidate}`")
-    if not report.passed:
-        failed = [str(result) for result in report.failed("stop")]
-        raise QualityFailed(
-            f"{candidate} did not pass {len(failed)} expectation(s): {'; '.join(failed)}. The marts stay as they were;"
-            " fix the data or the model: the next run includes it"
-        )
 
 
-def _emit_results(event: str, candidate: str, results: Sequence[QualityResult]) -> None:
+def broken_suites(report: QualityReport) -> dict[str, str]:
+    """Return the tables that break an expectation of severity `stop`, with the reason."""
+    broken: dict[str, list[str]] = {}
+    for result in report.failed(STOP):
+        broken.setdefault(result.suite, []).append(str(result))
+    return {suite: "; ".join(reasons) for suite, reasons in broken.items()}
+
+
+def _emit_results(event: str, candidate: str, results: Sequence[QualityResult], held: str) -> None:
     reason = "; ".join(sorted(f"{r.suite}.{r.column}: {r.expectation}" for r in results))
     expectations = "; ".join(str(result) for result in results)
-    payload = {"candidate": candidate, "expectations": expectations, "count": len(results)}
+    payload = {"candidate": candidate, "expectations": expectations, "count": len(results), "held": held}
     emit(event, names.WAREHOUSE_RESOURCE, payload, reason=reason[:REASON_LENGTH])
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from millrace.domain.errors import WarehouseRefused
 from millrace.domain.types import Frozen
+from millrace.project import current_project
 from millrace.warehouse.port import Warehouse
-from tasks.model.dbt import PROJECT, dbt_variables
+from tasks.model.dbt import dbt_variables
 
 CANDIDATE = "candidate_of_no_run"
 
@@ -38,9 +39,9 @@ def source_freshness(warehouse: Warehouse) -> list[Age]:
         environment = warehouse.dbt_environment(CANDIDATE) | {"MILLRACE_CANDIDATE_PATH": f"{folder}/none.duckdb"}
         folders = [
             "--project-dir",
-            str(PROJECT),
+            str(current_project().dbt_project),
             "--profiles-dir",
-            str(PROJECT),
+            str(current_project().dbt_project),
             "--target-path",
             folder,
             "--log-path",

@@ -1,35 +1,59 @@
 """The gate after the build: Great Expectations validates the candidates before readers see them."""
 
 import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from millrace.domain import names
 from millrace.domain.model import BuiltCandidate
+from millrace.domain.parts import Part, RefusedPart, refuse_parts
+from millrace.project import current_project
 from millrace.quality.gate import validate
 from millrace.quality.suites import load_suites
-from millrace.settings.tree import ROOT
 from tasks.context import open_lake, open_warehouse
 from tasks.model.data_docs import publish_docs
-from tasks.model.quality_results import record_results
+from tasks.model.quality_results import broken_suites, record_results
+from tasks.model.refuse import held_marts, refusal
 from tasks.retries import transient_task
-
-SUITES = ROOT / "expectations"
 
 
 @transient_task(task_run_name="validate {built.candidate}", tags=[names.STEP_TAG], retries=2)
-def validate_candidates(built: BuiltCandidate) -> int:
-    """Validate every mart of the candidate; returns the number of expectations that hold.
+def validate_candidates(built: BuiltCandidate) -> BuiltCandidate:
+    """Validate every mart of the candidate; return the candidate without the parts that do not pass.
 
     Raises:
-        QualityFailed: an expectation of severity `stop` failed; the marts stay as they were.
+        QualityFailed: no part is left; the marts stay as they were.
+        BuildFailed: no part is left, and dbt could not build one of them.
     """
     warehouse = open_warehouse()
-    suites = [suite for suite in load_suites(SUITES) if suite.mart in built.marts]
+    suites = [suite for suite in load_suites(current_project().expectations) if suite.mart in built.marts]
     with tempfile.TemporaryDirectory() as docs:
         report = validate(warehouse.candidate_url(built.candidate), suites, Path(docs))
         if suites:
             fresh = {result.suite for result in report.results}
-            older = [fact.result for fact in warehouse.newest_quality() if fact.result.suite not in fresh]
-            publish_docs(open_lake(), Path(docs), report.results, older)
-    record_results(warehouse, report, built.candidate, "quality")
-    return sum(result.success for result in report.results)
+            older = [fact for fact in warehouse.newest_quality() if fact.result.suite not in fresh]
+            publish_docs(open_lake(), Path(docs), report.results, older, datetime.now(UTC))
+    passed = refuse_marts(built, broken_suites(report))
+    record_results(warehouse, report, built.candidate, "quality", held=held_marts(passed.refused))
+    if passed.is_empty:
+        raise refusal(built.candidate, passed.refused)
+    return passed
+
+
+def refuse_marts(built: BuiltCandidate, broken: Mapping[str, str]) -> BuiltCandidate:
+    """Return the candidate without the parts that have a broken mart; `broken` has the reasons.
+
+    A candidate without parts comes from an older version of the platform: it is refused as a whole.
+    """
+    if broken and not built.parts:
+        all_of_it = Part(streams=built.work.streams, models=built.marts, tables=built.marts, marts=built.marts)
+        refused = RefusedPart(part=all_of_it, reason="; ".join(broken.values()))
+        nothing = built.work.model_copy(update={"batches": (), "streams": ()})
+        return built.model_copy(update={"work": nothing, "marts": (), "refused": (refused,)})
+    reasons = {
+        part.name: "; ".join(broken[mart] for mart in part.marts if mart in broken)
+        for part in built.parts
+        if set(part.marts) & set(broken)
+    }
+    return built.refuse(refuse_parts(built.parts, reasons, by_gate=True))

@@ -7,7 +7,6 @@ from millrace.domain import names
 from millrace.domain.batch import Batch
 from millrace.domain.findings import ActiveWork, Gap
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import CHANGES, unannounced_merges
 from millrace.lake.store import Lake
 from tasks.context import open_bus, open_lake, open_warehouse, run_id
 from tasks.retries import uncached_task
@@ -26,7 +25,7 @@ def announce_merges(source: str | None, under_way: ActiveWork, dry_run: bool) ->
     warehouse, lake = open_warehouse(), open_lake()
     missing = [
         e
-        for e in unannounced_merges(warehouse.ledger(kinds=(*CHANGES, "announced")))
+        for e in warehouse.unannounced()
         if source in (None, e.source) and f"{e.source}.{e.stream}" not in under_way.streams and not _is_open(lake, e)
     ]
     for entry in [] if dry_run else missing:

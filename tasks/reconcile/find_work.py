@@ -2,7 +2,7 @@
 
 from beam_job.batches import pending, under_way
 from millrace.domain.findings import Gap
-from millrace.domain.model import CHANGES, unannounced_publication, unpublished_work
+from millrace.domain.model import model_work
 from tasks.context import open_lake, open_warehouse, stream_contract
 from tasks.retries import uncached_task
 
@@ -43,8 +43,8 @@ def find_unmerged(source: str, stream: str, full_scan: bool = False) -> list[Gap
 @uncached_task(task_run_name="look for unpublished merges", retries=2)
 def find_unpublished() -> list[Gap]:
     """Return the work of a model run: merges that no marts include, and marts that were not announced."""
-    ledger = open_warehouse().ledger(kinds=(*CHANGES, "published", "announced"))
-    gaps, work, newest = [], unpublished_work(ledger), unannounced_publication(ledger)
+    warehouse = open_warehouse()
+    gaps, work, newest = [], model_work(warehouse.unpublished()), warehouse.unannounced_publication()
     if work:
         streams = ", ".join(work.streams)
         gaps.append(Gap(kind="merge not published", where="marts", count=len(work.batches), detail=streams))

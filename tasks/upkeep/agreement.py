@@ -8,11 +8,15 @@ from blocks import MillraceAirbyte, MillraceCredentials
 from blocks import names as block_names
 from blocks.load import load_block
 from millrace.airbyte.connections import HMAC, Change, Connections, by_reference
+from millrace.airbyte.known import check_image
 from millrace.contracts.source import SourceContract, find_source, load_sources
 from millrace.domain.errors import SecretError
+from millrace.domain.remedies import Remedy
+from millrace.lake.open import open_lake
+from millrace.lake.pauses import read_pauses
+from millrace.project import current_project
 from millrace.secrets import read_secret, unusable_secrets
 from millrace.settings import load_settings
-from millrace.settings.tree import ROOT
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,24 @@ def agree(names: Sequence[str] = (), *, dry_run: bool, delete: bool = False, for
     """Compare Airbyte with all sources, or the named ones, and apply the differences unless `dry_run`.
 
     Raises:
+        SettingsError: a connector can't run where Airbyte runs; nothing was applied.
         SecretError: a secret of a configuration is missing or disabled; Airbyte would pass an empty text instead.
     """
-    settings, sources = load_settings(), load_sources(ROOT / "sources")
+    settings, sources = load_settings(), load_sources(current_project().sources)
     selected = [find_source(sources, name) for name in names] or list(sources.values())
+    at = settings.airbyte
+    for source in selected:
+        check_image(source.connector.image, on_this_machine=at.on_this_machine, configured=at.connectors)
     credentials = load_block(MillraceCredentials, block_names.CREDENTIALS)
     check_secrets(credentials, selected)
     by_value = settings.airbyte.send_secret_values
     secret_value = (lambda name: read_secret(credentials, name)) if by_value else by_reference
-    with load_block(MillraceAirbyte, block_names.AIRBYTE).open() as client:
-        connections = Connections(client, settings.lake.url, secret_value)
+    # The block has the address inside the cluster; an operator gives that of a port-forward.
+    airbyte = load_block(MillraceAirbyte, block_names.AIRBYTE).model_copy(update={"url": settings.airbyte.url})
+    with airbyte.open() as client:
+        lake = open_lake(settings.lake.url, settings.lake.endpoint)
+        paused = [pause.source for pause in read_pauses(lake) if not pause.stream]
+        connections = Connections(client, settings.lake.url, secret_value, paused=paused)
         changes = connections.plan(selected, prune=not names, force=force)
         applied = [c for c in changes if c.action != "delete" or delete]
         if not dry_run:
@@ -64,8 +76,8 @@ def check_secrets(credentials: MillraceCredentials, sources: Sequence[SourceCont
     users = {name: f"sources/{source.source}.yaml" for source in sources for name in source.connector.secrets}
     users |= dict.fromkeys(HMAC, "the lake's destination")
     if unusable := unusable_secrets(credentials, users):
-        problems = "; ".join(f"{name!r} (for {users[name]}) {reason}" for name, reason in unusable.items())
-        raise SecretError(
-            f"Airbyte would pass an empty text for these secrets: {problems}. Add a version to each with"
-            " `gcloud secrets versions add <name> --data-file=-`, then apply again"
+        problems = "; ".join(
+            f"{name!r} (for {users[name]}) {reason}: run `{Remedy.ADD_SECRET.filled(secret=name)}`"
+            for name, reason in unusable.items()
         )
+        raise SecretError(f"Airbyte would pass an empty text for these secrets: {problems}; then apply again")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from beam_job.announce import announce, message_from_ledger
-from beam_job.erase import erase, request
+from beam_job.erase import erase, fact, request
 from millrace.domain.ledger import LedgerEntry
 from tasks.context import open_bus, open_lake, open_warehouse, run_id, stream_contract
 from tasks.retries import transient_task
@@ -20,7 +20,7 @@ def erase_keys(source: str, stream: str, keys: list[dict[str, str]], reason: str
     contract, lake, warehouse, now = stream_contract(source, stream), open_lake(), open_warehouse(), datetime.now(UTC)
     erasure = request(lake, contract, keys, reason, now)
     erase(lake, warehouse, contract, now)
-    return next(entry for entry in warehouse.ledger(kinds=("erased",)) if entry.batch_id == erasure.id)
+    return fact(warehouse, erasure)
 
 
 @transient_task(task_run_name="announce {fact.batch_id}", retries=5)

@@ -14,10 +14,11 @@ from prefect.events.filters import EventFilter
 from prefect.events.schemas.events import Event
 
 from millrace.domain import names
-from millrace.domain.alerts import work
+from millrace.domain.alerts import REJECTED, work
 from millrace.domain.digest import Day, WorkFailures
 from millrace.domain.ledger import LedgerEntry
 from tasks.context import open_warehouse, select_sources
+from tasks.pauses import without_paused
 from tasks.retries import uncached_task
 
 PAGE = 200
@@ -63,8 +64,7 @@ def gather_day(iso_date: str | None) -> Day:
 
 def read_ledger(window: Window) -> list[LedgerEntry]:
     """Return the ledger's merges and publications within a window."""
-    entries = open_warehouse().ledger(window.begin, ("merged", "published"))
-    return [entry for entry in entries if entry.at < window.end]
+    return open_warehouse().ledger(window.begin, ("merged", "published"), window.end)
 
 
 def read_runs(client: SyncPrefectClient, window: Window) -> list[FlowRun]:
@@ -93,7 +93,8 @@ def count_dead_letters(client: SyncPrefectClient, window: Window) -> dict[str, i
 
 
 def failures_by_work(runs: Sequence[FlowRun]) -> tuple[WorkFailures, ...]:
-    """Return the failed work, most frequent first; `runs` are in the order of their ends."""
+    """Return the failed work, most frequent first; `runs` are in the order of their ends. Rejected ones are none."""
+    runs = [run for run in runs if run.state_name != REJECTED]
     failed = Counter(work(run.name) for run in runs if _type(run) in BAD)
     last = {work(run.name): _type(run) for run in runs}
     return tuple(
@@ -104,7 +105,7 @@ def failures_by_work(runs: Sequence[FlowRun]) -> tuple[WorkFailures, ...]:
 def silent_streams(merged: Iterable[LedgerEntry]) -> tuple[str, ...]:
     """Return the streams without a merge whose contracts promise new data within a day."""
     active = {(entry.source, entry.stream) for entry in merged}
-    streams = [stream for source in select_sources(None) for stream in source.streams.values()]
+    streams = [stream for source in without_paused(select_sources(None)) for stream in source.streams.values()]
     daily = [stream for stream in streams if stream.freshness_s and stream.freshness_s <= DAY_S]
     return tuple(stream.id for stream in daily if (stream.source, stream.stream) not in active)
 
