@@ -30,7 +30,8 @@ ACCOUNTS = {
     "ci": CI,
 }
 
-PREFECT_SECRETS = ("prefect-database-url", "prefect-api-auth-string")
+PREFECT_API_SECRETS = ("prefect-api-auth-string",)  # of every client of Prefect's server
+PREFECT_SECRETS = ("prefect-database-url", *PREFECT_API_SECRETS)
 FLOW_SECRETS = ("airbyte-client-id", "airbyte-client-secret")
 SLACK_SECRETS = ("slack-webhook-url",)
 GATEWAY_SECRETS = ("airbyte-webhook-token",)
@@ -70,7 +71,8 @@ def terraform_variables(sources: Iterable[SourceContract]) -> dict[str, Any]:
         "raw_datasets": [names.raw_schema(source.source) for source in sources],
         "platform_datasets": list(PLATFORM_DATASETS),
         "secrets": {
-            "prefect": list(PREFECT_SECRETS),
+            "prefect": [name for name in PREFECT_SECRETS if name not in PREFECT_API_SECRETS],
+            "prefect_api": list(PREFECT_API_SECRETS),
             "flow": list(FLOW_SECRETS),
             "slack": list(SLACK_SECRETS),
             "gateway": list(GATEWAY_SECRETS),

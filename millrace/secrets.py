@@ -6,16 +6,24 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Protocol
 
-import grpc
-from google.api_core.exceptions import FailedPrecondition, GoogleAPICallError, NotFound, RetryError
+from google.api_core.exceptions import (
+    FailedPrecondition,
+    GoogleAPICallError,
+    NotFound,
+    PermissionDenied,
+    RetryError,
+)
 from google.api_core.retry import Retry, if_transient_error
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1 import SecretVersion
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
 
-from millrace.domain.errors import SecretError, ServiceUnavailable
+from millrace.access import channel, credentials, denied
+from millrace.domain.errors import AccessDenied, SecretError, ServiceUnavailable
+from millrace.domain.remedies import Remedy
 
 TIMEOUT_S = 30.0
+ACCESS, DESCRIBE = "secretmanager.versions.access", "secretmanager.versions.get"
 EXPIRY_NOTICE = timedelta(days=14)
 
 
@@ -45,35 +53,34 @@ class SecretManager:
 
     @cached_property
     def _client(self) -> SecretManagerServiceClient:
-        return local_client(self.endpoint) if self.endpoint else SecretManagerServiceClient()
+        return local_client(self.endpoint) if self.endpoint else SecretManagerServiceClient(credentials=credentials())
 
 
 def local_client(endpoint: str) -> SecretManagerServiceClient:
-    """Return a client of the server at an address, without credentials."""
-    return SecretManagerServiceClient(
-        transport=SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(endpoint))
-    )
+    """Return a client of the server at an address, with the environment's identity if it names one."""
+    return SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel(endpoint)))
 
 
-def read_secret(credentials: SecretAccess, name: str, version: str = "latest", *, timeout_s: float = TIMEOUT_S) -> str:
+def read_secret(access: SecretAccess, name: str, version: str = "latest", *, timeout_s: float = TIMEOUT_S) -> str:
     """Return the value of a secret.
 
     Raises:
         SecretError: the secret is missing, disabled, not text or empty.
+        AccessDenied: this process may not read the secret.
         ServiceUnavailable: Secret Manager did not answer.
     """
-    path = f"projects/{credentials.project}/secrets/{name}/versions/{version}"
-    hint = f"add one with `gcloud secrets versions add {name} --data-file=-`"
+    path = f"projects/{access.project}/secrets/{name}/versions/{version}"
+    hint = f"add one with `{Remedy.ADD_SECRET.filled(secret=name)}`"
     try:
         retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
-        client = credentials.get_secret_manager_client()
+        client = access.get_secret_manager_client()
         answer = client.access_secret_version(name=path, retry=retry, timeout=timeout_s)
     except NotFound:
         raise SecretError(f"secret {name!r} does not exist or has no version ({path}); {hint}") from None
     except FailedPrecondition:
         raise SecretError(f"secret {name!r}: version {version} is disabled or destroyed ({path}); {hint}") from None
     except (GoogleAPICallError, RetryError) as error:
-        raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+        raise _failure(error, path, ACCESS, access) from None
     try:
         value: str = answer.payload.data.decode()
     except UnicodeDecodeError:
@@ -99,15 +106,16 @@ class SecretAge:
         return f"is {age.days} days old, {max_age.days} are allowed" if max_age and age > max_age else ""
 
 
-def secret_ages(credentials: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[SecretAge]:
+def secret_ages(access: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> list[SecretAge]:
     """Return the ages of the secrets that exist; read no value.
 
     Raises:
+        AccessDenied: this process may not describe a secret.
         ServiceUnavailable: Secret Manager did not answer.
     """
-    client, ages = credentials.get_secret_manager_client(), []
+    client, ages = access.get_secret_manager_client(), []
     for name in names:
-        path = f"projects/{credentials.project}/secrets/{name}"
+        path = f"projects/{access.project}/secrets/{name}"
         retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
         try:
             secret = client.get_secret(name=path, retry=retry, timeout=timeout_s)
@@ -115,30 +123,37 @@ def secret_ages(credentials: SecretAccess, names: Iterable[str], *, timeout_s: f
         except NotFound:
             continue
         except (GoogleAPICallError, RetryError) as error:
-            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+            raise _failure(error, path, DESCRIBE, access) from None
         ages.append(SecretAge(name, newest.create_time, secret.expire_time or None))
     return ages
 
 
-def unusable_secrets(
-    credentials: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S
-) -> dict[str, str]:
+def unusable_secrets(access: SecretAccess, names: Iterable[str], *, timeout_s: float = TIMEOUT_S) -> dict[str, str]:
     """Return the secrets whose newest version can't be read, with the reason; read no value.
 
     Raises:
+        AccessDenied: this process may not describe a secret.
         ServiceUnavailable: Secret Manager did not answer.
     """
-    client, unusable = credentials.get_secret_manager_client(), {}
+    client, unusable = access.get_secret_manager_client(), {}
     for name in names:
-        path = f"projects/{credentials.project}/secrets/{name}/versions/latest"
+        path = f"projects/{access.project}/secrets/{name}/versions/latest"
         try:
             retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
             version = client.get_secret_version(name=path, retry=retry, timeout=timeout_s)
         except NotFound:
             unusable[name] = "does not exist or has no version"
         except (GoogleAPICallError, RetryError) as error:
-            raise ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}") from None
+            raise _failure(error, path, DESCRIBE, access) from None
         else:
             if version.state != SecretVersion.State.ENABLED:
                 unusable[name] = f"has its newest version {SecretVersion.State(version.state).name.lower()}"
     return unusable
+
+
+def _failure(
+    error: GoogleAPICallError | RetryError, path: str, permission: str, access: SecretAccess
+) -> AccessDenied | ServiceUnavailable:
+    if isinstance(error, PermissionDenied):
+        return denied(error, path, permission, str(getattr(access, "endpoint", "") or ""))
+    return ServiceUnavailable(f"Secret Manager did not answer for {path}: {error.message}")

@@ -1,5 +1,7 @@
 """A client of Airbyte's public API: connections and jobs."""
 
+import heapq
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +11,11 @@ import httpx
 from millrace.airbyte.job import Job, parse_job
 from millrace.domain.errors import AirbyteRefused, ServiceUnavailable, SettingsError, SyncRunning
 
-ACTIVE = "active"
+ACTIVE, INACTIVE = "active", "inactive"
 TIMEOUT_S = 30.0
 TOKEN_S = 900.0
 REFRESH_AT = 0.8
+BRING_ROWS = ("sync", "refresh")  # types of jobs; Airbyte lists one type, or those of syncs and resets
 RETRYABLE = (408, 429, 500, 502, 503, 504)
 
 
@@ -91,14 +94,20 @@ class AirbyteClient:
         return parse_job(self.call("GET", f"/jobs/{job_id}"))
 
     def newest_jobs(self, connection_id: str, limit: int = 10) -> list[Job]:
-        """Return the newest jobs of a connection, newest first."""
-        query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "limit": limit, "jobType": "sync"}
-        return [parse_job(answer) for answer in self.call("GET", "/jobs", params=query).get("data", [])]
+        """Return the newest jobs of a connection that bring rows, newest first."""
+        return list(itertools.islice(self.jobs_of(connection_id, limit), limit))
 
     def jobs_of(self, connection_id: str, limit: int = 100) -> Iterator[Job]:
-        """Yield all jobs of a connection, newest first, page by page; a job that moves between pages may come twice."""
+        """Yield all jobs of a connection that bring rows, newest first; a job that moves between pages may come twice.
+
+        `limit` is the number of jobs in a page.
+        """
+        listings = [self._jobs_of_kind(connection_id, kind, limit) for kind in BRING_ROWS]
+        return heapq.merge(*listings, key=lambda job: -job.id)
+
+    def _jobs_of_kind(self, connection_id: str, kind: str, limit: int) -> Iterator[Job]:
         offset = 0
-        query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "jobType": "sync", "limit": limit}
+        query = {"connectionId": connection_id, "orderBy": "createdAt|DESC", "jobType": kind, "limit": limit}
         while page := self.call("GET", "/jobs", params=query | {"offset": offset}).get("data", []):
             yield from map(parse_job, page)
             offset += len(page)

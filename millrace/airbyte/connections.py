@@ -4,20 +4,23 @@ Each file has a definition, a source and a connection, found by name; the one de
 as references (`secret_coordinate::<name>`), which Airbyte resolves from Secret Manager on use.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from millrace.airbyte.client import ACTIVE, AirbyteClient
+from millrace.airbyte.client import ACTIVE, INACTIVE, AirbyteClient
 from millrace.airbyte.differences import SecretText, differences, fill_secrets
 from millrace.contracts.source import MANUAL, SecretReference, SourceContract, load_manifest
 from millrace.domain.errors import SettingsError
 from millrace.domain.names import RAW
-from millrace.settings.tree import ROOT
+from millrace.project import current_project
 
 DESTINATION = "millrace-lake"
-PATH_FORMAT = RAW + "${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"
+# Below the bucket path, not part of the format: the connector's check writes its test object at the bucket path, and
+# Airbyte's account may write nothing outside of it.
+BUCKET_PATH = RAW.removesuffix("/")
+PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"
 SYNC_MODES = {"cdc": "incremental_append", "append": "incremental_append", "overwrite": "full_refresh_overwrite"}
 HMAC = ("airbyte-hmac-id", "airbyte-hmac-secret")
 IDS = {
@@ -62,9 +65,12 @@ class Connections:
         client: AirbyteClient,
         lake_url: str,
         secret_text: SecretText = by_reference,
-        folder: Path = ROOT / "sources",
+        folder: Path | None = None,
+        paused: Collection[str] = (),
     ) -> None:
-        self._client, self._lake_url, self._secret_text, self._folder = client, lake_url, secret_text, folder
+        self._client, self._lake_url, self._secret_text = client, lake_url, secret_text
+        self._paused = paused
+        self._folder = folder or current_project().sources
         self._workspace = client.call("GET", "/workspaces")["data"][0]["workspaceId"]
         definitions = f"/workspaces/{self._workspace}/definitions"
         self._paths = {
@@ -88,7 +94,7 @@ class Connections:
             _check_connector(existing, source)
             declared[definition_of(source)] = self._definition(source)
             declared["source", source.source] = {"configuration": source.connector.config}
-            declared["connection", source.source] = connection(source)
+            declared["connection", source.source] = connection(source, paused=source.source in self._paused)
         changes = [self._change(existing[kind], kind, name, body, force) for (kind, name), body in declared.items()]
         return changes + (_plan_deletions(existing, {source.source for source in sources}) if prune else [])
 
@@ -155,7 +161,7 @@ def destination(lake_url: str) -> Json:
         "configuration": {
             "destinationType": "gcs",
             "gcs_bucket_name": lake_url.removeprefix("gs://"),
-            "gcs_bucket_path": "",
+            "gcs_bucket_path": BUCKET_PATH,
             "gcs_path_format": PATH_FORMAT,
             "format": {"format_type": "Parquet", "compression_codec": "SNAPPY"},
             "credential": {
@@ -167,12 +173,12 @@ def destination(lake_url: str) -> Json:
     }
 
 
-def connection(source: SourceContract) -> Json:
+def connection(source: SourceContract, *, paused: bool = False) -> Json:
     """Return the connection of a source's streams to the lake, in folders of the source's name, on its schedule."""
     manual = source.schedule == MANUAL
     schedule = {"scheduleType": "manual"} if manual else {"scheduleType": "cron", "cronExpression": source.schedule}
     return {
-        "status": ACTIVE,
+        "status": INACTIVE if paused else ACTIVE,
         "namespaceDefinition": "custom_format",
         "namespaceFormat": source.source,
         "schedule": schedule,

@@ -13,7 +13,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Job(Frozen):
     """One sync of a connection; `rows` and `bytes` are None until Airbyte counts them, `ended_at` until it ends.
 
-    `status` is Airbyte's own value; an unknown one does not end a job.
+    `status` is Airbyte's own value; an unknown one does not end a job. `kind` is its type: sync, refresh, reset, clear.
     """
 
     id: int
@@ -24,6 +24,12 @@ class Job(Frozen):
     rows: int | None = None
     bytes: int | None = None
     error: str = ""
+    kind: str = ""
+
+    @property
+    def refreshes(self) -> bool:
+        """Return true when the job reads streams again from the beginning, under a new generation."""
+        return self.kind == "refresh"
 
     @property
     def ended(self) -> bool:
@@ -53,6 +59,7 @@ def parse_job(answer: Mapping[str, Any]) -> Job:
         rows=answer.get("rowsSynced"),
         bytes=answer.get("bytesSynced"),
         error=str(answer.get("errorMessage") or answer.get("failureReason") or ""),
+        kind=str(answer.get("jobType") or ""),
     )
 
 

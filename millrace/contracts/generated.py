@@ -9,8 +9,11 @@ from millrace.contracts.released import FOLDER, check_released, snapshot
 from millrace.contracts.schema import text as schema_text
 from millrace.contracts.source import load_sources
 from millrace.domain.errors import ContractError
+from millrace.project import CHECKOUT
 
 SUITES, PAGES = "expectations/raw", "docs/sources"
+SCHEMA = "millrace/contracts/source.schema.json"
+DBT = Path(__file__).with_name("dbt")  # what every dbt project of the platform has: profile, macros, generic tests
 HEADER = "# Generated from sources/*.yaml by `millrace contracts write`; edit those.\n"
 
 
@@ -18,7 +21,11 @@ def generated_files(root: Path) -> dict[Path, str]:
     """Return every file that follows from the contracts, with its text. Raises ContractError."""
     sources = load_sources(root / "sources")
     files = {
-        root / "millrace/contracts/source.schema.json": schema_text(),
+        root / "dbt_project" / path.relative_to(DBT): path.read_text() for path in DBT.rglob("*") if path.is_file()
+    }
+    if root == CHECKOUT:
+        files[root / SCHEMA] = schema_text()
+    files |= {
         root / "dbt_project/models/staging/_sources.yml": HEADER + sources_yaml(sources.values()),
         root / "dbt_project/macros/_good_rows.sql": good_rows_macro(sources.values()),
     }

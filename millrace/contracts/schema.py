@@ -7,7 +7,7 @@ from typing import Any
 from millrace.contracts.source import SourceContract
 
 FILE = Path(__file__).with_name("source.schema.json")
-INHERITED = ("source", "stream", "owner")
+INHERITED = ("source", "stream", "owner", "channel")
 
 
 def schema() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A YAML file of sources/ in; a source with its connector, schedule and streams out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from typing_extensions import TypeAliasType
 
+from millrace.contracts.secret import SecretReference as SecretReference
 from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.errors import ContractError, UnknownStream
@@ -15,12 +17,6 @@ from millrace.domain.types import Frozen, Name
 
 MANUAL = "manual"
 SCHEDULE = r"^(manual|(\S+ ){6,7}[A-Za-z][A-Za-z0-9_+/-]*)$"
-
-
-class SecretReference(Frozen):
-    """The name of a secret in Secret Manager; never its value."""
-
-    secret: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 
 
 def _kind(value: object) -> str:
@@ -67,7 +63,7 @@ def _parts(value: Config | dict[str, Config]) -> Iterator[Config]:
 
 
 class SourceContract(Frozen):
-    """A source and its streams.
+    """A source and its streams; `channel` is the secret with the Slack URL of its owner, for alerts on it.
 
     `version` must rise with a change that breaks readers of its tables; `make check` enforces it. `epoch` is the least
     first term of the order of rows: a connection that was created again gets a higher one by itself, and `millrace
@@ -79,6 +75,7 @@ class SourceContract(Frozen):
     version: Annotated[int, Field(ge=1)] = 1
     description: str = ""
     owner: str = ""
+    channel: SecretReference | None = None
     epoch: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
     schedule: Annotated[str, Field(pattern=SCHEDULE)] = MANUAL
     connector: Connector
@@ -115,7 +112,8 @@ class SourceContract(Frozen):
             UnknownStream: the source has no stream of that name.
         """
         if name not in self.streams:
-            raise UnknownStream(f"source {self.source!r} has no stream {name!r}; it has {', '.join(self.streams)}")
+            there = f"{', '.join(self.streams)}{_near(name, self.streams)}"
+            raise UnknownStream(f"source {self.source!r} has no stream {name!r}; it has {there}")
         return self.streams[name]
 
 
@@ -155,7 +153,7 @@ def parse_source(text: str, file: str) -> SourceContract:
         raise ContractError(f"{file}: not YAML: {error}") from error
     if not isinstance(data, dict):
         raise ContractError(f"{file}: expected a mapping with `source`, `connector` and `streams`")
-    inherited = {"source": data.get("source"), "owner": data.get("owner", "")}
+    inherited = {"source": data.get("source"), "owner": data.get("owner", ""), "channel": data.get("channel")}
     streams = data.get("streams")
     if isinstance(streams, dict):
         data = data | {
@@ -211,12 +209,19 @@ def _text(path: Path) -> str:
         raise ContractError(f"{path.name}: not UTF-8: {error}") from None
 
 
-def find_source(sources: dict[str, SourceContract], name: str) -> SourceContract:
+def find_source(sources: Mapping[str, SourceContract], name: str) -> SourceContract:
     """Return one source by name.
 
     Raises:
         UnknownStream: no source has that name.
     """
     if name not in sources:
-        raise UnknownStream(f"no source {name!r} in sources/; there are {', '.join(sources) or 'none'}")
+        there = ", ".join(sources) or "none"
+        raise UnknownStream(f"no source {name!r} in sources/; there are {there}{_near(name, sources)}")
     return sources[name]
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """Return a hint at the name that was probably meant."""
+    near = get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -8,9 +8,10 @@ from pydantic import Field, field_validator, model_validator
 
 from millrace.contracts.order import CDC_COLUMNS, OrderKind, check_order, order_kind
 from millrace.contracts.row_rules import RULES, row_rule
+from millrace.contracts.secret import SecretReference
 from millrace.domain.column_names import case_twins, is_reserved, suffixed
 from millrace.domain.quality import QUARANTINE, Expected
-from millrace.domain.types import Column, Frozen, Identifier, Name
+from millrace.domain.types import DECIMAL, Column, Frozen, Identifier, Name
 
 DURATION = re.compile(r"^(\d+)([mhd])$")
 SECONDS = {"m": 60, "h": 3600, "d": 86400}
@@ -54,13 +55,15 @@ class StreamContract(Frozen):
 
     `refresh` says whether the rows of older generations of a cdc or append stream go when Airbyte has read a newer one
     to its end; without it they do in a change stream, and in an append stream if Airbyte deleted their files.
-    `empty_snapshot` says whether a snapshot without rows empties the table of an overwrite stream: by default it does.
+    `empty_snapshot` says whether a snapshot without rows, or a refresh that removes records and found none, empties the
+    table: by default it does.
     """
 
     source: Name
     stream: Name
     description: str = ""
     owner: str = ""
+    channel: SecretReference | None = None
     mode: Literal["cdc", "append", "overwrite"] = "append"
     key: tuple[Identifier, ...] = ()
     order: tuple[Identifier, ...] = ()
@@ -110,6 +113,10 @@ class StreamContract(Frozen):
         for name, column in self.columns.items():
             if column.any_type and column.type != "string":
                 raise ValueError(f"column {name!r}: `any_type` is for strings, and it is {column.type}")
+            if column.rounding != "exact" and not DECIMAL.match(column.type):
+                raise ValueError(f"column {name!r}: `rounding` is for decimals, and it is {column.type}")
+            if column.rounding != "exact" and name in (*self.key, *self.order):
+                raise ValueError(f"column {name!r}: a column of `key` or `order` can't be rounded; remove `rounding`")
         if self.unchanged and (not self.key or self.mode == "overwrite"):
             raise ValueError(
                 f"unchanged: {self.unchanged!r} stands for the value of the row before, which only streams with a key"
@@ -117,8 +124,6 @@ class StreamContract(Frozen):
             )
         if self.refresh and self.mode == "overwrite":
             raise ValueError("refresh: each snapshot of an overwrite stream replaces the older ones; leave it out")
-        if self.empty_snapshot and self.mode != "overwrite":
-            raise ValueError(f"empty_snapshot: only overwrite streams have snapshots, and it is {self.mode}; remove it")
         self._check_cluster()
         for expected in self.expectations:
             self._check_expectation(expected)
@@ -209,8 +214,9 @@ class StreamContract(Frozen):
 
     @property
     def obeys_empty_snapshots(self) -> bool:
-        """Return true when a snapshot without rows empties the table."""
-        return self.mode == "overwrite" and self.deletes == "soft" and self.empty_snapshot != "refuse"
+        """Return true when a snapshot without rows, or a refresh that found none, empties the table."""
+        replaces = self.mode == "overwrite" or self.removes_older(older_removed=True)
+        return replaces and self.deletes == "soft" and self.empty_snapshot != "refuse"
 
     @property
     def reads_deletes(self) -> bool:

@@ -2,9 +2,9 @@
 
 from urllib.parse import urlencode
 
-from millrace.dashboards.boards import load_boards
+from millrace.dashboards.boards import Board, load_boards
 from millrace.domain.errors import SettingsError
-from millrace.settings.tree import ROOT
+from millrace.project import current_project
 from millrace.warehouse.engines import looker_dataset
 from millrace.warehouse.reader import SCHEMA
 
@@ -21,8 +21,9 @@ def report_link(marts_url: str) -> str:
     if names is None:
         raise SettingsError(f"Looker Studio reads BigQuery, and the marts are at {marts_url!r}")
     project, dataset = names
-    parameters = {"c.mode": "edit", "r.reportName": "Flights from New York"}
-    for index, board in enumerate(load_boards(ROOT / "dashboards")):
+    parameters = {"c.mode": "edit", "r.reportName": "Millrace"}
+    boards = [board for board in load_boards(current_project().dashboards) if isinstance(board, Board)]
+    for index, board in enumerate(boards):
         source = f"ds.ds{index}"
         parameters |= {
             f"{source}.connector": "bigQuery",

@@ -3,23 +3,25 @@
 from dataclasses import dataclass
 from typing import Any
 
-WIDTH = 720
+WIDTH, NARROW = 800, 340  # of a whole picture, on a desk and on a phone
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"  # the layout of labels depends on their widths
-ROOM = {"left": 34, "right": 64, "top": 6, "bottom": 6}  # for browsers that lack these fonts and use a wider one
+ROOM = {"left": 14, "right": 10, "top": 6, "bottom": 6}
+LETTER = 7.2  # the width of a letter in pixels, in browsers that lack these fonts and use a wider one
+
+
+PALETTE = ("blue", "orange", "green", "violet", "red", "amber", "grey", "teal")
 
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of a theme; `classes` are those of the classes of delay."""
+    """The colours of a theme; `palette` has a colour for each name of `PALETTE`."""
 
     name: str
     background: str
     text: str
     soft: str
     line: str
-    accent: str
-    origins: tuple[str, ...]
-    classes: dict[str, str]
+    palette: dict[str, str]
 
 
 LIGHT = Theme(
@@ -28,15 +30,13 @@ LIGHT = Theme(
     text="#13212b",
     soft="#4b5d69",
     line="#d5dee3",
-    accent="#0a6a94",
-    origins=("#0a6a94", "#b0562b", "#2f7d57"),
-    classes={
-        "on time": "#2f8bb5",
-        "late": "#b3740f",
-        "very late": "#b0231b",
-        "diverted": "#7a4fc0",
-        "not departed": "#57646d",
-    },
+    palette=dict(
+        zip(
+            PALETTE,
+            ("#0a6a94", "#b0562b", "#2f7d57", "#7a4fc0", "#b0231b", "#b3740f", "#76848d", "#167f86"),
+            strict=True,
+        )
+    ),
 )
 DARK = Theme(
     name="dark",
@@ -44,15 +44,13 @@ DARK = Theme(
     text="#e7eff3",
     soft="#a6b6c1",
     line="#2b3a44",
-    accent="#59bfec",
-    origins=("#59bfec", "#f0976a", "#63d18d"),
-    classes={
-        "on time": "#59bfec",
-        "late": "#f1ba4d",
-        "very late": "#ff8b82",
-        "diverted": "#b79cf2",
-        "not departed": "#9fb0bb",
-    },
+    palette=dict(
+        zip(
+            PALETTE,
+            ("#59bfec", "#f0976a", "#63d18d", "#b79cf2", "#ff8b82", "#f1ba4d", "#8496a2", "#5fd0cf"),
+            strict=True,
+        )
+    ),
 )
 THEMES = (LIGHT, DARK)
 
@@ -72,9 +70,12 @@ def config(theme: Theme) -> dict[str, Any]:
         "background": theme.background,
         "padding": ROOM,
         "font": FONT,
+        "range": {"category": list(theme.palette.values())},
+        "mark": {"color": theme.palette["blue"]},
         "view": {"stroke": None},
         "axis": text | {"labelPadding": 6, "gridColor": theme.line, "domainColor": theme.line, "tickColor": theme.line},
-        "legend": text | {"orient": "top", "symbolSize": 90, "offset": 4},
+        "axisY": {"titleAngle": 0, "titleAlign": "left", "titleBaseline": "bottom", "titleX": 0, "titleY": -8},
+        "legend": text | {"orient": "top", "symbolSize": 90, "offset": 26, "columnPadding": 28},
         "header": text | {"labelFontWeight": "bold"},
         "text": {"font": FONT, "fontSize": 12, "color": theme.soft},
     }

@@ -7,6 +7,7 @@ EXCEPTION = re.compile(r"exception:? (\w+): ")
 HINT = re.compile(r"\s*For further information visit https://errors\.pydantic\.dev/[\w./]*\w")
 OTHER = "Failure"
 CRASHED = "Crashed"
+REJECTED = "Rejected"  # the final state of a run with a mistyped parameter, which did nothing
 SUMMARY_MARK = " · "
 
 

@@ -11,6 +11,16 @@ from millrace.domain.landing import Count
 from millrace.domain.types import Column, Frozen, Name
 
 StagingFormat = Literal["parquet", "arrow"]
+Engine = Literal["plain", "in-process", "dataflow"]
+ROW_BYTES = 50  # compressed; for manifests without a number of rows
+
+
+class BlockRange(Frozen):
+    """Whole blocks of an Avro file: their first byte, the byte after them, and the position of their first row."""
+
+    begin: Count
+    end: Count
+    first_row: Count
 
 
 class BatchObject(Frozen):
@@ -19,7 +29,9 @@ class BatchObject(Frozen):
     `manifest` is the number of the manifest that names it within the batch's manifests; None in a batch that an older
     version of the platform opened. `replaced` is True if another manifest names a newer generation of the object.
     `replaces` is True if its sync read a generation to its end which removes the rows of older ones (cdc and append).
-    `job_created_at` is None only outside a batch.
+    `job_created_at` is None only outside a batch. In a part of a large file `size` and `rows` are the part's, and
+    either `groups` are the first of its row groups and the one after the last (Parquet), or `blocks` are its blocks
+    (Avro); both are None for a whole object.
     """
 
     name: str
@@ -34,6 +46,13 @@ class BatchObject(Frozen):
     replaced: bool = False
     replaces: bool = False
     job_created_at: datetime | None = None
+    groups: tuple[Count, Count] | None = None
+    blocks: BlockRange | None = None
+
+    @property
+    def is_part(self) -> bool:
+        """Return whether it is a part of a file, which other objects of the batch complete."""
+        return self.groups is not None or self.blocks is not None
 
     @property
     def min_version(self) -> str:
@@ -65,7 +84,7 @@ class Batch(Frozen):
     id: str
     source: Name
     stream: Name
-    engine: Literal["plain", "in-process", "dataflow"]
+    engine: Engine
     staging: StagingFormat = "parquet"
     manifests: tuple[str, ...]
     objects: tuple[BatchObject, ...]
@@ -91,6 +110,16 @@ class Batch(Frozen):
     def bytes(self) -> int:
         """Return the size of all objects in bytes."""
         return sum(o.size for o in self.objects)
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows of all objects, estimated for those whose manifests do not count them."""
+        return count_rows(self.objects)
+
+
+def count_rows(objects: Iterable[BatchObject]) -> int:
+    """Return the number of rows of objects, estimated for those whose manifests do not count them."""
+    return sum(o.size // ROW_BYTES if o.rows is None else o.rows for o in objects)
 
 
 def newest_generations(batch: Batch, staged: "Staged", merged: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -159,6 +188,8 @@ class Staged(Frozen):
     generations take the place of snapshots, and no row has a version below `lowest`, unless it is empty. `generations`
     are the lowest versions of the newest generation in each manifest's objects, by its number in the batch. `columns`
     are those that files added or widened. `attempt` is empty when an older version of the platform staged the batch.
+    `revives` is the floor of the head if it has to fall to `floor`, as the generation that begins there turned out to
+    have rows in quarantine: the rows that it removed come back.
 
     If a winner has a text that stands for an unchanged value, `upserts` have all upserts of the batch (`every_upsert`),
     of which the older ones are not among `superseded`; `unchanged` are the columns with such a text.
@@ -182,6 +213,7 @@ class Staged(Frozen):
     generations: dict[int, str] = {}  # noqa: RUF012  pydantic copies defaults
     every_upsert: bool = False
     unchanged: tuple[str, ...] = ()
+    revives: str = ""
 
     @property
     def rejected_objects(self) -> set[tuple[str, int]]:

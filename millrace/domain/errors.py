@@ -7,16 +7,19 @@ MillraceError
 │   ├── WarehouseBusy           another process holds the warehouse's writer lock
 │   ├── StreamBusy              another process merges the stream
 │   ├── StagingLost             staging files or reports are gone; stage the batch again
+│   ├── StreamUnprepared        a stream's table lacks columns of its contract; a merge or reconcile adds them
 │   └── HeadMoved               another committer won; look again at the pending manifests
 ├── Fatal                       a person must act: trying again changes nothing
 │   ├── SettingsError           a setting is missing or malformed
 │   ├── ContractError           a file in sources/ is wrong
 │   │   └── UnknownStream       the contracts have no such source or stream
 │   ├── SecretError             a secret is missing, disabled or empty
+│   ├── AccessDenied            an identity lacks a permission at Google Cloud
 │   ├── AirbyteRefused          Airbyte rejected a request
 │   │   └── SyncRunning         a job of the connection is running already
 │   ├── SyncFailed              Airbyte ended the sync without success
 │   ├── SyncTimeout             the sync ran past its deadline
+│   ├── ConnectorFailed         a connector can't do what was asked
 │   ├── ObjectMissing           an object, or the requested generation of it, does not exist
 │   ├── ObjectExists            an object exists already, or its generation has changed
 │   ├── ManifestConflict        two different manifests claim one sync
@@ -28,14 +31,15 @@ MillraceError
 │   ├── MartsMoved              other marts were published while this candidate was built
 │   ├── DatabaseUnreadable      a database of the warehouse can't be opened, or lacks the mark of its candidate
 │   ├── BudgetExceeded          a batch would cost more than is allowed; it stays pending
-│   ├── WarehouseRefused        the warehouse rejected a statement: rights, a missing table, its syntax
+│   ├── WarehouseRefused        the warehouse rejected a statement: a missing table, its syntax, a quota
 │   ├── ReconcileIncomplete     reconcile could not check, or start, everything
 │   ├── BalanceError            a merge does not balance: rows were lost or doubled
 │   └── StackDown               the local stack of this machine is down (cli/errors.py)
 └── DataQuality                 the data is wrong, the platform works
     ├── FileRejected            a file can't be read, or contradicts its contract
     │   └── FileVanished        a file that a manifest names is gone
-    └── QualityFailed           candidates did not pass the gate; the marts stay as they were
+    ├── QualityFailed           candidates did not pass the gate; their marts stay as they were
+    └── BuildFailed             dbt could not build some marts, which stay as they were; the others are published
 """
 
 
@@ -67,6 +71,10 @@ class StagingLost(Retryable):
     """Staging files or reports of a batch are gone, as another merge closed it; stage the batch again."""
 
 
+class StreamUnprepared(Retryable):
+    """A stream's table lacks columns of its contract; the next merge of the stream, or reconcile, adds them."""
+
+
 class HeadMoved(Retryable):
     """Another committer won the stream's head; look again at the pending manifests."""
 
@@ -89,6 +97,10 @@ class UnknownStream(ContractError):
 
 class SecretError(Fatal):
     """A secret is missing, disabled or empty."""
+
+
+class AccessDenied(Fatal):
+    """An identity lacks a permission; the message names both, the resource and the command that grants it."""
 
 
 class AirbyteRefused(Fatal):
@@ -152,7 +164,7 @@ class BudgetExceeded(Fatal):
 
 
 class WarehouseRefused(Fatal):
-    """The warehouse rejected a statement: rights, a missing table, its syntax; the message has its answer."""
+    """The warehouse rejected a statement: a missing table, its syntax, a quota; the message has its answer."""
 
 
 class ReconcileIncomplete(Fatal):
@@ -176,4 +188,8 @@ class FileVanished(FileRejected):
 
 
 class QualityFailed(DataQuality):
-    """Candidates did not pass the gate; the marts stay as they were."""
+    """Candidates did not pass the gate; their marts stay as they were, and others may have been published."""
+
+
+class BuildFailed(DataQuality):
+    """dbt could not build some marts, which stay as they were; the others are published."""

@@ -23,7 +23,7 @@ class LandingManifest(Frozen):
     """All objects that one sync of one stream wrote to the lake; created once, never changed.
 
     `older_removed`: Airbyte deleted the objects of the generation before this one, as a refresh that removes records
-    does. An overwrite stream's manifest without objects is an empty snapshot.
+    does. An overwrite stream's manifest without objects is an empty snapshot, another's a refresh that found no row.
     """
 
     v: Literal[1] = 1

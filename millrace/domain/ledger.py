@@ -1,6 +1,7 @@
 """The ledger: one append-only row per fact about a batch or a model run."""
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from millrace.domain.landing import Count
@@ -14,13 +15,21 @@ Kind = Literal[
     "redriven",
     "erased",
 ]
+CHANGES: tuple[Kind, ...] = ("merged", "erased")
+EVER = datetime(1, 1, 1, tzinfo=UTC)
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+CLOCKS_APART = timedelta(days=1)
+"""The time of a fact is that of the process that wrote it; a search by a batch's time begins this much earlier."""
 
 
 class LedgerEntry(Frozen):
     """One fact: a `published` entry names a merged batch that is in the marts; its `detail` is the candidate.
 
     An `erased` entry names keys that were erased: `rows_in` of them, of which `merged` had rows.
-    A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it.
+    A `redriven` entry names an object that is merged once more: its `rows_in`, of which `quarantined` were left out
+    before; both are 0 in an entry that an older version of the platform wrote.
+    A `modelled` entry names a published candidate; its `detail` is the digest of the dbt project that built it, then
+    the parts of it that were refused and are still of an older state.
     """
 
     kind: Kind
@@ -62,9 +71,42 @@ def announced_entry(
     )
 
 
-def modelled_entry(candidate: str, project: str, run: str, at: datetime) -> LedgerEntry:
-    """Return the entry that records the state of the dbt project that built the published candidate."""
-    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=project)
+def modelled_entry(candidate: str, project: str, run: str, at: datetime, owed: Iterable[str] = ()) -> LedgerEntry:
+    """Return the entry that records the state of the dbt project that built the published candidate, but for `owed`."""
+    detail = " ".join([project, *owed])
+    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id=run, at=at, detail=detail)
+
+
+def built_state(detail: str) -> tuple[str, tuple[str, ...]]:
+    """Return the digest of a `modelled` entry's detail, and the names of the parts that it lacks."""
+    digest, *owed = detail.split(" ")
+    return digest, tuple(owed)
+
+
+def redriven_entry(
+    stream: tuple[str, str], redriven: tuple[str, str, int], counts: tuple[int, int], run: str, at: datetime
+) -> LedgerEntry:
+    """Return the entry that records that an object is merged once more.
+
+    Args:
+        stream: source and stream.
+        redriven: manifest, object and generation.
+        counts: the object's rows, and those of them in quarantine.
+        run: id of the run that admits it.
+        at: the time.
+    """
+    manifest, name, generation = redriven
+    return LedgerEntry(
+        kind="redriven",
+        batch_id=f"{name}#{generation}",
+        source=stream[0],
+        stream=stream[1],
+        run_id=run,
+        at=at,
+        rows_in=max(counts),
+        quarantined=counts[1],
+        detail=manifest,
+    )
 
 
 SHOWN_FILES = 20

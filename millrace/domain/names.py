@@ -34,6 +34,7 @@ OVER_BUDGET = "merge.over_budget"
 KEYS_DOUBLED = "keys.doubled"
 
 STREAM_MERGED = "stream.merged"
+MART_PUBLISHED = "mart.published"
 RUN_FAILED = "run.failed"
 RUN_RECOVERED = "run.recovered"
 RECONCILE_FOUND = "reconcile.found"
@@ -47,8 +48,10 @@ MANIFESTS = "_manifests/"
 EMPTY_MANIFESTS = "_manifests_empty/"
 QUARANTINE = "_quarantine/"
 RESULTS = "_results/"
+PAUSED = "_paused/"
 SITE = "_site/"
 STATUS_PAGE = f"{SITE}status/index.html"
+MARTS_EXPORT = f"{SITE}marts/"
 STATUS_SYNCS = f"{SITE}status/syncs.json"
 
 LAST_FULL_SCAN = "_batches/audited"
@@ -191,6 +194,11 @@ def live_view(stream: str) -> str:
 def migrating_table(stream: str) -> str:
     """Return the copy of a stream's table that a migration makes beside it."""
     return f"{stream}__migrating"
+
+
+def mart_resource(mart: str) -> str:
+    """Return the resource id of a mart in events."""
+    return f"millrace.mart.{mart}"
 
 
 def stream_resource(source: str, stream: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 from millrace.domain.types import Frozen
 
 STOP, QUARANTINE, WARN = "stop", "quarantine", "warn"
+UNCHECKED = "could not be checked: "  # begins what a result observed when the database rejected its query
 Severity = Literal["stop", "quarantine", "warn"]
 
 
@@ -41,13 +42,18 @@ class QualityResult(Frozen):
     sample: tuple[str, ...] = ()
 
     @property
+    def is_unchecked(self) -> bool:
+        """Return True when the expectation itself could not be evaluated, so that nothing is known of the rows."""
+        return not self.success and self.observed.startswith(UNCHECKED)
+
+    @property
     def key(self) -> tuple[str, str, str, str]:
         """Return the identity of the expectation, equal in the results of different runs."""
         return self.suite, self.expectation, self.column, self.severity
 
     def __str__(self) -> str:
         where = f"{self.suite}.{self.column}" if self.column else self.suite
-        observed = f", saw {self.observed}" if self.observed else ""
+        observed = f", {'' if self.is_unchecked else 'saw '}{self.observed}" if self.observed else ""
         sample = f", e.g. {', '.join(self.sample)}" if self.sample and not self.success else ""
         return f"{where}: {self.expectation}{observed}{sample}"
 

@@ -37,7 +37,8 @@ class StartedSync(Frozen):
 class Sync(Frozen):
     """A job that ended; `rows` and `bytes` are the figures that Airbyte reports, None without a report.
 
-    `sync_modes`: Airbyte's mode of each stream that the connection reads.
+    `sync_modes`: Airbyte's mode of each stream that the connection reads. `refreshes`: the job reads streams again from
+    the beginning, as somebody asked for.
     """
 
     source: Name
@@ -49,6 +50,7 @@ class Sync(Frozen):
     rows: Count | None = None
     bytes: Count | None = None
     sync_modes: dict[str, str] = {}  # noqa: RUF012  pydantic copies defaults
+    refreshes: bool = False
     error: str = ""
 
 

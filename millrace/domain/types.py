@@ -1,7 +1,7 @@
 """The basic types: names, columns, and the base class of every type that crosses a boundary."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -21,10 +21,15 @@ class Frozen(BaseModel):
 
 
 class Column(Frozen):
-    """One column of a stream; with `any_type`, values of every type are converted to text."""
+    """One column of a stream; with `any_type`, values of every type are converted to text.
+
+    `rounding` of a decimal: a number with more digits after the point is quarantined (`exact`), or rounded to the
+    nearest one, halves to an even last digit.
+    """
 
     type: str
     any_type: bool = False
+    rounding: Literal["exact", "half_even"] = "exact"
     nullable: bool = True
     description: str = ""
 

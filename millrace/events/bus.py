@@ -1,12 +1,12 @@
 """The platform's messages in; messages on Pub/Sub topics out."""
 
-import grpc
-from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
+from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied, RetryError
 from google.api_core.retry import Retry, if_transient_error
 from google.pubsub_v1 import PublisherClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.types import PubsubMessage
 
+from millrace.access import channel, credentials, denied
 from millrace.domain.errors import ServiceUnavailable, SettingsError
 from millrace.domain.events import Message, attributes
 
@@ -20,14 +20,15 @@ class EventBus:
         self.project, self.endpoint = project, endpoint
         self._timeout_s = timeout_s
         self._retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)  # default: 10 minutes
-        transport = PublisherGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
-        self._client = PublisherClient(transport=transport)
+        transport = PublisherGrpcTransport(channel=channel(endpoint)) if endpoint else None
+        self._client = PublisherClient(transport=transport, credentials=None if endpoint else credentials())
 
     def publish(self, message: Message) -> str:
         """Publish one message; return its id once the server has stored it.
 
         Raises:
             SettingsError: the project has no such topic.
+            AccessDenied: this process may not publish on the topic.
             ServiceUnavailable: Pub/Sub did not accept the message; to publish again is safe, as readers deduplicate.
         """
         topic = f"projects/{self.project}/topics/{message.topic}"
@@ -38,6 +39,8 @@ class EventBus:
             raise SettingsError(
                 f"project {self.project!r} has no topic {message.topic!r}; create it, or correct events.project"
             ) from None
+        except PermissionDenied as error:
+            raise denied(error, topic, "pubsub.topics.publish", self.endpoint) from error
         except (GoogleAPICallError, RetryError) as error:
             raise ServiceUnavailable(f"{topic}: not published: {error}") from error
         return str(answer.message_ids[0])

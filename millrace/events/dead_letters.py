@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import grpc
-from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
+from google.api_core.exceptions import GoogleAPICallError, NotFound, PermissionDenied, RetryError
 from google.api_core.retry import Retry, if_transient_error
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import PubsubMessage, ReceivedMessage
 
+from millrace.access import channel, credentials, denied
 from millrace.domain import names
 from millrace.domain.errors import ServiceUnavailable, SettingsError
 
@@ -46,12 +46,16 @@ class DeadLetters:
     """The dead letters of a project's topics on Pub/Sub, or on a server at `endpoint` with the same protocol."""
 
     def __init__(self, project: str, endpoint: str = "", timeout_s: float = TIMEOUT_S) -> None:
-        self.project = project
+        self.project, self._endpoint = project, endpoint
         retry = Retry(if_transient_error, initial=0.1, maximum=5, timeout=timeout_s)
         self._limits = {"retry": retry, "timeout": timeout_s}
-        channel = grpc.insecure_channel(endpoint) if endpoint else None
-        self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel) if channel else None)
-        self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel) if channel else None)
+        if endpoint:
+            own = channel(endpoint)
+            self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=own))
+            self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=own))
+        else:
+            self._publisher = PublisherClient(credentials=credentials())
+            self._subscriber = SubscriberClient(credentials=credentials())
 
     @contextmanager
     def hold(self, topic: str, at_most: int = MOST) -> Iterator[list[DeadLetter]]:
@@ -59,6 +63,7 @@ class DeadLetters:
 
         Raises:
             SettingsError: the topic has no dead-letter subscription.
+            AccessDenied: this process may not read it.
             ServiceUnavailable: Pub/Sub did not answer.
         """
         messages: dict[str, ReceivedMessage] = {}
@@ -87,7 +92,7 @@ class DeadLetters:
             attributes=letter.attributes | {names.ORIGIN_ATTRIBUTE: letter.origin},
         )
         topic = f"projects/{self.project}/topics/{letter.topic}"
-        with self._converting_errors(letter.topic):
+        with self._converting_errors(letter.topic, publishing=True):
             answer = self._publisher.publish(topic=topic, messages=[message], **self._limits)
         self.drop(letter)
         return str(answer.message_ids[0])
@@ -121,7 +126,7 @@ class DeadLetters:
         return f"projects/{self.project}/subscriptions/{names.dead_letter_subscription(topic)}"
 
     @contextmanager
-    def _converting_errors(self, topic: str) -> Iterator[None]:
+    def _converting_errors(self, topic: str, *, publishing: bool = False) -> Iterator[None]:
         try:
             yield
         except NotFound as error:
@@ -129,6 +134,11 @@ class DeadLetters:
                 f"project {self.project!r} lacks topic {topic!r} or {names.dead_letter_subscription(topic)!r}: create"
                 f" them, or correct events.project ({error.message})"
             ) from None
+        except PermissionDenied as error:
+            resource, permission = self._subscription(topic), "pubsub.subscriptions.consume"
+            if publishing:
+                resource, permission = f"projects/{self.project}/topics/{topic}", "pubsub.topics.publish"
+            raise denied(error, resource, permission, self._endpoint) from error
         except (GoogleAPICallError, RetryError) as error:
             raise ServiceUnavailable(f"Pub/Sub: dead letters of {topic}: {error}") from error
 

@@ -130,7 +130,10 @@ def _translate_requested(message: Incoming) -> Meaning:
     return names.source_resource(request.source), (), request.model_dump(mode="json")
 
 
-def _translate_rotated(message: Incoming) -> Meaning:
+def _translate_rotated(message: Incoming) -> Meaning | None:
+    """Translate Secret Manager's events: https://cloud.google.com/secret-manager/docs/event-notifications"""
+    if message.attribute("eventType") == "TOPIC_CONFIGURED":
+        return None  # sent once for each secret that gets the topic; it names none
     secret = _require(message, "secretId").rsplit("/", 1)[-1]
     return f"millrace.secret.{secret}", (), {"secret": secret, "change": message.attribute("eventType")}
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from millrace.domain.errors import EventRefused, ServiceUnavailable, SettingsError
+from millrace.domain.errors import AccessDenied, EventRefused, ServiceUnavailable, SettingsError
 from millrace.gateway.logs import log_event
 from millrace.gateway.verify import Unauthorised
 
@@ -46,7 +46,7 @@ async def _outcome(request: Request, fields: Fields, take: Take) -> tuple[str, i
         return "gateway.refused", 413, f"the body is over {MAX_BODY_BYTES} bytes"
     except EventRefused as error:
         return "gateway.refused", 400, str(error)
-    except (ServiceUnavailable, SettingsError) as error:
+    except (AccessDenied, ServiceUnavailable, SettingsError) as error:
         return "gateway.unavailable", 503, str(error)
     except ClientDisconnect:
         return "gateway.unavailable", 503, "the caller closed the connection"

@@ -1,7 +1,6 @@
 """The gateway's endpoints: `POST /push/<topic>`, `POST /airbyte/<token>`, `/healthz` and `/readyz`."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -15,17 +14,18 @@ from millrace.events.translate import translate
 from millrace.gateway.answer import Fields, answer, read_body
 from millrace.gateway.landings import Landings
 from millrace.gateway.outbox import Outbox
-from millrace.gateway.prefect_events import PrefectEvents
 from millrace.gateway.push_request import parse_push
 from millrace.gateway.verify import Certificates, Verifier
 from millrace.gateway.webhook import Webhook
 
-READY_FOR_S = 2.0
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 
 class Pushes:
-    """The endpoint for pushes; it answers 204 only after Prefect has the event, as Pub/Sub repeats other messages."""
+    """The endpoint for pushes; it answers 204 only for an event that is not lost, as Pub/Sub repeats the others.
+
+    That is: Prefect's database has the event, or Prefect has it and `reconcile` would find its work without it.
+    """
 
     def __init__(self, verifier: Verifier, events: Landings) -> None:
         self._verifier, self._events = verifier, events
@@ -46,32 +46,31 @@ class Pushes:
         return "gateway.accepted"
 
 
-class Health:
-    """The endpoints for liveness and readiness."""
+STACK_HEADER = "millrace-stack"
 
-    def __init__(self, prefect: PrefectEvents, certificates: Certificates | None) -> None:
-        self._prefect, self._certificates = prefect, certificates
-        self._checking = asyncio.Lock()
-        self._checked, self._missing = float("-inf"), ""
+
+class Health:
+    """The endpoints for liveness and readiness.
+
+    Neither asks Prefect: while it is down, a gateway answers pushes with 503 and `Retry-After`, and takes Airbyte's
+    notifications, which come once and need only Pub/Sub.
+    """
+
+    def __init__(self, certificates: Certificates | None, stack: str = "") -> None:
+        self._certificates, self._stack = certificates, stack
 
     async def alive(self, _: Request) -> Response:
-        """Answer 200 while the process answers at all."""
-        return PlainTextResponse("ok")
+        """Answer 200 while the process answers at all, with the stack that the gateway belongs to."""
+        return PlainTextResponse("ok", headers={STACK_HEADER: self._stack} if self._stack else None)
 
     async def ready(self, _: Request) -> Response:
-        """Answer 200 when certificates are available and Prefect answers; check at most once in `READY_FOR_S`."""
-        async with self._checking:
-            if time.monotonic() - self._checked > READY_FOR_S:
-                self._missing, self._checked = await self._check(), time.monotonic()
-        return PlainTextResponse(self._missing or "ok", 503 if self._missing else 200)
-
-    async def _check(self) -> str:
+        """Answer 200 when the certificates of callers are available."""
         try:
             if self._certificates:
                 await self._certificates.by_key()
         except ServiceUnavailable as error:
-            return str(error)
-        return "" if await self._prefect.healthy() else "no Prefect"
+            return PlainTextResponse(str(error), 503)
+        return PlainTextResponse("ok")
 
 
 def build_app(health: Health, pushes: Pushes | None, webhook: Webhook | None, lifespan: Lifespan) -> Starlette:

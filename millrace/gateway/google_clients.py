@@ -4,7 +4,7 @@ from functools import cache
 
 from google.auth.exceptions import GoogleAuthError
 
-from millrace.domain.errors import SecretError, ServiceUnavailable
+from millrace.domain.errors import AccessDenied, SecretError, ServiceUnavailable
 from millrace.events.bus import EventBus
 from millrace.secrets import SecretManager, read_secret
 
@@ -19,7 +19,7 @@ def newest_secret(project: str, name: str, endpoint: str = "") -> str:
     """
     try:
         value = read_secret(_secret_manager(project, endpoint), name, timeout_s=TIMEOUT_S).strip()
-    except (SecretError, GoogleAuthError) as error:
+    except (AccessDenied, SecretError, GoogleAuthError) as error:
         raise ServiceUnavailable(str(error)) from error
     if not value:
         raise ServiceUnavailable(f"secret {name!r} is blank")

@@ -7,7 +7,7 @@ from datetime import datetime
 from millrace.domain import names
 from millrace.domain.errors import EventRefused, ServiceUnavailable
 from millrace.events.translate import Event
-from millrace.gateway.outbox import MOST_WAITING, Outbox
+from millrace.gateway.outbox import MOST_WAITING, Sender
 
 LANDED = names.EVENT_OF_TOPIC[names.LAKE_LANDED]
 
@@ -28,7 +28,7 @@ class Group:
 class Landings:
     """A filter before the outbox: of a stream's landings it passes one in `apart_s` seconds, the first at once."""
 
-    def __init__(self, outbox: Outbox, apart_s: float) -> None:
+    def __init__(self, outbox: Sender, apart_s: float) -> None:
         self._outbox, self._apart_s = outbox, apart_s
         self._groups: dict[str, Group] = {}
         self._next: dict[str, float] = {}  # by stream: the earliest time of its next landing

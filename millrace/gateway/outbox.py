@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from millrace.domain.errors import EventRefused, ServiceUnavailable
 from millrace.events.translate import Event
@@ -18,6 +19,20 @@ MOST_WAITING = 2000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 
 Waiting = tuple[Event, "asyncio.Future[None]"]
+
+
+class Sender(Protocol):
+    """The outbox, or a filter before it."""
+
+    @property
+    def pause_s(self) -> float:
+        """Return the seconds until the next try."""
+
+    def check(self) -> None:
+        """Return when an event may be handed over now; raise ServiceUnavailable when not."""
+
+    async def hand_over(self, event: Event) -> None:
+        """Return once Prefect has the event; raise ServiceUnavailable or EventRefused when it does not take it."""
 
 
 @dataclass

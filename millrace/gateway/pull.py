@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import grpc
 from google.cloud.pubsub_v1 import SubscriberClient
 from google.cloud.pubsub_v1.subscriber.scheduler import ThreadScheduler
 from google.cloud.pubsub_v1.types import FlowControl
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
+from millrace.access import channel
 from millrace.domain import names
 from millrace.domain.errors import EventRefused, ServiceUnavailable
 from millrace.events.message import Incoming
@@ -32,7 +32,7 @@ class Puller:
     """
 
     def __init__(self, project: str, endpoint: str, events: Landings, failed: Callable[[], None]) -> None:
-        transport = SubscriberGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
+        transport = SubscriberGrpcTransport(channel=channel(endpoint)) if endpoint else None
         self._client = SubscriberClient(transport=transport)
         self._project, self._events, self._failed = project, events, failed
         self._ending = asyncio.Event()

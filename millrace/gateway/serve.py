@@ -13,13 +13,16 @@ from millrace.domain import names
 from millrace.domain.airbyte import AirbyteCompleted
 from millrace.domain.errors import SettingsError
 from millrace.gateway.app import Health, Pushes, build_app, send_events
+from millrace.gateway.confirmed import Confirmed
 from millrace.gateway.landings import Landings
+from millrace.gateway.late import LANDED, MERGED, Late
 from millrace.gateway.outbox import Circuit, Outbox
 from millrace.gateway.prefect_events import PrefectEvents, api_headers
 from millrace.gateway.verify import Certificates, Verifier
 from millrace.gateway.webhook import Token, Webhook
 from millrace.settings import Settings
 
+STACK = "MILLRACE_STACK"  # the identity of the stack that the process belongs to
 KEEP_ALIVE_S = 75  # longer than Pub/Sub pauses between two pushes, so that none meets a closing connection
 
 
@@ -30,12 +33,14 @@ class Server:
         url = environment.get("PREFECT_API_URL", "")
         if not url:
             raise SettingsError("PREFECT_API_URL is not set; set it to the address of the Prefect API, …/api")
-        self._settings = settings
+        self._settings, self._stack = settings, environment.get(STACK, "")
         timeout_s = settings.gateway.prefect_timeout_s
         self._http = httpx.AsyncClient(timeout=timeout_s)
         self._prefect = PrefectEvents(url, api_headers(environment), self._http, timeout_s)
         self._outbox = Outbox(self._prefect, Circuit())
-        self._events = Landings(self._outbox, settings.gateway.landings_apart_s)
+        confirmed = Confirmed(self._outbox, self._prefect)
+        windows_s = {LANDED: settings.triggers.landed_window_s, MERGED: settings.triggers.merged_window_s}
+        self._events = Landings(Late(confirmed, windows_s), settings.gateway.landings_apart_s)
         self._web: uvicorn.Server | None = None
         self._failed = False
 
@@ -50,9 +55,7 @@ class Server:
             async with self._http, send_events(self._outbox):
                 yield
 
-        return self._serve(
-            build_app(Health(self._prefect, certificates), pushes, self._webhook(), lifespan), host, port
-        )
+        return self._serve(build_app(Health(certificates, self._stack), pushes, self._webhook(), lifespan), host, port)
 
     def pull(self, host: str, port: int) -> bool:
         """Pull until a signal, then finish the messages in work; return false when a subscription can't be pulled."""
@@ -68,7 +71,7 @@ class Server:
                 finally:
                     await puller.stop()
 
-        return self._serve(build_app(Health(self._prefect, None), None, self._webhook(), lifespan), host, port)
+        return self._serve(build_app(Health(None, self._stack), None, self._webhook(), lifespan), host, port)
 
     def _webhook(self) -> Webhook | None:
         """Return the endpoint for Airbyte if the settings name its secret; the first call imports Google's clients."""

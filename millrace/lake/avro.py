@@ -9,12 +9,22 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeAlias
 
 import cramjam
 
 MAGIC, SYNC_BYTES, CRC_BYTES, VARINT_BYTES, LONGEST = b"Obj\x01", 16, 4, 10, 1 << 64
 MOST_HEADER_BYTES = 64 << 20
+Span: TypeAlias = tuple[int, int]
+"""The first byte of a block, and the byte after the last one."""
+
+
+class Readable(Protocol):
+    """What yields bytes in order."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, fewer only at the end."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,18 +36,39 @@ class Block:
     rows: int
 
 
-def read_blocks(file: BinaryIO) -> tuple[bytes, Iterator[Block]]:
-    """Return the file's header, and an iterator that reads its blocks in order.
+def read_header(file: BinaryIO) -> bytes:
+    """Return the header of a file that is at its beginning; the header's last bytes are the sync marker.
 
     Raises:
         ValueError: the file is not Avro, or is truncated.
     """
-    _metadata(file)
-    sync = _exactly(file, SYNC_BYTES)
-    end = file.tell()
-    file.seek(0)
-    header = _exactly(file, end)
-    return header, _blocks(file, sync)
+    copy = _Copy(file)
+    _metadata(copy)
+    _exactly(copy, SYNC_BYTES)
+    return bytes(copy.data)
+
+
+def read_blocks(file: BinaryIO, header: bytes, span: Span | None = None) -> Iterator[Block]:
+    """Yield the blocks of a file in order, or those that start in a span of its bytes, which starts with a block.
+
+    Only the numbers before each block and the marker after it are read; a `file` that fetches ranges skips the rest.
+
+    Raises:
+        ValueError: the file is truncated, or is not Avro.
+    """
+    sync = header[-SYNC_BYTES:]
+    start, stop = span or (len(header), None)
+    file.seek(start)
+    while (stop is None or start < stop) and (first := file.read(1)):
+        rows, size = _long(file, first), _long(file)
+        if rows < 0:
+            raise ValueError("not an Avro file: a block has a negative number of rows")
+        _skip(file, size)
+        _expect(file, sync)
+        end = file.tell()
+        yield Block(start, end - start, rows)
+        file.seek(end)
+        start = end
 
 
 def read_metadata(header: bytes) -> dict[str, bytes]:
@@ -45,7 +76,19 @@ def read_metadata(header: bytes) -> dict[str, bytes]:
     return _metadata(io.BytesIO(header))
 
 
-def _metadata(file: BinaryIO) -> dict[str, bytes]:
+class _Copy:
+    """A file that keeps what is read from it, so that a remote one is not read twice."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.data = file, bytearray()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.data += data
+        return data
+
+
+def _metadata(file: Readable) -> dict[str, bytes]:
     entries: dict[str, bytes] = {}
     _expect(file, MAGIC)
     while count := _long(file):
@@ -57,32 +100,18 @@ def _metadata(file: BinaryIO) -> dict[str, bytes]:
     return entries
 
 
-def _blocks(file: BinaryIO, sync: bytes) -> Iterator[Block]:
-    start = file.tell()
-    while head := file.read(1):
-        file.seek(start)
-        del head
-        rows, size = _long(file), _long(file)
-        if rows < 0:
-            raise ValueError("not an Avro file: a block has a negative number of rows")
-        _skip(file, size)
-        _expect(file, sync)
-        end = file.tell()
-        yield Block(start, end - start, rows)
-        file.seek(end)
-        start = end
+def avro_parts(file: BinaryIO, header: bytes, window: int, span: Span | None = None) -> Iterator[bytes]:
+    """Yield the blocks of a file, or of a span of it, as Avro files; yield at least one.
 
-
-def avro_parts(file: BinaryIO, most_bytes: int) -> Iterator[bytes]:
-    """Yield the file as Avro files of at most about `most_bytes`, each with some of the blocks; yield at least one.
+    The blocks that start in one window of the file's bytes are one Avro file. So spans that begin with the first block
+    of a window give the same Avro files as the whole.
 
     Raises:
-        ValueError: the file is not Avro, or is truncated.
+        ValueError: the file is truncated, or is not Avro.
     """
-    header, blocks = read_blocks(file)
-    start = end = len(header)
-    for block in blocks:
-        if end > start and block.start + block.size - start > most_bytes:
+    start = end = span[0] if span else len(header)
+    for block in read_blocks(file, header, span):
+        if end > start and block.start // window != start // window:
             yield header + _slice(file, start, end)
             start = end
         end = block.start + block.size
@@ -96,15 +125,16 @@ def decoded_blocks(part: bytes) -> Iterator[tuple[int, bytes]]:
     Raises:
         ValueError: the codec is unknown, or a block is not what its codec wrote.
     """
-    header, blocks = read_blocks(io.BytesIO(part))
+    file = io.BytesIO(part)
+    header = read_header(file)
     codec = read_metadata(header).get("avro.codec", b"null").decode()
     if codec not in CODECS:
         raise ValueError(f"its codec is {codec}; known are {', '.join(CODECS)}")
-    for block in blocks:
-        file = io.BytesIO(part[block.start : block.start + block.size])
-        _long(file)
-        size = _long(file)
-        yield block.rows, CODECS[codec](_exactly(file, size))
+    for block in read_blocks(file, header):
+        content = io.BytesIO(part[block.start : block.start + block.size])
+        _long(content)
+        size = _long(content)
+        yield block.rows, CODECS[codec](_exactly(content, size))
 
 
 def block_file(schema: bytes, rows: int, data: bytes) -> bytes:
@@ -165,11 +195,12 @@ def encode_number(value: int) -> bytes:
     return bytes([*coded, value])
 
 
-def _long(file: BinaryIO) -> int:
-    """Read a zigzag-coded integer."""
+def _long(file: Readable, first: bytes = b"") -> int:
+    """Read a zigzag-coded integer, of which the first byte may be read already."""
     number = shift = 0
     for _ in range(VARINT_BYTES):
-        byte = _exactly(file, 1)[0]
+        byte = (first or _exactly(file, 1))[0]
+        first = b""
         number |= (byte & 0x7F) << shift
         if byte < 0x80 and number < LONGEST:
             return (number >> 1) ^ -(number & 1)
@@ -183,20 +214,20 @@ def _skip(file: BinaryIO, count: int) -> None:
     file.seek(count, 1)
 
 
-def _text(file: BinaryIO) -> bytes:
+def _text(file: Readable) -> bytes:
     size = _long(file)
     if not 0 <= size <= MOST_HEADER_BYTES:
         raise ValueError("not an Avro file: its header has an entry of an impossible size")
     return _exactly(file, size)
 
 
-def _exactly(file: BinaryIO, count: int) -> bytes:
+def _exactly(file: Readable, count: int) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise ValueError("the Avro file is truncated")
     return data
 
 
-def _expect(file: BinaryIO, expected: bytes) -> None:
+def _expect(file: Readable, expected: bytes) -> None:
     if file.read(len(expected)) != expected:
         raise ValueError("not an Avro file, or a truncated one")

@@ -5,7 +5,7 @@ from typing import BinaryIO, cast
 import pyarrow.parquet as pq
 
 from millrace.domain.errors import MillraceError
-from millrace.lake.avro import read_blocks
+from millrace.lake.avro import read_blocks, read_header
 from millrace.lake.source import Source
 from millrace.lake.store import Lake
 
@@ -61,4 +61,4 @@ def parquet_rows(footer: pq.FileMetaData) -> int:
 
 
 def _avro_rows(file: BinaryIO) -> int:
-    return sum(block.rows for block in read_blocks(file)[1])
+    return sum(block.rows for block in read_blocks(file, read_header(file)))

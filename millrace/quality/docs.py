@@ -1,11 +1,7 @@
-"""Data Docs of Great Expectations in, pages without requests to other servers out, and an index of all results."""
+"""Data Docs of Great Expectations in, pages without requests to other servers out."""
 
 import re
-from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-
-from millrace.domain.quality import QUARANTINE, STOP, QualityResult
 
 STYLE = "quality.css"
 SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
@@ -41,34 +37,3 @@ def pages(site: Path) -> dict[str, str]:
         page.parts[1]: page.as_posix()
         for page in sorted(p.relative_to(site) for p in site.glob("validations/*/*/*/*.html"))
     }
-
-
-FAILED = {STOP: ("fails", "bad"), QUARANTINE: ("quarantined", "warn")}
-
-
-def index(results: Sequence[QualityResult], pages: Mapping[str, str]) -> str:
-    """Return the index page: all expectations of all tables, failures first; `pages` maps tables to their own pages."""
-    held, tables = sum(r.success for r in results), len({r.suite for r in results})
-    is_stopped = any(not r.success and r.severity == STOP for r in results)
-    verdict = '<b class="bad">failed: the marts were not replaced</b>' if is_stopped else '<b class="good">passed</b>'
-    ordered = sorted(results, key=lambda r: (r.success, r.suite))
-    rows = "".join(_row(result, pages.get(result.suite, "")) for result in ordered)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Data quality · Millrace</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="stylesheet" href="{STYLE}"></head><body><h1>Data quality</h1>'
-        f"<p>{held} of {len(results)} expectations on {tables} tables hold; {verdict}</p>"
-        '<div class="scroll"><table><tr><th>result<th>table<th>column<th>expectation'
-        "<th>observed value, or failing rows<th>samples</tr>"
-        f"{rows}</table></div></body></html>"
-    )
-
-
-def _row(result: QualityResult, page: str) -> str:
-    name, kind = ("holds", "good") if result.success else FAILED.get(result.severity, ("warns", "warn"))
-    table = f'<a href="{escape(page)}">{escape(result.suite)}</a>' if page else escape(result.suite)
-    expectation = result.expectation.removeprefix("expect_").replace("_", " ")
-    return (
-        f'<tr><td><b class="{kind}">{name}</b><td>{table}<td><code>{escape(result.column)}</code>'
-        f"<td>{escape(expectation)}<td>{escape(result.observed)}<td>{escape(', '.join(result.sample))}</tr>"
-    )

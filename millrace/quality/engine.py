@@ -29,10 +29,14 @@ class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
 
     @contextmanager
     def get_connection(self) -> Iterator[Any]:
-        """Yield the open connection."""
+        """Yield the open connection; an error ends its transaction, in which nothing else could be read."""
         if self._connection is None:
             self._connection = self.engine.connect()
-        yield self._connection
+        try:
+            yield self._connection
+        except Exception:
+            self._connection.rollback()
+            raise
 
     def end(self) -> None:
         """Close the connection, which would keep a DuckDB file locked."""

@@ -4,16 +4,20 @@ Great Expectations is imported on use, as its import takes 14 s of CPU.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from millrace.domain.errors import ContractError
-from millrace.domain.quality import STOP, QualityResult
-from millrace.quality.docs import index, pages, tidy
+from millrace.domain.quality import STOP, UNCHECKED, WARN, QualityResult
+from millrace.quality.docs import pages, tidy
+from millrace.quality.page import page_of
 from millrace.quality.report import QualityReport
+from millrace.quality.root_error import root_error
 from millrace.quality.suites import Suite
 
 SAMPLE = 5
+RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE}
 MARTS_SCHEMA = "marts"
 
 
@@ -34,7 +38,7 @@ def validate(url: str, suites: Sequence[Suite], docs: Path | None = None) -> Qua
         if docs:
             context.build_data_docs()
             tidy(docs)
-            (docs / "index.html").write_text(index(report.results, pages(docs)))
+            (docs / "index.html").write_text(page_of(report.results, datetime.now(UTC), pages(docs)))
     return report
 
 
@@ -65,49 +69,63 @@ def _run(context: Any, asset: Any, suite: Suite) -> list[QualityResult]:
     import great_expectations as gx
 
     gx_suite = context.suites.add(gx.ExpectationSuite(name=suite.name))
-    for expected in suite.expectations:
-        gx_suite.add_expectation(_expectation(suite, expected.type, expected.args, expected.severity))
+    for number in range(len(suite.expectations)):
+        gx_suite.add_expectation(_expectation(suite, number))
     batch = asset.add_batch_definition_whole_table("whole")
     definition = context.validation_definitions.add(
         gx.ValidationDefinition(name=suite.name, data=batch, suite=gx_suite)
     )
     checkpoint = context.checkpoints.add(
-        gx.Checkpoint(
-            name=suite.name,
-            validation_definitions=[definition],
-            result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE},
-        )
+        gx.Checkpoint(name=suite.name, validation_definitions=[definition], result_format=RESULT_FORMAT)
     )
     (outcome,) = checkpoint.run().run_results.values()
-    return [_result(suite, result) for result in outcome.results]
+    return [_result(suite, validation) for validation in _isolated(suite, batch, outcome.results)]
 
 
-def _expectation(suite: Suite, kind: str, args: dict[str, Any], severity: str) -> Any:
+def _isolated(suite: Suite, batch: Any, validations: Sequence[Any]) -> list[Any]:
+    """Return the results, with those that have an error again, each by itself.
+
+    Great Expectations reads several metrics by one query, and an error of one is then the error of all.
+    """
+    if sum(bool(_evaluation_error(validation)) for validation in validations) < 2:
+        return list(validations)
+    alone = batch.get_batch()
+    return [
+        alone.validate(_expectation(suite, validation.expectation_config.meta["number"]), result_format=RESULT_FORMAT)
+        if _evaluation_error(validation)
+        else validation
+        for validation in validations
+    ]
+
+
+def _expectation(suite: Suite, number: int) -> Any:
     import great_expectations.expectations as gxe
 
-    name = "".join(part.capitalize() for part in kind.split("_"))
+    expected = suite.expectations[number]
+    name = "".join(part.capitalize() for part in expected.type.split("_"))
     expectation = getattr(gxe, name, None)
     if expectation is None:
-        raise ContractError(f"expectations/{suite.name}.yaml: Great Expectations has no {kind}")
+        raise ContractError(f"expectations/{suite.name}.yaml: Great Expectations has no {expected.type}")
     try:
-        return expectation(**args, meta={"severity": severity})
+        return expectation(**expected.args, meta={"severity": expected.severity, "number": number})
     except (ValueError, TypeError) as error:
-        raise ContractError(f"expectations/{suite.name}.yaml: {kind}: {error}") from None
+        raise ContractError(f"expectations/{suite.name}.yaml: {expected.type}: {error}") from None
 
 
 def _result(suite: Suite, validation: Any) -> QualityResult:
     config, details = validation.expectation_config, validation.result or {}
     observed = details.get("observed_value")
     if observed is None and details.get("unexpected_count") is not None:
-        observed = f"{details['unexpected_count']} of {details['element_count']} rows"
-    failure = _evaluation_error(validation.exception_info or {})
+        observed = f"{details['unexpected_count']:,} of {details['element_count']:,} rows"
+    failure = _evaluation_error(validation)
+    severity = (config.meta or {}).get("severity", STOP)
     return QualityResult(
         suite=suite.name,
         expectation=config.type,
         column=_columns(config.kwargs),
-        severity=STOP if failure else (config.meta or {}).get("severity", STOP),  # an unknown result must stop
+        severity=severity if severity == WARN or not failure else STOP,  # rows that no check could name must stop
         success=bool(validation.success),
-        observed=str(failure or ("" if observed is None else observed)),
+        observed=f"{UNCHECKED}{root_error(failure)}" if failure else "" if observed is None else str(observed),
         sample=tuple(str(v) for v in (details.get("partial_unexpected_list") or [])[:SAMPLE]),
     )
 
@@ -118,7 +136,8 @@ def _columns(arguments: dict[str, Any]) -> str:
     return ", ".join(str(name) for name in columns if name)
 
 
-def _evaluation_error(info: dict[str, Any]) -> str:
+def _evaluation_error(validation: Any) -> str:
     """Return the error of an expectation's evaluation; Great Expectations has it once, or once per metric."""
+    info = validation.exception_info or {}
     entries = info.values() if info and all(isinstance(v, dict) for v in info.values()) else [info]
     return "; ".join(str(e["exception_message"]) for e in entries if e.get("exception_message"))

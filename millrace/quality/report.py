@@ -18,8 +18,9 @@ class QualityReport:
         return not self.failed(STOP)
 
     def failed(self, severity: str) -> tuple[QualityResult, ...]:
-        """Return failed expectations of a severity."""
-        return tuple(r for r in self.results if not r.success and r.severity == severity)
+        """Return failed expectations of a severity, first those that could not be checked, as they hide the rest."""
+        failed = (r for r in self.results if not r.success and r.severity == severity)
+        return tuple(sorted(failed, key=lambda r: not r.is_unchecked))
 
     def newly_failed(self, before: Iterable[QualityResult]) -> tuple[QualityResult, ...]:
         """Return failures that stop the publication, without those before, for which an alert was sent already."""

@@ -48,5 +48,8 @@ def load_suites(directory: Path) -> list[Suite]:
             raise ContractError(f"{path.name} has the suite of {suite.name!r}; name the file {suite.name}.yaml")
         suites.append(suite)
     if not suites:
-        raise ContractError(f"no suites in {directory}; a gate without expectations would pass everything")
+        raise ContractError(
+            f"no suites in {directory}; a gate without expectations would pass everything. Write one for a mart:"
+            " MART.yaml with `mart: MART` and `expectations:` (docs/model.md)"
+        )
     return suites

@@ -3,12 +3,13 @@
 Environments differ in values only; the files have the same keys.
 """
 
+import json
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,8 +21,8 @@ from pydantic_settings import (
 )
 
 from millrace.domain.errors import SettingsError
+from millrace.project import PLATFORM, current_project
 
-ROOT = Path(__file__).resolve().parents[2]
 PREFIX = "MILLRACE_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
@@ -46,7 +47,7 @@ class WarehouseSettings(Section):
     """The addresses of tables and marts; `max_bytes_billed` limits one commit or query on BigQuery (0: no limit).
 
     `endpoint` is the address of a BigQuery other than Google's. Candidates that were not published are kept for
-    `keep_candidates_days`, for inspection.
+    `keep_candidates_days`, for inspection; on BigQuery the journal of publications for `keep_journal_days`.
     """
 
     url: str
@@ -55,6 +56,7 @@ class WarehouseSettings(Section):
     lock_timeout_s: Seconds = 120
     max_bytes_billed: Annotated[int, Field(ge=0)] = 0
     keep_candidates_days: Annotated[float, Field(gt=0)] = 3
+    keep_journal_days: Annotated[float, Field(gt=0)] = 90
 
 
 class EventSettings(Section):
@@ -71,8 +73,34 @@ class SecretSettings(Section):
     max_age_days: Annotated[int, Field(ge=0)] = 90
 
 
+class ConnectorSettings(Section):
+    """How a connector runs on one machine: a command, or a program of a Python package in an environment of its own.
+
+    `lock` is the file of the package's requirements with hashes, in the project; without it
+    `config/connectors/<image>.txt`, which `millrace source lock` writes. `protocol`: what the program speaks.
+    """
+
+    command: tuple[str, ...] = ()
+    package: str = ""
+    program: str = ""
+    lock: str = ""
+    protocol: Literal["airbyte", "singer"] = "airbyte"
+    network: bool = True
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "ConnectorSettings":
+        if bool(self.command) == bool(self.package):
+            raise ValueError("give either `command`, a list of words, or `package`, as the package index names it")
+        if self.package and not self.program:
+            raise ValueError("`program` is missing: the command that the package installs, such as tap-csv")
+        return self
+
+
 class AirbyteSettings(Section):
     """Airbyte's public API; the credentials are names of secrets.
+
+    `on_this_machine`: it is the Airbyte of `millrace up`, which runs `connectors` by image, and those that come with
+    the platform.
 
     `send_secret_values`: `millrace connections apply` sends the values of secrets, not references, for an Airbyte that
     does not resolve references.
@@ -82,6 +110,8 @@ class AirbyteSettings(Section):
     client_id_secret: str = "airbyte-client-id"
     client_secret_secret: str = "airbyte-client-secret"
     send_secret_values: bool = False
+    on_this_machine: bool = False
+    connectors: dict[str, ConnectorSettings] = Field(default_factory=dict)
     poll_s: Seconds = 10
     sync_timeout_s: Seconds = 6 * 3600
     landing_timeout_s: Seconds = 600
@@ -93,6 +123,12 @@ class SlackSettings(Section):
     url_secret: str = "slack-webhook-url"
     runbook: str = "docs/operations/alerts.md"
     published_every_s: Annotated[int, Field(ge=0)] = 86400
+
+
+class MartsSettings(Section):
+    """`export`: each publication is also written as Parquet files into the lake's site, for readers without DuckDB."""
+
+    export: bool = False
 
 
 class DataflowSettings(Section):
@@ -109,10 +145,15 @@ class DataflowSettings(Section):
 
 
 class BeamSettings(Section):
-    """The limits of a batch, and the largest sizes for a merge without Beam (0: never) and with Beam in process."""
+    """The limits of a batch, and the largest ones for a merge without Beam (0: never) and with Beam in process.
+
+    A merge on one machine needs about 127 bytes of disk for each row, so it has limits of rows as well.
+    """
 
     plain_max_bytes: Annotated[int, Field(ge=0)] = 1 << 30
+    plain_max_rows: Annotated[int, Field(ge=0)] = 25_000_000
     in_process_max_bytes: Bytes = 1 << 30
+    in_process_max_rows: Annotated[int, Field(ge=1)] = 25_000_000
     batch_max_bytes: Bytes = 4 << 30
     batch_max_files: Annotated[int, Field(ge=1)] = 10_000
     dataflow: DataflowSettings = DataflowSettings()
@@ -180,6 +221,7 @@ class Settings(BaseSettings):
     secrets: SecretSettings = SecretSettings()
     airbyte: AirbyteSettings
     slack: SlackSettings = SlackSettings()
+    marts: MartsSettings = MartsSettings()
     beam: BeamSettings = BeamSettings()
     triggers: TriggerSettings = TriggerSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
@@ -196,13 +238,19 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources of settings: variables first, then the file, and no other."""
-        return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+        files = config_files()
+        return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=files, deep_merge=True)
 
 
-def config_file() -> Path:
-    """Return the file that `MILLRACE_CONFIG` names: a path, or an environment such as `local` or `gcp`."""
+def config_files() -> list[Path]:
+    """Return the files that `MILLRACE_CONFIG` may name: a path, or an environment such as `local` or `gcp`.
+
+    Of an environment the platform's file comes first, then that of the project, whose values win.
+    """
     name = os.environ.get(CONFIG_VARIABLE, "local")
-    return Path(name) if name.endswith(".toml") else ROOT / "config" / f"{name}.toml"
+    if name.endswith(".toml"):
+        return [Path(name)]
+    return list(dict.fromkeys((PLATFORM / "config" / f"{name}.toml", current_project().config / f"{name}.toml")))
 
 
 def load_settings() -> Settings:
@@ -211,9 +259,11 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a key is missing, misspelt or malformed; the message names every such key and the file.
     """
-    file = config_file()
-    if not file.exists():
-        raise SettingsError(f"no settings file {file}; set {CONFIG_VARIABLE} to a .toml file, or to `local` or `gcp`")
+    files = config_files()
+    where = " and ".join(str(file) for file in files if file.exists())
+    if not where:
+        named = " or ".join(map(str, files))
+        raise SettingsError(f"no settings file {named}; set {CONFIG_VARIABLE} to a .toml file, or to `local` or `gcp`")
     if unknown := _unknown_variables():
         raise SettingsError(
             f"no such setting: {', '.join(unknown)}; the sections are {', '.join(Settings.model_fields)}"
@@ -221,12 +271,12 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} is not TOML: {error}") from None
+        raise SettingsError(f"{where} is not TOML: {error}") from None
     except UnreadableVariable as error:
         raise SettingsError(f"a {PREFIX} variable: {error}; name one key: {PREFIX}<SECTION>__<KEY>") from None
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"{file} (or a MILLRACE_ variable): {wrong}") from None
+        raise SettingsError(f"{where} (or a MILLRACE_ variable): {wrong}") from None
 
 
 def _unknown_variables() -> list[str]:
@@ -237,13 +287,15 @@ def _unknown_variables() -> list[str]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Return the settings as variables, which give the same tree in a process without the file."""
-    variables = {CONFIG_VARIABLE: config_file().stem}
+    variables = {CONFIG_VARIABLE: Path(os.environ.get(CONFIG_VARIABLE, "local")).stem}
 
     def walk(section: BaseModel, prefix: str) -> None:
         for name in type(section).model_fields:
             value = getattr(section, name)
             if isinstance(value, BaseModel):
                 walk(value, f"{prefix}{name.upper()}__")
+            elif isinstance(value, dict):
+                variables[prefix + name.upper()] = json.dumps({k: v.model_dump(mode="json") for k, v in value.items()})
             else:
                 variables[prefix + name.upper()] = str(value)
 

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from millrace.airbyte.client import AirbyteClient
+from millrace.command_line import command_line
 from millrace.contracts.source import load_sources
 from millrace.domain import names
 from millrace.domain.errors import SettingsError
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
+from millrace.project import current_project
 from millrace.settings import Settings
-from millrace.settings.tree import ROOT
 from millrace.status.collect import Clients
 from millrace.status.prefect_runs import PrefectFacts, read_prefect
 from millrace.status.types import Links
@@ -34,10 +35,10 @@ def status_clients(settings: Settings) -> Clients:
             settings.warehouse.model_copy(update={"lock_timeout_s": lock_timeout_s}), retry_s=TIMEOUT_S
         ),
         lake=lake,
-        sources=load_sources(ROOT / "sources"),
+        sources=load_sources(current_project().sources),
         airbyte=lambda: _airbyte(settings),
         prefect=_prefect,
-        dbt_project=ROOT / "dbt_project",
+        dbt_project=current_project().dbt_project,
         links=links(settings, lake),
     )
 
@@ -54,6 +55,7 @@ def links(settings: Settings, lake: Lake) -> Links:
         dbt_docs=lake.address(f"{names.SITE}dbt/index.html"),
         dashboards=lake.address(f"{names.SITE}dashboards/index.html"),
         runbook=settings.slack.runbook,
+        command=command_line(),
     )
 
 

@@ -14,12 +14,15 @@ from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import SourceContract
 from millrace.contracts.stream import StreamContract
 from millrace.domain.ledger import LedgerEntry
+from millrace.lake.pauses import Pauses, read_pauses
 from millrace.lake.store import Lake
 from millrace.status import stations as stationing
+from millrace.status.charts import chart_troubles
 from millrace.status.lineage import MartLineage, mart_lineage
+from millrace.status.paused import mark_paused, silence_paused
 from millrace.status.prefect_runs import PrefectFacts
 from millrace.status.steps import steps
-from millrace.status.streams import Facts, by_stream, stream_status, waiting
+from millrace.status.streams import Facts, by_stream, merged_again, stream_status, waiting
 from millrace.status.syncs import RUNNING, read_syncs, recall, runs_of_jobs
 from millrace.status.tolerant_reader import TolerantReader
 from millrace.status.troubles import link, newest_troubles, run_url
@@ -40,7 +43,7 @@ from millrace.status.types import (
 )
 from millrace.warehouse.port import Warehouse
 
-KINDS = ("merged", "published")
+KINDS = ("merged", "published", "redriven")
 DAYS = 7.0
 INGESTS = 10
 STATION_WORK = ("ingest ", "merge ", "model")  # prefixes of work whose failure a station shows
@@ -80,18 +83,21 @@ def collect(clients: Clients, now: datetime, days: float = DAYS, own_run: str = 
     def run(run_id: str) -> RunLink:
         return link(runs[run_id], ui) if run_id in runs else RunLink(id=run_id, url=run_url(ui, run_id))
 
-    troubles = newest_troubles(prefect.runs, ui) if prefect else {}
+    pauses = read("lake", lambda: read_pauses(clients.lake)) or Pauses()
+    troubles = silence_paused(newest_troubles(prefect.runs, ui) if prefect else {}, clients.streams, pauses)
+    troubles |= read("lake", lambda: chart_troubles(clients.lake)) or {}
     facts, ledger, quality = _read_warehouse(clients, read, Facts(now=now, since=since, merged=None, run=run))
     facts = replace(
         facts,
         troubles=troubles,
+        pauses=pauses,
         marts=marts,
         pending=_pending(clients, read, facts),
         billed=read("cost", lambda: clients.warehouse.billed_bytes(since)),
         working=frozenset(r.stream for r in runs.values() if r.flow == "merge" and r.active and r.id != own_run),
         seconds={r.id: r.seconds for r in runs.values() if r.flow == "merge" and r.ended},
     )
-    sources = tuple(_sources(clients, read, prefect, troubles, now))
+    sources = tuple(mark_paused(s, pauses) for s in _sources(clients, read, prefect, troubles, now))
     streams = tuple(stream_status(contract, facts) for contract in clients.streams)
     return _status(clients, read, facts, sources, streams, _publications(ledger, run), quality, prefect)
 
@@ -108,7 +114,8 @@ def _read_warehouse(
             extended = replace(
                 facts,
                 merged=None if ledger is None else by_stream(ledger),
-                published={e.batch_id: e for e in ledger or () if e.kind == "published"},
+                merged_again=merged_again(ledger or ()),
+                published={e.batch_id: e for e in reversed(ledger or []) if e.kind == "published"},
                 syncs=read("ledger", lambda: warehouse.merged_syncs(facts.since)),
                 quarantine=read("quarantine", warehouse.quarantine),
             )

@@ -13,7 +13,7 @@ from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 from prefect.events.filters import EventFilter
 
 from millrace.domain import names
-from millrace.domain.alerts import work
+from millrace.domain.alerts import REJECTED, work
 
 NEWEST, NEWEST_BAD, NEWEST_TASKS, FLOWS = 200, 50, 200, 200
 BAD = ("FAILED", "CRASHED")
@@ -35,6 +35,7 @@ class Run:
     seconds: float
     parameters: dict[str, Any] = field(default_factory=dict, hash=False)
     by_event: bool = False
+    rejected: bool = False
 
     @property
     def stream(self) -> str:
@@ -44,8 +45,8 @@ class Run:
 
     @property
     def bad(self) -> bool:
-        """Return True when the run failed or crashed."""
-        return self.state in BAD
+        """Return True when the run failed or crashed; one with a mistyped parameter did neither."""
+        return self.state in BAD and not self.rejected
 
     @property
     def active(self) -> bool:
@@ -132,6 +133,7 @@ def _run(run: FlowRun, flows: dict[UUID, str]) -> Run:
         seconds=run.total_run_time.total_seconds(),
         parameters=dict(run.parameters or {}),
         by_event=bool(run.created_by and run.created_by.type == "AUTOMATION"),
+        rejected=run.state_name == REJECTED,
     )
 
 

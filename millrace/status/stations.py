@@ -42,7 +42,9 @@ def source_station(sources: Sequence[SourceStatus], now: datetime, links: Links)
         url=links.airbyte,
         note=note,
         figures=(
-            Figure(label="read by the last sync", value=rows, unit="rows"),
+            Figure(
+                label="read by the last sync" if len(sources) < 2 else "read by the last syncs", value=rows, unit="rows"
+            ),
             Figure(label="ago", value=max(0.0, min(ages)) if ages else None, unit="seconds"),
         ),
     )
@@ -109,7 +111,8 @@ def merge_station(streams: Sequence[StreamStatus], links: Links) -> Station:
 def gate_station(quality: Quality | None, trouble: Trouble | None, links: Links) -> Station:
     """Return the station of dbt and the gate, by the newest result of each expectation."""
     results = quality.results if quality else ()
-    broken = {s: [r for r in results if not r.success and r.severity == s] for s in (STOP, QUARANTINE, WARN)}
+    failed = sorted((r for r in results if not r.success), key=lambda r: not r.is_unchecked)  # an error hides the rest
+    broken = {s: [r for r in failed if r.severity == s] for s in (STOP, QUARANTINE, WARN)}
     open_trouble = trouble if trouble and not trouble.over else None
     health: Health = "unknown" if quality is None else "bad" if broken[STOP] else "good"
     if health == "good" and (broken[QUARANTINE] or broken[WARN]):

@@ -9,6 +9,7 @@ from millrace.domain import names
 from millrace.domain.batch import Balance, QuarantinedObject
 from millrace.domain.ledger import LedgerEntry, MergedSync
 from millrace.lake.manifests import read_manifest
+from millrace.lake.pauses import Pauses
 from millrace.lake.store import Lake
 from millrace.status.lineage import MartLineage
 from millrace.status.troubles import describe_quarantine
@@ -20,17 +21,19 @@ MOST_READ = 50  # pending manifests that are read for their rows
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts of all streams; None where a service is unavailable. `published` has the publication by batch."""
+    """The facts of all streams; None where a service is unavailable. `published` has a batch's first publication."""
 
     now: datetime
     since: datetime
     merged: Mapping[str, Sequence[LedgerEntry]] | None
+    merged_again: tuple[LedgerEntry, ...] = ()
     published: Mapping[str, LedgerEntry] = field(default_factory=dict)
     syncs: Mapping[str, Sequence[MergedSync]] | None = None
     quarantine: Mapping[str, Sequence[QuarantinedObject]] | None = None
     pending: Mapping[str, Pending | None] = field(default_factory=dict)
     billed: Mapping[str, int] | None = None
     troubles: Mapping[str, Trouble] = field(default_factory=dict)
+    pauses: Pauses = field(default_factory=Pauses)
     working: frozenset[str] = frozenset()
     seconds: Mapping[str, float] = field(default_factory=dict)
     marts: Mapping[str, MartLineage] = field(default_factory=dict)
@@ -46,12 +49,26 @@ def by_stream(ledger: Iterable[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
     return {stream: sorted(entries, key=lambda e: e.at)[::-1] for stream, entries in merged.items()}
 
 
+def merged_again(ledger: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """Return the redriven objects after which a batch of their stream was merged; the ledger is as it was written."""
+    waiting: dict[str, list[LedgerEntry]] = {}
+    again: list[LedgerEntry] = []
+    for entry in ledger:
+        stream = f"{entry.source}.{entry.stream}"
+        if entry.kind == "redriven":
+            waiting.setdefault(stream, []).append(entry)
+        elif entry.kind == "merged":
+            again += waiting.pop(stream, [])
+    return tuple(again)
+
+
 def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:
     """Return the status of one stream."""
     merged = None if facts.merged is None else list(facts.merged.get(contract.id, ()))
     batches = tuple(_batch(entry, facts) for entry in merged or ())
     quarantined = None if facts.quarantine is None else tuple(facts.quarantine.get(contract.id, ()))
-    fresh = freshness(contract, merged, facts.now)
+    fresh, paused = freshness(contract, merged, facts.now), facts.pauses.of(contract.source, contract.stream)
+    fresh = fresh.model_copy(update={"kept": None}) if paused else fresh
     trouble = _trouble(contract, facts, quarantined)
     pending = facts.pending.get(contract.id)
     return StreamStatus(
@@ -64,11 +81,12 @@ def stream_status(contract: StreamContract, facts: Facts) -> StreamStatus:
         table=f"{names.raw_schema(contract.source)}.{names.live_view(contract.stream)}",
         health=_health(contract.id, facts, fresh, quarantined, trouble, pending),
         freshness=fresh,
-        balance=total(b.balance for b in batches),
+        balance=counted_once(total(b.balance for b in batches), _merged_again(contract, facts)),
         batches=batches,
         pending=pending,
         quarantine=quarantined,
         trouble=trouble,
+        paused=paused.sentence if paused else "",
         marts=tuple(name for name, mart in facts.marts.items() if contract.id in mart.streams),
         billed_bytes=None if facts.billed is None else facts.billed.get(contract.id, 0),
     )
@@ -94,6 +112,27 @@ def total(balances: Iterable[Balance]) -> Balance:
     for balance in balances:
         sums = {term: sums[term] + getattr(balance, term) for term in TERMS}
     return Balance(**sums)
+
+
+def _merged_again(contract: StreamContract, facts: Facts) -> list[LedgerEntry]:
+    return [e for e in facts.merged_again if f"{e.source}.{e.stream}" == contract.id]
+
+
+def counted_once(balance: Balance, merged_again: Iterable[LedgerEntry]) -> Balance:
+    """Return a balance in which the rows of an object that was merged again count once, as the last merge left them.
+
+    Its rows that were merged before are stale, or superseded, in the second merge.
+    """
+    left = balance.model_dump()
+    for entry in merged_again:
+        twice = entry.rows_in - entry.quarantined
+        stale = min(twice, left["stale"])
+        terms = {"quarantined": entry.quarantined, "stale": stale, "superseded": twice - stale}
+        for term, rows in terms.items():
+            counted = min(rows, left[term])
+            left[term] -= counted
+            left["rows_in"] -= counted
+    return Balance(**left)
 
 
 def freshness(contract: StreamContract, merged: Sequence[LedgerEntry] | None, now: datetime) -> Freshness:

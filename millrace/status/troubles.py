@@ -1,23 +1,16 @@
 """Failures of runs: runs in, the newest failure of each work with the command that fixes it out; pure."""
 
-import shlex
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from millrace.domain.alerts import CRASHED, kind, tidy, work
 from millrace.domain.batch import QuarantinedObject
+from millrace.domain.remedies import Remedy, of_run
 from millrace.status.prefect_runs import Run
 from millrace.status.types import RunLink, Trouble
 
 LONGEST = 280
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # of a run that never started
-BY_KIND = {  # for any other error the command starts the run again; the runbook has the rest
-    "AirbyteRefused": "millrace connections apply {source}",
-    "ContractError": "millrace contracts check",
-    "UnknownStream": "millrace contracts check",
-    "SettingsError": "millrace deploy blocks",
-    "ServiceUnavailable": "millrace status",
-}
 
 
 def newest_troubles(runs: Iterable[Run], ui: str) -> dict[str, Trouble]:
@@ -47,7 +40,7 @@ def run_trouble(run: Run, ui: str, *, over: bool = False) -> Trouble:
         kind=error,
         over=over,
         run=link(run, ui),
-        command=command(run, error),
+        command=of_run(run.id, run.flow, run.parameters, error),
         runbook="millrace-a-flow-run-crashed" if error == CRASHED else "errors",
     )
 
@@ -62,25 +55,12 @@ def run_url(ui: str, run_id: str) -> str:
     return f"{ui}/runs/flow-run/{run_id}" if ui and run_id else ""
 
 
-def command(run: Run, error: str) -> str:
-    """Return the command that fixes the cause of an error, or that starts the run again after a fix."""
-    if error in BY_KIND:
-        source = run.parameters.get("source")
-        return BY_KIND[error].format(source=shlex.quote(str(source)) if source else "").rstrip()
-    options = [
-        f"-p {shlex.quote(f'{name}={run.parameters[name]}')}"
-        for name in ("source", "stream")
-        if run.parameters.get(name)
-    ]
-    return " ".join([f"millrace start {run.flow}", *options])
-
-
 def describe_quarantine(source: str, stream: str, quarantined: tuple[QuarantinedObject, ...]) -> tuple[str, str]:
     """Return a sentence on the quarantined rows, and the command that redrives them after a fix."""
     rows, reasons = sum(o.rows for o in quarantined), sorted({r for o in quarantined for r in o.reasons.split(", ")})
     files = "1 file" if len(quarantined) == 1 else f"{len(quarantined)} files"
     sentence = f"{rows:,} {'row' if rows == 1 else 'rows'} of {files} broke the contract: {', '.join(reasons)}."
-    return sentence, f"millrace redrive {source}.{stream}"
+    return sentence, Remedy.REDRIVE.filled(stream=f"{source}.{stream}")
 
 
 def first_sentence(text: str) -> str:

@@ -125,6 +125,7 @@ class StreamStatus(Frozen):
     pending: Pending | None = None
     quarantine: tuple[QuarantinedObject, ...] | None = None
     trouble: Trouble | None = None
+    paused: str = ""
     marts: tuple[str, ...] = ()
     billed_bytes: Count | None = None
 
@@ -159,6 +160,7 @@ class SourceStatus(Frozen):
     syncs: tuple[SyncStatus, ...] | None = None
     as_of: datetime | None = None
     trouble: Trouble | None = None
+    paused: str = ""
 
 
 class Mart(Frozen):
@@ -212,7 +214,7 @@ class Step(Frozen):
 
 
 class Links(Frozen):
-    """Addresses of other pages; '' for a page that does not exist."""
+    """Addresses of other pages, '' for a page that does not exist; `command` begins the commands of this platform."""
 
     page: str = ""
     prefect: str = ""
@@ -221,6 +223,7 @@ class Links(Frozen):
     dbt_docs: str = ""
     dashboards: str = ""
     runbook: str = ""
+    command: str = "millrace"
 
 
 class Status(Frozen):

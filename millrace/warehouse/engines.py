@@ -3,6 +3,8 @@
 No other module tests a scheme, but for the engines themselves.
 """
 
+from pathlib import Path
+
 from millrace.domain.errors import SettingsError
 from millrace.settings.tree import WarehouseSettings
 from millrace.warehouse.bigquery.engine import BigQueryEngine
@@ -32,6 +34,16 @@ def open_marts(settings: WarehouseSettings) -> Read:
         WarehouseRefused: the engine rejected the query (by the function).
     """
     return _engine_of(settings.marts_url, "warehouse.marts_url", DATASETS).open_marts(settings)
+
+
+def export_marts(settings: WarehouseSettings, folder: Path) -> list[Path]:
+    """Write `<mart>.parquet` of every published mart into a folder; return the files.
+
+    Raises:
+        SettingsError: no engine has the URL's scheme.
+        MartsMissing: nothing is published.
+    """
+    return _engine_of(settings.marts_url, "warehouse.marts_url", DATASETS).export_marts(settings, folder)
 
 
 def gate_connection(url: str, schema: str) -> GateConnection:

@@ -21,7 +21,7 @@ def next_head(head: Head, batch: Batch, staged: Staged, at: datetime) -> Head:
         batch_id=batch.id,
         connection_epoch=max([head.connection_epoch, *epochs]),
         oldest_pending_day=first_day(reached, at),
-        floor=max(head.floor, staged.floor),
+        floor=staged.floor if staged.revives else max(head.floor, staged.floor),
     )
 
 

@@ -1,9 +1,10 @@
 """The port: one protocol for each use of a warehouse, and `Warehouse`, which is all of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pyarrow as pa
 from millrace.contracts.erasure import Erasure
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Balance, Batch, QuarantinedObject, Staged, StagingFormat
-from millrace.domain.ledger import Head, LedgerEntry, MergedSync
+from millrace.domain.ledger import NEVER, Head, LedgerEntry, MergedSync
+from millrace.domain.model import Publication
 from millrace.domain.quality import QualityFact, QualityRun
 from millrace.domain.types import Column
 from millrace.lake.store import Lake
@@ -73,6 +75,10 @@ class MergeStore(Protocol):
         """Return columns from files that the contract lacks, or declares with a narrower type than the table has."""
         ...
 
+    def missing_columns(self, contract: StreamContract) -> list[str] | None:
+        """Return the columns of a contract that its table lacks; None when the stream has no tables yet."""
+        ...
+
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
         """Return the (object, generation) pairs that are merged already."""
         ...
@@ -88,7 +94,7 @@ class MergeStore(Protocol):
         """
         ...
 
-    def balance(self, batch_id: str) -> Balance | None:
+    def balance(self, batch: Batch) -> Balance | None:
         """Return the balance of a committed batch, None when it was not committed."""
         ...
 
@@ -128,24 +134,69 @@ class Quarantine(Protocol):
 
 
 class Ledger(Protocol):
-    """The append-only history of merges, models and erasures."""
+    """The append-only history of merges, models and erasures; every search of it has a bound."""
 
     def append(self, *entries: LedgerEntry) -> None:
-        """Append facts, all or none; the same kind, batch and run again changes nothing."""
+        """Append facts, all or none; the same kind, batch and run again within a day changes nothing.
+
+        On BigQuery, more than 5,000 are appended in parts, in their order.
+        """
         ...
 
-    def ledger(
-        self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
-    ) -> list[LedgerEntry]:
-        """Return facts in the order of their writing, from `since` on; `as_of` is an instant that `reader` yielded."""
+    def ledger(self, since: datetime, kinds: Sequence[str] = (), until: datetime = NEVER) -> list[LedgerEntry]:
+        """Return facts from `since` on and before `until`, in the order of their writing."""
+        ...
+
+    def unpublished(self, as_of: datetime | None = None) -> list[LedgerEntry]:
+        """Return the merges and erasures that no marts include, in the order of their writing.
+
+        `as_of` is an instant that `reader` yielded.
+        """
+        ...
+
+    def unannounced(self) -> list[LedgerEntry]:
+        """Return the merges and erasures that were not announced, in the order of their writing."""
+        ...
+
+    def unannounced_publication(self) -> Publication | None:
+        """Return the newest publication unless it was announced; older ones are not announced any more."""
+        ...
+
+    def newest_model(self) -> LedgerEntry | None:
+        """Return the `modelled` fact of the newest publication."""
+        ...
+
+    def changed_streams(self) -> list[str]:
+        """Return the streams of which rows were ever merged or erased, as `<source>.<stream>`."""
+        ...
+
+    def newest_merges(self, since: datetime) -> dict[str, datetime]:
+        """Return the time of the newest merge of each stream that was merged from `since` on."""
+        ...
+
+    def count_merges(self, contract: StreamContract, since: datetime) -> int:
+        """Return the number of merges of a stream from `since` on."""
+        ...
+
+    def erased(self, contract: StreamContract) -> set[str]:
+        """Return the ids of a stream's erasures that were executed."""
+        ...
+
+    def settle(self, before: datetime) -> None:
+        """Store the instant before which every merge is published and announced, if it moved by a day or more.
+
+        Searches for open merges begin there. The newest call counts, also one with an earlier instant.
+        """
         ...
 
     def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
         """Return the syncs of each batch that was merged from `since` on."""
         ...
 
-    def query(self, sql: str) -> pa.Table:
-        """Run one SELECT on `ops.<table>` and `raw_<source>.<stream>`, while no writer changes the tables.
+    def query(self, sql: str, limit: int | None = None) -> pa.Table:
+        """Run one SELECT on `marts.<mart>`, `raw_<source>.<stream>` and `ops.<table>`; return at most `limit` rows.
+
+        It reads a consistent state of the merged tables and of the ledger.
 
         Raises:
             SettingsError: the warehouse does not exist yet.
@@ -166,6 +217,13 @@ class Marts(Protocol):
         """Create a candidate as a copy of the published marts, or empty; its former content is deleted."""
         ...
 
+    def restore(self, candidate: str, tables: Collection[str], *, known: Collection[str] | None = None) -> None:
+        """Make tables and views of a candidate what is published, or drop those that are not; again: no change.
+
+        With `known`, also all that is published and not among `known`, as its models are gone.
+        """
+        ...
+
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Return variables that make dbt read this warehouse and build into a candidate."""
         ...
@@ -182,8 +240,8 @@ class Marts(Protocol):
         """Return days of the partition column in which batches changed rows; None when a list can't express them."""
         ...
 
-    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
-        """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str] | None, as_of: datetime | None) -> str:
+        """Return SQL of the live rows that batches (None: all) wrote and that are still the newest of their keys."""
         ...
 
     def marts(self) -> dict[str, int]:
@@ -241,6 +299,10 @@ class Engine(Protocol):
 
     def open_marts(self, settings: WarehouseSettings) -> Read:
         """Return the function that queries the marts at `settings.marts_url`. Raises SettingsError."""
+        ...
+
+    def export_marts(self, settings: WarehouseSettings, folder: Path) -> list[Path]:
+        """Write `<mart>.parquet` of every published mart into a folder; return the files. Raises MartsMissing."""
         ...
 
     def gate_connection(self, url: str, schema: str) -> GateConnection:

@@ -30,13 +30,13 @@ from millrace.domain.ledger import Head
 from millrace.lake.store import Lake
 from millrace.warehouse import columns, heads
 from millrace.warehouse.bigquery import merge_sql as merging
+from millrace.warehouse.bigquery import partitions
 from millrace.warehouse.bigquery import sql as sql
 from millrace.warehouse.bigquery import unchanged as lacking
 from millrace.warehouse.bigquery import unchanged_sql as values
 from millrace.warehouse.bigquery.jobs import Jobs
 from millrace.warehouse.bigquery.ledger import Ledger
 from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables
-from millrace.warehouse.bigquery.quota import DAY, admit
 
 TRIES = 5
 MOST_URIS = 10_000  # of one load job: https://cloud.google.com/bigquery/quotas#load_jobs
@@ -71,17 +71,16 @@ class Commit:
     def run(self) -> Balance:
         """Commit, or return the balance of an earlier commit. Raises HeadMoved, BalanceError and BudgetExceeded."""
         for _ in range(TRIES):
-            head, commits, newest = self._ledger.head_and_commits(self._contract, self._at - DAY)
+            head = self._ledger.head(self._contract)
             if head.epoch != self._batch.head_epoch:
-                if balance := self._ledger.balance(self._batch.id):
+                if balance := self._ledger.balance(self._batch):
                     return balance
                 raise heads.overtaken(self._batch, head)
-            admit(self._contract.id, commits, newest, self._at)
             try:
                 self._commit(self._plan(head), head)
             except WarehouseRefused as error:
                 self._explain(error)
-            if balance := self._ledger.balance(self._batch.id):
+            if balance := self._ledger.balance(self._batch):
                 return balance
         raise WarehouseBusy(
             f"batch {self._batch.id} of {self._contract.id}: {TRIES} transactions were aborted by others; find the"
@@ -96,7 +95,7 @@ class Commit:
             raise heads.already_merged(batch, merged)
         floor = heads.next_head(head, batch, staged, self._at).floor
         snapshots = self._contract.mode == "overwrite"
-        replaces = bool(staged.floor and staged.floor == floor) if snapshots else floor > head.floor
+        replaces = bool(staged.floor and staged.floor == floor) if snapshots else bool(floor) and floor != head.floor
         above = bool(staged.lowest) and staged.lowest >= floor and not replaces  # no row has to be compared
         tables = self._load(merges, floor)
         merge = Merge(
@@ -111,6 +110,7 @@ class Commit:
             snapshots=tuple(s for s in sorted({*staged.snapshots, staged.floor}) if s and s <= floor),
             mended=self._mended(),
             objects=bool(batch.objects),
+            revives=staged.revives,
         )
         return Merge(**{**vars(merge), "where": self._bounds(merge)})
 
@@ -190,17 +190,13 @@ class Commit:
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 
     def _bounds(self, merge: Merge) -> str:
-        """Return a condition on the target's rows; TRUE where partitions do not bound a merge."""
-        if not (columns.prunes(self._contract) or sql.buckets(self._contract)):
+        """Return a condition on the target's rows; TRUE where partitions do not bound it. Raises BudgetExceeded."""
+        if not self._contract.partition:
             return "TRUE"
         rows = self._jobs.rows(merging.touched(merge), step="touched", contract=self._contract)
-        partitions = [row[0] for row in rows]
-        if len(partitions) > merging.MOST_PARTITIONS:
-            raise BudgetExceeded(
-                f"batch {self._batch.id} touches more than {merging.MOST_PARTITIONS} partitions of {self._contract.id},"
-                " which BigQuery can't change in one job; partition by month or year, or lower beam.batch_max_bytes"
-            )
-        return merging.within(self._contract, partitions) if partitions else "TRUE"
+        touched = [row[0] for row in rows]
+        partitions.check(self._jobs, self._contract, self._batch.id, touched)
+        return merging.within(self._contract, touched) if touched and merging.is_bounded(self._contract) else "TRUE"
 
     def _commit(self, merge: Merge, head: Head) -> None:
         parameters = self._parameters(head)
@@ -212,7 +208,7 @@ class Commit:
             parameters,
             step="commit",
             contract=self._contract,
-            holds=lambda _: self._ledger.balance(self._batch.id) is not None,
+            holds=lambda _: self._ledger.balance(self._batch) is not None,
             most=self._contract.max_bytes_billed,
         )
 
@@ -245,7 +241,7 @@ class Commit:
             return
         statements = [*merging.count_stale(merge), merging.count_merged(merge)]
         statements.append(merging.merge_rows(merge) if self._contract.key else merging.append(merge))
-        statements += [*merging.deletions(merge), *more]
+        statements += [*merging.revivals(merge), *merging.deletions(merge), *more]
         estimate = sum(self._jobs.estimate(statement, parameters, "commit") for statement in statements)
         if estimate > most:
             raise BudgetExceeded(
@@ -265,7 +261,8 @@ class Commit:
         if terms := TERMS.search(message):
             merged, stale, absent, lost = (int(term) for term in terms.groups())
             self._balance(merged, stale, absent, lost).check(self._batch.id)
-        if merging.MOVED in message or CONCURRENT.search(message) or self._ledger.balance(self._batch.id):
+        partitions.explain(self._contract, self._batch.id, message)
+        if merging.MOVED in message or CONCURRENT.search(message) or self._ledger.balance(self._batch):
             return
         raise error
 

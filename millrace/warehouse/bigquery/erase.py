@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from millrace.contracts.erasure import LAST_VERSION, Erasure, erased_entry
+from millrace.contracts.erasure import LAST_VERSION, Erasure
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import WarehouseBusy, WarehouseRefused
 from millrace.warehouse import columns
@@ -25,8 +25,8 @@ def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) 
     Raises:
         WarehouseBusy: merges of the stream aborted the transaction several times.
     """
-    ledger, entry = Ledger(jobs), erased_entry(erasure, 0, at)
-    if ledger.has(entry):
+    ledger = Ledger(jobs)
+    if erasure.id in ledger.erased(contract):
         return 0
     keys = [dict(zip(contract.key, key, strict=True)) for key in erasure.keys]
     parameters = {
@@ -48,13 +48,13 @@ def erase(jobs: Jobs, contract: StreamContract, erasure: Erasure, at: datetime) 
                 parameters,
                 step="erase",
                 contract=contract,
-                holds=lambda _: ledger.has(entry),
+                holds=lambda _: erasure.id in ledger.erased(contract),
             )
         except WarehouseRefused as error:
             if not CONCURRENT.search(str(error)):
                 raise
-        if counts := ledger.erased(erasure.id):
-            return counts[0]
+        if (matched := ledger.erased(contract).get(erasure.id)) is not None:
+            return matched
     raise WarehouseBusy(f"{erasure.id}: {TRIES} transactions were aborted by merges of {contract.id}; try again")
 
 
@@ -93,6 +93,7 @@ SET found = (SELECT COUNT(*) FROM {raw} t JOIN ({key_rows(contract)}) s ON {on})
 INSERT INTO {ledger} ({sql.LEDGER_COLUMNS}, written_at, place)
 VALUES ('erased', @id, @source, @stream, @id, @at, ARRAY_LENGTH(@keys), found, 0, ARRAY_LENGTH(@keys) - found, 0, 0,
   @reason, CURRENT_TIMESTAMP(), 0);
+INSERT INTO {namespace.ops("erased")} (batch_id, source, stream, merged) VALUES (@id, @source, @stream, found);
 COMMIT TRANSACTION;
 """  # noqa: S608
 

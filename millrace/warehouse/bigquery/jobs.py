@@ -15,14 +15,14 @@ from typing import Any
 
 from google.api_core import exceptions
 from google.api_core.retry import Retry
-from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import bigquery
 from requests.exceptions import ConnectionError as NotConnected
 from requests.exceptions import Timeout
 
+from millrace.access import credentials, denied, is_denied
 from millrace.contracts.stream import StreamContract
-from millrace.domain.errors import BudgetExceeded, MillraceError, ServiceUnavailable, SettingsError, WarehouseRefused
+from millrace.domain.errors import BudgetExceeded, MillraceError, ServiceUnavailable, WarehouseRefused
 from millrace.warehouse.bigquery.sql import Namespace
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,8 @@ UNREACHABLE = (
 )
 # https://cloud.google.com/bigquery/quotas#data-manipulation-language-statements: 2 of a table run, 20 wait
 DML_QUEUE_FULL = re.compile(r"Too many DML statements outstanding", re.I)
+DENIED_RESOURCE = re.compile(r"Access Denied: (?:Project|Dataset|Table|View|Job) (\S+?):? ")
+PAGE_ROWS = 50_000
 ATTEMPTS, MOST_IDS = 4, 1000
 FIRST_DELAY_S, MOST_DELAY_S = 1.0, 30.0
 Parameters = Mapping[str, Any]
@@ -67,13 +69,8 @@ class Jobs:
 
     def _connect(self) -> Any:
         target = {"project": self.namespace.project, "location": self.namespace.location}
-        if self._endpoint:
-            options = {"api_endpoint": self._endpoint}
-            return bigquery.Client(**target, credentials=AnonymousCredentials(), client_options=options)
-        try:
-            return bigquery.Client(**target)
-        except DefaultCredentialsError as error:
-            raise SettingsError(f"no credentials for BigQuery: {error}") from error
+        options = {"api_endpoint": self._endpoint} if self._endpoint else None
+        return bigquery.Client(**target, credentials=credentials(self._endpoint), client_options=options)
 
     def rows(
         self, sql: str, values: Parameters | None = None, *, step: str, contract: StreamContract | None = None
@@ -83,11 +80,18 @@ class Jobs:
         with self.translate_errors(step):
             return [tuple(row.values()) for row in job.result(retry=self.retry, job_retry=None)]
 
-    def table(self, sql: str, *, step: str) -> Any:
-        """Return the rows of a query as an Arrow table."""
+    def table(self, sql: str, *, step: str, most_rows: int | None = None) -> Any:
+        """Return the rows of a query, or the first of them, as an Arrow table."""
         job = self.query(f"{step}-{uuid.uuid4().hex}", sql, step=step)
         with self.translate_errors(step):
-            return job.result(retry=self.retry, job_retry=None).to_arrow(create_bqstorage_client=False)
+            rows = job.result(retry=self.retry, job_retry=None, max_results=most_rows)
+            return rows.to_arrow(create_bqstorage_client=False)
+
+    def batches(self, sql: str, *, step: str) -> Iterator[Any]:
+        """Yield the rows of a query as Arrow batches, a page at a time."""
+        job = self.query(f"{step}-{uuid.uuid4().hex}", sql, step=step)
+        with self.translate_errors(step):
+            yield from job.result(retry=self.retry, job_retry=None, page_size=PAGE_ROWS).to_arrow_iterable()
 
     def query(
         self,
@@ -149,6 +153,7 @@ class Jobs:
         Raises:
             ServiceUnavailable: BigQuery can't be reached, or failed several times with a transient error.
             BudgetExceeded: the job would bill too many bytes, or a quota is used up.
+            AccessDenied: this process lacks a permission.
             WarehouseRefused: BigQuery rejected the job for another reason.
         """
         failures = 0
@@ -161,7 +166,7 @@ class Jobs:
                 continue  # the adopted job failed, or its result was deleted
             failures += 1
             if error is not None and (not is_transient(error) or failures == ATTEMPTS):
-                raise translate(error, step) from error
+                raise translate(error, step, self._endpoint) from error
             time.sleep(random.uniform(0.5, 1) * min(MOST_DELAY_S, self._delay_s * 2**failures))  # noqa: S311  no secret
         raise WarehouseRefused(f"{step}: {MOST_IDS} jobs named millrace-{name}-… failed; see them in BigQuery")
 
@@ -183,7 +188,7 @@ class Jobs:
                 job.reload(retry=self.retry)
             if job.error_result:
                 return error
-            raise translate(error, step) from error
+            raise translate(error, step, self._endpoint) from error
         return None
 
     def estimate(self, sql: str, values: Parameters, step: str) -> int:
@@ -200,7 +205,7 @@ class Jobs:
         try:
             yield
         except (exceptions.GoogleAPICallError, *UNREACHABLE, GoogleAuthError) as error:
-            raise translate(error, action) from error
+            raise translate(error, action, self._endpoint) from error
 
     def close(self) -> None:
         """Close connections."""
@@ -226,9 +231,12 @@ def is_transient(error: Exception) -> bool:
     return bool(codes & TRANSIENT) or (has_status and isinstance(error, UNREACHABLE))
 
 
-def translate(error: Exception, action: str) -> MillraceError:
+def translate(error: Exception, action: str, endpoint: str = "") -> MillraceError:
     """Return the platform's error for BigQuery's."""
     message = getattr(error, "message", None) or str(error)
+    if is_denied(error):
+        resource = DENIED_RESOURCE.search(message)
+        return denied(error, resource[1] if resource else action, "bigquery.tables.getData", endpoint)
     if is_transient(error):
         return ServiceUnavailable(f"BigQuery did not serve {action}: {message}")
     if reasons(error) & OVER_BUDGET:

@@ -9,19 +9,22 @@ from typing import Any
 from google.api_core import exceptions
 
 from millrace.contracts.stream import StreamContract
-from millrace.domain.batch import Balance, QuarantinedObject
-from millrace.domain.ledger import Head, LedgerEntry
+from millrace.domain.batch import Balance, Batch, QuarantinedObject
+from millrace.domain.ledger import CLOCKS_APART, Head, redriven_entry
+from millrace.warehouse.bigquery.facts import APPEND, Facts, append_values
 from millrace.warehouse.bigquery.jobs import Jobs
-from millrace.warehouse.bigquery.sql import LEDGER_COLUMNS, LEDGER_FIELDS, quote
+from millrace.warehouse.bigquery.sql import quote
 
 HEAD = ", ".join(quote(field) for field in Head.model_fields)
 BALANCE = tuple(Balance.model_fields)
+COMMITTED = f"""
+SELECT {", ".join(BALANCE)} FROM {{ledger}} WHERE kind = 'merged' AND batch_id = @id AND `at` >= @since
+"""  # noqa: S608
 MOST_PAIRS = 5_000  # a request has at most 10 MB: https://cloud.google.com/bigquery/quotas#query_jobs
 QUARANTINED = """
 WITH merges AS (
-  SELECT o.source, o.stream, o.object, o.generation, COUNT(*) AS attempts,
-    ARRAY_AGG(o.batch_id ORDER BY l.written_at DESC LIMIT 1)[OFFSET(0)] AS batch_id
-  FROM {ledger_objects} o JOIN {ledger} l ON l.batch_id = o.batch_id AND l.kind = 'merged'
+  SELECT o.source, o.stream, o.object, o.generation, COUNT(*) AS attempts, ARRAY_AGG(o.batch_id) AS batches
+  FROM {ledger_objects} o
   WHERE o.object IN (SELECT object FROM {quarantine}) AND (@all OR (o.source = @source AND o.stream = @stream))
   GROUP BY o.source, o.stream, o.object, o.generation),
 newest AS (SELECT source, stream, object, MAX(generation) AS generation FROM merges GROUP BY source, stream, object),
@@ -32,17 +35,18 @@ SELECT q.source, q.stream, q.object, q.generation, SUM(q.`rows`) AS `rows`, ANY_
   COALESCE(ARRAY_AGG(q.detail ORDER BY COALESCE(q.`row`, -1) LIMIT 1)[OFFSET(0)], '') AS detail
 FROM {quarantine} q
 JOIN merges m ON m.source = q.source AND m.stream = q.stream AND m.object = q.object AND m.generation = q.generation
-  AND m.batch_id = q.batch_id
+  AND m.attempts <= q.attempts AND q.batch_id IN UNNEST(m.batches)
 JOIN newest n ON n.source = q.source AND n.stream = q.stream AND n.object = q.object AND n.generation = q.generation
 LEFT JOIN again a
   ON a.source = q.source AND a.stream = q.stream AND a.object = q.object AND a.generation = q.generation
 WHERE m.attempts > COALESCE(a.n, 0)
 GROUP BY q.source, q.stream, q.object, q.generation ORDER BY q.source, q.stream, q.object, q.generation
 """
+REDRIVES = "SELECT MIN(object), MAX(object) FROM {redrives} WHERE source = @source AND stream = @stream"
 REDRIVEN = """
 SELECT DISTINCT r.manifest FROM {redrives} r LEFT JOIN (
   SELECT object, generation, COUNT(*) AS merges FROM {ledger_objects}
-  WHERE source = @source AND stream = @stream GROUP BY object, generation) m
+  WHERE source = @source AND stream = @stream AND object BETWEEN @first AND @last GROUP BY object, generation) m
 ON m.object = r.object AND m.generation = r.generation
 WHERE r.source = @source AND r.stream = @stream AND r.attempt >= COALESCE(m.merges, 0)
 """
@@ -51,12 +55,17 @@ WITH merges AS (
   SELECT o.object, o.generation, COUNT(*) AS n FROM {ledger_objects} o
   JOIN (SELECT DISTINCT e.object, e.generation FROM UNNEST(@pairs) e) a
   ON a.object = o.object AND a.generation = o.generation
-  WHERE o.source = @source AND o.stream = @stream GROUP BY o.object, o.generation),
+  WHERE o.source = @source AND o.stream = @stream AND o.object BETWEEN @first AND @last
+  GROUP BY o.object, o.generation),
 again AS (
   SELECT object, generation, COUNT(*) AS n FROM {redrives}
   WHERE source = @source AND stream = @stream GROUP BY object, generation)
 SELECT m.object, m.generation, m.n, COALESCE(a.n, 0) FROM merges m
 LEFT JOIN again a ON a.object = m.object AND a.generation = m.generation
+"""
+ROWS = """
+SELECT object, generation, COALESCE(MAX(`rows`), 0) FROM {ledger_objects}
+WHERE source = @source AND stream = @stream AND object BETWEEN @first AND @last GROUP BY object, generation
 """
 ADMIT = """
 BEGIN TRANSACTION;
@@ -72,12 +81,16 @@ class Ledger:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs, self._namespace = jobs, jobs.namespace
+        self.facts = Facts(jobs)
 
     def exists(self) -> bool:
         """Return True if its tables exist; `redrives` is created last."""
+        return self._exists("redrives")
+
+    def _exists(self, table: str) -> bool:
         with self._jobs.translate_errors("find the ledger"):
             try:
-                self._jobs.client.get_table(self._namespace.id("ops", "redrives"), retry=self._jobs.retry)
+                self._jobs.client.get_table(self._namespace.id("ops", table), retry=self._jobs.retry)
             except exceptions.NotFound:
                 return False
         return True
@@ -87,23 +100,10 @@ class Ledger:
         (row,) = self._jobs.rows(f"SELECT {HEAD} FROM {self._namespace.head(contract)}", step="head", contract=contract)  # noqa: S608
         return Head.model_validate(dict(zip(Head.model_fields, row, strict=True)))
 
-    def head_and_commits(self, contract: StreamContract, since: datetime) -> tuple[Head, int, datetime | None]:
-        """Return the head of a stream, the number of commits to its table since then, and the time of the last one."""
-        query = (
-            f"SELECT {HEAD}, commits, newest FROM {self._namespace.head(contract)}"  # noqa: S608
-            " CROSS JOIN (SELECT COUNT(*) AS commits, MAX(`at`) AS newest FROM {ledger}"
-            " WHERE kind IN ('merged', 'erased') AND source = @source AND stream = @stream AND `at` > @since)"
-        )
-        values = _stream(contract) | {"since": since}
-        ((*row, commits, newest),) = self._jobs.rows(self._sql(query), values, step="head", contract=contract)
-        return Head.model_validate(dict(zip(Head.model_fields, row, strict=True))), int(commits), newest
-
-    def balance(self, batch_id: str) -> Balance | None:
+    def balance(self, batch: Batch) -> Balance | None:
         """Return the balance of a committed batch, None when it was not committed."""
-        query = (
-            f"SELECT {', '.join(BALANCE)} FROM {self._namespace.ops('ledger')} WHERE kind = 'merged' AND batch_id = @id"  # noqa: S608
-        )
-        rows = self._jobs.rows(query, {"id": batch_id}, step="balance")
+        values = {"id": batch.id, "since": batch.opened_at - CLOCKS_APART}
+        rows = self._jobs.rows(self._sql(COMMITTED), values, step="balance")
         return Balance.model_validate(dict(zip(BALANCE, rows[0], strict=True))) if rows else None
 
     def merges(
@@ -113,9 +113,9 @@ class Ledger:
         counts: dict[tuple[str, int], tuple[int, int]] = {}
         for first in range(0, len(objects), MOST_PAIRS):
             pairs = [{"object": o, "generation": g} for o, g in objects[first : first + MOST_PAIRS]]
-            rows = self._jobs.rows(
-                self._sql(MERGES), _stream(contract) | {"pairs": pairs}, step="merges", contract=contract
-            )
+            names = [o for o, _ in objects[first : first + MOST_PAIRS]]
+            values = _stream(contract) | {"pairs": pairs, "first": min(names), "last": max(names)}
+            rows = self._jobs.rows(self._sql(MERGES), values, step="merges", contract=contract)
             counts |= {(str(o), int(g)): (int(merges), int(again)) for o, g, merges, again in rows}
         return counts
 
@@ -123,47 +123,13 @@ class Ledger:
         """Return the (object, generation) pairs that were merged more often than they were redriven."""
         return {pair for pair, (merges, redrives) in self.merges(contract, objects).items() if merges > redrives}
 
-    def append(self, entries: Sequence[LedgerEntry]) -> None:
-        """Append facts, all or none; the same kind, batch and run again changes nothing."""
-        if not entries:
-            return
-        records = {"entries": [_record(ordinal, entry) for ordinal, entry in enumerate(entries)]}
-        identity = json.dumps([(e.kind, e.batch_id, e.run_id) for e in entries]).encode()
-        name = f"append-{self._namespace.prefix}{hashlib.sha256(identity).hexdigest()[:24]}"
-        self._jobs.query(name, self._sql(self._append()), records, step="append", holds=lambda _: self.has(entries[0]))
-
-    def _append(self) -> str:
-        shown = ", ".join(f"e.{quote(name)}" for name in LEDGER_FIELDS)
-        return (
-            f"INSERT INTO {{ledger}} ({LEDGER_COLUMNS}, written_at, place)"  # noqa: S608
-            f" SELECT {shown}, CURRENT_TIMESTAMP(), e.place FROM UNNEST(@entries) e LEFT JOIN {{ledger}} l"
-            " ON l.kind = e.kind AND l.batch_id = e.batch_id AND l.run_id = e.run_id WHERE l.kind IS NULL"
-        )
-
-    def has(self, entry: LedgerEntry) -> bool:
-        """Return True if the ledger has a fact of this kind, batch and run."""
-        return bool(
-            self._jobs.rows(
-                self._sql("SELECT 1 FROM {ledger} WHERE kind = @kind AND batch_id = @batch AND run_id = @run LIMIT 1"),
-                {"kind": entry.kind, "batch": entry.batch_id, "run": entry.run_id},
-                step="ledger",
-            )
-        )
-
-    def erased(self, erasure_id: str) -> tuple[int, ...]:
-        """Return how many keys of an erasure had rows; empty when it was not committed."""
-        query = "SELECT merged FROM {ledger} WHERE kind = 'erased' AND batch_id = @id"
-        return tuple(int(keys) for (keys,) in self._jobs.rows(self._sql(query), {"id": erasure_id}, step="erase"))
-
-    def entries(self, since: datetime | None, kinds: Sequence[str], as_of: datetime | None = None) -> list[LedgerEntry]:
-        """Return facts in the order of their writing, from `since` on, as of an instant."""
-        conditions = ["`at` >= @since"] * (since is not None) + ["kind IN UNNEST(@kinds)"] * bool(kinds)
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        past = f" FOR SYSTEM_TIME AS OF TIMESTAMP '{as_of.isoformat()}'" if as_of else ""
-        query = f"SELECT {LEDGER_COLUMNS} FROM {{ledger}}{past}{where} ORDER BY written_at, place"  # noqa: S608
-        values = ({"since": since} if since else {}) | ({"kinds": list(kinds)} if kinds else {})
-        rows = self._jobs.rows(self._sql(query), values, step="ledger")
-        return [LedgerEntry.model_validate(dict(zip(LEDGER_FIELDS, row, strict=True))) for row in rows]
+    def erased(self, contract: StreamContract) -> dict[str, int]:
+        """Return the ids of a stream's erasures that were executed, and how many of their keys had rows."""
+        kind = "" if self._exists("erased") else "kind = 'erased' AND `at` >= TIMESTAMP '0001-01-01' AND "
+        table = "{ledger}" if kind else "{erased}"  # the ledger is that of an older version of the platform
+        query = f"SELECT batch_id, merged FROM {table} WHERE {kind}source = @source AND stream = @stream"  # noqa: S608
+        rows = self._jobs.rows(self._sql(query), _stream(contract), step="erase", contract=contract)
+        return {str(erasure): int(keys) for erasure, keys in rows}
 
     def quarantined_objects(self, contract: StreamContract | None = None) -> dict[str, list[QuarantinedObject]]:
         """Return quarantined objects that neither wait for a redrive nor were fixed since, by stream."""
@@ -176,8 +142,12 @@ class Ledger:
 
     def redriven_manifests(self, contract: StreamContract) -> set[str]:
         """Return manifests of objects that wait to be merged once more."""
-        rows = self._jobs.rows(self._sql(REDRIVEN), _stream(contract), step="redriven", contract=contract)
-        return {str(row[0]) for row in rows}
+        values = _stream(contract)
+        ((first, last),) = self._jobs.rows(self._sql(REDRIVES), values, step="redriven", contract=contract)
+        if first is None:
+            return set()
+        values |= {"first": first, "last": last}
+        return {str(m) for (m,) in self._jobs.rows(self._sql(REDRIVEN), values, step="redriven", contract=contract)}
 
     def redrive(
         self, contract: StreamContract, objects: Sequence[tuple[str, str, int]], run_id: str, at: datetime
@@ -188,38 +158,36 @@ class Ledger:
         if not admitted:
             return 0
         records = [{"manifest": m, "object": o, "generation": g, "attempt": merges[o, g][0]} for m, o, g in admitted]
-        entries = [
-            LedgerEntry(
-                kind="redriven",
-                batch_id=f"{o}#{g}",
-                source=contract.source,
-                stream=contract.stream,
-                run_id=run_id,
-                at=at,
-                detail=m,
-            )
-            for m, o, g in admitted
-        ]
+        counts, stream = self._counts(contract, [o[1:] for o in admitted]), (contract.source, contract.stream)
+        entries = [redriven_entry(stream, o, counts.get(o[1:], (0, 0)), run_id, at) for o in admitted]
         values = _stream(contract) | {
             "objects": records,
             "run_id": run_id,
             "at": at,
-            "entries": [_record(i, e) for i, e in enumerate(entries)],
+            **append_values(entries),
         }
         identity = json.dumps([contract.id, run_id, records]).encode()
         name = f"redrive-{self._namespace.prefix}{hashlib.sha256(identity).hexdigest()[:24]}"
-        script = self._sql(ADMIT.replace("{append}", self._append()))
+        script = self._sql(ADMIT.replace("{append}", APPEND))
         self._jobs.query(name, script, values, step="redrive", contract=contract)
         return len(admitted)
 
+    def _counts(
+        self, contract: StreamContract, objects: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], tuple[int, int]]:
+        """Return the rows of objects, and how many of them are in quarantine."""
+        names = [name for name, _ in objects]
+        values = _stream(contract) | {"first": min(names), "last": max(names)}
+        rows = self._jobs.rows(self._sql(ROWS), values, step="rows", contract=contract)
+        by_object = {(str(name), int(generation)): int(n) for name, generation, n in rows}
+        objects_of = self.quarantined_objects(contract).get(contract.id, [])
+        quarantined = {(o.object, o.generation): o.rows for o in objects_of}
+        return {key: (by_object.get(key, 0), quarantined.get(key, 0)) for key in objects}
+
     def _sql(self, template: str) -> str:
-        tables = ("ledger", "ledger_objects", "quarantine", "redrives")
+        tables = ("ledger", "ledger_objects", "quarantine", "redrives", "erased")
         return template.format(**{name: self._namespace.ops(name) for name in tables})
 
 
 def _stream(contract: StreamContract) -> dict[str, Any]:
     return {"source": contract.source, "stream": contract.stream}
-
-
-def _record(ordinal: int, entry: LedgerEntry) -> dict[str, Any]:
-    return entry.model_dump() | {"place": ordinal}

@@ -13,13 +13,17 @@ from millrace.domain.quality import QualityRun
 from millrace.warehouse.bigquery.jobs import Jobs
 
 MOST_JOBS = 5_000  # the bills of more jobs are not added up: no sum is better than a wrong one
+JOBS_OF_A_MERGE = 20  # about; with so many merges the jobs are not even listed
+PAGE = 1_000
+MERGES = "SELECT COUNT(*) FROM {ledger} WHERE kind = 'merged' AND `at` >= @since"
 MERGED_SYNCS = """
 SELECT o.batch_id, o.job_id, COUNT(*), COALESCE(SUM(o.`rows`), 0),
   ARRAY_AGG(STRUCT(o.object AS object, o.generation AS generation, o.`rows` AS `rows`)
     ORDER BY o.object LIMIT {shown})
 FROM {ledger_objects} o JOIN {ledger} l ON l.batch_id = o.batch_id AND l.kind = 'merged'
-WHERE l.`at` >= @since GROUP BY o.batch_id, o.job_id ORDER BY o.batch_id, o.job_id
+WHERE l.`at` >= @since AND {recent} GROUP BY o.batch_id, o.job_id ORDER BY o.batch_id, o.job_id
 """
+RECENT = "(o.merged_at >= @since OR o.merged_at IS NULL)"  # NULL: an older version of the platform merged it
 QUALITY_RUNS = """
 SELECT `at`, run_id, candidate, COUNTIF(success), COUNTIF(NOT success AND severity = 'stop'),
   COUNTIF(NOT success AND severity = 'quarantine'), COUNTIF(NOT success AND severity = 'warn')
@@ -34,10 +38,18 @@ class History:
         self._jobs, self._namespace = jobs, jobs.namespace
 
     def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
-        """Return the syncs of each batch that was merged from `since` on."""
+        """Return the syncs of each batch that was merged from `since` on.
+
+        Only the objects of these months are read, if this version or a later one created their table.
+        """
+        with self._jobs.translate_errors("find the ledger's objects"):
+            objects = self._jobs.client.get_table(self._namespace.id("ops", "ledger_objects"), retry=self._jobs.retry)
+        recent = RECENT if any(field.name == "merged_at" for field in objects.schema) else "TRUE"
         tables = {name: self._namespace.ops(name) for name in ("ledger", "ledger_objects")}
         syncs: dict[str, list[MergedSync]] = {}
-        for batch, job, files, rows, first in self._rows(MERGED_SYNCS.format(shown=SHOWN_FILES, **tables), since):
+        for batch, job, files, rows, first in self._rows(
+            MERGED_SYNCS.format(shown=SHOWN_FILES, recent=recent, **tables), since
+        ):
             sync = {"job_id": job, "files": files, "rows": rows, "first": tuple(dict(file) for file in first)}
             syncs.setdefault(batch, []).append(MergedSync.model_validate(sync))
         return syncs
@@ -58,8 +70,12 @@ class History:
         Raises:
             WarehouseRefused: the account may not list jobs of others (`bigquery.jobs.listAll`).
         """
+        ((merges,),) = self._rows(MERGES.format(ledger=self._namespace.ops("ledger")), since)
+        if merges * JOBS_OF_A_MERGE > MOST_JOBS:
+            return None
         with self._jobs.translate_errors("list billed jobs"):
-            jobs = list(islice(self._jobs.client.list_jobs(all_users=True, min_creation_time=since), MOST_JOBS + 1))
+            listed = self._jobs.client.list_jobs(all_users=True, min_creation_time=since, page_size=PAGE)
+            jobs = list(islice(listed, MOST_JOBS + 1))
         return None if len(jobs) > MOST_JOBS else sum_billed_bytes(jobs)
 
     def _rows(self, sql: str, since: datetime) -> list[tuple[Any, ...]]:

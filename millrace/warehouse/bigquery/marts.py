@@ -1,22 +1,26 @@
 """The marts in BigQuery: a candidate dataset in, whose tables replace those that readers query.
 
 BigQuery has no DDL in transactions. So tables are replaced one by one, in the order in which dbt built them, and a
-journal that is written first lets another process complete a publication. `ops.published` has one row, the candidate
-that the marts are or become; an UPDATE that names the base of a candidate lets only one of several candidates pass.
+journal that is written first lets another process complete a publication (`publications.py`). Of several candidates
+with one base only one passes. Tables and views that no publication made are never replaced or dropped.
 """
 
+from collections.abc import Collection, Mapping
+from typing import Any
 from urllib.parse import quote_plus
 
 from google.api_core import exceptions
 
-from millrace.domain.errors import CandidateMissing, MartsMoved, SettingsError, WarehouseRefused
+from millrace.access import is_anonymous
+from millrace.domain.errors import CandidateMissing, SettingsError, WarehouseRefused
 from millrace.warehouse.bigquery import sql as sql
 from millrace.warehouse.bigquery.jobs import Jobs
+from millrace.warehouse.bigquery.publications import BEGUN, COPIED, DONE, DROPPED, PLANNED, Journal
 from millrace.warehouse.bigquery.schema import Schema
 
 DAY_MS = 24 * 3600 * 1000
 LEAST_MS = 3600 * 1000  # the shortest expiry of a dataset
-BEGUN, PLANNED, COPIED, DROPPED, DONE = "begun", "planned", "copied", "dropped", "done"
+TABLE, VIEW = "TABLE", "VIEW"
 
 
 class Marts:
@@ -25,6 +29,7 @@ class Marts:
     def __init__(self, jobs: Jobs, marts_url: str, endpoint: str, max_bytes_billed: int, keep_days: float) -> None:
         self._keep_ms = max(LEAST_MS, int(keep_days * DAY_MS))
         self._jobs, self._namespace, self._schema = jobs, jobs.namespace, Schema(jobs)
+        self._journal = Journal(jobs)
         self._endpoint, self._max_bytes_billed = endpoint, max_bytes_billed
         self._marts = dataset_of(marts_url, self._namespace)
 
@@ -36,6 +41,7 @@ class Marts:
             "MILLRACE_BIGQUERY_PROJECT": self._namespace.project,
             "MILLRACE_BIGQUERY_LOCATION": self._namespace.location,
             "MILLRACE_BIGQUERY_ENDPOINT": self._endpoint,
+            "MILLRACE_BIGQUERY_ANONYMOUS": "yes" if is_anonymous(self._endpoint) else "",
             "MILLRACE_BIGQUERY_PREFIX": self._namespace.prefix,
             "MILLRACE_WAREHOUSE__MAX_BYTES_BILLED": str(self._max_bytes_billed),
             "MILLRACE_CANDIDATE_DATASET": self._namespace.dataset(candidate),
@@ -56,25 +62,46 @@ class Marts:
         Its base is read first: if other marts are published while these are cloned, the candidate can't be published.
         """
         self._schema.create_ops()
-        base = self._published()
+        base = self._journal.published()
         dataset = f"{self._namespace.project}.{self._namespace.dataset(candidate)}"
         with self._jobs.translate_errors(f"begin {candidate}"):
             self._jobs.client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
         self._schema.create_dataset(candidate, self._keep_ms)
         if not empty:
-            self._clone(candidate)
-        self._note(candidate, BEGUN, [base])
+            kinds, own = self._kinds(self._marts), self._journal.own()
+            self._clone(candidate, {name: kind for name, kind in kinds.items() if name in own})
+        self._journal.note(candidate, BEGUN, [base])
 
-    def _clone(self, candidate: str) -> None:
-        for name in self._tables(self._marts):
+    def _clone(self, candidate: str, kinds: Mapping[str, str]) -> None:
+        """Clone marts into a candidate, tables before the views over them."""
+        for name in [n for n, kind in kinds.items() if kind == TABLE]:
             target, source = self._namespace.table(candidate, name), self._namespace.table(self._marts, name)
             self._jobs.rows(f"CREATE TABLE {target} CLONE {source}", step="begin")
-        for name in self._views(self._marts):
+        for name in [n for n, kind in kinds.items() if kind == VIEW]:
             self._copy_view(self._marts, candidate, name)
+
+    def restore(self, candidate: str, tables: Collection[str], known: Collection[str] | None) -> None:
+        """Make tables and views of a candidate what is published: clones of the marts, so that no row is copied.
+
+        Nothing happens once the candidate is published, as its dataset may be gone.
+        """
+        self._schema.create_ops()
+        if DONE in self._journal.steps(candidate):
+            return
+        there, own, published = self._kinds(candidate), self._journal.own(), self._kinds(self._marts)
+        made = {name: kind for name, kind in published.items() if name in own}
+        names = {*tables, *(name for name in made if known is not None and name not in known)}
+        replaced = {name for name in names if there.get(name) == made.get(name) == VIEW}  # by `_copy_view`
+        for kind in (VIEW, TABLE):
+            for name in sorted(name for name in names - replaced if there.get(name) == kind):
+                self._jobs.rows(f"DROP {kind} IF EXISTS {self._namespace.table(candidate, name)}", step="begin")
+        self._clone(candidate, {name: kind for name, kind in made.items() if name in names})
 
     def rows(self) -> dict[str, int]:
         """Return rows per mart, as readers see them now."""
-        return {name: self._count(self._namespace.dataset(self._marts), name) for name in self._tables(self._marts)}
+        tables = [name for name, kind in self._kinds(self._marts).items() if kind == TABLE]
+        own = self._journal.own() if tables else set[str]()
+        return {name: self._count(self._namespace.dataset(self._marts), name) for name in tables if name in own}
 
     def publish(self, candidate: str) -> dict[str, int]:
         """Replace each mart by the candidate's, in the order in which dbt built them; return rows per mart.
@@ -84,56 +111,41 @@ class Marts:
         Raises:
             CandidateMissing: the candidate does not exist, and was not published.
             MartsMoved: other marts were published since the candidate was begun.
+            WarehouseRefused: the dataset of the marts has a table of a mart's name that no publication made.
         """
         self._schema.create_ops()
         self._schema.create_dataset(self._marts)
-        journal = self._journal(candidate)
-        if DONE not in journal:
-            built = journal.get(PLANNED) or self._built(candidate)
-            self._claim(candidate, journal.get(BEGUN, [""])[-1])
-            planned = journal.get(PLANNED) or self._plan(candidate, built)
+        steps = self._journal.steps(candidate)
+        if DONE not in steps:
+            planned = self._plan(candidate, steps)
             for ordinal, name in enumerate(planned):
-                if name not in journal.get(COPIED, []):
+                if name not in steps.get(COPIED, []):
                     self._copy(candidate, name)
-                    self._note(candidate, COPIED, [name], ordinal)
+                    self._journal.note(candidate, COPIED, [name], ordinal)
             self._drop_others(candidate, planned)
-            self._note(candidate, DONE, [""], len(planned))
+            self._journal.note(candidate, DONE, [""], len(planned))
         return self.rows()
 
-    def _published(self) -> str:
-        """Return the candidate that the marts are or become; empty when none was published."""
-        ((candidate,),) = self._jobs.rows(f"SELECT candidate FROM {self._namespace.ops('published')}", step="publish")  # noqa: S608
-        return str(candidate)
-
-    def _claim(self, candidate: str, base: str) -> None:
-        """Register as the successor of the base, which only one candidate can; again changes nothing.
-
-        Of two UPDATEs of the row at a time BigQuery may abort one: the row then decides, not the error.
-        """
-        swap = f"UPDATE {self._namespace.ops('published')} SET candidate = @candidate WHERE candidate = @base"  # noqa: S608
-        try:
-            self._jobs.rows(swap, {"candidate": candidate, "base": base}, step="publish")
-        except WarehouseRefused:
-            if self._published() == base:
-                raise
-        published = self._published()
-        if published != candidate:
-            raise MartsMoved(
-                f"{candidate} was begun from {base or 'no marts'}, but {published or 'nothing'} is published now:"
-                " it would revert that publication; run model again"
-            )
-
-    def _built(self, candidate: str) -> list[str]:
-        tables = [*self._tables(candidate), *self._views(candidate)]
-        if not tables:
+    def _plan(self, candidate: str, steps: dict[str, list[str]]) -> list[str]:
+        """Claim the marts for a candidate, and return its tables and views, which are then in the journal."""
+        base = steps.get(BEGUN, [""])[-1]
+        if PLANNED in steps:
+            self._journal.claim(candidate, base)
+            return steps[PLANNED]
+        kinds = self._kinds(candidate)
+        planned = [*(n for n in kinds if kinds[n] == TABLE), *(n for n in kinds if kinds[n] == VIEW)]
+        if not planned:
             raise CandidateMissing(
                 f"{candidate} is neither a candidate with tables nor what is published; run model again"
             )
-        return tables
-
-    def _plan(self, candidate: str, tables: list[str]) -> list[str]:
-        self._note(candidate, PLANNED, tables)
-        return tables
+        if strange := sorted(set(planned) & self._all_names(self._marts) - self._journal.own()):
+            raise WarehouseRefused(
+                f"the dataset {self._namespace.dataset(self._marts)} has {', '.join(strange)}, which no publication"
+                " made, and a mart has the same name; rename or drop what is there, or rename the model"
+            )
+        self._journal.claim(candidate, base)
+        self._journal.note(candidate, PLANNED, planned)
+        return planned
 
     def _copy_view(self, source: str, target: str, name: str) -> None:
         """Create a view of one dataset in another dataset, over the tables of the latter."""
@@ -147,13 +159,33 @@ class Marts:
         self._jobs.rows(f"CREATE OR REPLACE VIEW {self._namespace.table(target, name)} AS {query}", step="publish")
 
     def _copy(self, candidate: str, name: str) -> None:
-        """Replace one mart; no row is read, and readers see the old table or the new one."""
-        if name in self._views(candidate):
+        """Replace one mart; no row is read, and readers see the old table or the new one.
+
+        BigQuery replaces a table only by one of the same partitions and clustering, and a view only by a view. So a
+        mart of another layout is dropped first: for a moment readers do not find it.
+        """
+        source, old = self._described(candidate, name), self._described(self._marts, name)
+        if source is None:
+            raise CandidateMissing(f"{candidate} has lost {name}, which was not published yet; run model again")
+        if old is not None and _layout(old) != _layout(source):
+            self._drop(name, str(old.table_type))
+        if source.table_type == VIEW:
             self._copy_view(candidate, self._marts, name)
             return
-        target, source = self._namespace.table(self._marts, name), self._namespace.table(candidate, name)
-        self._jobs.rows(f"CREATE OR REPLACE TABLE {target} COPY {source}", step="publish")
+        target, copied = self._namespace.table(self._marts, name), self._namespace.table(candidate, name)
+        self._jobs.rows(f"CREATE OR REPLACE TABLE {target} COPY {copied}", step="publish")
         self._remove_expiry(name)
+
+    def _described(self, dataset: str, name: str) -> Any:
+        """Return a table or view as the API describes it, None if there is none."""
+        with self._jobs.translate_errors(f"read {dataset}.{name}"):
+            try:
+                return self._jobs.client.get_table(self._namespace.id(dataset, name), retry=self._jobs.retry)
+            except exceptions.NotFound:
+                return None
+
+    def _drop(self, name: str, kind: str) -> None:
+        self._jobs.rows(f"DROP {kind} IF EXISTS {self._namespace.table(self._marts, name)}", step="publish")
 
     def _remove_expiry(self, name: str) -> None:
         """Remove the expiry that a mart inherits from its candidate."""
@@ -164,56 +196,45 @@ class Marts:
                 self._jobs.client.update_table(table, ["expires"], retry=self._jobs.retry)
 
     def _drop_others(self, candidate: str, planned: list[str]) -> None:
-        for name in set(self._views(self._marts)) - set(planned):
-            self._jobs.rows(f"DROP VIEW IF EXISTS {self._namespace.table(self._marts, name)}", step="publish")
-            self._note(candidate, DROPPED, [name])
-        for name in set(self._tables(self._marts)) - set(planned):
-            self._jobs.rows(f"DROP TABLE IF EXISTS {self._namespace.table(self._marts, name)}", step="publish")
-            self._note(candidate, DROPPED, [name])
+        """Drop marts that publications made and this one does not have, and remember that they are no longer ours."""
+        kinds, others = self._kinds(self._marts), sorted(self._journal.own() - set(planned))
+        for kind in (VIEW, TABLE):
+            for name in others:
+                if kinds.get(name) == kind:
+                    self._drop(name, kind)
+        self._journal.note(candidate, DROPPED, others)
 
-    def _tables(self, dataset: str) -> list[str]:
-        """Return tables of a dataset, oldest first: dbt builds a table before those that depend on it."""
-        return self._names_of(dataset, "TABLE")
+    def _kinds(self, dataset: str) -> dict[str, str]:
+        """Return tables and views of a dataset with their kind, oldest first: dbt builds a table before its users."""
+        return {t.table_id: t.table_type for t in self._listed(dataset) if t.table_type in (TABLE, VIEW)}
 
-    def _views(self, dataset: str) -> list[str]:
-        return self._names_of(dataset, "VIEW")
+    def _all_names(self, dataset: str) -> set[str]:
+        return {t.table_id for t in self._listed(dataset)}
 
-    def _names_of(self, dataset: str, kind: str) -> list[str]:
+    def _listed(self, dataset: str) -> list[Any]:
         with self._jobs.translate_errors(f"list {dataset}"):
             try:
                 parent = f"{self._namespace.project}.{self._namespace.dataset(dataset)}"
                 listed = list(self._jobs.client.list_tables(parent, retry=self._jobs.retry))
             except exceptions.NotFound:
                 return []
-        return [t.table_id for t in sorted(listed, key=lambda t: (t.created, t.table_id)) if t.table_type == kind]
+        return sorted(listed, key=lambda t: (t.created, t.table_id))
 
     def _count(self, dataset: str, name: str) -> int:
         with self._jobs.translate_errors(f"count {name}"):
             table = self._jobs.client.get_table(f"{self._namespace.project}.{dataset}.{name}", retry=self._jobs.retry)
             return int(table.num_rows)
 
-    def _journal(self, candidate: str) -> dict[str, list[str]]:
-        """Return the journal of a publication, by step."""
-        query = (
-            f"SELECT step, mart FROM {self._namespace.ops('publications')} WHERE candidate = @candidate"  # noqa: S608
-            " ORDER BY place, written_at"
-        )
-        journal: dict[str, list[str]] = {}
-        for step, mart in self._jobs.rows(query, {"candidate": candidate}, step="publish"):
-            journal.setdefault(str(step), []).append(str(mart))
-        return journal
 
-    def _note(self, candidate: str, step: str, marts: list[str], first: int = 0) -> None:
-        values = {
-            "candidate": candidate,
-            "step": step,
-            "marts": [{"mart": mart, "place": first + i} for i, mart in enumerate(marts)],
-        }
-        query = (
-            f"INSERT INTO {self._namespace.ops('publications')} (candidate, mart, place, step, written_at)"  # noqa: S608
-            " SELECT @candidate, m.mart, m.place, @step, CURRENT_TIMESTAMP() FROM UNNEST(@marts) m"
-        )
-        self._jobs.rows(query, values, step="publish")
+def _layout(table: Any) -> tuple[Any, ...]:
+    """Return what must be the same of a table, as the API describes it, and of the one that replaces it."""
+    days, numbers = table.time_partitioning, table.range_partitioning
+    return (
+        table.table_type,
+        (days.type_, days.field) if days else None,
+        numbers.to_api_repr() if numbers else None,
+        tuple(table.clustering_fields or ()),
+    )
 
 
 def dataset_of(marts_url: str, namespace: sql.Namespace) -> str:

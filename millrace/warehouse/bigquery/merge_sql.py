@@ -4,10 +4,11 @@ Upserts and deletes of a key are joined first, so that one MERGE moves both regi
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
 
 from millrace.contracts.stream import StreamContract
 from millrace.warehouse import columns
+from millrace.warehouse.bigquery.bounds_sql import MOST_RANGES as MOST_RANGES
+from millrace.warehouse.bigquery.bounds_sql import within as within
 from millrace.warehouse.bigquery.replace_sql import Merge as Merge
 from millrace.warehouse.bigquery.replace_sql import StagedTables as StagedTables
 from millrace.warehouse.bigquery.replace_sql import (
@@ -18,6 +19,7 @@ from millrace.warehouse.bigquery.replace_sql import (
     is_outdated,
     mended,
     remember_spared,
+    revive_older,
     rows,
     spared,
 )
@@ -32,7 +34,6 @@ from millrace.warehouse.bigquery.sql import (
     quote,
 )
 
-MOST_RANGES = 500
 MOST_PARTITIONS = 4000  # that one job may change: https://cloud.google.com/bigquery/quotas#partitioned_tables
 MOVED, UNBALANCED = "millrace.head_moved", "millrace.unbalanced"
 CARRIED = ("_delete_version", "_deleted_at")
@@ -59,8 +60,16 @@ def deletes(merge: Merge) -> str:
     return rows(merge.staged.deletes, columns.staged_deletes(merge.contract))
 
 
+def is_bounded(contract: StreamContract) -> bool:
+    """Return True if the partitions of a batch's rows are those of all rows of its keys."""
+    return columns.prunes(contract) or bool(buckets(contract))
+
+
 def touched(merge: Merge) -> str:
-    """Return the query for distinct partitions of the batch's rows, which may include NULL."""
+    """Return the query for distinct partitions of the batch's rows, which may include NULL.
+
+    Where they do not bound the merge, a delete has no partition: it carries only the key.
+    """
     contract = merge.contract
     partition = contract.partition
     if buckets(contract):
@@ -69,48 +78,11 @@ def touched(merge: Merge) -> str:
         name = str(partition and partition.column)
         function = "DATE_TRUNC" if contract.columns[name].type == "date" else "TIMESTAMP_TRUNC"
         value = f"{function}(s.{quote(name)}, {str(partition and partition.by).upper()})"
-    sources = [upserts(merge)] + ([deletes(merge)] if merge.staged.deletes else [])
+    sources = [upserts(merge)]
+    if merge.staged.deletes and is_bounded(contract):
+        sources.append(deletes(merge))
     partitions = " UNION DISTINCT ".join(f"SELECT {value} AS p FROM {source} s" for source in sources)
     return f"SELECT p FROM ({partitions}) ORDER BY p LIMIT {MOST_PARTITIONS + 1}"
-
-
-def within(contract: StreamContract, partitions: list[int] | list[date] | list[datetime]) -> str:
-    """Return a condition of literals on the target's rows, so that BigQuery reads and bills only these partitions."""
-    if buckets(contract):
-        return f"t.{BUCKET} IN ({', '.join(str(value) for value in partitions)})"
-    name = str(contract.partition and contract.partition.column)
-    by = str(contract.partition and contract.partition.by)
-    kind, column = contract.columns[name].type.upper(), f"t.{quote(name)}"
-    starts = [value for value in partitions if isinstance(value, date)]
-    if kind == "DATE" and by == "day":
-        return f"{column} IN ({', '.join(_literal(kind, value) for value in starts)})"
-    ranges = _ranges(starts, by)
-    shown = [f"({column} >= {_literal(kind, a)} AND {column} < {_literal(kind, b)})" for a, b in ranges]
-    return shown[0] if len(shown) == 1 else f"({' OR '.join(shown)})"
-
-
-def _ranges(starts: list[date], by: str) -> list[tuple[date, date]]:
-    """Return ranges of partitions, merging neighbours; one range over all of them when there are too many."""
-    ranges: list[tuple[date, date]] = []
-    for start in starts:
-        end = _next(start, by)
-        if ranges and ranges[-1][1] == start:
-            ranges[-1] = (ranges[-1][0], end)
-        else:
-            ranges.append((start, end))
-    return ranges if len(ranges) <= MOST_RANGES else [(ranges[0][0], ranges[-1][1])]
-
-
-def _next(start: date, by: str) -> date:
-    if by == "day":
-        return start + timedelta(days=1)
-    if by == "month" and start.month < 12:
-        return start.replace(month=start.month + 1)
-    return start.replace(year=start.year + 1, month=1)
-
-
-def _literal(kind: str, value: date) -> str:
-    return f"DATE '{value:%Y-%m-%d}'" if kind == "DATE" else f"TIMESTAMP '{value:%Y-%m-%d %H:%M:%S}+00'"
 
 
 def source(merge: Merge) -> str:
@@ -233,6 +205,12 @@ def deletions(merge: Merge) -> list[str]:
     return [delete(merge)] * merge.replaces + outdated
 
 
+def revivals(merge: Merge) -> list[str]:
+    """Return the statements that keep or take back rows of older generations before others are deleted."""
+    remembered = remember_spared(merge) if merge.spares and merge.floor > merge.before else []
+    return [*remembered, *([revive_older(merge)] if merge.revives else [])]
+
+
 def advance_head(merge: Merge) -> str:
     """Return the UPDATE that moves the head from the epoch of a batch's opening; it changes no row of a moved head."""
     return (
@@ -250,8 +228,7 @@ def script(merge: Merge, before: Sequence[str] = (), after: Sequence[str] = ()) 
     """
     namespace, contract = merge.namespace, merge.contract
     stale = " + ".join(f"({query})" for query in count_stale(merge)) or "0"
-    remembered = remember_spared(merge) if merge.spares and merge.floor > merge.before else []
-    deletion = "".join(f"{statement};\n" for statement in remembered)
+    deletion = "".join(f"{statement};\n" for statement in revivals(merge))
     deletion += "".join(f"{statement};\nSET absent = absent + @@row_count;\n" for statement in deletions(merge))
     first, then = ("".join(f"{statement};\n" for statement in part) for part in (before, after))
     quarantine = f"{insert_quarantine(merge)};\n" if merge.staged.quarantined else ""
@@ -276,7 +253,7 @@ def insert_objects(merge: Merge) -> str:
     """Return the INSERT of the batch's objects into the ledger."""
     return (
         f"INSERT INTO {merge.namespace.ops('ledger_objects')} (batch_id, source, stream, object, generation, job_id,"
-        " `rows`)\nSELECT @batch_id, @source, @stream, o.object, o.generation, o.job_id, o.`rows`"
+        " `rows`, merged_at)\nSELECT @batch_id, @source, @stream, o.object, o.generation, o.job_id, o.`rows`, @at"
         " FROM UNNEST(@objects) o;\n"
     )
 

@@ -49,12 +49,12 @@ class ModelQueries:
         days = self._jobs.rows(query, {"batches": list(batches)}, step="model", contract=contract)
         return [str(day) for (day,) in days] if len(days) <= MOST_DAYS else None
 
-    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
-        """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
-        named = ", ".join(sql.text(batch) for batch in batches) or "NULL"
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str] | None, as_of: datetime | None) -> str:
+        """Return SQL of the live rows that batches (None: all) wrote and that are still the newest of their keys."""
+        condition = "" if batches is None else f"_batch_id IN ({', '.join(map(sql.text, batches)) or 'NULL'}) AND "
         past = f" FOR SYSTEM_TIME AS OF TIMESTAMP '{as_of.isoformat()}'" if as_of else ""
         return (
-            f"SELECT * FROM {self._namespace.raw(contract)}{past} WHERE _batch_id IN ({named}) AND _version IS NOT NULL"  # noqa: S608
+            f"SELECT * FROM {self._namespace.raw(contract)}{past} WHERE {condition}_version IS NOT NULL"  # noqa: S608
             " AND (_delete_version IS NULL OR _delete_version < _version)"
         )
 

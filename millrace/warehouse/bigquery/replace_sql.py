@@ -36,7 +36,7 @@ class Merge:
     `before` is the floor of the head before the merge. With `spares`, rows of replaced generations are merged if the
     newest snapshot has their keys in quarantine only; then `snapshots` are all whole snapshots of the batch, the oldest
     first. `mended` are the newest generations of objects of which an older one has rows, in a stream without a key.
-    Without `objects` the batch is an empty snapshot.
+    Without `objects` the batch is an empty snapshot. `revives` is the floor that falls: what it deleted comes back.
     """
 
     namespace: Namespace
@@ -51,6 +51,7 @@ class Merge:
     snapshots: tuple[str, ...] = ()
     mended: tuple[tuple[str, int], ...] = ()
     objects: bool = True
+    revives: str = ""
 
 
 def rows(table: str, kinds: dict[str, str]) -> str:
@@ -125,6 +126,18 @@ def delete_older(merge: Merge) -> str:
         f"UPDATE {merge.namespace.raw(merge.contract)} t SET _delete_version = {lowest}, _deleted_at = @at,"
         f" _delete_batch_id = @batch_id WHERE t._version < {lowest}"
         " AND (t._delete_version IS NULL OR t._delete_version < t._version)"
+    )
+
+
+def revive_older(merge: Merge) -> str:
+    """Return the UPDATE that takes back what the generation whose lowest version is the fallen floor has deleted.
+
+    A delete of the source has a longer version.
+    """
+    lowest = floor_bytes(merge.revives)
+    return (
+        f"UPDATE {merge.namespace.raw(merge.contract)} t SET _delete_version = NULL, _deleted_at = NULL,"
+        f" _delete_batch_id = @batch_id WHERE t._version < {lowest} AND t._delete_version = {lowest}"
     )
 
 

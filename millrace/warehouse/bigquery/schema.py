@@ -54,19 +54,41 @@ class Schema:
             self._copy(contract, stored, copied, check)
         if to_change:
             self._create_view(contract)
+        if stored:
+            self._cluster(contract.source, contract.stream, sql.cluster_columns(contract))
         return to_change
 
     def _copy(
         self, contract: StreamContract, stored: dict[str, str], copied: dict[str, str], check: Callable[[], None]
     ) -> None:
-        """Replace the table by a converted copy; drop the copy in the end."""
-        copy = self._namespace.table(names.raw_schema(contract.source), names.migrating_table(contract.stream))
+        """Replace the table by a converted copy; drop the copy in the end.
+
+        The copy's rows are sorted as the contract says. BigQuery replaces a table only by one that is declared with the
+        same clustering: so the copy is then declared with the table's, and `migrate` changes that of the table last.
+        """
+        copied_to = names.migrating_table(contract.stream)
+        copy = self._namespace.table(names.raw_schema(contract.source), copied_to)
         self._run(sql.copy_converted(self._namespace, contract, copy, stored, copied), contract)
         try:
             check()
+            self._cluster(contract.source, copied_to, self._clustering(contract.source, contract.stream))
             self._run(f"CREATE OR REPLACE TABLE {self._namespace.raw(contract)} COPY {copy}", contract)
         finally:
             self._run(f"DROP TABLE {copy}", contract)
+
+    def _clustering(self, source: str, table: str) -> list[str]:
+        """Return the columns that a table is declared to be clustered by."""
+        return list(self._described(source, table).clustering_fields or [])
+
+    def _cluster(self, source: str, table: str, chosen: list[str]) -> None:
+        """Change the columns that a table is declared to be clustered by; no row is read or written."""
+        described = self._described(source, table)
+        if list(described.clustering_fields or []) != chosen:
+            described.clustering_fields = chosen or None
+            self._jobs.client.update_table(described, ["clustering_fields"], retry=self._jobs.retry)
+
+    def _described(self, source: str, table: str) -> Any:
+        return self._jobs.client.get_table(self._namespace.id(names.raw_schema(source), table), retry=self._jobs.retry)
 
     def _upgrade(self, contract: StreamContract) -> None:
         """Add columns that an older version of the platform did not create; check its own tables once per process."""
@@ -92,6 +114,11 @@ class Schema:
             return {}
         return {f.name: sql.contract_type(f.field_type, f.precision, f.scale) for f in raw}
 
+    def missing_columns(self, contract: StreamContract) -> list[str] | None:
+        """Return the columns of a contract that its table lacks; None when there is no table, view or head."""
+        stored = self.stored(contract)
+        return [name for name in sql.table_columns(contract) if name not in stored] if stored else None
+
     def evolved_columns(self, contract: StreamContract) -> dict[str, Column]:
         """Return columns of the table that the contract lacks, or declares with a narrower type."""
         stored = self.stored(contract)
@@ -105,8 +132,19 @@ class Schema:
             return []
 
     def create_dataset(self, schema: str, expiration_ms: int | None = None) -> None:
-        """Create a dataset, unless it exists; its tables expire after `expiration_ms`."""
+        """Create a dataset, unless it exists; its tables expire after `expiration_ms`.
+
+        BigQuery rejects a creation for lack of `bigquery.datasets.create` before it looks whether the dataset exists,
+        and few accounts hold that permission: so look first.
+        """
         dataset = bigquery.Dataset(f"{self._namespace.project}.{self._namespace.dataset(schema)}")
+        with self._jobs.translate_errors(f"look for dataset {dataset.dataset_id}"):
+            try:
+                self._jobs.client.get_dataset(dataset.reference, retry=self._jobs.retry)
+            except (exceptions.NotFound, exceptions.Forbidden):
+                pass  # an account without rights on a dataset may be told either when there is none
+            else:
+                return
         dataset.location = self._namespace.location
         dataset.default_table_expiration_ms = expiration_ms
         with self._jobs.translate_errors(f"create dataset {dataset.dataset_id}"):

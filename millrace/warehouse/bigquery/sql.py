@@ -12,6 +12,10 @@ from millrace.domain.errors import ContractError, SettingsError
 from millrace.domain.ledger import Head, LedgerEntry
 from millrace.domain.types import DECIMAL
 from millrace.warehouse import columns
+from millrace.warehouse.bigquery.ops_sql import LEDGER_LAYOUT as LEDGER_LAYOUT
+from millrace.warehouse.bigquery.ops_sql import LEDGER_SCHEMA as LEDGER_SCHEMA
+from millrace.warehouse.bigquery.ops_sql import OPS, OWN_COLUMN
+from millrace.warehouse.bigquery.ops_sql import OPS_TABLES as OPS_TABLES
 
 SCHEME = "bigquery://"
 URL = re.compile(r"bigquery://([a-z][a-z0-9.:-]{1,98}[a-z0-9])/([A-Za-z][A-Za-z0-9-]*)(?:/([a-z][a-z0-9_]{0,40}))?")
@@ -30,34 +34,6 @@ CONTRACT_TYPES = {"INTEGER": "int64", "FLOAT": "float64", "BOOLEAN": "bool"}  # 
 NUMERIC_DIGITS, NUMERIC_SCALE, BIGNUMERIC_DIGITS = 29, 9, 38
 LEDGER_FIELDS = tuple(LedgerEntry.model_fields)
 LEDGER_COLUMNS = ", ".join(f"`{name}`" for name in LEDGER_FIELDS)
-OPS = """
-CREATE TABLE IF NOT EXISTS {ledger} (
-  kind STRING NOT NULL, batch_id STRING NOT NULL, source STRING NOT NULL, stream STRING NOT NULL,
-  run_id STRING NOT NULL, `at` TIMESTAMP NOT NULL, rows_in INT64 NOT NULL, merged INT64 NOT NULL,
-  superseded INT64 NOT NULL, stale INT64 NOT NULL, quarantined INT64 NOT NULL, tombstoned_by_absence INT64 NOT NULL,
-  detail STRING NOT NULL, written_at TIMESTAMP NOT NULL, place INT64 NOT NULL) CLUSTER BY kind, batch_id;
-CREATE TABLE IF NOT EXISTS {ledger_objects} (
-  batch_id STRING NOT NULL, source STRING NOT NULL, stream STRING NOT NULL, object STRING NOT NULL,
-  generation INT64 NOT NULL, job_id INT64 NOT NULL, `rows` INT64) CLUSTER BY source, stream, object;
-CREATE TABLE IF NOT EXISTS {quarantine} (
-  batch_id STRING NOT NULL, source STRING NOT NULL, stream STRING NOT NULL, reason STRING NOT NULL,
-  object STRING NOT NULL, generation INT64 NOT NULL, `row` INT64, `rows` INT64 NOT NULL, detail STRING NOT NULL,
-  attempts INT64 NOT NULL, `at` TIMESTAMP NOT NULL) CLUSTER BY source, stream;
-CREATE TABLE IF NOT EXISTS {publications} (
-  candidate STRING NOT NULL, mart STRING NOT NULL, place INT64 NOT NULL, step STRING NOT NULL,
-  written_at TIMESTAMP NOT NULL);
-CREATE TABLE IF NOT EXISTS {published} (candidate STRING NOT NULL) AS SELECT '' AS candidate;
-CREATE TABLE IF NOT EXISTS {quality} (
-  `at` TIMESTAMP NOT NULL, `by` STRING NOT NULL, run_id STRING NOT NULL, candidate STRING NOT NULL,
-  suite STRING NOT NULL, expectation STRING NOT NULL, `column` STRING NOT NULL, severity STRING NOT NULL,
-  success BOOL NOT NULL, observed STRING NOT NULL, sample ARRAY<STRING>, place INT64 NOT NULL) CLUSTER BY suite;
-CREATE TABLE IF NOT EXISTS {redrives} (
-  source STRING NOT NULL, stream STRING NOT NULL, object STRING NOT NULL, generation INT64 NOT NULL,
-  attempt INT64 NOT NULL, manifest STRING NOT NULL, run_id STRING NOT NULL, `at` TIMESTAMP NOT NULL)
-  CLUSTER BY source, stream;
-"""
-OWN_COLUMN = re.compile(r"`?(\w+)`? (STRING|INT64|TIMESTAMP|BOOL|ARRAY<STRING>)")
-OPS_TABLES = ("ledger", "ledger_objects", "quarantine", "publications", "published", "quality", "redrives")
 
 
 @dataclass(frozen=True)
@@ -196,10 +172,15 @@ def partition_by(contract: StreamContract) -> str:
     return f"PARTITION BY TIMESTAMP_TRUNC({quote(column)}, {part})"
 
 
-def cluster_by(contract: StreamContract) -> str:
-    """Return the CLUSTER BY clause: the contract's columns, else the key."""
+def cluster_columns(contract: StreamContract) -> list[str]:
+    """Return the columns that a table is clustered by: the contract's, else the key."""
     keyed = [n for n in contract.key if contract.columns[n].type not in UNCLUSTERABLE]
-    chosen = list(contract.cluster) or keyed[:MOST_CLUSTER_COLUMNS]
+    return list(contract.cluster) or keyed[:MOST_CLUSTER_COLUMNS]
+
+
+def cluster_by(contract: StreamContract) -> str:
+    """Return the CLUSTER BY clause, empty without columns for it."""
+    chosen = cluster_columns(contract)
     return f"CLUSTER BY {', '.join(quote(name) for name in chosen)}" if chosen else ""
 
 

@@ -1,5 +1,7 @@
 """Small questions to a DuckDB connection: a table or a query in, its columns or its only number out."""
 
+from collections.abc import Sequence
+
 import duckdb
 
 from millrace.warehouse.duckdb import sql as sql
@@ -19,7 +21,7 @@ def exists(db: duckdb.DuckDBPyConnection, schema: str, table: str) -> bool:
     return bool(columns(db, schema, table))
 
 
-def number(db: duckdb.DuckDBPyConnection, query: str) -> int:
+def number(db: duckdb.DuckDBPyConnection, query: str, values: Sequence[object] = ()) -> int:
     """Return the only number of a query's result."""
-    row = db.execute(query).fetchone()
+    row = db.execute(query, list(values)).fetchone()
     return int(row[0]) if row else 0

@@ -7,7 +7,7 @@ import duckdb
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import Balance, Batch, Staged
-from millrace.domain.ledger import Head, LedgerEntry
+from millrace.domain.ledger import CLOCKS_APART, Head, LedgerEntry
 from millrace.warehouse import heads
 from millrace.warehouse.columns import prunes
 from millrace.warehouse.duckdb import layout as layout
@@ -16,6 +16,7 @@ from millrace.warehouse.duckdb import replace as replace
 from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb import unchanged as unchanged
 from millrace.warehouse.duckdb.catalog import number
+from millrace.warehouse.duckdb.ledger import append
 from millrace.warehouse.duckdb.staging import relation
 
 BALANCE = tuple(Balance.model_fields)
@@ -38,7 +39,7 @@ def commit(
     tracked = bool(contract.placeholders) and unchanged.is_tracked(db, contract)
     db.execute("BEGIN")
     try:
-        if earlier := balance(db, batch.id):
+        if earlier := balance(db, batch):
             db.execute("ROLLBACK")
             return earlier
         before, floor = _advance_head(db, contract, batch, staged, at)
@@ -159,16 +160,6 @@ def _check_unmerged(db: duckdb.DuckDBPyConnection, contract: StreamContract, bat
         raise heads.already_merged(batch, merged)
 
 
-def append(db: duckdb.DuckDBPyConnection, entry: LedgerEntry) -> None:
-    """Append one fact to the ledger, unless the ledger has it."""
-    marks = ", ".join("?" for _ in sql.LEDGER_FIELDS)
-    db.execute(
-        f"INSERT INTO ops.ledger ({sql.LEDGER_COLUMNS}) SELECT {marks} WHERE NOT EXISTS"  # noqa: S608
-        " (SELECT 1 FROM ops.ledger WHERE kind = ? AND batch_id = ? AND run_id = ?)",
-        [*entry.model_dump().values(), entry.kind, entry.batch_id, entry.run_id],
-    )
-
-
 def _append_objects(db: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     objects = batch.objects
     db.execute(
@@ -246,10 +237,11 @@ def _count_merges(
     return {(str(name), int(generation)): (int(merges), int(again)) for name, generation, merges, again in rows}
 
 
-def balance(db: duckdb.DuckDBPyConnection, batch_id: str) -> Balance | None:
+def balance(db: duckdb.DuckDBPyConnection, batch: Batch) -> Balance | None:
     """Return the balance of a committed batch, None when it was not committed."""
     row = db.execute(
-        f"SELECT {', '.join(BALANCE)} FROM ops.ledger WHERE kind = 'merged' AND batch_id = ?",  # noqa: S608
-        [batch_id],
+        f"SELECT {', '.join(BALANCE)} FROM ops.ledger"  # noqa: S608
+        " WHERE kind = 'merged' AND batch_id = ? AND \"at\" >= ?",
+        [batch.id, batch.opened_at - CLOCKS_APART],
     ).fetchone()
     return Balance.model_validate(dict(zip(BALANCE, row, strict=True))) if row else None

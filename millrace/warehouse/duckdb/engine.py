@@ -40,6 +40,12 @@ class DuckDBEngine:
         file = file_of(settings.marts_url)
         return lambda sql: read(file, sql)
 
+    def export_marts(self, settings: WarehouseSettings, folder: Path) -> list[Path]:
+        """Write a Parquet file of each mart. Raises MartsMissing."""
+        from millrace.warehouse.duckdb.export import export_marts
+
+        return export_marts(file_of(settings.marts_url), folder)
+
     def gate_connection(self, url: str, schema: str) -> GateConnection:
         """Return a read-only connection; some queries of Great Expectations leave out the schema.
 

@@ -9,11 +9,12 @@ from millrace.contracts.stream import StreamContract
 from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb import unchanged_sql as lacking
 from millrace.warehouse.duckdb.catalog import number
-from millrace.warehouse.duckdb.commit import append
+from millrace.warehouse.duckdb.ledger import append
 from millrace.warehouse.duckdb.merge_sql import keys_equal
 from millrace.warehouse.duckdb.unchanged import is_tracked
 
-IS_DONE = "SELECT count(*) FROM ops.ledger WHERE kind = 'erased' AND batch_id = ?"
+IS_DONE = "SELECT count(*) FROM ops.erased WHERE batch_id = ?"
+DONE = "INSERT INTO ops.erased (batch_id, source, stream, merged) VALUES (?, ?, ?, ?)"
 
 
 def erase(db: duckdb.DuckDBPyConnection, contract: StreamContract, erasure: Erasure, at: datetime) -> int:
@@ -31,6 +32,7 @@ def erase(db: duckdb.DuckDBPyConnection, contract: StreamContract, erasure: Eras
     db.execute(_empty_rows(contract), {"id": erasure.id, "at": at, "last": LAST_VERSION})
     db.execute(sql.set_newest(contract), [bytes.fromhex(LAST_VERSION)])
     append(db, erased_entry(erasure, rows, at))
+    db.execute(DONE, [erasure.id, erasure.source, erasure.stream, rows])
     db.execute("COMMIT")
     return rows
 

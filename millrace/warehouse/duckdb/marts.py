@@ -1,8 +1,8 @@
 """The marts in DuckDB: a candidate's file in, which replaces the file that readers open."""
 
 import os
-import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import duckdb
@@ -17,8 +17,11 @@ from millrace.domain.errors import (
     WarehouseRefused,
 )
 from millrace.warehouse.duckdb import sql as sql
+from millrace.warehouse.duckdb import storage
 from millrace.warehouse.duckdb.catalog import number
 from millrace.warehouse.duckdb.lock import hold
+from millrace.warehouse.duckdb.restore import restore_tables
+from millrace.warehouse.duckdb.strangers import carry_strangers, drop_strangers, own, record_own
 
 MARK = "ops.millrace_candidate"
 SCHEMAS = ("marts", "ops")
@@ -58,13 +61,24 @@ class Marts:
         for leftover in path.parent.glob(f"{path.name}*"):
             leftover.unlink()
         if self._marts.exists() and not empty:
-            shutil.copyfile(self._marts, path)  # an open file keeps its content when another one replaces it
+            storage.copy(self._marts, path)
             base = _mark(path)[0]
         else:
+            storage.create(path)
             base = self._published()
         with duckdb.connect(str(path)) as db:
+            drop_strangers(db)
             db.execute("CREATE SCHEMA IF NOT EXISTS ops")
             db.execute(f"CREATE OR REPLACE TABLE {MARK} AS SELECT $1 AS candidate, $2 AS base", [candidate, base])
+
+    def restore(self, candidate: str, tables: Collection[str], known: Collection[str] | None) -> None:
+        """Make tables and views of a candidate what is published; nothing happens once the candidate is published.
+
+        Raises:
+            WarehouseRefused: a published view can't be made in the candidate.
+        """
+        if self.candidate(candidate).exists():
+            restore_tables(self._marts, self.candidate(candidate), tables, known)
 
     def publish(self, candidate: str) -> dict[str, int]:
         """Replace the marts by a candidate and return rows per mart; readers see old or new. Again: no change.
@@ -73,6 +87,7 @@ class Marts:
             CandidateMissing: the candidate does not exist, and is not the published one.
             MartsMissing: the candidate has no marts.
             MartsMoved: other marts were published since the candidate was begun.
+            WarehouseRefused: the published file has a table of a mart's name that no publication made.
         """
         path = self.candidate(candidate)
         with hold(self._lock, f"publish {candidate}", self._timeout_s):
@@ -90,11 +105,20 @@ class Marts:
                     f"{candidate} was begun from {base or 'no marts'}, but {published or 'nothing'} is published now:"
                     " it would revert that publication; run model again"
                 )
+            self._keep_strangers(path)
             _sync(path)
             os.replace(path, self._marts)
             _sync(self._marts.parent)
         self._prune()
         return rows
+
+    def _keep_strangers(self, candidate: Path) -> None:
+        """Put into a candidate, which is on no other list than its own, what no publication made."""
+        with duckdb.connect(str(candidate)) as db:
+            drop_strangers(db)  # of an earlier attempt
+            record_own(db)
+        if self._marts.exists():
+            carry_strangers(self._marts, candidate)
 
     def candidate(self, candidate: str) -> Path:
         """Return the file of a candidate."""
@@ -138,8 +162,9 @@ def _mark(path: Path) -> tuple[str, str]:
 def _mart_rows(path: Path) -> dict[str, int]:
     query = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts' ORDER BY 1"
     with duckdb.connect(str(path), read_only=True) as db:
-        tables = db.execute(query).fetchall()
-        return {name: number(db, f"SELECT count(*) FROM marts.{sql.quote(name)}") for (name,) in tables}  # noqa: S608
+        made = own(db)
+        tables = [str(name) for (name,) in db.execute(query).fetchall() if f"marts.{name}" in made]
+        return {name: number(db, f"SELECT count(*) FROM marts.{sql.quote(name)}") for name in tables}  # noqa: S608
 
 
 def _sync(path: Path) -> None:

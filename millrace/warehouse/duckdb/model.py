@@ -25,11 +25,11 @@ def touched_days(db: duckdb.DuckDBPyConnection, contract: StreamContract, batche
     return days if len(days) <= MOST_DAYS else None
 
 
-def merged_rows(contract: StreamContract, batches: Sequence[str]) -> str:
-    """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
-    named = ", ".join(sql.text(batch) for batch in batches) or "NULL"
+def merged_rows(contract: StreamContract, batches: Sequence[str] | None) -> str:
+    """Return SQL of the live rows that batches (None: all) wrote and that are still the newest of their keys."""
+    condition = "" if batches is None else f"_batch_id IN ({', '.join(map(sql.text, batches)) or 'NULL'}) AND "
     return (
-        f"SELECT * FROM {sql.table(contract)} WHERE _batch_id IN ({named}) AND _version IS NOT NULL"  # noqa: S608
+        f"SELECT * FROM {sql.table(contract)} WHERE {condition}_version IS NOT NULL"  # noqa: S608
         " AND (_delete_version IS NULL OR _delete_version < _version)"
     )
 

@@ -7,8 +7,10 @@ import duckdb
 
 from millrace.contracts.stream import StreamContract
 from millrace.domain.batch import QuarantinedObject
-from millrace.domain.ledger import LedgerEntry
-from millrace.warehouse.duckdb.commit import append, merged_objects
+from millrace.domain.ledger import redriven_entry
+from millrace.warehouse.duckdb.catalog import number
+from millrace.warehouse.duckdb.commit import merged_objects
+from millrace.warehouse.duckdb.ledger import append
 
 QUARANTINED = """
 WITH merges AS (
@@ -31,6 +33,10 @@ REDRIVEN = """
 SELECT DISTINCT manifest FROM ops.redrives r WHERE source = $1 AND stream = $2 AND attempt >= (
   SELECT count(*) FROM ops.ledger_objects o
   WHERE o.source = $1 AND o.stream = $2 AND o.object = r.object AND o.generation = r.generation)
+"""
+ROWS = """
+SELECT coalesce(max(rows), 0) FROM ops.ledger_objects
+WHERE source = $1 AND stream = $2 AND object = $3 AND generation = $4
 """
 ADMIT = """
 INSERT INTO ops.redrives (source, stream, object, generation, attempt, manifest, run_id, "at") SELECT $1, $2, $3, $4,
@@ -66,21 +72,15 @@ def redrive(
 ) -> int:
     """Let (manifest, object, generation) be merged once more, in one transaction; return how many did not wait."""
     db.execute("BEGIN")
+    objects_of = quarantined_objects(db, contract).get(contract.id, [])
+    quarantined = {(o.object, o.generation): o.rows for o in objects_of}
     merged = merged_objects(db, contract, [o[1:] for o in objects])
     admitted = [o for o in objects if o[1:] in merged]
     for manifest, name, generation in admitted:
         db.execute(ADMIT, [contract.source, contract.stream, name, generation, manifest, run_id, at])
-        append(
-            db,
-            LedgerEntry(
-                kind="redriven",
-                batch_id=f"{name}#{generation}",
-                source=contract.source,
-                stream=contract.stream,
-                run_id=run_id,
-                at=at,
-                detail=manifest,
-            ),
-        )
+        rows = number(db, ROWS, [contract.source, contract.stream, name, generation])
+        counts = (rows, quarantined.get((name, generation), 0))
+        stream = (contract.source, contract.stream)
+        append(db, redriven_entry(stream, (manifest, name, generation), counts, run_id, at))
     db.execute("COMMIT")
     return len(admitted)

@@ -27,7 +27,8 @@ class Replacing:
 
     `snapshots` delete the keys that they lack, the oldest first; `mended` deletes older rows of mended objects;
     `spares` keeps a row for each key that the newest snapshot has only in quarantine. With `removes` the rows of all
-    generations before the newest are deleted, as it was read to its end (cdc and append streams).
+    generations before the newest are deleted, as it was read to its end (cdc and append streams). `revives` is the
+    floor that falls: what it deleted comes back first.
     """
 
     condition: str
@@ -35,6 +36,7 @@ class Replacing:
     mended: bool = False
     spares: bool = False
     removes: bool = False
+    revives: str = ""
 
 
 def prepare(
@@ -80,8 +82,8 @@ def _prepare_refresh(
     above = bool(staged.lowest) and staged.lowest >= floor  # no row has to be compared
     condition = merging.is_merged(contract, "" if above else floor, spares=False, mended=mended)
     db.execute(merging.choose_merged(condition))
-    snapshots = (floor,) if floor > before else ()
-    return Replacing(condition, snapshots, mended, removes=True)
+    snapshots = (floor,) if floor and floor != before else ()
+    return Replacing(condition, snapshots, mended, removes=True, revives=staged.revives)
 
 
 def _relations(db: duckdb.DuckDBPyConnection, staged: Staged, kept: Sequence[str], floor: str) -> dict[str, str]:
@@ -125,6 +127,8 @@ def delete_replaced(
     """Delete what the batch's snapshots lack and what its mended objects had before; return the number of rows."""
     if replacing.spares:
         db.execute(merging.remember_spared(contract, max(replacing.snapshots)))
+    if replacing.revives:
+        db.execute(_revive_older(contract, batch_id, replacing.revives))
     delete = _delete_older if replacing.removes else merging.delete_absent
     statements = [delete(contract, batch_id, snapshot) for snapshot in replacing.snapshots]
     statements += [merging.delete_outdated(contract, batch_id)] if replacing.mended else []
@@ -141,4 +145,16 @@ def _delete_older(contract: StreamContract, batch_id: str, floor: str) -> str:
         f"UPDATE {table(contract)} t SET _delete_version = from_hex({text(floor)}), _deleted_at = $1,"  # noqa: S608
         f" _delete_batch_id = {text(batch_id)} WHERE t._version < from_hex({text(floor)})"
         " AND (t._delete_version IS NULL OR t._delete_version < t._version)"
+    )
+
+
+def _revive_older(contract: StreamContract, batch_id: str, floor: str) -> str:
+    """Return the UPDATE that takes back what the generation whose lowest version is the floor has deleted.
+
+    A delete of the source has a longer version.
+    """
+    lowest = f"from_hex({text(floor)})"
+    return (
+        f"UPDATE {table(contract)} t SET _delete_version = NULL, _deleted_at = NULL,"  # noqa: S608
+        f" _delete_batch_id = {text(batch_id)} WHERE t._version < {lowest} AND t._delete_version = {lowest}"
     )

@@ -69,6 +69,14 @@ def _missing(db: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
     ]
 
 
+def missing_columns(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> list[str] | None:
+    """Return the columns of a contract that its table lacks; None when there is no table or head."""
+    stored = _columns(db, contract)
+    if not stored or not columns(db, "ops", names.head_table(contract.source, contract.stream)):
+        return None
+    return [name for name in sql.all_columns(contract) if name not in stored]
+
+
 def evolved_columns(db: duckdb.DuckDBPyConnection, contract: StreamContract) -> dict[str, Column]:
     """Return columns of the table that the contract lacks, or declares with a narrower type."""
     return shared.evolved_columns(contract, _contract_types(_columns(db, contract)))

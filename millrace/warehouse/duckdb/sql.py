@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS ops.ledger (
   source VARCHAR NOT NULL, stream VARCHAR NOT NULL, run_id VARCHAR NOT NULL, "at" TIMESTAMPTZ NOT NULL,
   rows_in BIGINT NOT NULL, merged BIGINT NOT NULL, superseded BIGINT NOT NULL, stale BIGINT NOT NULL,
   quarantined BIGINT NOT NULL, tombstoned_by_absence BIGINT NOT NULL, detail VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS ops.erased AS SELECT batch_id, source, stream, merged FROM ops.ledger WHERE kind = 'erased';
+CREATE SEQUENCE IF NOT EXISTS ops.settled_seq;
+CREATE TABLE IF NOT EXISTS ops.settled (seq BIGINT DEFAULT nextval('ops.settled_seq'), before TIMESTAMPTZ NOT NULL);
 CREATE TABLE IF NOT EXISTS ops.ledger_objects (
   batch_id VARCHAR NOT NULL, source VARCHAR NOT NULL, stream VARCHAR NOT NULL, object VARCHAR NOT NULL,
   generation BIGINT NOT NULL, job_id BIGINT NOT NULL, "rows" BIGINT);

@@ -6,8 +6,8 @@ lock that names its holder, and readers of the marts have a separate file, which
 
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from millrace.contracts.stream import StreamContract
 from millrace.domain import names
 from millrace.domain.batch import Balance, Batch, QuarantinedObject, Staged, StagingFormat
 from millrace.domain.errors import ObjectMissing, WarehouseBusy
-from millrace.domain.ledger import Head, LedgerEntry, MergedSync
+from millrace.domain.ledger import Head
 from millrace.domain.quality import QualityFact, QualityRun
 from millrace.domain.types import Column
 from millrace.lake.store import Lake
@@ -32,9 +32,10 @@ from millrace.warehouse.duckdb import schema as schema
 from millrace.warehouse.duckdb import sql as sql
 from millrace.warehouse.duckdb.catalog import exists, number
 from millrace.warehouse.duckdb.engine import SCHEME, file_of
+from millrace.warehouse.duckdb.ledger_port import LedgerInDuckDB
 from millrace.warehouse.duckdb.lock import POLL_S, hold
 from millrace.warehouse.duckdb.marts import Marts
-from millrace.warehouse.duckdb.query import query
+from millrace.warehouse.duckdb.query import query, reads_merged
 from millrace.warehouse.duckdb.staging import download
 
 MEMORY_BYTES = 1 << 30
@@ -42,7 +43,7 @@ KEEP_CANDIDATES_DAYS = 3.0
 VACUUM_TASKS = 1  # of three row groups each; DuckDB's 100 would rewrite a table of ten million rows with every commit
 
 
-class DuckDBWarehouse:
+class DuckDBWarehouse(LedgerInDuckDB):
     """Merged tables and ledger in one file; the published marts in another."""
 
     staging: StagingFormat = "arrow"
@@ -113,6 +114,11 @@ class DuckDBWarehouse:
         with self._reading(f"read the schema of {contract.id}") as db:
             return schema.evolved_columns(db, contract) if db else {}
 
+    def missing_columns(self, contract: StreamContract) -> list[str] | None:
+        """Return the columns of a contract that its table lacks; None when the stream has no tables yet."""
+        with self._reading(f"read the schema of {contract.id}") as db:
+            return schema.missing_columns(db, contract) if db else None
+
     def merged_objects(self, contract: StreamContract, objects: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
         """Return the (object, generation) pairs that are merged already."""
         pairs = list(objects)
@@ -159,7 +165,7 @@ class DuckDBWarehouse:
             try:
                 files = {kind: download(lake, getattr(staged, kind), Path(folder)) for kind in transaction.KINDS}
             except ObjectMissing:
-                if earlier := self.balance(batch.id):
+                if earlier := self.balance(batch):
                     return earlier  # the batch was closed, and its staging files were deleted
                 raise
             with self._writing(f"commit {batch.id}") as db:
@@ -173,41 +179,18 @@ class DuckDBWarehouse:
         with self._writing(f"erase keys of {contract.id}") as db:
             return erasing.erase(db, contract, erasure, at)
 
-    def balance(self, batch_id: str) -> Balance | None:
+    def balance(self, batch: Batch) -> Balance | None:
         """Return the balance of a committed batch, None when it was not committed."""
-        with self._reading(f"read the balance of {batch_id}") as db:
-            return transaction.balance(db, batch_id) if db and exists(db, "ops", "ledger") else None
+        with self._reading(f"read the balance of {batch.id}") as db:
+            return transaction.balance(db, batch) if db and exists(db, "ops", "ledger") else None
 
-    def append(self, *entries: LedgerEntry) -> None:
-        """Append facts to the ledger, all or none; the same kind, batch and run again changes nothing."""
-        with self._writing("append to the ledger") as db:
-            db.execute("BEGIN")
-            db.execute(sql.OPS)
-            for entry in entries:
-                transaction.append(db, entry)
-            db.execute("COMMIT")
+    def query(self, sql: str, limit: int | None = None) -> pa.Table:
+        """Run one SELECT on `marts.<mart>`, `raw_<source>.<stream>` and `ops.<table>`; return at most `limit` rows.
 
-    def ledger(
-        self, since: datetime | None = None, kinds: Sequence[str] = (), as_of: datetime | None = None
-    ) -> list[LedgerEntry]:
-        """Return facts in the order of their writing, from `since` on; `as_of` is unused: `reader` locks."""
-        with self._reading("read the ledger") as db:
-            if db is None or not exists(db, "ops", "ledger"):
-                return []
-            query = f'SELECT {sql.LEDGER_COLUMNS} FROM ops.ledger WHERE ("at" >= $1 OR $1 IS NULL)'  # noqa: S608
-            query += " AND (len($2) = 0 OR list_contains($2, kind)) ORDER BY seq"
-            rows = db.execute(query, [since, list(kinds)]).fetchall()
-        return [LedgerEntry.model_validate(dict(zip(sql.LEDGER_FIELDS, row, strict=True))) for row in rows]
-
-    def merged_syncs(self, since: datetime) -> dict[str, list[MergedSync]]:
-        """Return the syncs of each batch that was merged from `since` on."""
-        with self._reading("read the ledger's objects") as db:
-            return history.merged_syncs(db, since) if db and exists(db, "ops", "ledger_objects") else {}
-
-    def query(self, sql: str) -> pa.Table:
-        """Run one SELECT on `ops.<table>` and `raw_<source>.<stream>`, while no writer changes the tables."""
-        with self.reader("a query of the ledger"):
-            return query(self._file, sql)
+        Writers are locked out while it reads merged tables or the ledger.
+        """
+        with self.reader("a query") if reads_merged(sql) else nullcontext():
+            return query(self._file, file_of(self.marts_url), sql, limit)
 
     def billed_bytes(self, since: datetime) -> dict[str, int] | None:
         """Return None: DuckDB bills nothing."""
@@ -230,6 +213,10 @@ class DuckDBWarehouse:
             finally:
                 _release_dbt()
 
+    def restore(self, candidate: str, tables: Collection[str], *, known: Collection[str] | None = None) -> None:
+        """Make tables and views of a candidate what is published, or drop those that are not; again: no change."""
+        self._published.restore(candidate, tables, known)
+
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Return variables that make dbt read this warehouse and build into a candidate."""
         return self._published.dbt_environment(candidate)
@@ -243,8 +230,8 @@ class DuckDBWarehouse:
         with self._reading(f"read changed days of {contract.id}") as db:
             return model.touched_days(db, contract, batches) if db else None
 
-    def merged_rows(self, contract: StreamContract, batches: Sequence[str], as_of: datetime | None) -> str:
-        """Return SQL of the live rows that batches wrote and that are still the newest of their keys."""
+    def merged_rows(self, contract: StreamContract, batches: Sequence[str] | None, as_of: datetime | None) -> str:
+        """Return SQL of the live rows that batches (None: all) wrote and that are still the newest of their keys."""
         return model.merged_rows(contract, batches)
 
     def raw_url(self) -> str:
