@@ -8,21 +8,21 @@ from pathlib import Path
 
 from local.demo.say import Say
 from local.stack.environment import platform_settings, prefect_settings, process_environment
-from local.stack.local_stack import BUCKET, ROOT, load_stack
+from local.stack.local_stack import BUCKET, load_stack
 from local.stack.supervise import is_held
 from local.stack.supervisor import StackError, answers
 from local.stack.up import down, up
 from millrace.domain import names
 from millrace.domain.errors import MillraceError
+from millrace.project import VARIABLE, current_project
 
-DEFAULT_STATE = ROOT / ".millrace"
 EXPORTED = ("PUBSUB_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "MILLRACE_STATE", "NO_PROXY", "no_proxy")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cli = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    cli.add_argument("--state", type=Path, default=DEFAULT_STATE, help="directory of all state (.millrace)")
+    cli.add_argument("--state", type=Path, help="directory of all state (.millrace of the project)")
     commands = cli.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run days of real data through all steps, and check every figure")
     run.add_argument(
@@ -84,14 +84,15 @@ def environment(state: Path, say: Say) -> int:
     variables = process_environment(stack)
     for name in (*platform_settings(stack), *prefect_settings(stack), *EXPORTED):
         say(f"export {name}={shlex.quote(variables[name])}")
+    say(f"export {VARIABLE}={shlex.quote(str(current_project().folder))}")
     return 0
 
 
 def main() -> int:
     """Run one command; return its exit code."""
     options, say = parser().parse_args(), Say()
-    state = options.state.resolve()
     try:
+        state = (options.state or current_project().state).resolve()
         if options.command == "run":
             from local.demo.run import run
 

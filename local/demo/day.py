@@ -10,7 +10,6 @@ from local.demo.prefect import PrefectApi, Run
 from local.demo.say import Say, describe
 from local.stack.local_stack import LocalStack
 from millrace.contracts.source import SourceContract
-from millrace.domain.model import unpublished_work
 from millrace.lake.store import Lake
 from millrace.warehouse.port import Warehouse
 
@@ -123,7 +122,7 @@ def is_settled(platform: Platform) -> bool:
     """Return True when every landed object is merged and every merge is published."""
     if any(pending(platform.lake, platform.warehouse, s) for s in platform.source.streams.values()):
         return False
-    return unpublished_work(platform.warehouse.ledger()) is None
+    return not platform.warehouse.unpublished()
 
 
 def landing_to_marts(runs: list[Run]) -> float:

@@ -6,18 +6,21 @@ from pathlib import Path
 
 import httpx
 
+from local.demo import source
 from local.demo.airport_ops.check import Comparison, compare
 from local.demo.airport_ops.replay import FIRST_DAY, LAST_DAY, day
 from local.demo.day import DayFailed, DayResult, Platform, finish_open_work, take_day
 from local.demo.prefect import ACTION_FAILED, PrefectApi
 from local.demo.say import Say
 from local.stack.environment import platform_settings
-from local.stack.local_stack import BUCKET, ROOT, LocalStack
+from local.stack.local_stack import BUCKET, LocalStack
 from local.stack.supervise import is_held
 from local.stack.up import down, up
 from millrace.contracts.source import load_sources
 from millrace.domain import names
+from millrace.domain.errors import SettingsError
 from millrace.lake.open import open_lake
+from millrace.project import current_project
 from millrace.settings.tree import WarehouseSettings
 from millrace.warehouse.engines import open_warehouse
 
@@ -29,6 +32,12 @@ def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
 
     With `leave` the stack is stopped afterwards; else it stays up until Ctrl-C. A stack that was up before stays up.
     """
+    if not source.is_used(current_project()):
+        raise SettingsError(
+            f"{current_project().folder} has no source {source.NAME}: `millrace run` replays days of the demo, which"
+            " is the project of the platform's checkout; start your own project with `millrace up`, and one of its"
+            " sources with `millrace start ingest -p source=NAME`"
+        )
     began, was_up = time.monotonic(), is_held(state)
     say("Millrace on this machine: source → lake → warehouse → marts", "bold")
     stack = up(state, say, detached=False)
@@ -59,7 +68,7 @@ def open_platform(stack: LocalStack) -> Platform:
                 url=settings["MILLRACE_WAREHOUSE__URL"], marts_url=settings["MILLRACE_WAREHOUSE__MARTS_URL"]
             )
         ),
-        source=load_sources(ROOT / "sources")["airport_ops"],
+        source=load_sources(current_project().sources)[source.NAME],
     )
 
 

@@ -57,13 +57,13 @@ async def abort(context: Any, error: RpcError) -> None:
     await context.abort(grpc.StatusCode[error.code], str(error), error.trailers)
 
 
-async def start_server(port: int, services: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Start serving handlers, by service and method, on 127.0.0.1.
+async def start_server(port: int, services: Mapping[str, Mapping[str, Any]], guards: Sequence[Any] = ()) -> Any:
+    """Start serving handlers, by service and method, on 127.0.0.1; `guards` may reject calls before.
 
     Raises:
         SystemExit: the port is taken.
     """
-    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=guards)
     handlers = [grpc.method_handlers_generic_handler(name, dict(methods)) for name, methods in services.items()]
     server.add_generic_rpc_handlers(tuple(handlers))
     bound(port).close()  # gRPC binds too, but its error for a taken port is hard to read

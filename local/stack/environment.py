@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 from local.demo import source
-from local.stack.local_stack import BUCKET, POOL, PROJECT, PUSH_ACCOUNT, ROOT, LocalStack
+from local.stack.local_stack import BUCKET, POOL, PROJECT, PUSH_ACCOUNT, LocalStack
+from millrace.gateway.serve import STACK
+from millrace.project import CODE, VARIABLE, current_project
+from millrace.project_snapshot import deployed_project
 
 
 def process_environment(stack: LocalStack) -> dict[str, str]:
@@ -20,21 +23,29 @@ def process_environment(stack: LocalStack) -> dict[str, str]:
         | source.environment(stack.state)
         | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", "")]),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), base.get("PYTHONPATH", "")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), base.get("PYTHONPATH", "")])),
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
             "PUBSUB_EMULATOR_HOST": stack.grpc("pubsub"),
             "STORAGE_EMULATOR_HOST": stack.http("storage"),
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "MILLRACE_STATE": str(stack.state),
+            STACK: stack.identity,
+            VARIABLE: str(project_folder(stack)),
         }
     )
+
+
+def project_folder(stack: LocalStack) -> Path:
+    """Return the copy of the project that was deployed, and before a deployment the project itself."""
+    deployed = deployed_project(stack.state)
+    return deployed if deployed.exists() else current_project().folder
 
 
 def platform_settings(stack: LocalStack) -> dict[str, str]:
     """Return the platform's settings that depend on the stack's state directory and ports."""
     return {
-        "MILLRACE_CONFIG": str(ROOT / "config" / "local.toml"),
+        "MILLRACE_CONFIG": "local",
         "MILLRACE_LAKE__URL": f"gs://{BUCKET}",
         "MILLRACE_LAKE__ENDPOINT": stack.http("storage"),
         "MILLRACE_WAREHOUSE__URL": f"duckdb:///{stack.warehouse}",
@@ -60,6 +71,7 @@ def prefect_settings(stack: LocalStack) -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # else it imports all collections, to hash them
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "true",
         "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
@@ -68,7 +80,7 @@ def prefect_settings(stack: LocalStack) -> dict[str, str]:
         "PREFECT_RUNNER_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_LOGGING_EXTRA_LOGGERS": "beam_job,millrace.warehouse,tasks",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-        "MILLRACE_PROJECT_DIR": str(ROOT),
+        "MILLRACE_PROJECT_DIR": str(CODE),
     } | _log_settings()
 
 
@@ -78,5 +90,5 @@ def _log_settings() -> dict[str, str]:
         return {}
     return {
         "MILLRACE_LOGS": "json",
-        "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "millrace" / "observability" / "logging.yaml"),
+        "PREFECT_LOGGING_SETTINGS_PATH": str(CODE / "millrace" / "observability" / "logging.yaml"),
     }

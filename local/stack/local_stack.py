@@ -10,8 +10,8 @@ from pathlib import Path
 from local.demo import source
 from local.stack.files import write_atomically
 from local.stack.ports import PREFERRED_PORTS, choose_ports
+from millrace.project import CODE
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "millrace-local"
 BUCKET = "millrace-lake"
 PUSH_ACCOUNT = f"pubsub-push@{PROJECT}.iam.gserviceaccount.com"
@@ -54,16 +54,20 @@ class LocalStack:
         return self.state / "warehouse" / "published.duckdb"
 
     @property
+    def identity(self) -> str:
+        """What tells this stack from others of the machine, whose servers may answer on a port that was ours."""
+        return hashlib.sha256(str(self.state).encode()).hexdigest()[:16]
+
+    @property
     def warm_socket(self) -> Path:
         """Unix socket of the process that flow runs are forked from; its path has a limit of about 100 bytes."""
         inside = self.state / "warm.sock"
-        digest = hashlib.sha256(str(self.state).encode()).hexdigest()[:16]
-        return inside if len(str(inside)) < 100 else Path(tempfile.gettempdir()) / f"millrace-{digest}.sock"
+        return inside if len(str(inside)) < 100 else Path(tempfile.gettempdir()) / f"millrace-{self.identity}.sock"
 
     @property
     def launcher(self) -> tuple[str, ...]:
         """Command that runs a module as a fork: the module and its arguments follow."""
-        return (sys.executable, "-S", "-E", str(ROOT / "local" / "stack" / "warm" / "launch.py"), str(self.warm_socket))
+        return (sys.executable, "-S", "-E", str(CODE / "local" / "stack" / "warm" / "launch.py"), str(self.warm_socket))
 
 
 def load_stack(state: Path) -> LocalStack:

@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from local.stack.local_stack import POOL, load_stack
-from millrace.settings.tree import ROOT
+from millrace.project import CODE
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     stack = load_stack(Path(os.environ["MILLRACE_STATE"]))
     template = ProcessWorker.get_default_base_job_template()
     template["variables"]["properties"]["command"]["default"] = shlex.join([*stack.launcher, "prefect.engine"])
-    template["variables"]["properties"]["working_dir"]["default"] = str(ROOT)
+    template["variables"]["properties"]["working_dir"]["default"] = str(CODE)
     with get_client(sync_client=True) as client:
         try:
             client.read_work_pool(POOL)

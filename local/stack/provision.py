@@ -1,16 +1,14 @@
 """Creates what Terraform creates on Google Cloud: bucket, topics, subscriptions, notification, secrets. Idempotent.
 
-`python -m local.stack.provision` runs in the environment of a stack whose servers answer, and also creates the demo's
-database.
+`python -m local.stack.provision` runs in the environment of a stack whose servers answer, and also creates the
+database of the demo, in the project that has it.
 """
 
 import contextlib
 import os
 from pathlib import Path
 
-import grpc
 from google.api_core.exceptions import AlreadyExists, Conflict, FailedPrecondition, NotFound
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from google.cloud.secretmanager import SecretManagerServiceClient
 from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
@@ -24,6 +22,8 @@ from google.pubsub_v1.types import DeadLetterPolicy, PushConfig, RetryPolicy, Su
 from local.demo import source
 from local.stack.credentials import load_credentials
 from local.stack.local_stack import BUCKET, PROJECT, PUSH_ACCOUNT, LocalStack, load_stack
+from millrace.access import channel
+from millrace.access import credentials as identity
 from millrace.domain import names
 
 ACK_DEADLINE_S = 60
@@ -40,8 +40,8 @@ def provision(stack: LocalStack, credentials: dict[str, str]) -> None:
 
 def add_secrets(stack: LocalStack, credentials: dict[str, str]) -> None:
     """Add a version to each secret that has none, or whose Slack URL points to another port."""
-    channel = grpc.insecure_channel(stack.grpc("secrets"))
-    client = SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
+    own = channel(stack.grpc("secrets"))
+    client = SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=own))
     values = {name: value for name, value in credentials.items() if name != "slack-token"}
     values["slack-webhook-url"] = f"{stack.http('slack')}/services/{credentials['slack-token']}"
     for name, value in values.items():
@@ -51,7 +51,7 @@ def add_secrets(stack: LocalStack, credentials: dict[str, str]) -> None:
         moved = name == "slack-webhook-url" and _has_former_port(_newest(client, f"{parent}/secrets/{name}"), value)
         if moved or not list(client.list_secret_versions(parent=f"{parent}/secrets/{name}")):
             client.add_secret_version(parent=f"{parent}/secrets/{name}", payload={"data": value.encode()})
-    channel.close()
+    own.close()
 
 
 def _newest(client: SecretManagerServiceClient, secret: str) -> str:
@@ -69,9 +69,9 @@ def _has_former_port(url: str, current: str) -> bool:
 
 def add_topics(stack: LocalStack) -> None:
     """Create for each event a topic, its dead-letter topic and a push subscription to the gateway."""
-    channel = grpc.insecure_channel(stack.grpc("pubsub"))
-    publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
-    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+    own = channel(stack.grpc("pubsub"))
+    publisher = PublisherClient(transport=PublisherGrpcTransport(channel=own))
+    subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=own))
     for topic in names.TOPICS:
         dead = names.dead_letter_topic(topic)
         for name in (topic, dead):
@@ -80,7 +80,7 @@ def add_topics(stack: LocalStack) -> None:
         keep = Subscription(name=_subscription(names.dead_letter_subscription(topic)), topic=_topic(dead))
         for subscription in (keep, push_subscription(stack, topic)):
             add_subscription(subscriber, subscription)
-    channel.close()
+    own.close()
 
 
 def add_subscription(subscriber: SubscriberClient, subscription: Subscription) -> None:
@@ -121,9 +121,8 @@ def push_subscription(stack: LocalStack, topic: str) -> Subscription:
 
 def add_bucket(stack: LocalStack) -> None:
     """Create the lake's bucket, with a notification on `lake-landed` for each manifest."""
-    client = storage.Client(
-        project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": stack.http("storage")}
-    )
+    endpoint = stack.http("storage")
+    client = storage.Client(PROJECT, credentials=identity(endpoint), client_options={"api_endpoint": endpoint})
     bucket = client.bucket(BUCKET)
     with contextlib.suppress(Conflict):
         bucket.create()

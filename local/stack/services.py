@@ -2,10 +2,13 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from local.stack.local_stack import BUCKET, POOL, PROJECT, LocalStack
+from millrace.project import PLATFORM, current_project
 
-PYTHON = sys.executable
+PYTHON, SETTINGS = sys.executable, "local.toml"
 
 
 @dataclass(frozen=True)
@@ -15,8 +18,14 @@ class Service:
     name: str
     command: tuple[str, ...]
     health: str = ""
+    identity: str = ""  # of the stack, for a server whose answer has it
     environment: tuple[tuple[str, str], ...] = ()
     start_limit_s: float = 60
+
+    @property
+    def port(self) -> int | None:
+        """The port that it listens on, if it does."""
+        return urlsplit(self.health).port if self.health and not self.health.startswith("unix:") else None
 
 
 def servers(stack: LocalStack, supervisor_pid: int, secrets: dict[str, str]) -> list[Service]:
@@ -52,6 +61,7 @@ def servers(stack: LocalStack, supervisor_pid: int, secrets: dict[str, str]) -> 
         stack.grpc("secrets"),
         "--project",
         PROJECT,
+        *(part for file in connector_files() for part in ("--connectors", str(file))),
     )
     slack = server("slack")
     warm = (
@@ -79,9 +89,16 @@ def servers(stack: LocalStack, supervisor_pid: int, secrets: dict[str, str]) -> 
         server("pubsub", "--identity", str(stack.state / "identity")),
         server("secrets"),
         server("storage", "--pubsub", stack.grpc("pubsub"), "--identity", str(stack.state / "identity")),
-        Service(slack.name, slack.command, slack.health, (("MILLRACE_SLACK_TOKEN", secrets["slack-token"]),)),
-        Service(airbyte.name, airbyte.command, airbyte.health, airbyte_credentials),
+        Service(
+            slack.name, slack.command, slack.health, environment=(("MILLRACE_SLACK_TOKEN", secrets["slack-token"]),)
+        ),
+        Service(airbyte.name, airbyte.command, airbyte.health, environment=airbyte_credentials),
     ]
+
+
+def connector_files() -> list[Path]:
+    """Return the settings that may map images to commands: the platform's, then the project's, made or not."""
+    return [PLATFORM / "config" / SETTINGS, current_project().config / SETTINGS]
 
 
 def workers(stack: LocalStack) -> list[Service]:
@@ -102,4 +119,4 @@ def workers(stack: LocalStack) -> list[Service]:
         "--prefetch-seconds",
         "1",
     )
-    return [Service("gateway", gateway, f"{stack.http('gateway')}/healthz"), Service("worker", worker)]
+    return [Service("gateway", gateway, f"{stack.http('gateway')}/healthz", stack.identity), Service("worker", worker)]

@@ -16,9 +16,11 @@ from pathlib import Path
 from local.stack.credentials import load_credentials
 from local.stack.environment import process_environment
 from local.stack.files import write_atomically
-from local.stack.local_stack import ROOT, LocalStack, load_stack, move_taken_ports
+from local.stack.local_stack import LocalStack, load_stack, move_taken_ports
 from local.stack.services import servers, workers
-from local.stack.supervisor import StackError, Supervisor, die_with_parent, end_leftovers
+from local.stack.supervisor import PortTaken, StackError, Supervisor, die_with_parent, end_leftovers
+from millrace.project import CODE, current_project
+from millrace.project_snapshot import deploy_snapshot, take_snapshot
 
 POLL_S = 0.5
 MILLRACE = ("cli", "--environment", "local")  # whose addresses are variables of the process
@@ -47,18 +49,33 @@ def supervise(state: Path) -> None:
         end_leftovers(stack, say)
         supervisor = Supervisor(stack, say)
         try:
-            with one_start_at_a_time():
-                start_servers(supervisor, began)
-            bring_up(supervisor, began)
-            write_atomically(ready, json.dumps({"pid": os.getpid()}))
             while True:
-                time.sleep(POLL_S)  # looks for processes that ended, and for signals
-                supervisor.restart_dead()
+                try:
+                    run_stack(supervisor, ready, began)
+                except PortTaken as taken:
+                    say(f"{taken}; starting again with another")
+                    ready.unlink(missing_ok=True)
+                    supervisor.stop()
         except KeyboardInterrupt:
             say("stopping")
         finally:
             ready.unlink(missing_ok=True)
             supervisor.stop()
+
+
+def run_stack(supervisor: Supervisor, ready: Path, began: float) -> None:
+    """Start the stack, and keep its processes running.
+
+    Raises:
+        StackError: a process did not come up; PortTaken when another program took its port.
+    """
+    with one_start_at_a_time():
+        start_servers(supervisor, began)
+    bring_up(supervisor, began)
+    write_atomically(ready, json.dumps({"pid": os.getpid()}))
+    while True:
+        time.sleep(POLL_S)  # looks for processes that ended, and for signals
+        supervisor.restart_dead()
 
 
 @contextmanager
@@ -86,8 +103,10 @@ def start_servers(supervisor: Supervisor, began: float) -> None:
 def bring_up(supervisor: Supervisor, began: float) -> None:
     """Provision and register everything on the servers, then start the workers."""
     stack = supervisor.stack
+    snapshot = take_snapshot(current_project(), stack.state)
+    deploy_snapshot(snapshot, stack.state)
     run_step(stack, "bucket, topics and secrets", ("local.stack.provision",))
-    say(f"bucket, topics, secrets and the demo's database exist ({time.monotonic() - began:.0f} s)")
+    say(f"bucket, topics and secrets exist ({time.monotonic() - began:.0f} s)")
     for title, command in REGISTER:
         run_step(stack, title, command)
     say(f"blocks, connections, deployments and automations are registered ({time.monotonic() - began:.0f} s)")
@@ -105,7 +124,7 @@ def run_step(stack: LocalStack, title: str, command: tuple[str, ...]) -> None:
     with log.open("wb") as output:
         completed = subprocess.run(
             [*stack.launcher, *command],
-            cwd=ROOT,
+            cwd=CODE,
             env=process_environment(stack),
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -16,15 +16,22 @@ from pathlib import Path
 from local.stack.environment import process_environment
 from local.stack.files import write_atomically
 from local.stack.local_stack import LocalStack
+from local.stack.ports import free_port
 from local.stack.services import Service
+from millrace.gateway.app import STACK_HEADER
 
 GRACE_S = 15.0
+FREED_S = 2.0
 BACKOFF_S = (0.5, 1, 2, 5, 10)
 PR_SET_PDEATHSIG = 1
 
 
 class StackError(Exception):
     """The stack can't be started or stopped; the message names the part and the remedy."""
+
+
+class PortTaken(StackError):
+    """Another program took a server's port after it was chosen; the stack starts again with another."""
 
 
 class Supervisor:
@@ -51,6 +58,7 @@ class Supervisor:
             self._wait_healthy(service)
         for service in started:  # another program may have taken the address first and answered
             if self._processes[service.name].poll() is not None:
+                self._check_port(service)
                 raise StackError(self._describe(service, "ended at once"))
 
     def pids(self) -> dict[str, int]:
@@ -62,7 +70,11 @@ class Supervisor:
         return self.stack.state / "logs" / f"{name}.log"
 
     def restart_dead(self) -> None:
-        """Restart processes that died, after a pause that grows with each restart; call it often."""
+        """Restart processes that died, after a pause that grows with each restart; call it often.
+
+        Raises:
+            PortTaken: another program listens on the port of one that died.
+        """
         for name, process in list(self._processes.items()):
             if process.poll() is None:
                 continue
@@ -74,6 +86,7 @@ class Supervisor:
                 self._say(f"{name} ended with code {process.returncode}; starting it again")
             elif now >= self._restart_at[name]:
                 del self._restart_at[name]
+                self._check_port(self._services[name])
                 self._spawn(self._services[name])
 
     def stop(self) -> None:
@@ -109,13 +122,23 @@ class Supervisor:
 
     def _wait_healthy(self, service: Service) -> None:
         deadline = time.monotonic() + service.start_limit_s
-        while service.health and not answers(service.health):
+        while service.health and not answers(service.health, service.identity):
             process = self._processes[service.name]
             if process.poll() is not None:
+                self._check_port(service)
                 raise StackError(self._describe(service, "ended at once"))
             if time.monotonic() > deadline:
                 raise StackError(self._describe(service, f"did not answer in {service.start_limit_s:.0f} s"))
             time.sleep(0.1)  # a server does not tell when it answers
+
+    def _check_port(self, service: Service) -> None:
+        """Raise PortTaken when the port of a server that ended is taken by another program."""
+        _signal_group(self._processes[service.name].pid, signal.SIGKILL)  # what a dead server leaves may hold it
+        deadline = time.monotonic() + FREED_S
+        while service.port and free_port(service.port, set()) != service.port:
+            if time.monotonic() > deadline:
+                raise PortTaken(f"port {service.port} of {service.name} was taken by another program")
+            time.sleep(0.1)  # the kernel frees it when the killed processes have ended
 
     def _describe(self, service: Service, failure: str) -> str:
         log = self.log_file(service.name)
@@ -128,8 +151,8 @@ def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
-def answers(address: str) -> bool:
-    """Return True when a server answers at `tcp://`, `unix://` or `http://`."""
+def answers(address: str, identity: str = "") -> bool:
+    """Return True when a server answers at `tcp://`, `unix://` or `http://`, and for the stack with that identity."""
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(address.removeprefix("unix://")) == 0
@@ -140,7 +163,7 @@ def answers(address: str) -> bool:
             return probe.connect_ex((host, int(port))) == 0
     try:
         with urllib.request.urlopen(address, timeout=2) as response:  # noqa: S310  our own address
-            return bool(response.status < 500)
+            return bool(response.status < 500) and identity in ("", response.headers.get(STACK_HEADER))
     except (urllib.error.URLError, OSError):
         return False
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from local.stack.local_stack import ROOT, LocalStack, load_stack
+from local.stack.local_stack import LocalStack, load_stack
 from local.stack.supervise import is_held
 from local.stack.supervisor import StackError, die_with_parent
+from millrace.project import CODE
 
 UP_S = 600
 DOWN_S = 60
@@ -32,7 +33,7 @@ def up(state: Path, say: Callable[[str], None], *, detached: bool) -> LocalStack
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "local.stack.supervise", "--state", str(state)],
-            cwd=ROOT,
+            cwd=CODE,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,6 +25,7 @@ from local.servers.airbyte.answers import (
 from local.servers.airbyte.definitions import definition_handlers
 from local.servers.airbyte.page import jobs_page
 from local.servers.airbyte.runner import Runner
+from local.servers.airbyte.scheduler import check_schedule
 from local.servers.airbyte.store import TERMINAL, Store, new_id
 
 TOKEN_S = 900
@@ -35,6 +36,7 @@ REFERENCES: dict[str, dict[str, tuple[str, ...]]] = {
     "destinations": {},
     "connections": {"sourceId": ("sources",), "destinationId": ("destinations",)},
 }
+LISTED_TYPES = ("sync", "reset", "refresh", "clear")
 SYNC_MODES = ("full_refresh_overwrite", "full_refresh_append", "incremental_append")
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -145,7 +147,7 @@ class Api:
         if by not in ("createdAt", "updatedAt") or direction not in ("ASC", "DESC"):
             raise RequestRejected(400, f"orderBy={query['orderBy']} is not createdAt or updatedAt with |ASC or |DESC")
         jobs = self._store.jobs(query.get("connectionId", ""))
-        jobs = [j for j in jobs if query.get("status") in (None, j["status"])]
+        jobs = [j for j in jobs if query.get("status") in (None, j["status"]) and j["jobType"] in _types(query)]
         jobs = [j for j in jobs if as_instant(j["lastUpdatedAt"]) >= since]
         jobs.sort(key=lambda j: (j["lastUpdatedAt"] if by == "updatedAt" else "", j["jobId"]))
         return listing(request, jobs if direction == "ASC" else jobs[::-1])
@@ -188,9 +190,26 @@ class Api:
         return HTMLResponse(jobs_page(self._store.items("connections"), self._store.jobs()[:100]))
 
 
+def _types(query: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the types of jobs that a listing has: one, or as in Airbyte those of syncs and resets.
+
+    Raises:
+        RequestRejected: Airbyte lists no jobs of that type.
+    """
+    kind = query.get("jobType")
+    if kind not in (None, *LISTED_TYPES):
+        raise RequestRejected(422, f"jobType {kind!r} is not one of {', '.join(LISTED_TYPES)}")
+    return (kind,) if kind else ("sync", "reset")
+
+
 def _check_connection(connection: Json) -> None:
     if connection.get("status") not in ("active", "inactive", "deprecated"):
         raise RequestRejected(400, f"status {connection.get('status')!r} is not active, inactive or deprecated")
+    schedule = connection.get("schedule") or {}
+    if not isinstance(schedule, dict):
+        raise RequestRejected(400, "schedule is not an object")
+    if problem := check_schedule(schedule):
+        raise RequestRejected(400, f"schedule: {problem}")
     configurations = connection.get("configurations", {})
     streams = configurations.get("streams") or [] if isinstance(configurations, dict) else None
     if not isinstance(streams, list) or not all(isinstance(s, dict) for s in streams):

@@ -2,11 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+
+from local.connectors.columns import Kind
+from millrace.domain.types import DECIMAL
 
 Json = dict[str, Any]
 Changes = dict[int, list[Json]]
@@ -16,7 +21,9 @@ META = pa.struct([("sync_id", pa.int64()), ("changes", pa.list_(CHANGE))])
 
 
 def arrow_type(declared: Json) -> pa.DataType:
-    """Column type of a JSON schema property."""
+    """Column type of a JSON schema property; `contract_type` is what our own connectors add."""
+    if DECIMAL.match(str(declared.get("contract_type"))):
+        return Kind(declared["contract_type"]).arrow
     kinds = declared.get("type", "string")
     kind = next((k for k in ([kinds] if isinstance(kinds, str) else kinds) if k != "null"), "string")
     if kind == "string":
@@ -29,7 +36,7 @@ def arrow_type(declared: Json) -> pa.DataType:
 def column(name: str, kind: pa.DataType, values: list[Any], changes: Changes) -> pa.Array:
     """One column; a value that does not fit becomes null, with an entry in its row's `changes`."""
     try:
-        if pa.types.is_temporal(kind):
+        if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
             return pa.array(values, pa.string()).cast(kind)
         return pa.array(values, kind)
     except DOES_NOT_FIT:
@@ -50,15 +57,24 @@ def _one_by_one(name: str, kind: pa.DataType, values: list[Any], changes: Change
 
 def meta_column(job_id: int, rows: int, changes: Changes) -> pa.Array:
     """Airbyte's own struct of each row."""
-    listed = pa.array([changes.get(row, ()) for row in range(rows)], pa.list_(CHANGE))
+    if changes:
+        listed = pa.array([changes.get(row, ()) for row in range(rows)], pa.list_(CHANGE))
+    else:
+        none = pa.array([], CHANGE)
+        listed = pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), none)
     return pa.StructArray.from_arrays([pa.repeat(job_id, rows), listed], fields=list(META))
 
 
-def random_ids(count: int) -> list[str]:
+def random_ids(count: int) -> pa.Array:
     """So many random UUIDs (version 4)."""
-    digits = os.urandom(16 * count).hex()
-    parts: Sequence[str] = [digits[32 * i : 32 * i + 32] for i in range(count)]
-    return [f"{p[:8]}-{p[8:12]}-4{p[13:16]}-{'89ab'[int(p[16], 16) % 4]}{p[17:20]}-{p[20:]}" for p in parts]
+    digits = np.frombuffer(os.urandom(16 * count).hex().encode(), np.uint8).reshape(count, 32)
+    texts = np.full((count, 36), ord("-"), np.uint8)
+    for begin, end, at in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
+        texts[:, at : at + end - begin] = digits[:, begin:end]
+    texts[:, 14] = ord("4")
+    texts[:, 19] = np.frombuffer(b"89ab", np.uint8)[texts[:, 19] % 4]
+    offsets = np.arange(0, 36 * (count + 1), 36, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(texts.tobytes()))
 
 
 def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
@@ -67,6 +83,8 @@ def _converter(kind: pa.DataType) -> Callable[[Any], Any]:
         return date.fromisoformat
     if pa.types.is_timestamp(kind):
         return datetime.fromisoformat
+    if pa.types.is_decimal(kind):
+        return Decimal
     others: dict[pa.DataType, Callable[[Any], Any]] = {pa.int64(): _whole, pa.float64(): float, pa.bool_(): _truth}
     return others.get(kind, _text)
 

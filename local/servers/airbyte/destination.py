@@ -13,7 +13,7 @@ from local.servers.airbyte.columns import META, Changes, arrow_type, column, met
 
 Json = dict[str, Any]
 Upload = Callable[[str, bytes, dict[str, str]], None]
-FLUSH_ROWS = 200_000
+FLUSH_ROWS, FLUSH_BYTES = 200_000, 128 << 20
 FORMATS = ("Parquet", "Avro")
 PATH_FORMAT = "${NAMESPACE}/${STREAM_NAME}/${YEAR}_${MONTH}_${DAY}_${EPOCH}_"
 OWN = [
@@ -32,12 +32,13 @@ class StreamWriter:
     ) -> None:
         self.name, self.rows, self.bytes = stream["name"], 0, 0
         self._types = {name: arrow_type(declared) for name, declared in stream["json_schema"]["properties"].items()}
-        self._schema = pa.schema(OWN + [pa.field(name, kind) for name, kind in self._types.items()])
         self._job_id, self._generation, self._upload = job_id, generation, upload
         self._format = config.get("format", {"format_type": "Parquet"})
         self._folder = folder(path_format(config), namespace, self.name, job_id)
         self._part = 0
         self._records: list[Json] = []
+        self._tables: list[pa.Table] = []
+        self._waiting = 0
         self._emitted: list[int] = []
 
     def add(self, data: Json, emitted_at: float) -> None:
@@ -48,42 +49,62 @@ class StreamWriter:
         """
         if not isinstance(data, dict):
             raise TypeError(f"its data is {type(data).__name__}, no object")
+        if self._tables:
+            self.flush()
         self._emitted.append(int(emitted_at))
         self._records.append(data)
         if len(self._records) >= FLUSH_ROWS:
             self.flush()
 
+    def add_table(self, table: pa.Table, emitted_at: float) -> None:
+        """Take rows that are columns already; the file has their types, not those of the catalog."""
+        if self._records or (self._tables and self._tables[0].schema != table.schema):
+            self.flush()
+        self._tables.append(table)
+        self._emitted += [int(emitted_at)] * table.num_rows
+        self._waiting += table.nbytes
+        if len(self._emitted) >= FLUSH_ROWS or self._waiting >= FLUSH_BYTES:
+            self.flush()
+
     def flush(self) -> None:
         """Upload the collected rows; without rows no file is written."""
-        if not self._records:
-            return
-        table = self._table()
+        if self._tables:
+            self._upload_table(self._with_own(pa.concat_tables(self._tables), {}))
+        if self._records:
+            self._upload_table(self._table())
+
+    def _upload_table(self, table: pa.Table) -> None:
         avro = self._format["format_type"] == "Avro"
         data = to_avro(table, self._format) if avro else to_parquet(table, self._format)
         name = f"{self._folder}{self._part}{'.avro' if avro else '.parquet'}"
         self._upload(name, data, {"ab-generation-id": str(self._generation)})
-        self.rows += len(self._records)
+        self.rows += table.num_rows
         self.bytes += len(data)
         self._part += 1
+        self._waiting = 0
         self._records.clear()
+        self._tables.clear()
         self._emitted.clear()
 
     def _table(self) -> pa.Table:
         """The records as columns, Airbyte's own first."""
         changes: Changes = {}
-        rows = len(self._records)
         columns = [
             column(name, kind, [record.get(name) for record in self._records], changes)
             for name, kind in self._types.items()
         ]
-        generations = pa.repeat(pa.scalar(self._generation, pa.int64()), rows)
+        return self._with_own(pa.Table.from_arrays(columns, list(self._types)), changes)
+
+    def _with_own(self, table: pa.Table, changes: Changes) -> pa.Table:
+        """A table with Airbyte's own columns in front of it."""
+        rows = table.num_rows
         own = [
-            pa.array(random_ids(rows)),
+            random_ids(rows),
             pa.array(self._emitted, pa.int64()),
-            generations,
+            pa.repeat(pa.scalar(self._generation, pa.int64()), rows),
             meta_column(self._job_id, rows, changes),
         ]
-        return pa.Table.from_arrays(own + columns, schema=self._schema)
+        return pa.Table.from_arrays([*own, *table.columns], schema=pa.schema([*OWN, *table.schema]))
 
 
 def path_format(config: Json) -> str:
@@ -126,7 +147,7 @@ def to_parquet(table: pa.Table, config: Json) -> bytes:
     return buffer.getvalue()
 
 
-AVRO = {pa.int64(): "long", pa.float64(): "double", pa.bool_(): "boolean", pa.string(): "string"}
+AVRO = {pa.int64(): "long", pa.float64(): "double", pa.bool_(): "boolean", pa.string(): "string", pa.binary(): "bytes"}
 
 
 def to_avro(table: pa.Table, config: Json) -> bytes:
@@ -170,4 +191,6 @@ def avro_type(kind: pa.DataType) -> Any:
         return {"type": "int", "logicalType": "date"}
     if pa.types.is_timestamp(kind):
         return {"type": "long", "logicalType": "timestamp-micros"}
+    if pa.types.is_decimal(kind):
+        return {"type": "bytes", "logicalType": "decimal", "precision": kind.precision, "scale": kind.scale}
     return AVRO[kind]

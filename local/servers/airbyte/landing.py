@@ -1,7 +1,10 @@
 """Writes a connector's records to the lake; a STATE is stored only after the records before it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from local.servers.airbyte.destination import Json, StreamWriter
 
@@ -16,10 +19,13 @@ class SyncFailed(Exception):
 
 
 class Landing:
-    """Takes a connector's messages; `keep` persists a state by stream name (`GLOBAL` for the whole connection)."""
+    """Takes a connector's messages; `keep` persists a state by stream name (`GLOBAL` for the whole connection).
 
-    def __init__(self, writers: dict[str, StreamWriter], full_refresh: set[str], keep: Keep) -> None:
-        self._writers, self._full_refresh, self._keep = writers, full_refresh, keep
+    `batches` is the folder of the files that messages `RECORD_BATCH` name, each with many rows in Arrow's format.
+    """
+
+    def __init__(self, writers: dict[str, StreamWriter], full_refresh: set[str], keep: Keep, batches: Path) -> None:
+        self._writers, self._full_refresh, self._keep, self._batches = writers, full_refresh, keep, batches
         self._pending: dict[str, Json] = {}
         self._since_flush = 0
         self._complete: set[str] = set()
@@ -35,13 +41,15 @@ class Landing:
         try:
             if kind == "RECORD":
                 self._record(message["record"])
+            elif kind == "RECORD_BATCH":
+                self._batch(message["record_batch"])
             elif kind == "STATE":
                 self._state(message["state"])
             elif kind == "TRACE":
                 self._trace(message["trace"])
             elif kind == "LOG":
                 log(f"{message['log'].get('level', 'INFO')}: {message['log'].get('message')}")
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OSError, pa.ArrowException) as error:
             raise SyncFailed(f"the connector sent a malformed {kind} message: {type(error).__name__} {error}") from None
 
     def flush(self) -> None:
@@ -67,6 +75,15 @@ class Landing:
     def _record(self, record: Json) -> None:
         self._writer(record["stream"], "record").add(record["data"], record["emitted_at"])
         self._since_flush += 1
+
+    def _batch(self, batch: Json) -> None:
+        """Take the rows of a file, and delete it, so that the connector writes the next one."""
+        writer, file = self._writer(batch["stream"], "batch"), self._batches / Path(batch["file"]).name
+        with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
+            table = reader.read_all()
+        file.unlink()
+        writer.add_table(table, batch["emitted_at"])
+        self._since_flush += table.num_rows
 
     def _state(self, state: Json) -> None:
         """Remember a state; flush when enough records wait, so that a talkative connector makes no tiny files."""

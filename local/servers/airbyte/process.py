@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from local.connectors.protocol import ARROW_FOLDER
 from local.servers.airbyte.connectors import Command
 
 GRACE_S = 5.0
@@ -66,18 +67,25 @@ class Cancel:
 
 
 @contextmanager
-def connector(command: Command, verb: str, inputs: dict[str, Any], log: Log, cancel: Cancel) -> Iterator["Connector"]:
-    """Run a connector in its own process group; its inputs are files in its home that only its user can read."""
+def connector(
+    command: Command, verb: str, inputs: dict[str, Any], log: Log, cancel: Cancel, *, arrow: bool = True
+) -> Iterator["Connector"]:
+    """Run a connector in its own process group; its inputs are files in its home that only its user can read.
+
+    `arrow`: let it write rows as files of Arrow, if it can, in place of a record for each.
+    """
     with tempfile.TemporaryDirectory(prefix="connector-") as folder:  # mode 0700
         arguments = [verb]
         for name, content in inputs.items():
             arguments += [f"--{name}", str(_private(Path(folder) / f"{name}.json", content))]
-        process = _spawn(command, arguments, folder)
+        batches = Path(folder) / "batches"
+        batches.mkdir()
+        process = _spawn(command, arguments, folder, {ARROW_FOLDER: str(batches)} if arrow else {})
         drained = threading.Thread(target=_drain, args=(process.stderr, log), daemon=True)
         drained.start()
         cancel.watch(process)
         try:
-            yield Connector(process, log)
+            yield Connector(process, log, batches)
         finally:
             cancel.watch(None)
             end(process)
@@ -90,8 +98,9 @@ def connector(command: Command, verb: str, inputs: dict[str, Any], log: Log, can
 class Connector:
     """A running connector."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Log) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Log, batches: Path) -> None:
         self.process, self._log = process, log
+        self.batches = batches  # the folder of its Arrow files, which is gone at its end
 
     def messages(self) -> Iterator[Message]:
         """Messages until the connector closes its output; other lines go to the log."""
@@ -126,12 +135,10 @@ def _signal(process: "subprocess.Popen[bytes]", number: int) -> None:
         os.killpg(process.pid, number)
 
 
-def _spawn(command: Command, arguments: list[str], home: str) -> "subprocess.Popen[bytes]":
+def _spawn(command: Command, arguments: list[str], home: str, own: dict[str, str]) -> "subprocess.Popen[bytes]":
     """Start a connector without the server's secrets; on Linux it dies with the thread that started it."""
-    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {
-        "HOME": home,
-        "TMPDIR": home,
-    }
+    environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | own
+    environment |= {"HOME": home, "TMPDIR": home}
     tied = [*TIE, str(os.getpid()), "machine" if command.network else "none", *command.words, *arguments]
     return subprocess.Popen(
         tied,

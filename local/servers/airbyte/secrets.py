@@ -5,6 +5,8 @@ from typing import Any
 import grpc
 from google.cloud.secretmanager_v1 import types
 
+from millrace.access import channel
+
 PREFIX = "secret_coordinate::"
 METHOD = "/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion"
 
@@ -20,7 +22,7 @@ class Secrets:
         self._project = project
         request, response = types.AccessSecretVersionRequest.pb(), types.AccessSecretVersionResponse.pb()
         self._request = request
-        self._access = grpc.insecure_channel(address).unary_unary(
+        self._access = channel(address).unary_unary(
             METHOD, request_serializer=request.SerializeToString, response_deserializer=response.FromString
         )
 

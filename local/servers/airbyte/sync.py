@@ -4,12 +4,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from local.servers.airbyte.bucket import Bucket
-from local.servers.airbyte.connectors import Command, Connectors, find_command
+from local.servers.airbyte.connectors import Command, Connectors, UnknownConnector
 from local.servers.airbyte.destination import FORMATS, PATH_FORMAT, Json, StreamWriter, stream_prefix
-from local.servers.airbyte.environment import COMMANDS, DECLARATIVE, NotInstalled
+from local.servers.airbyte.environment import DECLARATIVE, NotInstalled
 from local.servers.airbyte.landing import GLOBAL, Landing, SyncFailed, without_streams
 from local.servers.airbyte.process import Cancel, Log, connector
 from local.servers.airbyte.secrets import Secrets
@@ -60,9 +59,7 @@ class Syncs:
         plan = self._plan(job["connectionId"])
         streams = chosen_streams(plan.connection, self._discovered(plan, log, cancel))
         bucket = self.open_bucket(plan.target.get("gcs_bucket_name", ""))
-        catalog = {
-            "streams": [self._configured(plan, stream, mode, key, job["jobId"]) for stream, mode, key in streams]
-        }
+        catalog = {"streams": [self._configured(plan, stream, chosen, job["jobId"]) for stream, chosen in streams]}
         for entry in catalog["streams"]:
             stream = entry["stream"]
             writers[stream["name"]] = StreamWriter(
@@ -93,13 +90,11 @@ class Syncs:
 
     def _command(self, image: str) -> Command:
         try:
-            command = find_command(self.connectors, image)
+            return self.connectors.find(image)
         except NotInstalled as error:
             raise SyncFailed(f"connector {image!r} can't be installed: {error}") from None
-        if command is None:
-            images = ", ".join([*self.connectors, *COMMANDS])
-            raise SyncFailed(f"connector {image!r} is unknown; the connectors are {images}")
-        return command
+        except (UnknownConnector, ValueError, OSError) as error:
+            raise SyncFailed(str(error)) from None
 
     def _item(self, kind: str, item_id: str) -> Json:
         item = self.store.item(kind, item_id)
@@ -115,15 +110,17 @@ class Syncs:
             cached = self._catalogs[key] = (time.monotonic(), discover(plan, log, cancel))
         return cached[1]
 
-    def _configured(self, plan: Plan, stream: Json, mode: str, key: list[Any], job_id: int) -> Json:
+    def _configured(self, plan: Plan, stream: Json, chosen: Json, job_id: int) -> Json:
+        mode = chosen.get("syncMode") or DEFAULT_MODE
+        own = stream.get("default_cursor_field", [])
         overwrite = mode == "full_refresh_overwrite"
         generation = self.store.next_generation(plan.id, stream["name"]) if overwrite else 0
         return {
             "stream": stream,
             "sync_mode": "full_refresh" if mode.startswith("full") else "incremental",
             "destination_sync_mode": "overwrite" if overwrite else "append",
-            "cursor_field": stream.get("default_cursor_field", []),
-            "primary_key": key,
+            "cursor_field": own if stream.get("source_defined_cursor") else chosen.get("cursorField") or own,
+            "primary_key": chosen.get("primaryKey") or [],
             "generation_id": generation,
             "minimum_generation_id": generation,
             "sync_id": job_id,
@@ -135,9 +132,11 @@ class Syncs:
             self.store.drop_state(plan.id, name)
         saved = self.store.states(plan.id)
         states = [without_streams(state, full) if name == GLOBAL else state for name, state in saved.items()]
-        landing = Landing(writers, full, lambda name, state: self.store.put_state(plan.id, name, state))
         inputs = {"config": plan.config, "catalog": catalog, "state": states}
         with connector(plan.command, "read", inputs, log, cancel) as reading:
+            landing = Landing(
+                writers, full, lambda name, state: self.store.put_state(plan.id, name, state), reading.batches
+            )
             try:
                 for message in reading.messages():
                     landing.take(message, log)
@@ -165,8 +164,8 @@ def discover(plan: Plan, log: Log, cancel: Cancel) -> Json:
     return catalog
 
 
-def chosen_streams(connection: Json, catalog: Json) -> list[tuple[Json, str, list[Any]]]:
-    """Streams of a connection with sync mode and key; all streams when it names none.
+def chosen_streams(connection: Json, catalog: Json) -> list[tuple[Json, Json]]:
+    """Streams of a connection with its choice of mode, key and cursor; all streams when it names none.
 
     Raises:
         SyncFailed: the source lacks one of them.
@@ -175,4 +174,4 @@ def chosen_streams(connection: Json, catalog: Json) -> list[tuple[Json, str, lis
     selected = connection.get("configurations", {}).get("streams") or [{"name": name} for name in available]
     if missing := [s["name"] for s in selected if s["name"] not in available]:
         raise SyncFailed(f"the source has no stream {', '.join(missing)}; it has {', '.join(available)}")
-    return [(available[s["name"]], s.get("syncMode") or DEFAULT_MODE, s.get("primaryKey") or []) for s in selected]
+    return [(available[s["name"]], s) for s in selected]

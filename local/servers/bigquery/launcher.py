@@ -4,12 +4,15 @@ It runs in the environment of `requirements.txt` beside it, by file name; nothin
 """
 
 import argparse
+import json
 import re
+import sys
 import tempfile
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,11 @@ from local_bigquery.grpc import server
 from local_bigquery.jobs import load, merge, query, runner
 from local_bigquery.models import JobStatistics2
 from local_bigquery.settings import settings
-from local_bigquery.sql import script
+from local_bigquery.sql import rules, script
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
 
+AUTHORIZATIONS: list[Callable[[], str]] = []  # one when callers are checked
 EXTENSIONS = ("ducklake", "icu")
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.I)
 
@@ -125,17 +129,23 @@ def remember_digits() -> None:
     ddl.apply = apply
 
 
-def read_lake(endpoint: str) -> None:
-    """Load jobs read `gs://` from a Cloud Storage server at `endpoint`."""
+def read_lake(endpoint: str, headers: Callable[[], dict[str, str]]) -> None:
+    """Load jobs read `gs://` from a Cloud Storage server at `endpoint`, as their caller."""
     folder = Path(tempfile.mkdtemp(prefix="millrace-bigquery-"))
 
     def paths(_: Any, uri: str) -> list[str]:
         bucket, _slash, name = uri.removeprefix("gs://").partition("/")
         address = f"{endpoint}/storage/v1/b/{bucket}/o/{urllib.parse.quote(name, safe='')}?alt=media"
+        request = urllib.request.Request(address, headers=headers())  # noqa: S310  as below
         target = folder / urllib.parse.quote(uri, safe="")
         try:
-            urllib.request.urlretrieve(address, target)  # noqa: S310  the endpoint is this machine's
+            with urllib.request.urlopen(request) as answer:  # noqa: S310  the endpoint is this machine's
+                target.write_bytes(answer.read())
         except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise BigQueryError(
+                    "accessDenied", f"Access Denied: {json.loads(error.read())['error']['message']}"
+                ) from error
             raise BigQueryError("notFound", f"Not found: URI {uri}") from error
         return [str(target)]
 
@@ -153,6 +163,17 @@ def load_bytes() -> None:
         return original(config, fields, columns)
 
     load._projection = projection
+
+
+def read_json_modes() -> None:
+    """Parse JSON with a mode in a MERGE; the emulator passes the argument's name on, which its engine does not take."""
+
+    def mode(node: Any, _: Any) -> Any:
+        if isinstance(node, exp.Anonymous) and node.name.lower() == "parse_json":
+            node.set("expressions", [a.expression if isinstance(a, exp.Kwarg) else a for a in node.expressions])
+        return node
+
+    rules.NODE_RULES.append(mode)
 
 
 def count_bytes() -> None:
@@ -185,6 +206,22 @@ def read_bytes(statistics: Any) -> int:
     return size
 
 
+def enforcing(rights: Path) -> Callable[[Any], Any]:
+    """Return what checks callers against a file of rights, in front of the application."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # it runs by file name
+    from local.servers.bigquery import rights as checks
+
+    AUTHORIZATIONS.append(checks.authorization.get)
+    wrap: Callable[[Any], Any] = checks.enforce(rights)
+    return wrap
+
+
+def caller_headers() -> dict[str, str]:
+    """Return the headers with the identity of the caller of this job, if callers have any."""
+    value = AUTHORIZATIONS[0]() if AUTHORIZATIONS else ""
+    return {"authorization": value} if value else {}
+
+
 def main() -> None:
     """Serve until ended."""
     parser = argparse.ArgumentParser()
@@ -192,6 +229,7 @@ def main() -> None:
     parser.add_argument("--grpc-port", type=int, required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--lake", default="", help="address of a Cloud Storage server")
+    parser.add_argument("--rights", type=Path, help="file of rights that callers are checked against")
     options = parser.parse_args()
     for name in EXTENSIONS:
         duckdb_extensions.import_extension(name)
@@ -205,11 +243,14 @@ def main() -> None:
     remember_digits()
     count_bytes()
     load_bytes()
+    read_json_modes()
     if options.lake:
-        read_lake(options.lake)
+        read_lake(options.lake, caller_headers)
     import uvicorn
     from local_bigquery import app
 
+    if options.rights:
+        app = enforcing(options.rights)(app)
     storage, _ = server.start("127.0.0.1", options.grpc_port)
     uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
     storage.stop(None)

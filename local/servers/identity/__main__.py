@@ -9,11 +9,12 @@ def main() -> None:
     """Serve until SIGTERM or the end of the parent."""
     parser = option_parser("identity", "Google's certificates and token endpoint for one machine.")
     parser.add_argument("--project", default="millrace-local", help="project of the service account")
+    parser.add_argument("--account", default="", help="account as whose metadata server it serves too")
     parsed = parser.parse_args()
     options = common_options(parsed)
     with owned(options.state):
         write_service_account(options.state, parsed.project, f"http://127.0.0.1:{options.port}/token")
-        serve_http("identity", identity_app(options.state), options)
+        serve_http("identity", identity_app(options.state, parsed.account, parsed.project), options)
 
 
 if __name__ == "__main__":

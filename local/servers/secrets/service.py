@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from local.servers.identity.tokens import write_private
 from local.servers.rpc import Method, Proto, RpcError, page
+from local.servers.secrets.rotation import describe, described
 
 ENABLED, DISABLED, DESTROYED = "ENABLED", "DISABLED", "DESTROYED"
 
@@ -80,6 +81,7 @@ class SecretService:
         secret = pb("Secret")(name=name, labels=stored["labels"], replication={"automatic": {}})
         if stored.get("expires"):
             secret.expire_time.FromJsonString(stored["expires"])
+        describe(secret, stored)
         return secret
 
     @staticmethod
@@ -95,7 +97,8 @@ class SecretService:
             raise RpcError("ALREADY_EXISTS", f"Secret [{name}] already exists.")
         expires = request.secret.expire_time
         expire_time = expires.ToJsonString() if expires.ByteSize() else ""
-        self._secrets[name] = {"labels": dict(request.secret.labels), "versions": [], "expires": expire_time}
+        own: dict[str, Any] = {"labels": dict(request.secret.labels), "versions": [], "expires": expire_time}
+        self._secrets[name] = own | described(request.secret)
         self._save()
         return self._secret_pb(name)
 
@@ -105,8 +108,15 @@ class SecretService:
         return self._secret_pb(request.name)
 
     async def update(self, request: Proto) -> Proto:
-        """Change the labels."""
-        self._known(request.secret.name)["labels"] = dict(request.secret.labels)
+        """Change what the mask names: labels, topics, rotation; the mask's other fields stay as they are."""
+        stored = self._known(request.secret.name)
+        if not request.update_mask.paths:
+            raise RpcError("INVALID_ARGUMENT", "update_mask must name the fields to change.")
+        changed = self._secret_pb(request.secret.name)
+        for path in {path.partition(".")[0] for path in request.update_mask.paths} & {"labels", "topics", "rotation"}:
+            changed.ClearField(path)
+            changed.MergeFrom(pb("Secret")(**{path: getattr(request.secret, path)}))
+        stored |= {"labels": dict(changed.labels)} | described(changed)
         self._save()
         return self._secret_pb(request.secret.name)
 

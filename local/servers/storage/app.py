@@ -3,9 +3,8 @@
 import json
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import BinaryIO
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -13,23 +12,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from local.servers.rights.policy import Policy
 from local.servers.storage.batch import answer_batch
+from local.servers.storage.bodies import chunks, json_of, span
 from local.servers.storage.index import DESCRIBING, Index, pieces
 from local.servers.storage.listing import list_objects
+from local.servers.storage.rights import Guard
 from local.servers.storage.rules import Json, Preconditions, StorageError
 from local.servers.storage.signed import check_signed
 from local.servers.storage.uploads import continue_upload, start_upload
 
-CHUNK = 1 << 20
 MOST_COMPOSED = 32
 Handler = Callable[..., Awaitable[Response]]
 
 
-def storage_app(index: Index, base_url: str, changed: Callable[[], None], certificate: str | None = None) -> Starlette:
+def storage_app(
+    index: Index,
+    base_url: str,
+    changed: Callable[[], None],
+    certificate: str | None = None,
+    policy: Policy | None = None,
+) -> Starlette:
     """The whole server; `changed` is called after each write, so that announcements go out at once.
 
-    Signed URLs are checked against `certificate`, without one only for their time.
+    Signed URLs are checked against `certificate`, without one only for their time; bearers against `policy`.
     """
+    guard = Guard(policy, lambda bucket, name: index.find(bucket, name) is not None) if policy else None
     api = Api(index, base_url)
     routes = [(re.compile(f"^{pattern}$"), methods, handler) for pattern, methods, handler in api.routes()]
 
@@ -37,6 +45,8 @@ def storage_app(index: Index, base_url: str, changed: Callable[[], None], certif
         path, query = request.scope["raw_path"].decode().split("?")[0], request.scope["query_string"].decode()
         try:
             check_signed(request.method, path, query, request.headers, datetime.now(UTC), certificate)
+            if guard:
+                await guard.check(request)
             return await dispatch(routes, request)
         except StorageError as error:
             return problem(error)
@@ -269,32 +279,3 @@ class Api:
             self._index.db.execute(f"DELETE {where}", (bucket, number))
             return Response(status_code=204)
         return JSONResponse(json.loads(row[0]) | {"id": number})
-
-
-async def json_of(request: Request) -> Json:
-    """The object that a request's body is; without a body an empty one."""
-    try:
-        value = json.loads(await request.body() or b"{}")
-    except ValueError:
-        raise StorageError(400, "parseError", "the body is not valid JSON") from None
-    if not isinstance(value, dict):
-        raise StorageError(400, "parseError", "the body is not a JSON object")
-    return value
-
-
-def chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The next bytes of a file, which is closed in the end."""
-    with file:
-        while data := file.read(min(size, CHUNK)):
-            size -= len(data)
-            yield data
-
-
-def span(header: str, size: int) -> tuple[int, int]:
-    """First and last byte of a Range header. Raises 416 when it lies outside."""
-    first, _, last = header.removeprefix("bytes=").partition("-")
-    begin = int(first) if first else max(0, size - int(last))
-    end = min(int(last), size - 1) if first and last else size - 1
-    if begin >= size or end < begin:
-        raise StorageError(416, "requestedRangeNotSatisfiable", f"{header} of {size} bytes")
-    return begin, end

@@ -23,18 +23,21 @@ async def answer_batch(request: Request, answer: Answer) -> Response:
     chunks = (await request.body()).split(b"--" + boundary[1].encode())[1:-1]
     if len(chunks) > MOST_CALLS:
         raise StorageError(400, "invalid", f"a batch has at most {MOST_CALLS} calls, not {len(chunks)}")
-    parts = [await _part(chunk.decode(), answer) for chunk in chunks]
+    bearer = request.headers.get("authorization", "")
+    parts = [await _part(chunk.decode(), answer, bearer) for chunk in chunks]
     text = "".join(f"--batch\r\n{part}\r\n" for part in parts) + "--batch--"
     return Response(text, media_type="multipart/mixed; boundary=batch")
 
 
-async def _part(chunk: str, answer: Answer) -> str:
+async def _part(chunk: str, answer: Answer, bearer: str) -> str:
     outer, _, call = chunk.replace("\r\n", "\n").lstrip("\n").partition("\n\n")
     line, _, rest = call.partition("\n")
     headers, _, body = rest.partition("\n\n") if not rest.startswith("\n") else ("", "", rest)
     parsed = re.fullmatch(r"([A-Z]+) (\S+)(?: HTTP/1\.1)?", line.strip())
     if not parsed:
         raise StorageError(400, "invalid", f"{line[:80]!r} in a batch is not a call")
+    if bearer and "authorization:" not in headers.lower():
+        headers = f"authorization: {bearer}\n{headers}"
     answered = await answer(_request(parsed[1], parsed[2], headers, body.strip().encode()))
     if isinstance(answered, StreamingResponse):
         raise StorageError(400, "invalid", "a batch can't upload or download")

@@ -16,10 +16,11 @@ METHOD = "/google.pubsub.v1.Publisher/Publish"
 
 
 class Outbox:
-    """Empties an index's outbox into the Pub/Sub server at `address`."""
+    """Empties an index's outbox into the Pub/Sub server at `address`, with the token of Cloud Storage's own account."""
 
-    def __init__(self, index: Index, address: str) -> None:
+    def __init__(self, index: Index, address: str, token: str = "") -> None:
         self._index, self._address = index, address
+        self._metadata = [("authorization", f"Bearer {token}")] if token else None
         self._news = asyncio.Event()
 
     def wake(self) -> None:
@@ -39,7 +40,9 @@ class Outbox:
                 for number, topic, attributes, data in rows:
                     message = {"data": data, "attributes": json.loads(attributes)}
                     try:
-                        await publish(request(topic=topic, messages=[message]), timeout=TIMEOUT_S)
+                        await publish(
+                            request(topic=topic, messages=[message]), timeout=TIMEOUT_S, metadata=self._metadata
+                        )
                     except grpc.aio.AioRpcError as error:
                         if error.code() != grpc.StatusCode.NOT_FOUND:
                             await asyncio.sleep(RETRY_S)
