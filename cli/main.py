@@ -11,24 +11,28 @@ from cli import codes
 from cli.commands import (
     connections,
     contracts,
+    dashboards,
     data,
     dead_letters,
     deploy,
     doctor,
     explain,
     flows,
+    init,
     pages,
+    pauses,
     quality,
     secrets,
+    source,
+    sql,
     stack,
     status,
     streams,
 )
-from cli.environment import Environment
+from cli.environment import Options
 from cli.errors import sentence
 from cli.show import error
-
-ROOT = Path(__file__).resolve().parents[1]
+from millrace.project import VARIABLE
 
 
 class Commands(TyperGroup):
@@ -58,18 +62,23 @@ app = typer.Typer(
     epilog=codes.TEXT,
 )
 for module in (
+    init,
     stack,
     status,
     doctor,
     explain,
     pages,
+    sql,
     data,
     flows,
+    pauses,
     dead_letters,
     quality,
+    dashboards,
     streams,
     deploy,
     contracts,
+    source,
     connections,
     secrets,
 ):
@@ -97,6 +106,13 @@ def millrace(
             " machine)",
         ),
     ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=VARIABLE,
+            help="folder of the project (default: the current folder or the nearest above with a millrace.toml)",
+        ),
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(envvar="MILLRACE_STATE", help="folder of the stack on this machine (.millrace)")
     ] = None,
@@ -110,11 +126,15 @@ def millrace(
     Start with [bold]millrace up[/bold], then [bold]millrace status[/bold]. On problems run
     [bold]millrace doctor[/bold]. Tab completion: [bold]millrace --install-completion[/bold].
     """
-    source = context.get_parameter_source("environment")
-    on_command_line = source is not None and source.name == "COMMANDLINE"
+    chosen = context.get_parameter_source("environment")
+    on_command_line = chosen is not None and chosen.name == "COMMANDLINE"
+    inherited = dict(os.environ)
+    if project is not None:
+        os.environ[VARIABLE] = str(project.resolve())
     elsewhere = environment is not None and (state is None or on_command_line)
-    folder = None if elsewhere else (state or ROOT / ".millrace").resolve()
-    context.obj = Environment(root=ROOT, state=folder, name=environment, inherited=dict(os.environ))
+    context.obj = Options(
+        name=environment, state=state, elsewhere=elsewhere, project=project and project.resolve(), inherited=inherited
+    )
 
 
 def main() -> None:

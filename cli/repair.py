@@ -1,20 +1,23 @@
 """The steps that set the platform up, each of which can be run again by itself."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 
 from cli import show
 from cli.environment import Environment
 from millrace.domain.errors import SettingsError
+from millrace.project import CHECKOUT, PLATFORM
 
+PYTHONS = ("python3.12", "python3.13", "python3.11")
 Step = Callable[[Environment], None]
 
 
 def resources(environment: Environment) -> None:
-    """Create bucket, topics, subscriptions and secrets; raises SettingsError where Terraform owns them."""
+    """Create bucket, topics, subscriptions and secrets; elsewhere Terraform does, and asks before it changes any."""
     if environment.state is None:
-        raise SettingsError(
-            "Terraform owns bucket, topics and secrets in this environment; run `terraform -chdir=terraform apply`"
-        )
+        _run_program("resources", "terraform", f"-chdir={PLATFORM / 'terraform'}", "apply")
+        return
     _run_module(environment, "resources", "local.stack.provision")
 
 
@@ -58,6 +61,28 @@ def automations(environment: Environment) -> None:
     show.lines(deploy_automations(dry_run=False))
 
 
+def servers(environment: Environment) -> None:
+    """Restart the servers and workers: of this machine's stack, elsewhere of the cluster."""
+    if environment.state is None:
+        _run_program("servers", "kubectl", "--namespace=millrace", "rollout", "restart", "deployment")
+        return
+    environment.read_local("down")
+    environment.local("up")
+
+
+def packages(environment: Environment) -> None:
+    """Install the locked packages into the checkout's `.venv`, with a Python that is supported."""
+    if CHECKOUT is None:
+        raise SettingsError(
+            "packages: this is an installed package; install it again, as in `uv tool upgrade millrace`"
+        )
+    (CHECKOUT / ".venv" / "ready").unlink(missing_ok=True)
+    python = next((name for name in PYTHONS if shutil.which(name)), "python3")
+    _run_program("packages", "make", f"--directory={CHECKOUT}", f"PYTHON={python}", "setup")
+
+
+BY_THEMSELVES: dict[str, Step] = {"servers": servers, "packages": packages}
+"""Steps that need no running platform, and that `all` leaves out."""
 STEPS: dict[str, Step] = {
     "resources": resources,
     "pools": pools,
@@ -66,6 +91,14 @@ STEPS: dict[str, Step] = {
     "deployments": deployments,
     "automations": automations,
 }
+
+
+def _run_program(step: str, *command: str) -> None:
+    """Run a program with its own input and output. Raises SettingsError when it is missing or fails."""
+    if not shutil.which(command[0]):
+        raise SettingsError(f"{step}: the program {command[0]} is not installed here; install it, or run it elsewhere")
+    if code := subprocess.run(command, check=False).returncode:  # noqa: S603  our own arguments
+        raise SettingsError(f"{step}: {' '.join(command)} failed with exit code {code}; see its output above")
 
 
 def _run_module(environment: Environment, step: str, module: str) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from cli.checks import credentials, events, machine, prefect
+from cli.checks import credentials, events, machine, pauses, prefect, project
 from cli.checks.finding import Check, Finding, Target, bad
 from cli.errors import sentence
 
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("versions", machine.versions),
+    ("project", project.project),
     ("ports", machine.ports),
     ("credentials", credentials.secrets),
     ("credentials", credentials.logins),
@@ -21,6 +22,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("deployments", prefect.deployments),
     ("automations", prefect.automations),
     ("connections", prefect.connections),
+    ("pauses", pauses.pauses),
 )
 
 
@@ -30,11 +32,4 @@ def run_checks(target: Target) -> Iterator[Finding]:
         try:
             yield from check(target)
         except Exception as error:  # a server that does not answer must not hide other problems
-            yield bad(name, f"could not be checked: {sentence(error)[0]}", restart(target))
-
-
-def restart(target: Target) -> str:
-    """Return the command to run when a server does not answer."""
-    if target.environment.state is None:
-        return "kubectl -n millrace get pods"
-    return f"{target.environment.command} down && {target.environment.command} up"
+            yield bad(name, f"could not be checked: {sentence(error)[0]}", target.repair("servers"))

@@ -12,6 +12,8 @@ ROW = re.compile(r"^\| `(\w+)` \|.*$", re.MULTILINE)
 ALERT = re.compile(r"(?:Millrace(?: watchdog)?|Cloud): ")
 EVENT = re.compile(r"`([a-z_]+\.[a-z_]+)`")  # the name of an event, or the reason of a quarantine
 STREAM = re.compile(r"\b\w+\.\w+\b")  # the name of an alert that each stream has
+MART = re.compile(r"\b\w+ is late$")  # the name of an alert that each mart with a promise has
+CHANNEL = re.compile(r" \([\w-]+\)$")  # the end of the name of an alert that goes to a team
 DIVIDER = re.compile(r"^\|[\s:|-]+\|$")
 
 
@@ -70,7 +72,8 @@ def explain(root: Path, name: str) -> tuple[str, str]:
     if name in texts:
         return name, texts[name]
     by_key = {_key(full): full for full in reversed(texts)}  # of equal keys the first counts
-    if full := by_key.get(_key(name)) or by_key.get(_key(STREAM.sub("a stream", name))):
+    general = MART.sub("a mart is late", STREAM.sub("a stream", CHANNEL.sub("", name)))
+    if full := by_key.get(_key(name)) or by_key.get(_key(general)):
         return full, texts[full]
     for full, text in texts.items():
         if name in EVENT.findall(text):

@@ -4,13 +4,17 @@ import json
 import os
 from time import sleep
 from typing import Any
+from uuid import UUID
 
 import typer
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import AwaitingRetry
 
 from cli import codes, show
+from cli.streams import sources
+from millrace.contracts.parameters import check_parameters
 from millrace.domain.errors import EventRefused, SettingsError
 
 REJECTED = (409, 422)
@@ -22,10 +26,35 @@ def run_flow(flow: str, values: dict[str, Any], *, wait: bool) -> None:
 
     Raises:
         SettingsError: the flow is not deployed.
-        EventRefused: it does not accept these parameters.
+        UnknownStream, EventRefused: a parameter is mistyped; no run is made.
     """
+    check_parameters(sources(), values)
+    _watch(_start(flow, values), wait=wait)
+
+
+def retry_run(run_id: str, *, wait: bool) -> None:
+    """Let an ended run continue after its last completed step, as Retry in Prefect does; shows it as `run_flow` does.
+
+    Raises:
+        EventRefused: there is no such run, it has not ended, or no deployment can start it.
+    """
+    try:
+        identity = UUID(run_id)
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(identity)
+            if run.state is None or not run.state.is_final() or run.deployment_id is None:
+                state = str(run.state.name).lower() if run.state else "new"
+                raise EventRefused(
+                    f"run {run.name} is {state}; only a run that ended, of a deployed flow, can be retried"
+                )
+            client.set_flow_run_state(identity, AwaitingRetry(message="retried by `millrace retry`"), force=True)
+    except (ValueError, ObjectNotFound):
+        raise EventRefused(f"no run has the id {run_id!r}; `millrace status` names failed runs") from None
+    _watch(run, wait=wait)
+
+
+def _watch(run: Any, *, wait: bool) -> None:
     ui = os.environ.get("PREFECT_UI_URL") or os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
-    run = _start(flow, values)
     show.line(f"{run.name}: {ui}/runs/flow-run/{run.id}", "soft")
     if not wait:
         return

@@ -8,9 +8,22 @@ from typing import Any
 
 import typer
 
+from millrace.domain.remedies import PROGRAM, rooted
+
+_program = {"command": PROGRAM}
 UNCUT_COLUMNS = 2  # the first columns of a table are never cut
 PIPED_WIDTH = 160  # of a table that is written into a file or another program
 COLOURS = {"good": "green", "bad": "red", "warn": "yellow", "soft": "dim"}
+
+
+def root_commands(command: str) -> None:
+    """Let the commands in all later lines and errors begin with `command`, as this shell needs them."""
+    _program["command"] = command
+
+
+def command(text: str) -> str:
+    """Return a command, or a text with commands, as this shell needs it."""
+    return rooted(text, _program["command"])
 
 
 def line(text: str, kind: str = "") -> None:
@@ -18,7 +31,7 @@ def line(text: str, kind: str = "") -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(soft_wrap=True, highlight=False).print(Text(text, style=COLOURS.get(kind, "")))
+    Console(soft_wrap=True, highlight=False).print(Text(command(text), style=COLOURS.get(kind, "")))
 
 
 def lines(texts: Iterable[str]) -> None:
@@ -32,7 +45,15 @@ def error(text: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("error: ", "bold red"), text))
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text.assemble(("error: ", "bold red"), command(text)))
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error, so that the output stays data."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(command(text), style="dim"))
 
 
 def as_json(value: Any) -> None:

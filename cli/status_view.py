@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cli import show
+from millrace.domain.remedies import Remedy
 from millrace.status import formats
 from millrace.status.types import Figure, Health, Station, Status, StreamStatus, Trouble
 
@@ -23,8 +24,14 @@ def view(status: Status, servers: list[dict[str, Any]]) -> None:
     show.table(COLUMNS, (_stream(stream) for stream in status.streams), _colours(status))
     if status.publications:
         newest = status.publications[0]
-        marts = f"{len(status.marts)} marts, {sum(m.rows for m in status.marts):,} rows" if status.marts else "marts"
+        marts = (
+            f"{len(status.marts)} mart{'s' * (len(status.marts) != 1)}, {sum(m.rows for m in status.marts):,} rows"
+            if status.marts
+            else "marts"
+        )
         show.line(f"{marts}; published {newest.at:%Y-%m-%d %H:%M} UTC from {newest.batches} batches", "soft")
+    for text in _pauses(status):
+        show.line(text, "warn")
     _troubles(status)
     for missing in status.unknown:
         show.line(f"? {missing.what} did not answer: {missing.why}", "warn")
@@ -60,6 +67,13 @@ def _stream(stream: StreamStatus) -> Iterator[Any]:
     yield formats.count(stream.pending.rows if stream.pending else None)
 
 
+def _pauses(status: Status) -> list[str]:
+    """Return a line for each pause, with the command that ends it."""
+    sources = {source.source: source.paused for source in status.sources if source.paused}
+    streams = {s.id: s.paused for s in status.streams if s.paused and s.source not in sources}
+    return [f"‖ {text}; `{Remedy.RESUME.filled(name=name)}`" for name, text in (sources | streams).items()]
+
+
 def _colours(status: Status) -> dict[str, str]:
     return {MARKS[stream.health]: KINDS[stream.health] for stream in status.streams}
 
@@ -77,7 +91,7 @@ def _troubles(status: Status) -> None:
 
 def _ways_out(trouble: Trouble) -> Iterator[str]:
     if trouble.command:
-        yield trouble.command
+        yield show.command(trouble.command)
     for link in (trouble.run.url if trouble.run else "", trouble.runbook):
         if link:
             yield link

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cli.checks.finding import Finding, Target, bad, good, look
 from millrace.airbyte.client import AirbyteClient
+from millrace.domain.remedies import Remedy
 from millrace.secrets import read_secret
 from tasks.upkeep.secret_states import credentials_of, secret_states
 
@@ -12,7 +13,7 @@ def secrets(target: Target) -> Iterator[Finding]:
     """Check that every secret exists, is enabled and is not too old."""
     states = secret_states(target.settings)
     for state in (s for s in states if s.due):
-        add = f'printf %s "$VALUE" | {target.environment.command} secrets add {state.secret}'
+        add = target.remedy(Remedy.ADD_SECRET, secret=state.secret)
         message = f"secret {state.secret} (for {state.used_by}) {state.due}"
         yield look("credentials", message, add) if state.usable else bad("credentials", message, add)
     if not any(s.due for s in states):

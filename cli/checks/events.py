@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
 from google.api_core.exceptions import NotFound
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from cli.checks.finding import Finding, Target, bad, good
+from millrace.access import channel
 from millrace.domain import names
 from millrace.settings import Settings
 
@@ -89,9 +89,9 @@ def _path(settings: Settings, kind: str, name: str) -> str:
 
 def _publishing(settings: Settings) -> PublisherGrpcTransport | None:
     endpoint = settings.events.endpoint
-    return PublisherGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
+    return PublisherGrpcTransport(channel=channel(endpoint)) if endpoint else None
 
 
 def _subscribing(settings: Settings) -> SubscriberGrpcTransport | None:
     endpoint = settings.events.endpoint
-    return SubscriberGrpcTransport(channel=grpc.insecure_channel(endpoint)) if endpoint else None
+    return SubscriberGrpcTransport(channel=channel(endpoint)) if endpoint else None

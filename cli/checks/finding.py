@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cli.environment import Environment
+from millrace.domain.remedies import Remedy, rooted
 from millrace.domain.types import Frozen
 from millrace.settings import Settings
 
@@ -29,9 +30,11 @@ class Target:
 
     def repair(self, step: str) -> str:
         """Return the command that runs one step of the set-up again."""
-        if step == "resources" and self.environment.state is None:
-            return "terraform -chdir=terraform apply"
-        return f"{self.environment.command} repair {step}"
+        return self.remedy(Remedy.REPAIR, step=step)
+
+    def remedy(self, remedy: Remedy, **values: str) -> str:
+        """Return a remedy as a command for this environment."""
+        return rooted(remedy.filled(**values), self.environment.command)
 
 
 Check = Callable[[Target], Iterator[Finding]]

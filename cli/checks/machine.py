@@ -9,24 +9,22 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 
 from cli.checks.finding import Finding, Target, bad, good, look
+from millrace.project import PLATFORM
 
 SUPPORTED = ((3, 11), (3, 14))
 LOCK = "requirements.txt"
-INSTALL = "rm -f .venv/ready && make setup"
 MOST_NAMED = 5
 
 
 def versions(target: Target) -> Iterator[Finding]:
     """Compare Python and every installed package with the lock."""
     python = ".".join(map(str, sys.version_info[:3]))
-    low, high = SUPPORTED
+    repair, (low, high) = target.repair("packages"), SUPPORTED
     if not low <= sys.version_info[:2] < high:
-        yield bad(
-            "versions", f"Python {python} is not supported; use 3.11, 3.12 or 3.13", "make PYTHON=python3.12 setup"
-        )
-    lock = target.environment.root / LOCK
+        yield bad("versions", f"Python {python} is not supported; use 3.11, 3.12 or 3.13", repair)
+    lock = PLATFORM / LOCK
     if not lock.exists():
-        yield look("versions", f"Python {python}; {target.environment.root} has no {LOCK} to compare packages with")
+        yield look("versions", f"Python {python}; {PLATFORM} has no {LOCK} to compare packages with")
         return
     others = [
         f"{name} {current or 'is not installed'}{f', and {pinned} is locked' if current else f' ({pinned})'}"
@@ -35,7 +33,7 @@ def versions(target: Target) -> Iterator[Finding]:
     ]
     if others:
         rest = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
-        yield bad("versions", f"installed packages differ from {LOCK}: {'; '.join(others[:MOST_NAMED])}{rest}", INSTALL)
+        yield bad("versions", f"installed packages differ from {LOCK}: {'; '.join(others[:MOST_NAMED])}{rest}", repair)
     else:
         yield good("versions", f"Python {python}, {len(list(pins(lock)))} packages as in {LOCK}")
 
@@ -70,6 +68,6 @@ def ports(target: Target) -> Iterator[Finding]:
     for server in silent:
         address = server["address"] or "its process"
         message = f"{server['server']} does not answer at {address}; its log is {server['log']}"
-        yield bad("ports", message, f"{target.environment.command} down && {target.environment.command} up")
+        yield bad("ports", message, target.repair("servers"))
     if not silent:
         yield good("ports", ", ".join(f"{s['server']} {s['address'][10:]}".strip() for s in servers))

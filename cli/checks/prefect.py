@@ -21,10 +21,12 @@ from cli.deploy.checks import (
     outdated_blocks,
 )
 from cli.deploy.declared_automations import declared_automations
-from cli.deploy.deployments import FILE, variables
+from cli.deploy.declared_deployments import declared_text
+from cli.deploy.deployments import variables
 from millrace.contracts.source import load_sources
 from millrace.domain.errors import SettingsError
-from millrace.settings.tree import ROOT
+from millrace.domain.remedies import Remedy
+from millrace.project import current_project
 
 VERSION_ONLY = "updated (version)"
 
@@ -60,16 +62,12 @@ def _pool(client: SyncPrefectClient, target: Target, name: str) -> Iterator[Find
         yield bad("pools", f"work pool {name} is paused: no run starts", target.repair("pools"))
     workers = client.read_workers_for_work_pool(name)
     if not pool.is_push_pool and not any(worker.status == WorkerStatus.ONLINE for worker in workers):
-        command = target.environment.command
-        restart = (
-            f"{command} down && {command} up" if target.environment.state else f"prefect worker start --pool {name}"
-        )
-        yield bad("pools", f"work pool {name} has no worker: runs wait", restart)
+        yield bad("pools", f"work pool {name} has no worker: runs wait", target.repair("servers"))
 
 
 def blocks(target: Target) -> Iterator[Finding]:
     """Check that blocks are registered with the values of the settings, and that every slot has its limit."""
-    repair, sources = target.repair("blocks"), load_sources(ROOT / "sources")
+    repair, sources = target.repair("blocks"), load_sources(current_project().sources)
     with get_client(sync_client=True) as client:
         try:
             check_blocks(client)
@@ -99,13 +97,15 @@ def slack(target: Target) -> Iterator[Finding]:
     else:
         secret = target.settings.slack.url_secret
         message = f"the Slack URL in Prefect is not the newest version of {secret}: no alert is delivered"
-        yield bad("blocks", message, f"{target.environment.command} secrets rotate")
+        yield bad("blocks", message, target.remedy(Remedy.ROTATE))
 
 
 def deployments(target: Target) -> Iterator[Finding]:
     """Check that every flow is deployed as in `prefect.yaml`, with its triggers enabled."""
     repair = target.repair("deployments")
-    declared, problems, outdated = load_deployments(FILE, variables(target.settings)), [], []
+    declared = load_deployments(declared_text(current_project()), variables(target.settings))
+    problems: list[Finding] = []
+    outdated: list[str] = []
     with get_client(sync_client=True) as client:
         check_job_variables(client, declared)
         for deployment in declared:
@@ -165,6 +165,6 @@ def connections(target: Target) -> Iterator[Finding]:
         differences = "; ".join(change.lines) or "see the plan"
         problem = "is missing" if change.action == "create" else f"differs: {differences}"
         message = f"{change.kind} {change.name} in Airbyte {problem}"
-        yield bad("connections", message, f"{target.environment.command} connections apply")
+        yield bad("connections", message, target.remedy(Remedy.APPLY_CONNECTIONS))
     if not changes:
         yield good("connections", f"{len(agreement.changes)} objects in Airbyte agree with sources/")

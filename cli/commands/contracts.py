@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from cli import show
+from millrace.project import current_project
 
-ROOT = Path(__file__).resolve().parents[2]
 TFVARS = "terraform/names.auto.tfvars.json"
-Root = Annotated[Path, typer.Option("--root", help="top of the checkout")]
+Root = Annotated[Path | None, typer.Option("--root", help="folder of the project (default: the current project)")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,30 +23,40 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="contracts", rich_help_panel="Set-up")
 
 
-def write(root: Root = ROOT) -> None:
+def write(root: Root = None) -> None:
     """Write dbt sources, suites, schema and docs that differ from sources/*.yaml; print their names."""
     from millrace.contracts.generated import write
 
-    show.lines(path.relative_to(root).as_posix() for path in write(root))
+    folder = _folder(root)
+    show.lines(path.relative_to(folder).as_posix() for path in write(folder))
 
 
-def check(root: Root = ROOT) -> None:
-    """Fail when a generated file is stale, or a contract breaks its released version."""
+def check(root: Root = None) -> None:
+    """Fail when a generated file is stale, a contract breaks its released version, or an expectation fits no column."""
     from millrace.contracts.generated import check
+    from millrace.project import Project
+    from tasks.model.mart_columns import check_expectations
 
-    check(root)
+    folder = _folder(root)
+    check(folder)
+    check_expectations(Project(folder))
 
 
-def release(root: Root = ROOT) -> None:
+def release(root: Root = None) -> None:
     """Make the present contracts the released ones; print the files that changed."""
     from millrace.contracts.generated import release
 
-    show.lines(path.relative_to(root).as_posix() for path in release(root))
+    folder = _folder(root)
+    show.lines(path.relative_to(folder).as_posix() for path in release(folder))
 
 
-def terraform_names(root: Root = ROOT) -> None:
+def terraform_names(root: Root = None) -> None:
     """Print the names of cloud resources as variables of Terraform, in JSON."""
     from millrace.cloud_names import terraform_variables
     from millrace.contracts.source import load_sources
 
-    show.lines([json.dumps(terraform_variables(load_sources(root / "sources").values()), indent=2)])
+    show.lines([json.dumps(terraform_variables(load_sources(_folder(root) / "sources").values()), indent=2)])
+
+
+def _folder(root: Path | None) -> Path:
+    return root.resolve() if root else current_project().folder

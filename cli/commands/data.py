@@ -1,7 +1,6 @@
-"""`millrace ledger | lake | request`: a query of the warehouse, objects of the lake, a request for a sync."""
+"""`millrace lake | request`: objects of the lake, a request for a sync."""
 
 import sys
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -13,48 +12,14 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON document")]
 Name = Annotated[str, typer.Argument(help="name of the object in the bucket")]
 
 
-class Format(StrEnum):
-    """The output of a query."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command(
-        rich_help_panel="Look",
-        epilog='Examples: millrace ledger "SELECT * FROM ops.ledger ORDER BY at DESC LIMIT 5" · '
-        'millrace ledger "SELECT count(*) AS orders FROM raw_shop.orders" --format json',
-    )(ledger)
     lake = typer.Typer(no_args_is_help=True, help="Objects of the lake: ls, cat, rm.")
     lake.command("ls", epilog="Example: millrace lake ls raw/shop/")(list_objects)
     lake.command("cat", epilog="Example: millrace lake cat _batches/shop/orders/lease.json")(print_object)
     lake.command("rm", epilog="Example: millrace lake rm _results/old --yes")(remove_object)
     app.add_typer(lake, name="lake", rich_help_panel="Look")
     app.command(rich_help_panel="Work", epilog='Example: millrace request shop --reason "new schedule"')(request)
-
-
-def ledger(
-    context: typer.Context,
-    sql: Annotated[str, typer.Argument(help="one SELECT on ops.<table> and raw_<source>.<stream>")],
-    format_: Annotated[Format, typer.Option("--format", help="the output")] = Format.TABLE,
-) -> None:
-    """Query the ledger and the merged tables, read-only, while no merge writes them."""
-    enter(context, prefect=False)
-    from cli.platform import platform_warehouse
-
-    with platform_warehouse() as warehouse:
-        table = warehouse.query(sql)
-    columns, rows = table.column_names, table.to_pylist()
-    if format_ == Format.JSON:
-        return show.as_json(rows)
-    cells = ([row[column] for column in columns] for row in rows)
-    if format_ == Format.CSV:
-        return show.as_csv(columns, cells)
-    show.table(columns, cells)
-    show.line(f"{len(rows)} {'row' if len(rows) == 1 else 'rows'}", "soft")
 
 
 def list_objects(

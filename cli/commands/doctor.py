@@ -27,8 +27,8 @@ def doctor(
 ) -> None:
     """Check the set-up, and print the command that repairs each problem; exit code 1 when there is one.
 
-    It checks versions, ports, credentials, topics, subscriptions, notifications, pools, blocks, deployments,
-    automations and connections.
+    It checks versions, the project, ports, credentials, topics, subscriptions, notifications, pools, blocks,
+    deployments, automations and connections.
     """
     findings: list[Finding] = []
     for finding in _findings(environment_of(context)):
@@ -50,6 +50,7 @@ def doctor(
 def _findings(environment: Environment) -> "Iterator[Finding]":
     from cli.checks.finding import Target, bad
     from cli.checks.machine import versions
+    from cli.checks.project import project
     from millrace.settings import load_settings
 
     try:
@@ -57,6 +58,7 @@ def _findings(environment: Environment) -> "Iterator[Finding]":
     except StackDown as down:
         yield bad("ports", str(down), f"{environment.command} up")
         yield from versions(Target(environment, load_settings()))
+        yield from project(Target(environment, load_settings()))
         return
     from cli.run_checks import run_checks  # imports Prefect, which reads the environment that was entered
 
@@ -65,15 +67,23 @@ def _findings(environment: Environment) -> "Iterator[Finding]":
 
 def repair(
     context: typer.Context,
-    step: Annotated[str, typer.Argument(help="resources, pools, blocks, connections, deployments, automations or all")],
+    step: Annotated[
+        str,
+        typer.Argument(
+            help="resources, pools, blocks, connections, deployments, automations, all of these, servers or packages"
+        ),
+    ],
 ) -> None:
     """Run a step of the set-up again; idempotent."""
-    from cli.repair import STEPS
+    from cli.repair import BY_THEMSELVES, STEPS
     from millrace.domain.errors import SettingsError
 
     environment = environment_of(context)
+    if step in BY_THEMSELVES:
+        return BY_THEMSELVES[step](environment)
     if step != "all" and step not in STEPS:
-        raise SettingsError(f"no step is named {step!r}; expected one of {', '.join(STEPS)}, all")
+        expected = ", ".join((*STEPS, "all", *BY_THEMSELVES))
+        raise SettingsError(f"no step is named {step!r}; expected one of {expected}")
     environment.enter()
     for name in STEPS if step == "all" else (step,):
         STEPS[name](environment)

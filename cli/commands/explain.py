@@ -1,13 +1,11 @@
 """`millrace explain`: the section of the operations docs about an alert or an error."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli import show
-
-ROOT = Path(__file__).resolve().parents[2]
+from millrace.project import PLATFORM
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 def _complete(incomplete: str) -> list[str]:
     from cli.runbook import entries
 
-    return [name for name in entries(ROOT) if name.startswith(incomplete)]
+    return [name for name in entries(PLATFORM) if name.startswith(incomplete)]
 
 
 def explain(
@@ -35,9 +33,9 @@ def explain(
     from cli import runbook
 
     if not name:
-        names = list(runbook.entries(ROOT))
+        names = list(runbook.entries(PLATFORM))
         return show.as_json(names) if as_json else show.lines(names)
-    full_name, text = runbook.explain(ROOT, name)
+    full_name, text = runbook.explain(PLATFORM, name)
     if as_json:
         return show.as_json({"name": full_name, "text": text})
     typer.echo(text)

@@ -1,4 +1,4 @@
-"""`millrace start | backfill | redrive`: flows, started by their deployments and watched to their end."""
+"""`millrace start | retry | backfill | redrive`: flows, started by their deployments and watched to their end."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
         epilog="Examples: millrace start ingest -p source=shop · millrace start model -p full=true · "
         "millrace start reconcile -p dry_run=true",
     )(start)
+    app.command(rich_help_panel=panel, epilog="Example: millrace retry 0199f0a2-5b1e-7c3d-8e4f-000000000001")(retry)
     app.command(
         rich_help_panel=panel,
         epilog="Examples: millrace backfill · millrace backfill shop.orders · millrace backfill --marts · "
@@ -38,9 +39,10 @@ def add_to(app: typer.Typer) -> None:
 def _flows(incomplete: str) -> list[str]:
     import yaml
 
-    from millrace.settings.tree import ROOT
+    from cli.deploy.declared_deployments import declared_text
+    from millrace.project import current_project
 
-    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    deployments = yaml.safe_load(declared_text(current_project()))["deployments"]
     return [flow["name"] for flow in deployments if flow["name"].startswith(incomplete)]
 
 
@@ -64,6 +66,18 @@ def start(
     from cli.runs import run_flow
 
     run_flow(flow, values, wait=not detach)
+
+
+def retry(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="id of a flow run that failed; alerts and the status name it")],
+    detach: Detached = False,
+) -> None:
+    """Continue a failed run after its last completed step, and wait for its end."""
+    enter(context)
+    from cli.runs import retry_run
+
+    retry_run(run, wait=not detach)
 
 
 def backfill(

@@ -1,6 +1,5 @@
-"""`millrace quality validate`, `millrace freshness`, `millrace dashboards draw`: one step of a model run by itself."""
+"""`millrace quality validate`, `millrace freshness`: one step of a model run by itself."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,10 +19,6 @@ def add_to(app: typer.Typer) -> None:
     quality.callback()(lambda: None)
     app.add_typer(quality, name="quality", rich_help_panel="Work")
     app.command(rich_help_panel="Look", epilog="Example: millrace freshness --json")(freshness)
-    dashboards = typer.Typer(no_args_is_help=True, help="Dashboards from the published marts: draw them.")
-    dashboards.command("draw", epilog="Example: millrace dashboards draw /tmp/dashboards")(draw_dashboards)
-    dashboards.callback()(lambda: None)
-    app.add_typer(dashboards, name="dashboards", rich_help_panel="Work")
 
 
 def validate(
@@ -69,19 +64,3 @@ def freshness(context: typer.Context, as_json: Json = False) -> None:
             show.line(text, "good" if age.kept else "bad")
     if not all(age.kept for age in ages):
         raise typer.Exit(codes.WRONG)
-
-
-def draw_dashboards(
-    context: typer.Context, folder: Annotated[Path, typer.Argument(help="receives index.html and its files")]
-) -> None:
-    """Draw the dashboards from the published marts into a folder; print the sentence of each chart."""
-    enter(context, prefect=False)
-    from millrace.dashboards.draw import draw
-    from millrace.settings import load_settings
-    from millrace.warehouse.engines import open_marts
-
-    read = open_marts(load_settings().warehouse)
-    folder.mkdir(parents=True, exist_ok=True)
-    for chart in draw(read, folder, datetime.now(UTC)):
-        show.line(f"{chart.title}: {chart.sentence or 'no data yet'}")
-    show.line(str(folder / "index.html"))

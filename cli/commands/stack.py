@@ -10,14 +10,27 @@ from cli.environment import environment_of
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     panel = "The stack on this machine"
-    app.command(rich_help_panel=panel, epilog="Example: millrace up")(up)
+    app.command(rich_help_panel=panel, epilog="Examples: millrace up · millrace up --watch")(up)
     app.command(rich_help_panel=panel, epilog="Example: millrace down")(down)
     app.command(rich_help_panel=panel, epilog="Example: millrace run --days 3 --exit")(run)
 
 
-def up(context: typer.Context) -> None:
-    """Start the stack in the background; a running stack is left as it is."""
-    environment_of(context).local("up")
+def up(
+    context: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="stay, and deploy the project's files at each change, until Ctrl-C")
+    ] = False,
+) -> None:
+    """Start the stack in the background; a running stack is left as it is.
+
+    Runs use the project's files as they are at the start, and after each `millrace deploy`.
+    """
+    environment = environment_of(context)
+    if not watch:
+        environment.local("up")
+    from cli.watch import watch_project
+
+    watch_project(environment)
 
 
 def down(context: typer.Context) -> None:

@@ -1,6 +1,6 @@
 """Applies automations by name: creates missing ones, updates those that differ, leaves the rest unchanged."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, Literal, cast
@@ -11,28 +11,33 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
+from millrace.command_line import command_line
+from millrace.contracts.marts import MartPromise
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import SettingsError
 from millrace.domain.names import stream_resource
+from millrace.domain.remedies import rooted
 
 SLACK_TYPE = "slack-incoming-webhook"
 FIELDS = ("name", "description", "enabled", "trigger", "actions", "actions_on_trigger", "actions_on_resolve", "tags")
 OURS = ("Millrace: ", "Millrace watchdog: ")
+FOLLOWS_PAUSES = "follows-pauses"
+"""The tag of automations that a pause disables; a deployment leaves them as the server has them."""
 PAGE = 200
 Change = Literal["created", "updated", "unchanged", "deleted"]
 
 
-def load(directory: Path, values: dict[str, str]) -> list[Automation]:
-    """Load all automations of a directory, `${…}` filled.
+def load(files: Iterable[Path], values: dict[str, str]) -> list[Automation]:
+    """Load an automation from each file, `${…}` filled.
 
     Raises:
         SettingsError: a file is invalid; the message names it.
     """
-    return [_load(path, values) for path in sorted(directory.glob("*.yaml"))]
+    return [_load(path, values) for path in files]
 
 
-def load_streams(directory: Path, values: dict[str, str], streams: Iterable[StreamContract]) -> list[Automation]:
-    """Load the automations of a directory once for each stream whose contract declares freshness.
+def load_streams(files: Sequence[Path], values: dict[str, str], streams: Iterable[StreamContract]) -> list[Automation]:
+    """Load the automations of the files once for each stream whose contract declares freshness.
 
     Raises:
         SettingsError: a file is invalid; the message names it.
@@ -47,13 +52,39 @@ def load_streams(directory: Path, values: dict[str, str], streams: Iterable[Stre
                 "freshness_s": str(stream.freshness_s),
                 "owner": stream.owner or "unknown",
             }
-            automations += load(directory, values | own)
+            automations += load(files, values | own)
     return automations
+
+
+def load_marts(files: Sequence[Path], values: dict[str, str], mart: MartPromise) -> list[Automation]:
+    """Load the automations of the files for a mart whose model promises a freshness.
+
+    Raises:
+        SettingsError: a file is invalid; the message names it.
+    """
+    own = {
+        "mart": mart.mart,
+        "freshness": mart.freshness,
+        "freshness_s": str(mart.freshness_s),
+        "owner": mart.owner or "unknown",
+    }
+    return load(files, values | own)
+
+
+def load_channel(files: Iterable[Path], values: dict[str, str]) -> list[Automation]:
+    """Load the automations that match a channel once more for a further channel, whose name theirs then ends with.
+
+    Raises:
+        SettingsError: a file is invalid; the message names it.
+    """
+    routed = [path for path in files if "${channel}" in path.read_text()]
+    return [a.model_copy(update={"name": f"{a.name} ({values['channel']})"}) for a in load(routed, values)]
 
 
 def _load(path: Path, values: dict[str, str]) -> Automation:
     try:
-        return Automation.model_validate(yaml.safe_load(Template(path.read_text()).substitute(values)))
+        text = rooted(path.read_text(), command_line().replace("$", "$$"))
+        return Automation.model_validate(yaml.safe_load(Template(text).substitute(values)))
     except KeyError as error:
         raise SettingsError(f"{path}: no value for ${{{error.args[0]}}}; expected one of {', '.join(values)}") from None
     except (ValidationError, ValueError, yaml.YAMLError) as error:
@@ -89,6 +120,8 @@ def apply(
                 client.request("DELETE", "/automations/{id}", path_params={"id": leftover["id"]})
     for automation in declared:
         existing = _find(automation.name)
+        if existing is not None and FOLLOWS_PAUSES in automation.tags:
+            automation.enabled = existing.enabled
         if existing is None:
             changes[automation.name] = "created"
             if not dry_run:

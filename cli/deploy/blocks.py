@@ -21,10 +21,12 @@ from blocks import (
     MillraceWarehouse,
     names,
 )
+from millrace.contracts.channels import secrets_of_channels
+from millrace.contracts.marts import mart_promises
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.domain.names import MODEL_SLOT, merge_slot
+from millrace.project import current_project
 from millrace.settings import Settings, load_settings
-from millrace.settings.tree import ROOT
 
 
 def register_blocks(settings: Settings) -> list[str]:
@@ -46,6 +48,7 @@ def register_blocks(settings: Settings) -> list[str]:
                 max_bytes_billed=warehouse.max_bytes_billed,
                 lock_timeout_s=warehouse.lock_timeout_s,
                 keep_candidates_days=warehouse.keep_candidates_days,
+                keep_journal_days=warehouse.keep_journal_days,
             ),
         ),
         (names.EVENT_BUS, MillraceEventBus(project=events.project, endpoint=events.endpoint)),
@@ -60,7 +63,7 @@ def register_blocks(settings: Settings) -> list[str]:
                 landing_timeout_s=airbyte.landing_timeout_s,
             ),
         ),
-        (names.SLACK, slack_block(settings, credentials)),
+        (names.SLACK, slack_block(settings.slack.url_secret, credentials)),
     ):
         block.save(name, overwrite=True)
     return [names.CREDENTIALS, names.LAKE, names.RESULTS, names.WAREHOUSE, names.EVENT_BUS, names.AIRBYTE, names.SLACK]
@@ -72,10 +75,23 @@ def _secret(name: str, credentials: MillraceCredentials) -> MillraceSecret:
     return secret
 
 
-def slack_block(settings: Settings, credentials: MillraceCredentials) -> SlackWebhook:
-    """Return the block through which the Prefect server posts; the server itself must hold the URL."""
-    url = MillraceSecret(secret_name=settings.slack.url_secret, gcp_credentials=credentials).value()
+def slack_block(secret: str, credentials: MillraceCredentials) -> SlackWebhook:
+    """Return a block through which the Prefect server posts; the server itself must hold the URL."""
+    url = MillraceSecret(secret_name=secret, gcp_credentials=credentials).value()
     return SlackWebhook(url=SecretStr(url))
+
+
+def register_channels(settings: Settings, sources: Iterable[SourceContract]) -> list[str]:
+    """Save the block of each channel that a contract or a mart names; return their names.
+
+    Raises:
+        SecretError: the secret with a channel's URL is missing; the message names it.
+    """
+    credentials = MillraceCredentials(project=settings.events.project, endpoint=settings.secrets.endpoint)
+    channels = secrets_of_channels(sources, mart_promises(current_project().dbt_project))
+    for channel, secret in channels.items():
+        slack_block(secret, credentials).save(names.channel_block(channel), overwrite=True)
+    return [names.channel_block(channel) for channel in channels]
 
 
 def slots(sources: Iterable[SourceContract]) -> list[str]:
@@ -106,8 +122,8 @@ def register_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]
 
 def deploy_blocks() -> Iterator[str]:
     """Register all blocks and limits; yield a line that names them."""
-    settings, sources = load_settings(), load_sources(ROOT / "sources")
-    blocks = register_blocks(settings)
+    settings, sources = load_settings(), load_sources(current_project().sources)
+    blocks = register_blocks(settings) + register_channels(settings, sources.values())
     with get_client(sync_client=True) as client:
         limits = register_limits(client, sources.values())
     yield f"registered blocks {', '.join(blocks)}; {len(limits)} concurrency limits"

@@ -5,7 +5,6 @@ Prefect itself deploys to a missing pool with a warning, and with an unset varia
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -31,17 +30,16 @@ BLOCKS = (
 Json = dict[str, Any]
 
 
-def load_deployments(file: Path, variables: Mapping[str, str]) -> list[Json]:
-    """Load the deployments of `prefect.yaml`, variables filled in.
+def load_deployments(text: str, variables: Mapping[str, str]) -> list[Json]:
+    """Load the deployments of a `prefect.yaml`, variables filled in, each with the file's steps that get the code.
 
     Raises:
-        SettingsError: the file names a variable that has no value.
+        SettingsError: the text names a variable that has no value.
     """
-    text = file.read_text()
     if missing := sorted({name for name in VARIABLE.findall(text) if not variables.get(name)}):
-        raise SettingsError(f"{file.name} reads {', '.join(missing)}, which have no value")
-    deployments: list[Json] = yaml.safe_load(VARIABLE.sub(lambda match: variables[match[1]], text))["deployments"]
-    return deployments
+        raise SettingsError(f"prefect.yaml reads {', '.join(missing)}, which have no value")
+    whole = yaml.safe_load(VARIABLE.sub(lambda match: variables[match[1]], text))
+    return [{"pull": whole["pull"]} | deployment for deployment in whole["deployments"]]
 
 
 def check_pools(client: SyncPrefectClient, settings: Settings) -> None:
@@ -68,9 +66,18 @@ def check_blocks(client: SyncPrefectClient) -> None:
     Raises:
         SettingsError: names the missing ones.
     """
-    missing = [f"{kind}/{name}" for kind, name in BLOCKS if not _has_block(client, kind, name)]
-    if missing:
+    if missing := missing_blocks(client):
         raise SettingsError(f"Prefect has no block {', '.join(missing)}; run `millrace deploy blocks`")
+
+
+def missing_blocks(client: SyncPrefectClient, settings: Settings | None = None) -> list[str]:
+    """Return `type/name` of the blocks that flows load and that are not registered.
+
+    With settings also of the secrets' blocks, to which these refer.
+    """
+    secrets = (settings.airbyte.client_id_secret, settings.airbyte.client_secret_secret) if settings else ()
+    declared = (*BLOCKS, *(("millrace-secret", name) for name in secrets))
+    return [f"{kind}/{name}" for kind, name in declared if not _has_block(client, kind, name)]
 
 
 def outdated_blocks(client: SyncPrefectClient, settings: Settings) -> list[str]:
@@ -142,6 +149,7 @@ def difference(client: SyncPrefectClient, declared: Json) -> str:
         "parameters": (actual.parameters, declared.get("parameters", {})),
         "description": (actual.description, declared.get("description")),
         "entrypoint": (actual.entrypoint, declared["entrypoint"]),
+        "pull_steps": (actual.pull_steps, declared["pull"]),
         "schedules": (len(actual.schedules), len(declared.get("schedules", []))),
     }
     changed = [name for name, (now, then) in pairs.items() if now != then]

@@ -7,56 +7,77 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 
 from prefect.client.orchestration import get_client
 
 from cli.deploy.checks import check_blocks, check_job_variables, check_pools, difference, load_deployments
+from cli.deploy.declared_deployments import declared_file, declared_text
+from cli.deploy.pools import pools_with_an_image
 from millrace.domain.errors import SettingsError
+from millrace.project import CODE, Project, current_project
+from millrace.project_snapshot import version
 from millrace.settings import Settings, load_settings
-from millrace.settings.tree import ROOT
 
-FILE = ROOT / "prefect.yaml"
+IMAGE_FOLDER = "/opt/millrace"
 
 
 def variables(settings: Settings) -> dict[str, str]:
-    """Return the variables that `prefect.yaml` reads from the environment."""
+    """Return the variables that `prefect.yaml` reads from the environment.
+
+    Raises:
+        SettingsError: one pool has an image and the other runs on a machine.
+    """
     return {
         "MILLRACE_WORK_POOL": settings.pools.default,
         "MILLRACE_DBT_WORK_POOL": settings.pools.dbt,
-        "MILLRACE_PROJECT_DIR": os.environ.get("MILLRACE_PROJECT_DIR", str(ROOT)),
+        "MILLRACE_PROJECT_DIR": project_folder(settings),
         "MILLRACE_LANDED_WINDOW_S": str(settings.triggers.landed_window_s),
         "MILLRACE_MERGED_WINDOW_S": str(settings.triggers.merged_window_s),
-        "MILLRACE_VERSION": os.environ.get("MILLRACE_VERSION") or code_version(),
+        "MILLRACE_VERSION": os.environ.get("MILLRACE_VERSION") or deployed_version(current_project()),
     }
 
 
-def code_version() -> str:
-    """Return the deployed commit, `-dirty` when files differ from it; without git the version of the package."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  our own
-        return process.stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        try:
-            return installed_version("millrace")
-        except PackageNotFoundError:
-            return "unknown"
+def project_folder(settings: Settings) -> str:
+    """Return where the runs find the code: the image's folder, or on a process pool this checkout's.
+
+    Raises:
+        SettingsError: one pool has an image and the other runs on a machine.
+    """
+    pools = {settings.pools.default, settings.pools.dbt}
+    if with_image := pools & pools_with_an_image():
+        if without := pools - with_image:
+            raise SettingsError(
+                f"the runs of pool {min(with_image)!r} find the code in an image at {IMAGE_FOLDER}, those of"
+                f" {min(without)!r} on a machine; set pools.default and pools.dbt to pools of one kind"
+            )
+        return IMAGE_FOLDER
+    return os.environ.get("MILLRACE_PROJECT_DIR", str(CODE))
 
 
-def deploy_flows(*, dry_run: bool) -> Iterator[str]:
+def deployed_version(project: Project) -> str:
+    """Return the version of the project, and of the platform where that is not in the same commit."""
+    own = version(project)
+    return f"{own} on millrace {installed_version('millrace')}" if project.marker.exists() else own
+
+
+def deploy_flows(*, dry_run: bool, whole: bool = False) -> Iterator[str]:
     """Check, and deploy all flows; yield the change of each.
+
+    Args:
+        dry_run: change nothing.
+        whole: pools and blocks are deployed by the same command, so that a dry run may find them as they were.
 
     Raises:
         SettingsError: something that a deployment needs is missing, or Prefect's own command failed.
     """
     settings = load_settings()
     values = variables(settings)
-    deployments = load_deployments(FILE, values)
+    deployments = load_deployments(declared_text(current_project()), values)
     with get_client(sync_client=True) as client:
-        check_pools(client, settings)
-        check_blocks(client)
+        if not (dry_run and whole):
+            check_pools(client, settings)
+            check_blocks(client)
         check_job_variables(client, deployments)
         for deployment in deployments:
             change = difference(client, deployment)
@@ -66,8 +87,12 @@ def deploy_flows(*, dry_run: bool) -> Iterator[str]:
 
 
 def _run_prefect_deploy(values: dict[str, str]) -> None:
-    sys.stdout.flush()
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    process = subprocess.run(command, cwd=ROOT, env=os.environ | values, check=False)  # noqa: S603  our own
+    """Call Prefect's command, whose pages of output are shown only when it fails."""
+    with declared_file() as file:
+        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
+        process = subprocess.run(  # noqa: S603  our own
+            command, cwd=CODE, env=os.environ | values, capture_output=True, text=True, check=False
+        )
     if process.returncode:
-        raise SettingsError(f"`prefect deploy --all` failed with exit code {process.returncode}; see its output above")
+        output = f"{process.stdout}\n{process.stderr}".strip()
+        raise SettingsError(f"`prefect deploy --all` failed with exit code {process.returncode}:\n{output}")

@@ -14,10 +14,11 @@ from prefect.exceptions import ObjectNotFound
 
 from millrace.cloud_names import DBT, account_email
 from millrace.domain.errors import SettingsError
+from millrace.project import PLATFORM
 from millrace.settings import Settings, load_settings
-from millrace.settings.tree import ROOT, environment
+from millrace.settings.tree import environment
 
-POOLS = ROOT / "k8s" / "pools"
+POOLS = PLATFORM / "k8s" / "pools"
 CHANGEABLE = ("description", "concurrency_limit", "base_job_template")
 Change = Literal["created", "updated", "unchanged"]
 Json = dict[str, Any]
@@ -46,6 +47,11 @@ def load_pools(settings: Settings, folder: Path = POOLS) -> dict[str, Json]:
         if file.exists():
             pools[name] = yaml.safe_load(_fill(file, values(settings)))
     return pools
+
+
+def pools_with_an_image(folder: Path = POOLS) -> set[str]:
+    """Return the pools whose file starts runs from the image of the settings."""
+    return {file.stem for file in folder.glob("*.yaml") if "image" in Template(file.read_text()).get_identifiers()}
 
 
 def _fill(file: Path, filled: dict[str, str]) -> str:
