@@ -24,6 +24,7 @@ module "identities" {
   source           = "./modules/identities"
   project          = var.project
   service_accounts = var.service_accounts
+  pubsub_agent     = module.services.agents["pubsub"]
   # Kubernetes accounts ("namespace/name") that act as a service account.
   workload_identities = {
     "millrace-flows/flow"       = "flow"
@@ -31,7 +32,6 @@ module "identities" {
     "millrace/gateway"          = "gateway"
     "millrace/secrets"          = "secrets"
     "millrace-flows/secrets"    = "secrets"
-    "airbyte/airbyte-admin"     = "airbyte"
   }
   depends_on = [module.services, module.cluster]
 }
@@ -68,6 +68,7 @@ module "lake" {
   raw_prefix          = var.raw_prefix
   temporary_prefixes  = var.temporary_prefixes
   deletion_protection = var.deletion_protection
+  submitters          = { flow = "serviceAccount:${local.accounts["flow"]}" }
   writers             = { for role in ["flow", "dataflow", "dbt"] : role => "serviceAccount:${local.accounts[role]}" }
   extractors          = { airbyte = "serviceAccount:${local.accounts["airbyte"]}" }
   readers             = var.scientists
@@ -78,7 +79,7 @@ module "lake" {
 
 module "events" {
   source       = "./modules/events"
-  project      = var.project
+  agent        = module.services.agents["pubsub"]
   topics       = var.topics
   push_account = local.accounts["push"]
   gateway_url  = "https://${var.domain}/push"
@@ -93,19 +94,18 @@ module "events" {
 
 module "secrets" {
   source        = "./modules/secrets"
-  project       = var.project
+  agent         = module.services.agents["secretmanager"]
   rotated_topic = module.events.topic_ids[var.rotated_topic]
   secrets       = var.secrets
   readers = {
-    prefect = {
-      secrets = "serviceAccount:${local.accounts["secrets"]}"
-      dbt     = "serviceAccount:${local.accounts["dbt"]}"
-    }
-    flow    = { flow = "serviceAccount:${local.accounts["flow"]}" }
-    airbyte = { airbyte = "serviceAccount:${local.accounts["airbyte"]}" }
-    slack   = {}
-    gateway = { gateway = "serviceAccount:${local.accounts["gateway"]}" }
+    prefect     = { secrets = "serviceAccount:${local.accounts["secrets"]}" }
+    prefect_api = { for role in ["secrets", "dbt"] : role => "serviceAccount:${local.accounts[role]}" }
+    flow        = { flow = "serviceAccount:${local.accounts["flow"]}" }
+    airbyte     = { flow = "serviceAccount:${local.accounts["flow"]}" } # `connections` sends their values to Airbyte
+    slack       = { flow = "serviceAccount:${local.accounts["flow"]}" }
+    gateway     = { gateway = "serviceAccount:${local.accounts["gateway"]}" }
   }
+  describers = { flow = "serviceAccount:${local.accounts["flow"]}" }
   depends_on = [module.services]
 }
 
@@ -119,6 +119,15 @@ module "warehouse" {
   modellers           = local.modellers
   scientists          = var.scientists
   analysts            = var.analysts
+  deletion_protection = var.deletion_protection
+  depends_on          = [module.services]
+}
+
+module "airbyte" {
+  source              = "./modules/airbyte"
+  project             = var.project
+  location            = var.location
+  writer              = "serviceAccount:${local.accounts["airbyte"]}"
   deletion_protection = var.deletion_protection
   depends_on          = [module.services]
 }
@@ -141,6 +150,7 @@ module "observability" {
   slack_channel  = var.slack_channel
   alert_email    = var.alert_email
   freshness_s    = var.freshness_s
+  alerting       = var.alerting
   depends_on     = [module.services]
 }
 
@@ -151,6 +161,7 @@ module "budget" {
   billing_account = var.billing_account
   amount          = var.monthly_budget
   channels        = module.observability.channels
+  depends_on      = [module.services]
 }
 
 module "ci" {
@@ -158,4 +169,5 @@ module "ci" {
   source     = "./modules/ci"
   repository = var.github_repository
   account_id = module.identities.ids["ci"]
+  depends_on = [module.services]
 }

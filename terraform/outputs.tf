@@ -8,9 +8,24 @@ output "database_host" {
   value       = module.database.prefect_host
 }
 
-output "airbyte_database_host" {
-  description = "Private address of Airbyte's database."
-  value       = module.database.airbyte_host
+output "airbyte_values" {
+  description = "What Airbyte's Helm values have of this project, beside k8s/airbyte/values.yaml."
+  value       = <<-EOT
+    global:
+      database: {host: ${module.database.airbyte_host}}
+      storage:
+        bucket:
+          log: ${module.airbyte.bucket}
+          auditLogging: ${module.airbyte.bucket}
+          state: ${module.airbyte.bucket}
+          workloadOutput: ${module.airbyte.bucket}
+          activityPayload: ${module.airbyte.bucket}
+  EOT
+}
+
+output "airbyte_account" {
+  description = "Address of Airbyte's service account."
+  value       = local.accounts["airbyte"]
 }
 
 output "settings_env" {

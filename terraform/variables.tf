@@ -44,6 +44,12 @@ variable "alert_email" {
   default     = ""
 }
 
+variable "alerting" {
+  description = "Whether alerts are sent. Switched on once the platform runs: before that, it is rightly found missing."
+  type        = bool
+  default     = false
+}
+
 variable "scientists" {
   description = "Groups that read the lake's raw files and every dataset, e.g. group:scientists@example.com."
   type        = list(string)

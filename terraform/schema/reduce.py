@@ -1,9 +1,11 @@
 """Makes google-6.50.json, the arguments of the resource types that `terraform/` uses, out of npm's typed bindings.
 
-The provider's own schema needs Terraform's registry; `@cdktf/provider-google` carries the same as JSON:
+The providers' own schemas need Terraform's registry; `@cdktf/provider-…` carry the same as JSON:
 
-    npm pack @cdktf/provider-google@16.12.1 && tar xzf cdktf-provider-google-16.12.1.tgz package/.jsii
-    python terraform/schema/reduce.py package/.jsii > terraform/schema/google-6.50.json
+    for package in google@16.12.1 google-beta@16.12.1 time@11.0.1; do
+      npm pack "@cdktf/provider-$package" && mkdir "$package" && tar xzf cdktf-provider-${package/@/-}.tgz -C "$package"
+    done
+    python terraform/schema/reduce.py google*/package/.jsii time*/package/.jsii > terraform/schema/google-6.50.json
 """
 
 import json
@@ -13,19 +15,22 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
-PREFIX = "@cdktf/provider-google."
-TYPE = re.compile(r'^(resource|data) "(google_\w+)"', re.M)
+PREFIXES = ("@cdktf/provider-google.", "@cdktf/provider-google-beta.", "@cdktf/provider-time.")
+TYPE = re.compile(r'^(resource|data) "((?:google|time)_\w+)"', re.M)
 DOCS = re.compile(r"#\w+ [\w.]+#(\w+)\}")
 
 
 def reduce(types: Json, kind: str, name: str) -> Json:
     """Arguments of one resource or data source: whether each is required, and those of blocks."""
-    camel = "".join(part.capitalize() for part in name.removeprefix("google_").split("_"))
-    camel = ("DataGoogle" if kind == "data" else "") + camel
-    config = f"{PREFIX}{camel[0].lower()}{camel[1:]}.{camel}Config"
-    if config not in types:
-        sys.exit(f"{config} is not there: is {name} spelt rightly?")
-    return arguments(types, types[config])
+    spelt = name.removeprefix("google_").removeprefix("time_")
+    camel = "".join(part.capitalize() for part in spelt.split("_"))
+    # Providers of one resource name their classes for it; the beta provider keeps "google" in them.
+    for prefix, first in ((p, f) for p in PREFIXES for f in ("", "Google")):
+        whole = ("DataGoogle" if kind == "data" else first) + camel
+        config = f"{prefix}{whole[0].lower()}{whole[1:]}.{whole}Config"
+        if config in types:
+            return arguments(types, types[config])
+    sys.exit(f"no provider has {name}: is it spelt rightly?")
 
 
 def arguments(types: Json, interface: Json) -> Json:
@@ -44,15 +49,14 @@ def block_of(types: Json, kind: Json) -> Json | None:
     """Arguments of the block that a type stands for, None for plain values."""
     for part in [kind, *kind.get("union", {}).get("types", [])]:
         part = part.get("collection", {}).get("elementtype", part)
-        if (name := part.get("fqn", "")).startswith(PREFIX):
+        if (name := part.get("fqn", "")).startswith(PREFIXES):
             return arguments(types, types[name])
     return None
 
 
 def main() -> None:
     """Print the reduced schema as JSON."""
-    source = Path(sys.argv[1]).read_text()
-    types = json.loads(source)["types"]
+    types = {name: kind for file in sys.argv[1:] for name, kind in json.loads(Path(file).read_text())["types"].items()}
     folder = Path(__file__).resolve().parents[1]
     used = sorted({match for path in folder.rglob("*.tf") for match in TYPE.findall(path.read_text())})
     schema = {f"{kind}.{name}": reduce(types, kind, name) for kind, name in used}

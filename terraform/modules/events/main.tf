@@ -1,12 +1,4 @@
 # Topics. Each is pushed to the gateway with a signed token; what is refused ten times waits in its dead-letter topic.
-data "google_project" "this" {
-  project_id = var.project
-}
-
-locals {
-  pubsub_agent = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
-}
-
 resource "google_pubsub_topic" "event" {
   for_each                   = var.topics
   name                       = each.key
@@ -68,14 +60,14 @@ resource "google_pubsub_topic_iam_member" "dead_publisher" {
   for_each = var.topics
   topic    = google_pubsub_topic.dead[each.key].id
   role     = "roles/pubsub.publisher"
-  member   = local.pubsub_agent
+  member   = var.agent
 }
 
 resource "google_pubsub_subscription_iam_member" "dead_taker" {
   for_each     = var.topics
   subscription = google_pubsub_subscription.gateway[each.key].id
   role         = "roles/pubsub.subscriber"
-  member       = local.pubsub_agent
+  member       = var.agent
 }
 
 resource "google_pubsub_subscription_iam_member" "redriver" {

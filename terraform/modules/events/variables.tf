@@ -1,5 +1,6 @@
-variable "project" {
-  type = string
+variable "agent" {
+  description = "Pub/Sub's own account, which moves dead letters, as a member."
+  type        = string
 }
 
 variable "topics" {

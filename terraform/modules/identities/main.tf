@@ -19,10 +19,6 @@ locals {
   }
 }
 
-data "google_project" "this" {
-  project_id = var.project
-}
-
 resource "google_service_account" "role" {
   for_each     = var.service_accounts
   account_id   = each.value
@@ -54,5 +50,5 @@ resource "google_service_account_iam_member" "workload_identity" {
 resource "google_service_account_iam_member" "push_tokens" {
   service_account_id = google_service_account.role["push"].name
   role               = "roles/iam.serviceAccountTokenCreator"
-  member             = "serviceAccount:service-${data.google_project.this.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  member             = var.pubsub_agent
 }

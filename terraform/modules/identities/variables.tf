@@ -2,6 +2,11 @@ variable "project" {
   type = string
 }
 
+variable "pubsub_agent" {
+  description = "Pub/Sub's own account, which signs pushes, as a member."
+  type        = string
+}
+
 variable "service_accounts" {
   description = "Ids of the service accounts, by role."
   type        = map(string)

@@ -28,6 +28,18 @@ resource "google_storage_bucket" "lake" {
     }
   }
 
+  # Staging files, results and pages are made again, not had back.
+  lifecycle_rule {
+    condition {
+      days_since_noncurrent_time = 1
+      with_state                 = "ARCHIVED"
+      matches_prefix             = concat(var.temporary_prefixes, [var.site_prefix])
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
   # What was overwritten or deleted can be had back for a month.
   lifecycle_rule {
     condition {
@@ -82,7 +94,16 @@ resource "google_storage_bucket_iam_member" "writers" {
   member   = each.value
 }
 
-# Airbyte writes raw files and nothing else.
+# The Dataflow SDK looks at the bucket before it stages the files of a job.
+resource "google_storage_bucket_iam_member" "submitters" {
+  for_each = var.submitters
+  bucket   = google_storage_bucket.lake.name
+  role     = "roles/storage.legacyBucketReader"
+  member   = each.value
+}
+
+# Airbyte writes raw files and nothing else. The right to list is checked on the bucket, not on objects' names: its
+# condition compares the prefix that a request asks for.
 resource "google_storage_bucket_iam_member" "extractors" {
   for_each = var.extractors
   bucket   = google_storage_bucket.lake.name
@@ -92,7 +113,7 @@ resource "google_storage_bucket_iam_member" "extractors" {
   condition {
     title       = "raw files only"
     description = "What Airbyte extracts."
-    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.raw_prefix}\")"
+    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.raw_prefix}\") || api.getAttribute(\"storage.googleapis.com/objectListPrefix\", \"\").startsWith(\"${var.raw_prefix}\")"
   }
 }
 
@@ -105,7 +126,7 @@ resource "google_storage_bucket_iam_member" "site_readers" {
   condition {
     title       = "site only"
     description = "The status page, Data Docs and dbt's documentation."
-    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.site_prefix}\")"
+    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.site_prefix}\") || api.getAttribute(\"storage.googleapis.com/objectListPrefix\", \"\").startsWith(\"${var.site_prefix}\")"
   }
 }
 
@@ -118,6 +139,6 @@ resource "google_storage_bucket_iam_member" "readers" {
   condition {
     title       = "raw files only"
     description = "What data scientists read."
-    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.raw_prefix}\")"
+    expression  = "resource.name.startsWith(\"projects/_/buckets/${google_storage_bucket.lake.name}/objects/${var.raw_prefix}\") || api.getAttribute(\"storage.googleapis.com/objectListPrefix\", \"\").startsWith(\"${var.raw_prefix}\")"
   }
 }

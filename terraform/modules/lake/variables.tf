@@ -32,6 +32,11 @@ variable "writers" {
   type        = map(string)
 }
 
+variable "submitters" {
+  description = "Members that submit Dataflow jobs, whose files are staged in the lake, by role."
+  type        = map(string)
+}
+
 variable "extractors" {
   description = "Members that write raw files, by role."
   type        = map(string)

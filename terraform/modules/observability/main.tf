@@ -55,27 +55,39 @@ resource "google_logging_metric" "told" {
   label_extractors = each.value.labels
 }
 
+# Cloud Monitoring knows a metric up to ten minutes after Cloud Logging made it, and until then refuses a policy or an
+# objective of it: https://github.com/hashicorp/terraform-provider-google/issues/11102
+resource "time_sleep" "metrics" {
+  create_duration = "600s"
+  triggers        = { metrics = join(",", [for metric in google_logging_metric.told : metric.name]) }
+}
+
 resource "google_monitoring_alert_policy" "ours" {
   for_each              = local.ours
   display_name          = "Millrace: ${each.key}"
   combiner              = "OR"
   severity              = each.value.severity
+  enabled               = var.alerting
   notification_channels = local.channels
 
-  conditions {
-    display_name = each.key
+  # A condition names one type of resource.
+  dynamic "conditions" {
+    for_each = ["k8s_container", "cloud_run_job", "dataflow_step"]
+    content {
+      display_name = "${each.key} (${conditions.value})"
 
-    condition_threshold {
-      filter          = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.metric].name}\" AND resource.type=one_of(\"k8s_container\", \"cloud_run_job\", \"dataflow_step\")"
-      comparison      = "COMPARISON_GT"
-      threshold_value = each.value.above
-      duration        = "0s"
+      condition_threshold {
+        filter          = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.metric].name}\" AND resource.type=\"${conditions.value}\""
+        comparison      = "COMPARISON_GT"
+        threshold_value = each.value.above
+        duration        = "0s"
 
-      aggregations {
-        alignment_period     = "${each.value.window_s}s"
-        per_series_aligner   = "ALIGN_DELTA"
-        cross_series_reducer = "REDUCE_SUM"
-        group_by_fields      = [for label in keys(local.told.metrics[each.value.metric].labels) : "metric.label.${label}"]
+        aggregations {
+          alignment_period     = "${each.value.window_s}s"
+          per_series_aligner   = "ALIGN_DELTA"
+          cross_series_reducer = "REDUCE_SUM"
+          group_by_fields      = [for label in keys(local.told.metrics[each.value.metric].labels) : "metric.label.${label}"]
+        }
       }
     }
   }
@@ -88,6 +100,8 @@ resource "google_monitoring_alert_policy" "ours" {
   alert_strategy {
     auto_close = "86400s"
   }
+
+  depends_on = [time_sleep.metrics]
 }
 
 resource "google_monitoring_alert_policy" "googles" {
@@ -95,6 +109,7 @@ resource "google_monitoring_alert_policy" "googles" {
   display_name          = "Millrace: ${each.key}"
   combiner              = "OR"
   severity              = each.value.severity
+  enabled               = var.alerting
   notification_channels = local.channels
 
   conditions {
@@ -102,8 +117,8 @@ resource "google_monitoring_alert_policy" "googles" {
 
     condition_threshold {
       filter          = join(" AND ", compact(["metric.type=\"${each.value.google}\"", "resource.type=\"${each.value.resource}\"", each.value.where]))
-      comparison      = "COMPARISON_GT"
-      threshold_value = each.value.above
+      comparison      = can(each.value.below) ? "COMPARISON_LT" : "COMPARISON_GT"
+      threshold_value = try(each.value.below, each.value.above)
       duration        = "0s"
 
       aggregations {
@@ -130,27 +145,30 @@ resource "google_monitoring_alert_policy" "absences" {
   display_name          = "Millrace: ${each.key}"
   combiner              = "OR"
   severity              = each.value.severity
+  enabled               = var.alerting
   notification_channels = local.channels
 
   conditions {
     display_name = each.key
 
     condition_absent {
-      filter   = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.metric].name}\" AND resource.type=one_of(\"k8s_container\", \"cloud_run_job\")"
+      filter   = can(each.value.metric) ? "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.metric].name}\" AND resource.type=\"k8s_container\"" : "metric.type=\"${each.value.google}\" AND resource.type=\"${each.value.resource}\" AND ${each.value.where}"
       duration = "${each.value.silent_s}s"
 
       aggregations {
         alignment_period     = "300s"
-        per_series_aligner   = "ALIGN_DELTA"
-        cross_series_reducer = "REDUCE_SUM"
+        per_series_aligner   = try(each.value.aligner, "ALIGN_DELTA")
+        cross_series_reducer = try(each.value.reducer, "REDUCE_SUM")
       }
     }
   }
 
   documentation {
-    content   = "Nothing tells that the platform still looks for what it missed. What to do: docs/operations/alerts.md#${each.value.runbook}"
+    content   = "Nothing was heard of it for ${each.value.silent_s} s. What to do: docs/operations/alerts.md#${each.value.runbook}"
     mime_type = "text/markdown"
   }
+
+  depends_on = [time_sleep.metrics]
 }
 
 resource "google_monitoring_custom_service" "stream" {
@@ -169,10 +187,12 @@ resource "google_monitoring_slo" "stream" {
 
   request_based_sli {
     good_total_ratio {
-      good_service_filter  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.good].name}\" AND resource.type=one_of(\"k8s_container\", \"cloud_run_job\") AND metric.label.stream=\"${each.value.stream}\""
-      total_service_filter = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.total].name}\" AND resource.type=one_of(\"k8s_container\", \"cloud_run_job\") AND metric.label.stream=\"${each.value.stream}\""
+      good_service_filter  = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.good].name}\" AND resource.type=\"k8s_container\" AND metric.label.stream=\"${each.value.stream}\""
+      total_service_filter = "metric.type=\"logging.googleapis.com/user/${google_logging_metric.told[each.value.total].name}\" AND resource.type=\"k8s_container\" AND metric.label.stream=\"${each.value.stream}\""
     }
   }
+
+  depends_on = [time_sleep.metrics]
 }
 
 resource "google_monitoring_alert_policy" "burns" {
@@ -180,6 +200,7 @@ resource "google_monitoring_alert_policy" "burns" {
   display_name          = "Millrace: an objective burns (${each.key})"
   combiner              = "OR"
   severity              = each.value.severity
+  enabled               = var.alerting
   notification_channels = local.channels
 
   conditions {
@@ -226,6 +247,7 @@ resource "google_monitoring_alert_policy" "gateway_down" {
   display_name          = "Millrace: the gateway can't be reached"
   combiner              = "OR"
   severity              = "CRITICAL"
+  enabled               = var.alerting
   notification_channels = local.channels
 
   conditions {

@@ -24,6 +24,11 @@ variable "alert_email" {
   type = string
 }
 
+variable "alerting" {
+  description = "Whether alerts are sent."
+  type        = bool
+}
+
 variable "freshness_s" {
   description = "Streams with a promise; each gets its objectives."
   type        = map(number)

@@ -1,5 +1,6 @@
-variable "project" {
-  type = string
+variable "agent" {
+  description = "Secret Manager's own account, which tells the rotations, as a member."
+  type        = string
 }
 
 variable "rotated_topic" {
@@ -17,8 +18,7 @@ variable "readers" {
   type        = map(map(string))
 }
 
-variable "first_rotation" {
-  description = "When the first reminder comes; later ones follow by themselves."
-  type        = string
-  default     = "2027-03-01T08:00:00Z"
+variable "describers" {
+  description = "Members that see the age and state of the secrets, by role."
+  type        = map(string)
 }

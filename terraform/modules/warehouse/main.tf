@@ -40,6 +40,14 @@ resource "google_bigquery_dataset_iam_member" "viewer" {
   member     = each.value.member
 }
 
+# Merges show on the status page how many rows the marts have; they read none.
+resource "google_bigquery_dataset_iam_member" "marts_metadata" {
+  for_each   = toset(var.mergers)
+  dataset_id = google_bigquery_dataset.dataset["marts"].dataset_id
+  role       = "roles/bigquery.metadataViewer"
+  member     = each.key
+}
+
 # Candidates are datasets that a model run makes, and drops when they are old.
 resource "google_project_iam_custom_role" "candidates" {
   role_id     = "millraceCandidates"
