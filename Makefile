@@ -17,8 +17,9 @@ UV_ENV = UV_COMPILE_BYTECODE=1 UV_SYSTEM_CERTS=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) \
 	$(if $(UV_DEFAULT_INDEX)$(UV_INDEX_URL),,$(if $(PIP_INDEX_URL),UV_DEFAULT_INDEX="$(PIP_INDEX_URL)",$(if $(PIP_INDEX),UV_DEFAULT_INDEX="$(PIP_INDEX)")))
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run up down status doctor test test-slow test-long test-files test-bigquery test-kubernetes chaos check deploy deploy-check format bench
-.PHONY: bench-connector bench-merge bench-model bench-pushes bench-standins contracts lock clean
+.PHONY: help setup run up down status doctor test test-slow test-long test-files test-bigquery test-kubernetes test-postgres chaos check deploy deploy-check format bench
+.PHONY: cloud-smoke wheel
+.PHONY: bench-connector bench-ledger bench-merge bench-model bench-pushes bench-standins contracts lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,12 +72,21 @@ test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and image
 	@MILLRACE_TEST_KUBERNETES=1 $(BIN)/python -m pytest -n 0 tests/integration/test_deploy.py \
 		tests/integration/test_cloud_run.py tests/integration/test_image.py tests/integration/test_kubernetes_worker.py $(ARGS)
 
+test-postgres: $(VENV)/ready ## run Prefect on PostgreSQL, as on Google Cloud: killed under load, then all flows (about 10 minutes)
+	@MILLRACE_LONG=1 $(BIN)/python -m pytest -n 0 -rP --show-capture=stdout tests/integration/test_prefect_postgres.py $(ARGS)
+	@MILLRACE_TEST_PREFECT_DATABASE=postgresql $(BIN)/python -m pytest -n 0 tests/integration/flows $(ARGS)
+
 deploy: ENV ?= gcp
 deploy: $(VENV)/ready ## deploy pools, blocks, flows and automations to a Prefect server; ENV=gcp DRY=--dry-run
 	@$(BIN)/millrace --environment $(ENV) deploy $(DRY)
 
 deploy-check: $(VENV)/ready ## check all that is deployed as far as it goes without a cloud, a line each
 	@$(BIN)/python -m tests.deploy_check
+
+cloud-smoke: override export PROJECT := $(value PROJECT)
+cloud-smoke: override export ARGS := $(value ARGS)
+cloud-smoke: $(VENV)/ready ## check a project of Google Cloud, then run the conformance suites there; PROJECT=… ARGS=--dry-run
+	@$(BIN)/python -m tests.cloud
 
 chaos: SEED ?= $(shell date +%s)
 chaos: SCHEDULES ?= 2000
@@ -110,14 +120,18 @@ bench: $(VENV)/ready ## measure the platform beside the plain script, then the m
 bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and element-wise Beam; MERGE_ARGS=--quick
 	@$(BIN)/python -m bench.merge $(MERGE_ARGS)
 
+bench-ledger: $(VENV)/ready ## measure merges and searches beside a ledger of a million facts; ARGS=--bigquery
+	@$(BIN)/python -m bench.ledger $(ARGS)
+
 bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run; ARGS="--flights 100000"
 	@$(BIN)/python -m bench.model $(ARGS)
 
 contracts: $(VENV)/ready ## write the files that follow from sources/*.yaml: dbt sources, suites, schema, docs
 	@$(BIN)/millrace contracts write
 
-bench-connector: $(VENV)/ready ## measure connector to lake beside the bare connector; ARGS=--record
+bench-connector: $(VENV)/ready ## measure connector to lake beside the bare one, and PostgreSQL beside dlt; ARGS=--record
 	@$(BIN)/python -m bench.connector $(ARGS)
+	@$(BIN)/python -m bench.postgres_lake $(ARGS)
 
 bench-pushes: $(VENV)/ready ## push 200 events a second through gateway and Prefect, coalesced and not; PUSH_ARGS="--per-s 50"
 	@$(BIN)/python -m bench.pushes $(PUSH_ARGS)
@@ -130,6 +144,12 @@ lock: $(VENV)/ready ## resolve requirements*.in again
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.13 local/servers/bigquery/requirements.in -o $(BIGQUERY_LOCK)
 	@$(UV_ENV) $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 local/servers/airbyte/connectors.in -o local/servers/airbyte/connectors.txt
+
+wheel: $(VENV)/ready ## build the platform as a wheel in dist/, for `millrace init` without a checkout
+	@rm -rf build
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build
+	@ls dist/*.whl
 
 clean: ## stop the stack and delete all of its data
 	@if [ -x $(BIN)/python ] && [ -d .millrace ]; then $(BIN)/millrace --state $(CURDIR)/.millrace down; fi
