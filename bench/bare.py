@@ -29,6 +29,7 @@ from millrace.domain.landing import LandedObject, LandingManifest
 from millrace.lake.footers import count_rows
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
+from millrace.project import current_project
 from millrace.settings.tree import WarehouseSettings
 from millrace.warehouse.engines import open_warehouse
 from tests.support.servers import server
@@ -115,7 +116,7 @@ def run(days: int, state: Path, endpoint: str) -> list[float]:
     warehouse = open_warehouse(
         WarehouseSettings(url=f"duckdb:///{state}/warehouse.duckdb", marts_url=f"duckdb:///{state}/published.duckdb")
     )
-    source = load_sources(ROOT / "sources")["airport_ops"]
+    source = load_sources(current_project().sources)["airport_ops"]
     create(state / "source.sqlite", "bare")
     positions: list[dict[str, Any]] = []
     seconds = []

@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import sqlite3
 import statistics
 import subprocess
@@ -24,12 +23,13 @@ from pathlib import Path
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from bench.page import record
 from local.demo.airport_ops.connector import discover
 from local.demo.airport_ops.replay import advance, create
 from millrace.airbyte.client import AirbyteClient
 from millrace.airbyte.connections import Connections
 from millrace.contracts.source import load_sources
-from millrace.settings.tree import ROOT
+from millrace.project import CODE, current_project
 from tests.support.servers import server
 
 GOAL = 10_000
@@ -75,7 +75,7 @@ def bare(file: Path, folder: Path) -> float:
         str(folder / "catalog.json"),
     ]
     began = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, cwd=CODE, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
 
 
@@ -96,7 +96,7 @@ def airbyte(folder: Path) -> Iterator[AirbyteClient]:
 
 def synced(client: AirbyteClient, file: Path, rows: int) -> float:
     """Seconds of a job of a new connection, from its start until Airbyte says that it succeeded."""
-    demo = load_sources(ROOT / "sources")["airport_ops"]
+    demo = load_sources(current_project().sources)["airport_ops"]
     config = {"database": str(file), "username": "millrace", "password": PASSWORD}
     source = demo.model_copy(
         update={
@@ -150,9 +150,7 @@ def main() -> int:
     text = report(rows, alone, landed)
     print(text)
     if options.record:
-        page = ROOT / "docs" / "benchmarks.md"
-        between = re.compile(r"(<!-- connector: begin -->\n).*?(<!-- connector: end -->)", re.DOTALL)
-        page.write_text(between.sub(lambda match: match[1] + text + match[2], page.read_text()))
+        record("connector", text)
     return 0
 
 

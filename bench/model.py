@@ -19,12 +19,12 @@ from pathlib import Path
 
 from bench.model_places import OnBigQuery, OnDuckDB, Platform
 from bench.model_run import ModelRun
-from millrace.settings.tree import ROOT
+from millrace.project import CODE
 from tests.support.bigquery import ENVIRONMENT, emulator
 
 FIRST = date(2013, 1, 1)
 ENGINES = ("DuckDB", "BigQuery")
-REPORT = ROOT / "docs" / "benchmarks.md"
+REPORT = CODE / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- model: begin -->", "<!-- model: end -->"
 PACKAGES = ("duckdb", "dbt-core", "great-expectations")
 STEPS = ("gate of merged rows", "dbt build", "gate of candidates", "publish")

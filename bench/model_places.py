@@ -10,13 +10,13 @@ import duckdb
 from bench.model_run import ModelRun, run_model
 from millrace.contracts.source import load_sources
 from millrace.domain.ledger import LedgerEntry
-from millrace.settings.tree import ROOT
+from millrace.project import current_project
 from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from millrace.warehouse.port import Warehouse
 
-SOURCE = load_sources(ROOT / "sources")["airport_ops"]
+SOURCE = load_sources(current_project().sources)["airport_ops"]
 AIRPORTS = ("JFK", "EWR", "LGA", "ORD", "LAX", "BOS", "MIA", "SFO")
 CARRIERS = ("UA", "AA", "B6", "DL")
 PLANES = 500

@@ -1,35 +1,39 @@
 """A model run without an orchestrator: the steps of the flow `model` in one process, each timed."""
 
-import json
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from millrace.contracts.source import load_sources
-from millrace.contracts.stream import StreamContract
-from millrace.domain.errors import QualityFailed
 from millrace.domain.ledger import modelled_entry, published_entry
-from millrace.domain.model import KINDS, ModelWork, unpublished_work
+from millrace.domain.model import BuiltCandidate, ModelWork, model_work
+from millrace.domain.parts import RefusedPart
+from millrace.project import current_project
 from millrace.quality.gate import validate, validate_rows
 from millrace.quality.report import QualityReport
 from millrace.quality.suites import load_suites
-from millrace.settings.tree import ROOT
 from millrace.warehouse.port import Warehouse
-from tasks.model.dbt import PROJECT, build_arguments, built_marts, dbt_variables
-
-SUITES = ROOT / "expectations"
+from tasks.model.candidate import Builder
+from tasks.model.dbt import build_failures, dbt_variables
+from tasks.model.publish_marts import switch
+from tasks.model.quality_results import broken_suites
+from tasks.model.refuse import refusal
+from tasks.model.validate_candidates import refuse_marts
 
 
 @dataclass
 class ModelRun:
-    """The marts that a run built, the reports of its gates, and the seconds of each step."""
+    """The marts that a run built, the reports of its gates, the refused parts, and the seconds of each step."""
 
     candidate: str
     work: ModelWork
     marts: tuple[str, ...] = ()
     merged_rows: QualityReport = field(default_factory=lambda: QualityReport(()))
+    candidates: QualityReport = field(default_factory=lambda: QualityReport(()))
+    refused: tuple[RefusedPart, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -43,72 +47,61 @@ def run_model(warehouse: Warehouse, state: Path, *, full: bool = False, project:
     """Check, build, validate and publish the pending work; return None when there is none.
 
     Raises:
-        QualityFailed: a gate refused; nothing was published.
-        RuntimeError: dbt failed; its log is under `state`.
+        QualityFailed: a gate refused everything; nothing was published.
+        RuntimeError: dbt could build nothing.
     """
-    work = unpublished_work(warehouse.ledger(kinds=KINDS), full=full, project=project)
+    newest, streams_of_all = warehouse.newest_model(), warehouse.changed_streams() if full else ()
+    built_by = newest.detail if newest else ""
+    work = model_work(warehouse.unpublished(), built_by=built_by, project=project, full=streams_of_all)
     if work is None:
         return None
     run = ModelRun(f"candidate_{uuid.uuid4().hex[:12]}", work)
     clock = _Clock(run.seconds)
     streams = {
-        stream.id: stream for source in load_sources(ROOT / "sources").values() for stream in source.streams.values()
+        stream.id: stream
+        for source in load_sources(current_project().sources).values()
+        for stream in source.streams.values()
     }
     with warehouse.reader(f"dbt build for {run.candidate}") as as_of:
-        queries = {s: warehouse.merged_rows(streams[s], work.batches, as_of) for s in work.streams}
-        run.merged_rows = validate_rows(warehouse.raw_url(), load_suites(SUITES / "raw"), queries)
-        _refuse(run.merged_rows)
+        batches = None if work.full else work.batches
+        queries = {s: warehouse.merged_rows(streams[s], batches, as_of) for s in work.streams}
+        run.merged_rows = validate_rows(warehouse.raw_url(), load_suites(current_project().raw_expectations), queries)
         clock.lap("gate of merged rows")
-        run.marts = _build(warehouse, streams, run, state, as_of)
+        of_batch = {entry.batch_id: f"{entry.source}.{entry.stream}" for entry in warehouse.unpublished(as_of)}
+        begun = BuiltCandidate(candidate=run.candidate, work=work, marts=(), stream_of=of_batch, project=project)
+        built = Builder(warehouse, streams, (), as_of, _dbt).build(begun, broken_suites(run.merged_rows))
+        _refuse(built)
         clock.lap("dbt build")
-    suites = [suite for suite in load_suites(SUITES) if suite.mart in run.marts]
-    _refuse(validate(warehouse.candidate_url(run.candidate), suites, state / "quality"))
+    suites = [suite for suite in load_suites(current_project().expectations) if suite.mart in built.marts]
+    run.candidates = validate(warehouse.candidate_url(run.candidate), suites, state / "quality")
+    built = refuse_marts(built, broken_suites(run.candidates))
+    _refuse(built)
+    run.marts, run.refused = built.marts, built.refused
     clock.lap("gate of candidates")
-    run.rows = warehouse.publish(run.candidate)
+    run.rows = switch(warehouse, built)
     at = datetime.now(UTC)
-    entries = [published_entry(batch, run.candidate, run.candidate, at) for batch in work.batches]
-    warehouse.append(*entries, modelled_entry(run.candidate, project, run.candidate, at))
+    entries = [published_entry(batch, run.candidate, run.candidate, at) for batch in built.work.batches]
+    warehouse.append(*entries, modelled_entry(run.candidate, project, run.candidate, at, built.owed))
     clock.lap("publish")
     return run
 
 
-def _build(
-    warehouse: Warehouse, streams: dict[str, StreamContract], run: ModelRun, state: Path, as_of: datetime | None
-) -> tuple[str, ...]:
+def _dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
+    """Run dbt without Prefect. Raises RuntimeError."""
     from dbt.cli.main import dbtRunner
 
-    whole = run.work.whole or not warehouse.marts()
-    warehouse.begin_candidate(run.candidate, empty=whole)
-    days = {s: warehouse.touched_days(streams[s], run.work.batches) for s in run.work.streams}
-    arguments = build_arguments(whole, days)
-    if not arguments:
-        return ()
-    environment = warehouse.dbt_environment(run.candidate) | {"MILLRACE_AS_OF": as_of.isoformat() if as_of else ""}
-    places = [
-        "--project-dir",
-        str(PROJECT),
-        "--profiles-dir",
-        str(PROJECT),
-        "--target-path",
-        str(state / "dbt"),
-        "--log-path",
-        str(state / "dbt"),
-    ]
+    project = str(current_project().dbt_project)
+    folders = ["--project-dir", project, "--profiles-dir", project]
+    targets = ["--target-path", str(target), "--log-path", str(target)]
     with dbt_variables(environment):
-        result = dbtRunner().invoke(["--quiet", *arguments, *places])
+        result = dbtRunner().invoke(["--quiet", *arguments, *folders, *targets])
     if not result.success:
-        raise RuntimeError(f"dbt failed: {result.exception or _failures(state / 'dbt')}")
-    return built_marts(state / "dbt")
+        raise RuntimeError(f"dbt failed: {result.exception or '; '.join(build_failures(target).values())}")
 
 
-def _failures(target: Path) -> list[str]:
-    results = json.loads((target / "run_results.json").read_text())["results"]
-    return [f"{r['unique_id']}: {r['message']}" for r in results if r["status"] in ("error", "fail")]
-
-
-def _refuse(report: QualityReport) -> None:
-    if not report.passed:
-        raise QualityFailed("; ".join(str(result) for result in report.failed("stop")))
+def _refuse(built: BuiltCandidate) -> None:
+    if built.is_empty:
+        raise refusal(built.candidate, built.refused)
 
 
 class _Clock:

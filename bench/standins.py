@@ -28,9 +28,9 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import pubsub_v1, storage
 
+from bench.page import record
+
 ROOT = Path(__file__).resolve().parents[1]
-REPORT = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- standins: begin -->", "<!-- standins: end -->"
 PROJECT = "millrace-bench"
 PACKAGES = ("google-cloud-pubsub", "google-cloud-storage", "grpcio")
 START_S, PATIENCE_S = 60, 300
@@ -258,8 +258,7 @@ def main() -> None:
     peers, lake = run(options.messages, options.burst, options.large, options.small)
     text = report(peers, lake, " ".join(["python -m bench.standins", *sys.argv[1:]]), load)
     print(text)
-    before, _, rest = REPORT.read_text().partition(BEGIN)
-    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+    record("standins", f"{text}\n")
 
 
 if __name__ == "__main__":
