@@ -15,6 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 from local.servers.airbyte.environment import NotInstalled, installed
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
+from millrace.project import current_project
+from tests.cloud.place import RUNNING, run_lake
 from tests.support.bigquery import BigQuery, any_bigquery
 from tests.support.engines_page import EnginesPage
 from tests.support.servers import server
@@ -22,6 +24,7 @@ from tests.support.servers import server
 settings.register_profile("millrace", deadline=None)  # a busy machine is not a fault of the code
 settings.load_profile("millrace")
 
+DEMO = current_project().sources / "airport_ops.yaml"
 MINUTES = ("MILLRACE_LONG", "takes minutes: `make test-long` runs it")
 SECONDS = ("MILLRACE_SLOW", "takes many seconds: `make test-slow` runs it, and so does .ci/run")
 LEFT_OUT = {
@@ -64,8 +67,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     What takes long, or installs connectors, is left to a run of its own.
     """
+    without_demo = pytest.mark.skip("the checkout has no demo (sources/airport_ops.yaml)")
     ranks = {name: rank for rank, name in enumerate([*FIRST, STACK, FLOWS, *LONGEST])}
     for item in items:
+        if item.get_closest_marker("demo") and not DEMO.exists():
+            item.add_marker(without_demo)
         for marker, (variable, reason) in LEFT_OUT.items():
             if item.get_closest_marker(marker) and not os.environ.get(variable):
                 item.add_marker(pytest.mark.skip(reason))
@@ -95,9 +101,13 @@ def storage_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture
-def lake(storage_port: int) -> Lake:
-    """A lake in a bucket of its own."""
-    return new_lake(storage_port)
+def lake(request: pytest.FixtureRequest) -> Iterator[Lake]:
+    """A lake in a bucket of its own; in a run of the kit one of the project, which is deleted after the test."""
+    if RUNNING is None:
+        yield new_lake(request.getfixturevalue("storage_port"))
+        return
+    with run_lake(RUNNING) as own:
+        yield own
 
 
 def new_lake(storage_port: int) -> Lake:
@@ -110,7 +120,8 @@ def new_lake(storage_port: int) -> Lake:
 
 
 @pytest.fixture(scope="session")
-def bigquery(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
+def bigquery(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQuery]:
     """A BigQuery for the whole session: the emulator, or Google's; skip without either."""
-    with any_bigquery(tmp_path_factory.mktemp("bigquery") / "state", f"http://127.0.0.1:{storage_port}") as service:
+    endpoint = "" if RUNNING else f"http://127.0.0.1:{request.getfixturevalue('storage_port')}"
+    with any_bigquery(tmp_path_factory.mktemp("bigquery") / "state", endpoint) as service:
         yield service

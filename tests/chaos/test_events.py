@@ -12,13 +12,15 @@ from contextlib import contextmanager
 
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
-from local.stack.local_stack import BUCKET, PROJECT, ROOT
+from local.stack.local_stack import BUCKET, PROJECT
 from millrace.domain import names
 from millrace.domain.events import IngestRequested
+from millrace.domain.ledger import EVER
 from millrace.events.bus import EventBus
 from millrace.events.dead_letters import DeadLetters
 from millrace.events.reasons import rejection_reason
 from millrace.events.sort import settle_letters
+from millrace.project import PLATFORM
 from tests.chaos.way import (
     active_runs,
     begun_runs,
@@ -120,7 +122,7 @@ def test_repeated_shuffled_events_change_nothing(stack: Stack, chance: random.Ra
     assert min(repeater.first[t] for t in (names.LAKE_LANDED, names.WAREHOUSE_MERGED, names.MARTS_PUBLISHED)) > 0
     assert settled(stack)
     assert marts_are_right(stack, number)
-    merged = Counter(entry.batch_id for entry in stack.platform.warehouse.ledger(kinds=["merged"]))
+    merged = Counter(entry.batch_id for entry in stack.platform.warehouse.ledger(EVER, kinds=["merged"]))
     runs = {flow: len(begun_runs(stack, flow, since)) for flow in ("merge", "model")}
     print(f"{repeater.first.total()} messages and {repeater.copies.total()} copies: {len(merged)} batches, runs {runs}")
     assert max(merged.values()) == 1
@@ -162,8 +164,8 @@ def test_thousand_landings_become_a_few_merges(stack: Stack) -> None:
     number = next_day(stack)  # every table must be there, or no mart is built
     start_ingest(stack)
     wait_until(lambda: settled(stack) and not active_runs(stack), f"day {number} is published", 240)
-    before, since = len(stack.platform.warehouse.ledger(kinds=["merged"])), now()
-    windows = tomllib.loads((ROOT / "config" / "gcp.toml").read_text())["triggers"]
+    before, since = len(stack.platform.warehouse.ledger(EVER, kinds=["merged"])), now()
+    windows = tomllib.loads((PLATFORM / "config" / "gcp.toml").read_text())["triggers"]
     stack.administer(
         "deploy", "deployments", **{f"MILLRACE_TRIGGERS__{key.upper()}": str(s) for key, s in windows.items()}
     )
@@ -172,7 +174,7 @@ def test_thousand_landings_become_a_few_merges(stack: Stack) -> None:
         land(lake, parquet([airline(f"{row:04d}", f"airline {row}", lsn=1 + row)]))
     landed = time.monotonic() - began
     wait_until(lambda: settled(stack) and not active_runs(stack), "all landings are published", 900)
-    ledger = stack.platform.warehouse.ledger(kinds=["merged"])[before:]
+    ledger = stack.platform.warehouse.ledger(EVER, kinds=["merged"])[before:]
     merges, models = (len(begun_runs(stack, flow, since)) for flow in ("merge", "model"))
     print(
         f"{LANDINGS} landings in {landed:.0f} s: {merges} merge runs, {len(ledger)} batches, {models} model runs,"

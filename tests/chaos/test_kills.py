@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from local.stack.supervisor import answers, runs_ours
+from millrace.domain.ledger import EVER
 from tests.chaos.way import active_runs, marts_are_right, next_day, quietly, reconcile_every, settled, start_ingest
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
@@ -145,5 +146,5 @@ def test_marts_survive_seven_days_of_kills(stack: Stack, chance: random.Random) 
     print(f"marts of day {number} right {time.monotonic() - began:.0f} s after the end of the kills")
     assert set(slowest.values()).isdisjoint({0.0})
     assert max(slowest.values()) < RECOVERED_S
-    ledger = stack.platform.warehouse.ledger(kinds=["merged"])
+    ledger = stack.platform.warehouse.ledger(EVER, kinds=["merged"])
     assert max(Counter(entry.batch_id for entry in ledger).values()) == 1, "a batch was merged twice"

@@ -20,6 +20,7 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from local.stack.credentials import load_credentials
 from local.stack.local_stack import BUCKET, POOL, PROJECT
 from millrace.domain import names
+from millrace.domain.ledger import EVER
 from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack
 from tests.support.servers import ROOT, wait_until
@@ -164,6 +165,8 @@ def test_doctor_passes_a_healthy_stack(results: dict[str, Result]) -> None:
         "deployments",
         "automations",
         "connections",
+        "pauses",
+        "project",
     }
 
 
@@ -171,7 +174,7 @@ def test_status_and_its_json_match_the_ledger(stack: Stack, results: dict[str, R
     document = results["status --json"].json
     assert {item["server"] for item in document["servers"] if item["answers"]} == {*stack.local.ports, "worker"}
     merged: dict[str, int] = {}
-    for entry in stack.platform.warehouse.ledger(kinds=("merged",)):
+    for entry in stack.platform.warehouse.ledger(EVER, kinds=("merged",)):
         merged[entry.stream] = merged.get(entry.stream, 0) + entry.merged
     assert {item["stream"]: item["balance"]["merged"] for item in document["status"]["streams"]} == merged
     shown = results["status"].out
@@ -217,7 +220,7 @@ def test_unstartable_run_is_named(results: dict[str, Result]) -> None:
     missing, refused = results["start mergers"], results["start merge -p source=5"]
     assert (missing.code, refused.code) == (1, 1)
     assert "no flow named 'mergers' is deployed; expected one of " in missing.err
-    assert refused.err.startswith('error: EventRefused: merge does not accept {"source": 5}: ')
+    assert refused.err.startswith("error: UnknownStream: no source '5' in sources/; there are ")
 
 
 @pytest.mark.long

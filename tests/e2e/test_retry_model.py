@@ -7,6 +7,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from millrace.domain.ledger import EVER
 from millrace.warehouse.duckdb.lock import hold
 from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, folder_in_place_of, now
@@ -65,7 +66,7 @@ def test_retry_resumes_build_and_publication(stack: Stack, changed: tuple[Poller
 
 def ends_in_new_marts(stack: Stack, poller: Poller, before: list[Any]) -> None:
     """A reader saw the old marts, then the new ones, and nothing else."""
-    name = stack.platform.warehouse.ledger(kinds=("merged",))[-1]
+    name = stack.platform.warehouse.ledger(EVER, kinds=("merged",))[-1]
     assert name.stream == "airlines"
     old, new = poller.end()
     assert old == before

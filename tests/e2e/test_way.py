@@ -13,6 +13,7 @@ from local.demo.prefect import ACTION_FAILED
 from local.demo.say import Say
 from local.stack.local_stack import BUCKET
 from millrace.domain import names
+from millrace.domain.ledger import EVER
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
 
@@ -43,7 +44,7 @@ def test_all_landed_rows_are_accounted_for(stack: Stack, taken: DayResult) -> No
 
 
 def test_ledger_has_each_step_of_each_batch(stack: Stack, taken: DayResult) -> None:
-    ledger = stack.platform.warehouse.ledger()
+    ledger = stack.platform.warehouse.ledger(EVER)
     merged = {entry.batch_id for entry in ledger if entry.kind == "merged"}
     assert merged
     for kind in ("announced", "published"):
@@ -63,7 +64,7 @@ def test_slack_lists_published_marts_and_run_link(stack: Stack, taken: DayResult
 def test_pages_are_in_the_lake_and_self_contained(stack: Stack, taken: DayResult) -> None:
     site = f"{stack.local.http('storage')}/{BUCKET}/{names.SITE}"
     quality = httpx.get(f"{site}quality/index.html").raise_for_status().text
-    assert re.search(r"(\d+) of \1 expectations on \d+ tables hold", quality)
+    assert "All expectations hold." in quality
     for table in ("fct_flights", "dim_airline", "airline_punctuality_monthly"):  # built that day, or before
         assert table in quality
     first = re.search(r'href="(validations/[^"]+)"', quality)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bigquery import BigQuery
 from tests.support.engines import ENGINES, Engine, OnEngine, bigquery_engine, duckdb_engine
+from tests.support.google_sql.front import Front
 from tests.support.merging import contract
 
 
@@ -24,3 +26,14 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def merging(engine: Engine) -> OnEngine:
     return OnEngine(engine, contract())
+
+
+@pytest.fixture
+def front(bigquery: BigQuery) -> Iterator[str]:
+    """The address of a front of the emulator that has BigQuery's rule of layouts; empty on Google's."""
+    if not bigquery.endpoint:
+        yield ""
+        return
+    opened = Front(bigquery)
+    yield opened.url
+    opened.close()

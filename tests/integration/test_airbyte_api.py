@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -155,9 +156,27 @@ def test_jobs_are_filtered_and_newest_first(airbyte: AirbytePlace, http: httpx.C
     assert list_jobs(orderBy="createdAt|ASC") == list_jobs(orderBy="updatedAt|ASC") == [failed, finished_job]
     assert list_jobs(limit="1", offset="1") == [failed]
     assert list_jobs(status="failed") == [failed]
+    assert list_jobs(jobType="sync") == [finished_job, failed]
+    assert list_jobs(jobType="refresh") == []
+    assert http.get("/jobs", params={"jobType": "load"}).status_code == 422
     assert list_jobs(status="running") == []
     assert list_jobs(updatedAtStart="2026-01-01T00:00:00+00:00") == [finished_job, failed]
     assert list_jobs(updatedAtStart="2999-01-01T00:00:00Z") == []
+
+
+def test_refreshes_are_listed_among_the_syncs(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = {1: "sync", 2: "refresh", 3: "sync", 4: "reset", 5: "refresh", 6: "clear"}
+
+    def call(method: str, path: str, *, params: dict[str, Any]) -> dict[str, Any]:
+        assert (method, path) == ("GET", "/jobs")
+        listed = [n for n in sorted(kinds, reverse=True) if kinds[n] == params["jobType"]][params["offset"] :]
+        job = {"status": "succeeded", "createdAt": "2026-01-01T00:00:00Z"}
+        return {"data": [job | {"jobId": n, "jobType": kinds[n]} for n in listed[: params["limit"]]]}
+
+    client = AirbyteClient("http://airbyte.test", "id", "secret")
+    monkeypatch.setattr(client, "call", call)
+    assert [job.id for job in client.jobs_of("c", limit=1)] == [5, 3, 2, 1]
+    assert [job.id for job in client.newest_jobs("c", limit=2)] == [5, 3]
 
 
 def test_inactive_connection_starts_no_job(airbyte: AirbytePlace, lake: Lake) -> None:

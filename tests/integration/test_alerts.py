@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import httpx
@@ -16,7 +15,6 @@ import yaml
 from local.servers.identity.tokens import sign_oidc
 from millrace.contracts.source import load_sources
 from millrace.domain.errors import BalanceError, BudgetExceeded, Fatal
-from millrace.domain.ledger import LedgerEntry
 from tasks.reconcile.report_freshness import freshness
 from tests.integration.test_balance import patch_count
 from tests.support.captured import Line, Lines, captured
@@ -140,7 +138,7 @@ def test_gateway_lines_trigger_only_their_metrics(tmp_path: Path) -> None:
                     (good, token, 204),
                     ("no json", token, 204),
                     (good, "forged", 204),
-                    (good, token, 503),
+                    (good.replace('"1"', '"2"'), token, 503),
                 )
             ]
     assert heard == [set(), {"pushes_refused"}, {"pushes_refused"}, {"pushes_unavailable"}]
@@ -161,18 +159,9 @@ def _push(port: int, log: Path, body: str, token: str, _: int) -> list[Line]:
 def test_stream_is_fresh_as_its_contract_defines(age_h: int | None, expected: set[str]) -> None:
     flights = load_sources(ROOT / "sources")["airport_ops"].stream("flights")
     now = datetime(2026, 1, 3, tzinfo=UTC)
-    entry: dict[str, Any] = {
-        "kind": "merged",
-        "batch_id": "b",
-        "source": "airport_ops",
-        "stream": "flights",
-        "run_id": "r",
-    }
-    old = [
-        LedgerEntry(**entry, at=now - timedelta(hours=h)) for h in (age_h, 100) if age_h is not None and h is not None
-    ]
+    newest = {flights.id: now - timedelta(hours=age_h)} if age_h is not None else {}
     handler = Lines()
-    for fields in freshness([flights], old, now):
+    for fields in freshness([flights], newest, now):
         record = {"name": "tasks", "msg": "x", "event": "stream.freshness", "fields": fields}
         handler.emit(logging.makeLogRecord(record))
     assert hits(handler.lines) == expected

@@ -2,14 +2,10 @@
 
 import io
 import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import cramjam
 import fastavro
@@ -19,13 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beam_job.steps import avro_reader, files
-from beam_job.steps.files import DataFile
-from millrace.domain.batch import BatchObject
-from millrace.domain.errors import FileRejected, FileVanished
-from millrace.lake.avro import block_file, decoded_blocks, read_metadata
-from millrace.lake.footers import count_rows
-from millrace.lake.store import Lake
-from tests.support.in_process import InProcess, MemoryLake
+from millrace.lake.avro import decoded_blocks
+from tests.support.avro import data_file, read, written
+from tests.support.in_process import InProcess
 from tests.support.merging import contract, upsert
 
 Pairs = list[tuple[Any, Any]]
@@ -116,27 +108,6 @@ DEEP = [nullable(wrap(nullable(kind))) for wrap in (array, mapping, record) for 
 EVERY = [*SCALARS, *map(nullable, SCALARS), *NESTED, *DEEP]
 
 
-def written(schema_type: Any, values: list[Any], codec: str = "null", **more: Any) -> bytes:
-    schema = {"type": "record", "name": "row", "fields": [{"name": "v", "type": schema_type, **more}]}
-    buffer = io.BytesIO()
-    fastavro.writer(buffer, schema, [{"v": value} for value in values], codec=codec, sync_interval=300)
-    return buffer.getvalue()
-
-
-def data_file(data: bytes, name: str = "raw/a/b/sync_id=1/0.avro") -> DataFile:
-    lake = cast(Lake, MemoryLake())
-    generation = lake.write(name, data)
-    obj = BatchObject(name=name, generation=generation, size=len(data), rows=None, job_id=1, epoch=0, generation_id=0)
-    return DataFile(lake, obj)
-
-
-def read(data: bytes, columns: list[str] | None = None) -> pa.Table:
-    file = data_file(data)
-    tables = [table for _, table in file.chunks(columns)]
-    assert columns or all(table.schema == file.schema for table in tables)
-    return pa.concat_tables(tables)
-
-
 @FAST
 @given(st.data())
 def test_both_decoders_read_the_same(data: st.DataObject) -> None:
@@ -182,11 +153,6 @@ def test_zstandard_is_read() -> None:
     assert len(packed) < 64
     file = changed + bytes([2 * rows, 2 * len(packed)]) + packed + sync
     assert read(file).column("v").to_pylist() == ["a", "b"]
-
-
-def test_unknown_codec_is_named() -> None:
-    with pytest.raises(FileRejected, match=r"file.unreadable: raw/\S+: its codec is lzzz"):
-        read(written("string", ["a"]).replace(b"\x08null", b"\x08lzzz"))
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate", "snappy", "xz"])
@@ -262,12 +228,6 @@ def test_decimal_longer_than_arrows_is_text() -> None:
     assert read(written(schema, [number])).column("v").to_pylist() == [str(number)]
 
 
-def test_number_longer_than_its_decimal_is_named() -> None:
-    data = written({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 0}, [Decimal(123_456_789)])
-    with pytest.raises(FileRejected, match=r"file\.unreadable"):
-        read(data.replace(b'"precision": 9', b'"precision": 5'))
-
-
 @pytest.mark.parametrize("schema", ["long", {"type": "array", "items": "long"}])
 def test_rows_are_in_order_over_groups(schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(avro_reader, "GROUP_BYTES", 1_000)
@@ -291,88 +251,6 @@ def test_only_wanted_columns_are_read() -> None:
     fastavro.writer(buffer, schema, [{"id": 1, "m": {"a": 1}}])
     assert read(buffer.getvalue(), ["id", "absent"]).to_pylist() == [{"id": 1}]
     assert [table.num_rows for _, table in data_file(buffer.getvalue()).chunks(["absent"])] == [1]
-
-
-def broken(data: bytes) -> Iterator[bytes]:
-    """Yield copies with one changed byte each."""
-    for at in range(len(data)):
-        for mask in (0xFF, 0x01, 0x80):
-            copy = bytearray(data)
-            copy[at] ^= mask
-            yield bytes(copy)
-
-
-@pytest.mark.parametrize("schema", ["string", ["null", {"type": "array", "items": ["null", "string"]}]])
-def test_changed_byte_raises_only_rejections(schema: Any) -> None:
-    values: list[Any] = ["abc", "d" * 90] if schema == "string" else [["abc", None], None]
-    rejected = 0
-    for data in broken(written(schema, values, "snappy") if schema == "string" else written(schema, values)):
-        try:
-            read(data)
-        except (FileRejected, MemoryError):
-            rejected += 1
-    assert rejected > 50
-
-
-def test_flipped_bit_in_a_snappy_block_is_named() -> None:
-    data = bytearray(written("string", ["abcdefgh"], "snappy"))
-    data[data.index(b"abcdefgh")] ^= 1
-    with pytest.raises(FileRejected, match="checksum"):
-        read(bytes(data))
-
-
-def test_missing_rows_of_a_block_are_named() -> None:
-    cases: list[tuple[Any, list[Any]]] = [
-        ("long", [1, 2]),
-        (["string", "null"], ["a", "b"]),
-        ("boolean", [True, False]),
-        ({"type": "array", "items": "long"}, [[1], [2]]),
-    ]
-    for schema, values in cases:
-        data = written(schema, values)
-        ((rows, plain),) = decoded_blocks(data)
-        text = read_metadata(data)["avro.schema"]
-        for wrong in (rows - 1, rows + 1):
-            with pytest.raises(FileRejected, match=r"file\.unreadable"):
-                read(block_file(text, wrong, plain))
-
-
-def test_negative_rows_are_counted_as_unreadable() -> None:
-    lake = cast(Lake, MemoryLake())
-    data = written("long", [1])
-    at = len(data) - 16 - 3
-    assert data[at] == 2
-    lake.write("a.avro", data)
-    assert count_rows(lake, "a.avro") == 1
-    lake.write("a.avro", data[:at] + b"\x01" + data[at + 1 :])
-    assert count_rows(lake, "a.avro") is None
-
-
-def test_rows_that_are_no_records_are_named() -> None:
-    buffer = io.BytesIO()
-    fastavro.writer(buffer, "long", [1])
-    with pytest.raises(FileRejected, match="the rows of the Avro file are no records"):
-        read(buffer.getvalue())
-
-
-def test_vanished_file_is_no_rejection_by_content() -> None:
-    obj = BatchObject(name="a.avro", generation=1, size=5, rows=None, job_id=1, epoch=0, generation_id=0)
-    with pytest.raises(FileVanished):
-        DataFile(cast(Lake, MemoryLake()), obj)
-
-
-def test_refused_file_prints_no_backtrace() -> None:
-    with tempfile.NamedTemporaryFile(suffix=".avro") as file:
-        file.write(written(["null", {"type": "enum", "name": "e", "symbols": ["A"]}], ["A", None]))
-        file.flush()
-        code = (
-            "from beam_job.steps.avro_reader import AvroReader\nfrom millrace.lake.avro import read_blocks\n"
-            f"header, _ = read_blocks(open({file.name!r}, 'rb'))\n"
-            f"print([t.to_pylist() for t in AvroReader(header).tables(open({file.name!r}, 'rb').read(), None)])"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[[{'v': 'A'}, {'v': None}]]"
-    assert done.stderr == ""
 
 
 def test_map_of_an_old_destination_is_merged() -> None:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -12,7 +13,6 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from prefect.events import EventTrigger
 
-from blocks.secrets import MillraceCredentials, MillraceSecret
 from cli.deploy.automations import load, load_streams
 from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import load_sources
@@ -23,6 +23,9 @@ from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
 from millrace.events import EventBus
 from millrace.secrets import read_secret
 from tests.support.servers import ROOT, free_port, server
+
+if TYPE_CHECKING:
+    from blocks.secrets import MillraceCredentials
 
 PROJECT = "millrace-test"
 CLIENT = ("the-client", "its-secret")
@@ -102,12 +105,14 @@ def test_unpaged_listing_is_read_once(airbyte: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="module")
-def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MillraceCredentials]:
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> Iterator["MillraceCredentials"]:
+    from blocks.secrets import MillraceCredentials  # imports Google's AI libraries, which takes seconds
+
     with server("secrets", tmp_path_factory.mktemp("secrets") / "state") as port:
         yield MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{port}")
 
 
-def secret(credentials: MillraceCredentials, *values: bytes) -> str:
+def secret(credentials: "MillraceCredentials", *values: bytes) -> str:
     """Create a secret with a version for each value, and return its name."""
     client, name = credentials.get_secret_manager_client(), f"secret-{uuid.uuid4().hex[:8]}"
     parent = f"projects/{PROJECT}"
@@ -117,7 +122,9 @@ def secret(credentials: MillraceCredentials, *values: bytes) -> str:
     return name
 
 
-def test_secret_block_reads_newest_version_only(credentials: MillraceCredentials) -> None:
+def test_secret_block_reads_newest_version_only(credentials: "MillraceCredentials") -> None:
+    from blocks.secrets import MillraceSecret
+
     name = secret(credentials, b"old", b"new")
     block = MillraceSecret(secret_name=name, gcp_credentials=credentials)
     assert block.value() == "new"
@@ -125,7 +132,7 @@ def test_secret_block_reads_newest_version_only(credentials: MillraceCredentials
     assert "new" not in block.model_dump_json()
 
 
-def test_rotated_secret_is_read_again(credentials: MillraceCredentials) -> None:
+def test_rotated_secret_is_read_again(credentials: "MillraceCredentials") -> None:
     name = secret(credentials, b"old")
     assert read_secret(credentials, name) == "old"
     parent = f"projects/{PROJECT}/secrets/{name}"
@@ -137,20 +144,20 @@ def test_rotated_secret_is_read_again(credentials: MillraceCredentials) -> None:
     ("values", "reason"), [((), "does not exist or has no version"), ((b"",), "is empty")], ids=["versionless", "empty"]
 )
 def test_secret_without_value_is_named_with_a_fix(
-    credentials: MillraceCredentials, values: tuple[bytes, ...], reason: str
+    credentials: "MillraceCredentials", values: tuple[bytes, ...], reason: str
 ) -> None:
     name = secret(credentials, *values)
-    with pytest.raises(SecretError, match=f"secret '{name}' {reason} .*gcloud secrets versions add {name}"):
+    with pytest.raises(SecretError, match=f"secret '{name}' {reason} .*millrace secrets add {name}"):
         read_secret(credentials, name)
 
 
-def test_missing_secret_is_named(credentials: MillraceCredentials) -> None:
+def test_missing_secret_is_named(credentials: "MillraceCredentials") -> None:
     with pytest.raises(SecretError, match="secret 'nope' does not exist"):
         read_secret(credentials, "nope")
 
 
 @pytest.mark.parametrize("change", ["disable_secret_version", "destroy_secret_version"])
-def test_disabled_or_destroyed_secret_is_named(credentials: MillraceCredentials, change: str) -> None:
+def test_disabled_or_destroyed_secret_is_named(credentials: "MillraceCredentials", change: str) -> None:
     name = secret(credentials, b"value")
     client = credentials.get_secret_manager_client()
     getattr(client, change)(name=f"projects/{PROJECT}/secrets/{name}/versions/1")
@@ -159,6 +166,8 @@ def test_disabled_or_destroyed_secret_is_named(credentials: MillraceCredentials,
 
 
 def test_unreachable_secret_manager_is_transient() -> None:
+    from blocks.secrets import MillraceCredentials
+
     unreachable = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
     with pytest.raises(ServiceUnavailable, match=r"Secret Manager did not answer for .*secrets/slack"):
         read_secret(unreachable, "slack", timeout_s=1)
@@ -216,11 +225,17 @@ def test_unreachable_pubsub_is_transient(tmp_path: Path) -> None:
 
 
 AUTOMATIONS = ROOT / "automations"
-VALUES = {"slack": str(uuid.uuid4()), "ui": "http://127.0.0.1:4200", "runbook": "docs", "published_every_s": "0"}
+VALUES = {
+    "slack": str(uuid.uuid4()),
+    "ui": "http://127.0.0.1:4200",
+    "runbook": "docs",
+    "published_every_s": "0",
+    "channel": "default",
+}
 
 
 def test_every_automation_loads_with_its_values() -> None:
-    loaded = load(AUTOMATIONS, VALUES)
+    loaded = load(sorted(AUTOMATIONS.glob("*.yaml")), VALUES)
     assert len(loaded) == len(list(AUTOMATIONS.glob("*.yaml"))) > 0
     assert len({automation.name for automation in loaded}) == len(loaded)
     for automation in loaded:
@@ -230,7 +245,7 @@ def test_every_automation_loads_with_its_values() -> None:
 
 def test_stream_with_freshness_has_an_automation() -> None:
     streams = load_sources(ROOT / "sources")["airport_ops"].streams.values()
-    automations = load_streams(AUTOMATIONS / "streams", VALUES, streams)
+    automations = load_streams(sorted((AUTOMATIONS / "streams").glob("*.yaml")), VALUES, streams)
     assert [a.name for a in automations] == [
         f"Millrace: no new data of airport_ops.{s}" for s in ("flights", "weather")
     ]
@@ -256,4 +271,4 @@ def test_invalid_automation_names_its_file(tmp_path: Path, text: str, reason: st
     (tmp_path / "fine.txt").write_text("no automation")
     (tmp_path / "broken.yaml").write_text(text)
     with pytest.raises(SettingsError, match=f"(?s){tmp_path}/broken.yaml: .*{reason}"):
-        load(tmp_path, VALUES)
+        load(sorted(tmp_path.glob("*.yaml")), VALUES)

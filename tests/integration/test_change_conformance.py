@@ -12,6 +12,7 @@ from beam_job.erase import erase, request
 from millrace.domain import names
 from millrace.domain.batch import Balance
 from millrace.domain.errors import ContractError, HeadMoved
+from millrace.domain.ledger import EVER
 from millrace.domain.types import Column
 from millrace.warehouse.bigquery import sql as sql
 from tests.support.engines import DAYS, Engine, OnEngine
@@ -57,7 +58,7 @@ def test_date_widens_to_timestamp_or_is_rejected(engine: Engine) -> None:
         if kind != pa.date32() and engine.note("bigquery", "a date column can't become a timestamp in place"):
             with pytest.raises(ContractError, match="seen is date in the table and should become timestamp"):
                 merging.merge()
-            assert [entry.kind for entry in merging.warehouse.ledger()] == ["merged"]
+            assert [entry.kind for entry in merging.warehouse.ledger(EVER)] == ["merged"]
             return
         merging.merge()
     assert merging.query("SELECT seen FROM {raw}.orders_live") == [(NOON,)]
@@ -168,7 +169,7 @@ def test_erased_key_stays_erased_on_full_remerge(engine: Engine, case: str) -> N
     land(upsert(1, 20), delete(1, 21), upsert(9, 1))
     assert merging.merge() == [Balance(rows_in=3, merged=0, superseded=0, stale=3, quarantined=0)]
     check_erased()
-    (fact,) = merging.warehouse.ledger(kinds=("erased",))
+    (fact,) = merging.warehouse.ledger(EVER, kinds=("erased",))
     assert (fact.batch_id, fact.rows_in, fact.merged, fact.detail) == (erasure.id, 2, 1, "request 7")
     engine.lose()
     assert merging.merge() == [Balance(rows_in=5, merged=1, superseded=1, stale=3, quarantined=0)]

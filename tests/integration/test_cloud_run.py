@@ -2,23 +2,25 @@
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core.client_options import ClientOptions
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from cli.deploy.pools import load_pools
+from local.servers.rights.policy import bearer_email
 from millrace import cloud_names as cloud
 from tests.integration.test_deploy import client as client
 from tests.support.cloud_run_server import CloudRunServer, cloud_run_server, errors, schemas
+from tests.support.rights import identities, used_by
 from tests.support.servers import ROOT, free_port
 from tests.support.slow import slow
 from tests.unit.test_kubernetes import settings_of
@@ -27,27 +29,21 @@ AUTH = "admin:of-the-test"
 PROJECT = "millrace-example"
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
-    """Yield Cloud Run, and a service account that gets tokens."""
-    with cloud_run_server(free_port()) as running:
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        account = {
-            "type": "service_account",
-            "project_id": PROJECT,
-            "private_key_id": "1",
-            "private_key": key.decode(),
-            "client_email": cloud.account_email(cloud.WORKER, PROJECT),
-            "token_uri": f"{running.url}/token",
-        }
-        (tmp_path / "account.json").write_text(json.dumps(account))
-        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
-        monkeypatch.setattr(  # the worker has no setting for its endpoint
+@contextmanager
+def enforcing(folder: Path, patch: pytest.MonkeyPatch, *without: str) -> Iterator[CloudRunServer]:
+    """Cloud Run, which knows the worker's account; no role has the permissions `without`."""
+    with identities(folder, without, PROJECT) as own, cloud_run_server(free_port(), own.rights) as running:
+        own.act_as("worker", patch)
+        patch.setattr(  # the worker has no setting for its endpoint
             "prefect_gcp.workers.cloud_run_v2.ClientOptions",
             lambda api_endpoint: ClientOptions(api_endpoint=running.url),
         )
+        yield running
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudRunServer]:
+    with enforcing(tmp_path, monkeypatch) as running:
         yield running
 
 
@@ -98,9 +94,7 @@ class TestTheWorker:
         with temporary_settings({PREFECT_API_AUTH_STRING: AUTH}):
             asyncio.run(worker.start(run_once=True))
 
-    def test_run_is_a_job_with_secrets_by_name(
-        self, run: str, server: CloudRunServer, client: SyncPrefectClient
-    ) -> None:
+    def test_run_is_a_job_with_secrets_by_name(self, run: str, server: CloudRunServer, tmp_path: Path) -> None:
         self.work()
         [job] = server.jobs.values()
         task = job["template"]["template"]
@@ -119,10 +113,12 @@ class TestTheWorker:
         assert AUTH not in json.dumps(job)
         assert env["MILLRACE_WAREHOUSE__URL"]["value"] == f"bigquery://{PROJECT}/EU"
         assert env["PREFECT__FLOW_RUN_ID"]["value"] == run
-        requests = [(method, path) for method, path, _ in server.calls if path != "/token"]
+        requests = [(method, path) for method, path, _ in server.calls]
         assert requests[0] == ("POST", f"/v2/projects/{PROJECT}/locations/europe-west1/jobs")
         assert requests[-1][0] == "DELETE"
-        assert all(auth == "Bearer token" for _, path, auth in server.calls if path != "/token")
+        callers = {bearer_email(authorization) for *_, authorization in server.calls}
+        assert callers == {cloud.account_email(cloud.WORKER, PROJECT)}
+        assert used_by(tmp_path / "rights.json", "denied") == {}
 
     def test_job_that_fails_makes_its_run_crashed(
         self, run: str, server: CloudRunServer, client: SyncPrefectClient
@@ -132,3 +128,27 @@ class TestTheWorker:
         state = client.read_flow_run(uuid.UUID(run)).state
         assert state
         assert state.is_crashed()
+
+    @pytest.mark.parametrize(
+        ("permission", "words"),
+        [
+            (
+                "run.jobs.create",
+                r"Permission 'run\.jobs\.create' denied on resource 'projects/.*/jobs/.*' \(or resource",
+            ),
+            ("run.jobs.run", r"Permission 'run\.jobs\.run' denied on resource"),
+            (
+                "iam.serviceAccounts.actAs",
+                rf"Permission 'iam\.serviceaccounts\.actAs' denied on service account millrace-dbt@{PROJECT}\.iam",
+            ),
+        ],
+    )
+    def test_missing_right_crashes_the_run_and_is_named(
+        self, run: str, tmp_path: Path, client: SyncPrefectClient, permission: str, words: str
+    ) -> None:
+        with pytest.MonkeyPatch.context() as patch, enforcing(tmp_path, patch, permission):
+            self.work()
+        state = client.read_flow_run(uuid.UUID(run)).state
+        assert state
+        assert state.is_crashed()
+        assert re.search(words, str(state.message)), state.message

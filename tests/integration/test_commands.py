@@ -1,25 +1,27 @@
-"""Commands on data, on real servers: ledger, lake, request, and one stream's work without Prefect."""
+"""Commands on data, on real servers: sql, lake, request, and one stream's work without Prefect."""
 
 import csv
 import io
 import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.domain import names
 from millrace.lake.store import Lake
 from millrace.warehouse.duckdb.lock import hold
+from millrace.warehouse.duckdb.marts import Marts
 from tests.e2e.landing import airline, land, parquet
 from tests.support.clients import PubSub
-from tests.support.servers import ROOT
+from tests.support.command_line import millrace
 
 pytest_plugins = ["tests.support.stand_ins"]
 STREAM = "airport_ops.airlines"
@@ -53,7 +55,7 @@ def topic(pubsub: PubSub) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path, lake: Lake, pubsub: PubSub, topic: str) -> Run:
-    """Run command lines on a lake, a Pub/Sub and a warehouse of their own, all in one process."""
+    """Run command lines on a lake, a Pub/Sub and a warehouse of their own, in this process."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MILLRACE_", "PREFECT_"))} | {
         "MILLRACE_LAKE__URL": lake.url,
         "MILLRACE_LAKE__ENDPOINT": lake.endpoint,
@@ -65,21 +67,11 @@ def run(tmp_path: Path, lake: Lake, pubsub: PubSub, topic: str) -> Run:
         "COLUMNS": "200",
     }
 
-    def run_all(*commands: list[str]) -> list[Result]:
-        process = subprocess.run(
-            [sys.executable, "-m", "tests.e2e.commands"],
-            cwd=ROOT,
-            env=env,
-            input=json.dumps([["--environment", "local", *command] for command in commands]),
-            capture_output=True,
-            text=True,
-        )
-        assert process.returncode == 0, process.stderr
-        reports = json.loads(process.stdout)
-        assert [report for report in reports if "SystemExit" not in report[3] and report[3] != "None"] == []
-        return [Result(code, out, err) for code, out, err, _ in reports]
+    def run_one(command: list[str]) -> Result:
+        result = millrace("--environment", "local", *command, env=env)
+        return Result(result.returncode, result.stdout, result.stderr)
 
-    return run_all
+    return lambda *commands: [run_one(command) for command in commands]
 
 
 def test_stream_is_merged_without_prefect(run: Run, lake: Lake) -> None:
@@ -90,9 +82,9 @@ def test_stream_is_merged_without_prefect(run: Run, lake: Lake) -> None:
         ["merge", STREAM],
         ["pending", STREAM],
         ["merge", STREAM],
-        ["ledger", "SELECT kind, merged FROM ops.ledger WHERE kind = 'merged'"],
-        ["ledger", count, "--format", "json"],
-        ["ledger", count, "--format", "csv"],
+        ["sql", "SELECT kind, merged FROM ops.ledger WHERE kind = 'merged'"],
+        ["sql", count, "--format", "json"],
+        ["sql", count, "--format", "csv"],
     )
     assert len(before.json) == 1
     assert merge.out == f"{STREAM}: 2 rows in = 2 merged + 0 superseded + 0 stale + 0 quarantined\n", merge.err
@@ -111,7 +103,7 @@ def test_keys_are_found_and_erased(run: Run, lake: Lake) -> None:
         ["merge", STREAM],
         ["find", STREAM, "--key", '{"carrier": "AA"}', "--json"],
         ["erase", STREAM, "--key", '{"carrier": "AA"}', "--reason", "request 7"],
-        ["ledger", f"SELECT carrier FROM raw_{STREAM} WHERE name IS NOT NULL", "--format", "json"],
+        ["sql", f"SELECT carrier FROM raw_{STREAM} WHERE name IS NOT NULL", "--format", "json"],
         ["find", STREAM, "--key", '{"carrier": "XX"}'],
         ["migrate", STREAM],
     )
@@ -122,20 +114,55 @@ def test_keys_are_found_and_erased(run: Run, lake: Lake) -> None:
     assert migrated.code == 0, migrated.err
 
 
+def test_sql_joins_marts_rows_and_ledger(run: Run, lake: Lake, tmp_path: Path) -> None:
+    land(lake, parquet([airline("AA", "American"), airline("UA", "United")]))
+    marts = Marts(tmp_path / "warehouse.duckdb", tmp_path / "published.duckdb", 1, 5)
+    marts.begin_candidate("first", empty=True)
+    with duckdb.connect(str(marts.candidate("first"))) as db:
+        db.execute(
+            "CREATE SCHEMA marts; CREATE TABLE marts.fares AS SELECT 'UA' AS carrier, 1.10::DECIMAL(9,2) AS fare"
+        )
+    marts.publish("first")
+    joined = (
+        f"SELECT m.fare, r.name, l.kind FROM marts.fares m JOIN raw_{STREAM}_live r USING (carrier)"
+        " CROSS JOIN ops.ledger l WHERE l.kind = 'merged'"
+    )
+    rows = tmp_path / "rows.parquet"
+    _, as_json, first, all_rows, parquet_file, mistyped = run(
+        ["merge", STREAM],
+        ["sql", joined, "--format", "json"],
+        ["sql", "SELECT range AS n FROM range(5)", "--limit", "2", "--format", "csv"],
+        ["sql", "SELECT range AS n FROM range(1500)", "--limit", "0", "--format", "csv"],
+        ["sql", "SELECT * FROM marts.fares", "--format", "parquet", "--output", str(rows)],
+        ["sql", "SELECT carier FROM marts.fares"],
+    )
+    assert as_json.json == [{"fare": "1.10", "name": "United", "kind": "merged"}], as_json.err
+    assert (first.out, first.err) == ("n\n0\n1\n", "these are the first 2 rows; all of them: --limit 0\n")
+    assert all_rows.out.count("\n") == 1501
+    assert parquet_file.code == 0, parquet_file.err
+    assert pq.read_table(rows).to_pylist() == [{"carrier": "UA", "fare": Decimal("1.10")}]
+    assert mistyped.err.startswith("error: WarehouseRefused: DuckDB rejected the query: Binder Error")
+    assert mistyped.err.count("\n") == 1
+    with hold(tmp_path / "warehouse.duckdb.lock", "a merge of the test", 1):
+        (marts_only,) = run(["sql", "SELECT fare FROM marts.fares", "--format", "json"])
+    assert marts_only.json == [{"fare": "1.10"}], "marts are read while a merge writes"
+
+
 def test_ledger_only_reads(run: Run, lake: Lake, tmp_path: Path) -> None:
-    (missing,) = run(["ledger", "SELECT 1"])
-    assert (missing.code, missing.err.count("\n")) == (1, 1)
+    missing, unpublished = run(["sql", "SELECT * FROM ops.ledger"], ["sql", "SELECT * FROM marts.a"])
+    assert [(r.code, r.err.count("\n")) for r in (missing, unpublished)] == [(1, 1)] * 2
     assert "does not exist yet; the first merge creates it" in missing.err
+    assert "nothing is published at" in unpublished.err
     land(lake, parquet([airline("AA", "American")]))
     (tmp_path / "secret.csv").write_text("a\n1\n")
     _, *rejected, counted = run(
         ["merge", STREAM],
-        ["ledger", "DELETE FROM ops.ledger"],
-        ["ledger", "SELECT 1; SELECT 2"],
-        ["ledger", f"COPY (SELECT 1) TO '{tmp_path / 'copy.csv'}'"],
-        ["ledger", "SELECT * FROM no_table"],
-        ["ledger", f"SELECT * FROM '{tmp_path / 'secret.csv'}'"],
-        ["ledger", "SELECT count(*) AS entries FROM ops.ledger", "--format", "json"],
+        ["sql", "DELETE FROM ops.ledger"],
+        ["sql", "SELECT 1; SELECT 2"],
+        ["sql", f"COPY (SELECT 1) TO '{tmp_path / 'copy.csv'}'"],
+        ["sql", "SELECT * FROM no_table"],
+        ["sql", f"SELECT * FROM '{tmp_path / 'secret.csv'}'"],
+        ["sql", "SELECT count(*) AS entries FROM ops.ledger", "--format", "json"],
     )
     for result in rejected:
         assert (result.code, result.out) == (1, "")
@@ -143,7 +170,7 @@ def test_ledger_only_reads(run: Run, lake: Lake, tmp_path: Path) -> None:
     assert not (tmp_path / "copy.csv").exists()
     assert counted.json[0]["entries"] >= 1
     with hold(tmp_path / "warehouse.duckdb.lock", "a merge of the test", 1):
-        (busy,) = run(["ledger", "SELECT 1"])
+        (busy,) = run(["sql", "SELECT * FROM ops.ledger"])
     assert busy.code == 1
     assert "a merge of the test" in busy.err
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from blocks.secrets import MillraceCredentials
-from millrace.airbyte.connections import Change, Connections, by_reference
+from local.servers.airbyte.destination import path_format
+from millrace.airbyte.connections import Change, Connections, by_reference, destination
 from millrace.airbyte.differences import differences
 from millrace.contracts.source import SecretReference, SourceContract, parse_source
 from millrace.domain.errors import SecretError, ServiceUnavailable, SettingsError
+from millrace.domain.names import RAW
 from tasks.upkeep.agreement import check_secrets
 from tests.support.airbyte_place import PROJECT, AirbytePlace, airbyte_server, secret_manager, secrets_server
 from tests.support.servers import free_port
@@ -80,6 +81,13 @@ def test_applied_plan_leaves_an_empty_plan(airbyte: AirbytePlace) -> None:
     assert connection["configurations"]["streams"] == [
         {"name": "orders", "syncMode": "incremental_append", "cursorField": ["at"], "primaryKey": [["id"]]}
     ]
+
+
+def test_airbyte_writes_nothing_at_the_root() -> None:
+    """The connector's check writes at the bucket path, and Airbyte's account may write below `raw/` only."""
+    config = destination("gs://lake")["configuration"]
+    assert config["gcs_bucket_path"] == "raw"
+    assert path_format(config) == RAW + "${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"
 
 
 def test_differences_are_described_and_repaired(airbyte: AirbytePlace) -> None:
@@ -195,6 +203,8 @@ def airbyte_definitions(airbyte: AirbytePlace) -> str:
 
 
 def test_all_secrets_are_checked_before_changes(airbyte: AirbytePlace) -> None:
+    from blocks.secrets import MillraceCredentials  # imports Google's AI libraries, which takes seconds
+
     credentials = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{airbyte.secrets_port}")
     check_secrets(credentials, [shop("checked")])
     version = airbyte.set_secret("airbyte-hmac-id", "id")
@@ -215,6 +225,8 @@ def test_all_secrets_are_checked_before_changes(airbyte: AirbytePlace) -> None:
 
 
 def test_secret_check_of_unreachable_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
+    from blocks.secrets import MillraceCredentials  # imports Google's AI libraries, which takes seconds
+
     monkeypatch.setattr("millrace.secrets.unusable_secrets.__kwdefaults__", {"timeout_s": 0.5})
     unreachable = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{free_port()}")
     with pytest.raises(ServiceUnavailable):

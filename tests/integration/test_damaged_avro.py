@@ -9,7 +9,7 @@ import fastavro
 import pytest
 
 from beam_job.steps.avro_reader import AvroReader
-from millrace.lake.avro import read_blocks
+from millrace.lake.avro import read_header
 from tests.support.servers import ROOT
 
 ROWS = [{"id": number, "name": f"name {number}"} for number in range(3)]
@@ -18,10 +18,10 @@ TOO_LONG = bytes([0xFE, 0xFF, 0xFF, 0xFF, 0x0F])  # a length of 2,147,483,647 by
 CODE = """
 import sys
 from beam_job.steps.avro_reader import AvroReader
-from millrace.lake.avro import read_blocks
+from millrace.lake.avro import read_header
 data = sys.stdin.buffer.read()
 try:
-    list(AvroReader(read_blocks(__import__("io").BytesIO(data))[0]).tables(data, None))
+    list(AvroReader(read_header(__import__("io").BytesIO(data))).tables(data, None))
 except ValueError as error:
     print(error)
 """
@@ -49,7 +49,7 @@ def damaged(old: bytes, new: bytes) -> bytes:
     ],
 )
 def test_reason_of_damaged_rows_is_plain(data: bytes, reason: str) -> None:
-    header, _ = read_blocks(io.BytesIO(data))
+    header = read_header(io.BytesIO(data))
     with pytest.raises(ValueError, match="the Avro file is damaged: ") as error:
         list(AvroReader(header).tables(data, None))
     assert reason in str(error.value)

@@ -7,7 +7,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from dashboards.boards import BOARDS
 from local.demo.airport_ops.expected import expected_marts
 from millrace.dashboards.draw import draw
 from millrace.domain import names
@@ -15,7 +14,7 @@ from tasks.model.site import upload_site
 from tests.conftest import new_lake
 from tests.support.browser import browser as a_browser
 from tests.support.browser import opened
-from tests.unit.test_dashboards import published
+from tests.unit.test_dashboards import BOARDS, published
 
 pytestmark = pytest.mark.chromium
 FLIGHTS = 60
@@ -69,3 +68,7 @@ def test_chart_data_and_query_are_one_click_away(browser: Browser, url: str) -> 
 def test_page_fits_a_phone(browser: Browser, url: str, width: int) -> None:
     with opened(browser, url, width=width) as page:
         assert not page.is_wider_than_the_window()
+        pictures = page.page.evaluate(PICTURES)
+        assert [p for p in pictures if not p[0].endswith(".narrow.svg")] == [], "a phone gets narrow pictures"
+        widths = page.page.evaluate("[...document.images].map(i => i.clientWidth / i.naturalWidth)")
+        assert min(widths) > 0.75, "their letters stay readable"

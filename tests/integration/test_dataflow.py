@@ -14,7 +14,7 @@ from beam_job.engines.dataflow_jobs import DataflowJobs
 from beam_job.engines.options import Dataflow, job_name
 from beam_job.stage import stage_batch
 from millrace.domain.batch import Batch, Staged
-from millrace.domain.errors import DataflowFailed, ServiceUnavailable, SettingsError
+from millrace.domain.errors import AccessDenied, DataflowFailed, ServiceUnavailable, SettingsError
 from millrace.lake.store import Lake
 from tests.integration.test_alerts import hits
 from tests.support.captured import captured
@@ -215,7 +215,7 @@ def test_cancelled_run_cancels_only_its_own_job(server: DataflowServer, merging:
     assert not cancel_job(jobs, merging.lake, "shop", "orders", "mine")
 
 
-@pytest.mark.parametrize(("status", "error"), [(403, DataflowFailed), (503, ServiceUnavailable)])
+@pytest.mark.parametrize(("status", "error"), [(400, DataflowFailed), (403, AccessDenied), (503, ServiceUnavailable)])
 def test_service_errors_are_fatal_or_transient(
     server: DataflowServer,
     merging: Merging,
@@ -226,7 +226,8 @@ def test_service_errors_are_fatal_or_transient(
 ) -> None:
     monkeypatch.setattr("beam_job.engines.dataflow_jobs.RETRY", None)
     server.refuses = status
-    with pytest.raises(error, match="Dataflow in europe-west1 of millrace-test"):
+    denied = r"dataflow\.jobs\.list on projects/millrace-test; grant it: gcloud projects add-iam-policy-binding"
+    with pytest.raises(error, match=denied if status == 403 else "Dataflow in europe-west1 of millrace-test"):
         stage_batch(merging.lake, merging.contract, batch, place(server, merging))
 
 

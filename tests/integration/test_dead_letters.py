@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +18,8 @@ from millrace.events.heal import redrive_deliverable
 from millrace.events.reasons import ACCEPTED, IGNORED, rejection_reason
 from millrace.events.sort import settle_letters
 from tests.support.clients import PubSub, retry
-from tests.support.servers import ROOT, free_port, server, wait_until
+from tests.support.command_line import millrace
+from tests.support.servers import free_port, server, wait_until
 
 TOPIC = names.INGEST_REQUESTED
 
@@ -203,13 +202,7 @@ def test_command_lists_redrives_and_drops(place: Place) -> None:
 
     def command(*arguments: str, code: int = 0) -> str:
         settings = {"MILLRACE_EVENTS__PROJECT": place.project, "MILLRACE_EVENTS__ENDPOINT": place.pubsub.address}
-        process = subprocess.run(
-            [sys.executable, "-m", "cli", "--environment", "local", "dead-letters", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            env=os.environ | settings,
-        )
+        process = millrace("--environment", "local", "dead-letters", *arguments, env=os.environ | settings)
         assert process.returncode == code, process.stderr
         return process.stdout + process.stderr
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import (
@@ -29,6 +30,9 @@ from blocks import (
     MillraceWarehouse,
     names,
 )
+from cli.deploy.automations import apply, load_streams, slack_document
+from cli.pausing import MISSING_DATA, set_enabled
+from millrace.contracts.source import load_sources
 from tests.support.harness import harness
 from tests.support.servers import ROOT
 from tests.support.slow import slow
@@ -93,16 +97,24 @@ def blocks(client: SyncPrefectClient) -> None:
 
 
 def test_deploy_needs_all_parts_and_is_idempotent(client: SyncPrefectClient, request: pytest.FixtureRequest) -> None:
-    assert "has no such work pool; create it with `millrace deploy pools`" in error_of("deployments")
+    assert "has no such work pool; create it with `millrace --environment gcp deploy pools`" in error_of("deployments")
     assert (
         run("pools", "--dry-run").stdout == "would be created: work pool gke\nwould be created: work pool cloud-run\n"
     )
+    first = run("--dry-run")
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    assert {"would be created: block millrace-lake/lake", *(f"would be created: {name}" for name in FLOWS)} <= set(
+        lines
+    )
+    assert "would be created: Millrace: a flow run failed" in lines
     assert client.read_work_pools() == []
+    assert client.read_block_documents() == []
     pools = run("pools")
     assert pools.stdout == "created: work pool gke\ncreated: work pool cloud-run\n", pools.stderr
     assert {p.name: p.type for p in client.read_work_pools()} == {"gke": "kubernetes", "cloud-run": "cloud-run-v2"}
     assert "Prefect has no block millrace-lake/lake, " in error_of("deployments")
-    assert "run `millrace deploy blocks` first" in error_of("automations")
+    assert "run `millrace --environment gcp deploy blocks` first" in error_of("automations")
     request.getfixturevalue("blocks")
     checked = run("--dry-run")
     assert " automations can be applied, " in checked.stdout, checked.stderr
@@ -112,7 +124,7 @@ def test_deploy_needs_all_parts_and_is_idempotent(client: SyncPrefectClient, req
     dry = run("deployments", "--dry-run")
     assert dry.stdout.splitlines() == [f"would be created: {name}" for name in FLOWS], dry.stderr
     assert client.read_deployments() == []
-    deployed = run("deployments")
+    deployed = run("deployments", MILLRACE_PROJECT_DIR=str(ROOT))
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     deployments = {d.name: d for d in client.read_deployments()}
     assert {name: d.work_pool_name for name, d in deployments.items()} == {
@@ -121,18 +133,24 @@ def test_deploy_needs_all_parts_and_is_idempotent(client: SyncPrefectClient, req
     assert all(d.enforce_parameter_schema for d in deployments.values())
     assert len({d.version for d in deployments.values()}) == 1
     assert deployments["merge"].job_variables == {"cpu": "2", "memory": "8Gi"}
+    steps = [{"prefect.deployments.steps.set_working_directory": {"directory": "/opt/millrace"}}]
+    assert all(d.pull_steps == steps for d in deployments.values()), "runs find the code in the image"
 
     again = run("deployments", "--dry-run")
     assert again.stdout.splitlines() == [f"unchanged: {name}" for name in FLOWS], again.stderr
-    moved = run("deployments", "--dry-run", MILLRACE_POOLS__DBT="gke", MILLRACE_VERSION="1")
+    moved = run("--dry-run", MILLRACE_POOLS__DBT="gke", MILLRACE_VERSION="1")
+    assert "would be updated: work pool gke" in moved.stdout.splitlines(), "runs get their settings from the pool"
     assert "would be updated (work_pool, version): model" in moved.stdout.splitlines()
     assert run("pools").stdout == "unchanged: work pool gke\nunchanged: work pool cloud-run\n"
 
 
-def test_changed_pool_is_reported_and_reset(client: SyncPrefectClient) -> None:
+def test_changed_pool_is_reported_and_reset(client: SyncPrefectClient, blocks: None) -> None:
     other = {"MILLRACE_POOLS__IMAGE": "registry.test/flows:2"}
     run("pools")
     assert "differs from k8s/pools/gke.yaml" in error_of("deployments", **other)
+    whole = run("--dry-run", **other)
+    assert whole.returncode == 0, whole.stderr
+    assert "would be updated: work pool gke" in whole.stdout.splitlines()
     assert run("pools", **other).stdout == "updated: work pool gke\nupdated: work pool cloud-run\n"
     template = client.read_work_pool("gke").base_job_template
     assert template["variables"]["properties"]["image"]["default"] == "registry.test/flows:2"
@@ -153,3 +171,20 @@ def test_pool_of_another_type_is_not_changed(client: SyncPrefectClient, tmp_path
     pools = {"typed": {"type": "kubernetes", "description": "", "concurrency_limit": 1, "base_job_template": {}}}
     with pytest.raises(SettingsError, match="is of type process, and its file says kubernetes; delete it"):
         apply_pools(client, pools)
+
+
+def test_paused_alert_stays_disabled(client: SyncPrefectClient, blocks: None) -> None:
+    stream = load_sources(ROOT / "sources")["airport_ops"].streams["flights"]
+    values = {"slack": slack_document(client, names.SLACK), "ui": "http://ui", "runbook": "docs"}
+
+    def deploy_alert() -> list[str]:
+        return list(apply(load_streams([ROOT / "automations" / "streams" / "stale.yaml"], values, [stream])).values())
+
+    name = MISSING_DATA.format(stream=stream.id)
+    assert not set_enabled(name, enabled=False), "it is not deployed"
+    assert deploy_alert() == ["created"]
+    assert [set_enabled(name, enabled=False) for _ in range(2)] == [True, False]
+    assert deploy_alert() == ["unchanged"]
+    assert not Automation.read(name=name).enabled
+    assert set_enabled(name, enabled=True)
+    assert Automation.read(name=name).enabled

@@ -14,7 +14,6 @@ import pytest
 from beam_job.attempts import Run, stage
 from beam_job.batches import Limits, open_batch
 from beam_job.commit import commit_batch
-from beam_job.engines.pipeline import run_pipeline
 from beam_job.engines.plain import run_steps
 from beam_job.steps.work import Work
 from millrace.contracts.stream import StreamContract
@@ -33,6 +32,8 @@ def plain(lake: Lake, batch: Batch, folder: Path) -> Run:
 
 
 def in_process(lake: Lake, batch: Batch, folder: Path) -> Run:
+    from beam_job.engines.pipeline import run_pipeline  # imports Beam, which takes a second
+
     def run(stream: StreamContract, rejected: dict[int, str], attempt: str) -> None:
         work = Work(lake, stream, batch, attempt)
         run_pipeline((lake.url, lake.endpoint), work, SHARDS, rejected, folder=str(folder))
@@ -41,6 +42,8 @@ def in_process(lake: Lake, batch: Batch, folder: Path) -> Run:
 
 
 def worker_processes(lake: Lake, batch: Batch, folder: Path) -> Run:
+    from beam_job.engines.pipeline import run_pipeline
+
     """Run Beam as Dataflow does: workers receive and exchange bytes."""
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
@@ -142,4 +145,32 @@ def test_file_of_bad_rows_is_quarantined_whole(lake: Lake, tmp_path: Path) -> No
     ("size", "engine"), [(0, "plain"), (10, "plain"), (11, "in-process"), (20, "in-process"), (21, "dataflow")]
 )
 def test_size_decides_the_engine(size: int, engine: str) -> None:
-    assert Limits(plain_max_bytes=10, in_process_max_bytes=20).engine(size) == engine
+    assert Limits(plain_max_bytes=10, in_process_max_bytes=20).engine(size, 1) == engine
+
+
+@pytest.mark.parametrize(("rows", "engine"), [(10, "plain"), (11, "in-process"), (20, "in-process"), (21, "dataflow")])
+def test_rows_decide_the_engine_of_a_small_batch(rows: int, engine: str) -> None:
+    assert Limits(plain_max_rows=10, in_process_max_rows=20).engine(1, rows) == engine
+
+
+def test_narrow_rows_open_a_batch_for_beam(lake: Lake, tmp_path: Path) -> None:
+    merging = Merging(lake, tmp_path, limits=Limits(plain_max_rows=3))
+    merging.land(rows=[upsert(number, 1) for number in range(4)])
+    batch = open_batch(lake, merging.warehouse, merging.contract, limits=merging.limits, now=NOON)
+    assert batch is not None
+    assert (batch.rows, batch.engine) == (4, "in-process")
+
+
+def test_open_batch_moves_to_a_larger_engine_only(lake: Lake, tmp_path: Path) -> None:
+    merging = Merging(lake, tmp_path, limits=Limits())
+    merging.land(rows=[upsert(1, 1), upsert(2, 1)])
+
+    def engine(limits: Limits) -> str:
+        batch = open_batch(lake, merging.warehouse, merging.contract, limits=limits, now=NOON)
+        assert batch is not None
+        return batch.engine
+
+    assert engine(Limits()) == "plain"
+    assert engine(Limits(plain_max_rows=1)) == "in-process"
+    assert engine(Limits(plain_max_rows=1, in_process_max_rows=1)) == "dataflow"
+    assert engine(Limits()) == "plain", "it was stored as it was opened"

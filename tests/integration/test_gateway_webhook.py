@@ -137,6 +137,16 @@ def test_rotated_secret_counts_within_seconds(place: Place) -> None:
     assert place.post(token=old) == 401
 
 
+def test_notification_is_taken_without_prefect(place: Place) -> None:
+    place.published()
+    place.running.prefect.stop()
+    try:
+        assert place.post() == 204
+    finally:
+        place.running.prefect.start()
+    assert len(place.published()) == 1
+
+
 def test_without_pubsub_the_answer_is_503(place: Place) -> None:
     place.published()
     place.pubsub.publisher.delete_topic(topic=TOPIC)

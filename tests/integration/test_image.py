@@ -1,6 +1,6 @@
-"""The files of the images, in a folder, run there as uid 10001 with write access to /tmp only.
+"""The files of the images, in a folder, run there as uid 10001 with write access to /tmp only; and the Dockerfile.
 
-Where a container engine is, `docker build` makes the same of the same files; here the folder stands in for the root.
+The folder stands in for the root; `test_image_built.py` builds the images themselves and runs them.
 """
 
 import json
@@ -13,8 +13,10 @@ import sysconfig
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.support.servers import ROOT, free_port, listens, wait_until
 from tests.support.slow import SWITCH
@@ -143,19 +145,58 @@ def test_dbt_writes_only_to_its_writable_folders(interpreter: str, image: Path, 
     assert not (image / "dbt_project" / "target").exists()
 
 
+def stage(name: str) -> str:
+    """Return the instructions of a stage of the Dockerfile."""
+    return DOCKERFILE.split(f"AS {name}\n")[1].split("\nFROM")[0]
+
+
 def test_dockerfile_pins_versions_and_a_user() -> None:
     stages = re.findall(r"^FROM (\S+) AS (\w+)$", DOCKERFILE, re.M)
-    assert [name for _, name in stages] == ["uv", "builder", "base", "flows", "sdk", "beam"]
-    assert [image for image, _ in stages if image not in ("base",) and not re.search(r":\d+\.\d+\.\d+", image)] == []
-    base = DOCKERFILE.split("AS base")[1].split("\nFROM")[0]
-    assert "USER 10001:10001" in base
+    assert [name for _, name in stages] == ["uv", "packages", "platform", "base", "flows", "sdk", "beam"]
+    images = dict(re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", DOCKERFILE, re.M))
+    assert {image for image, _ in stages} == {"base", "packages", *(f"${{{argument}}}" for argument in images)}
+    assert [image for image in images.values() if not re.search(r":\d+\.\d+\.\d+", image)] == []
+    assert "USER 10001:10001" in stage("base")
     assert "--require-hashes" in DOCKERFILE
-    for target, entrypoint in (("flows", "[]"), ("beam", '["/opt/apache/beam/boot"]')):
-        stage = DOCKERFILE.split(f"AS {target}\n")[1].split("\nFROM")[0]
-        assert f"ENTRYPOINT {entrypoint}" in stage
-        assert "USER" not in stage
+    assert "ENTRYPOINT []" in stage("flows")
+    assert "USER" not in stage("flows")
     assert re.search(r"beam_python3\.11_sdk:([\d.]+)", DOCKERFILE)[1] == locked_version("apache-beam")  # type: ignore[index]
     assert f"uv:{re.search(r'UV_VERSION := (.+)', (ROOT / 'Makefile').read_text())[1]}" in DOCKERFILE  # type: ignore[index]
+
+
+def test_dataflow_workers_find_the_packages() -> None:
+    """The packages are in an environment of the image: Beam's boot program and Dataflow's mounts need these lines."""
+    instructions = [line for line in stage("beam").splitlines() if not line.startswith("#")]
+    assert "ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in instructions
+    assert 'ENTRYPOINT ["/opt/apache/beam/boot"]' in instructions
+    assert [line for line in instructions if line.startswith("USER")] == ["USER 0:0"]
+    assert instructions.index("USER 0:0") < instructions.index("RUN python -m ensurepip")
+
+
+def test_build_context_is_what_the_image_needs() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    included = {line[1:] for line in ignored if line.startswith("!")}
+    (parts,) = re.findall(r"^for part in (.+?); do$", SCRIPT.read_text().replace("\\\n", " "), re.M)
+    assert "*" in ignored
+    assert included == {*parts.split(), "requirements.txt", "scripts/image_files"}
+
+
+def test_manifests_start_modules_of_the_image(image: Path) -> None:
+    commands = [container["args"] for container in platform_containers()]
+    modules = {command[2] for command in commands if command[:2] == ["python", "-m"]}
+    assert modules == {"millrace.gateway"}
+    assert {command[0] for command in commands} == {"python", "prefect"}
+    for module in modules:
+        assert (image / module.replace(".", "/") / "__main__.py").exists()
+
+
+def platform_containers() -> list[dict[str, Any]]:
+    """Return the containers of all manifests that run the image of the platform."""
+    files = [*(ROOT / "k8s" / "base").glob("*.yaml"), *(ROOT / "k8s" / "overlays").rglob("*.yaml")]
+    documents = [each for file in files for each in yaml.safe_load_all(file.read_text()) if isinstance(each, dict)]
+    workloads = [document for document in documents if document.get("kind") == "Deployment"]
+    containers = [c for d in workloads for c in d["spec"]["template"]["spec"]["containers"]]
+    return [container for container in containers if container.get("image") == "millrace-flows"]
 
 
 def locked_version(package: str) -> str:
@@ -170,6 +211,7 @@ def test_image_holds_every_package_of_the_project() -> None:
     packages = [name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]]
     assert "millrace" in packages
     text = SCRIPT.read_text()
+    packages.remove("local")  # servers for one machine, which no image has
     assert [name for name in packages if f" {name} " not in text.replace("\\\n", " ")] == []
 
 

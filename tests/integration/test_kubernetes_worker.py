@@ -3,7 +3,6 @@
 `make test-kubernetes` runs it: it takes minutes, most of which are the start of processes.
 """
 
-import os
 import signal
 import subprocess
 import uuid
@@ -22,10 +21,14 @@ from prefect.states import Cancelling, Scheduled
 
 from cli.deploy.pools import load_pools
 from flows.ingest import ingest
+from local.servers.rights.bindings import write_rights
+from local.servers.rights.kubernetes import kubernetes_bindings
 from millrace.settings import load_settings
 from tests.integration.test_alerts import hits
 from tests.support.flows_place import SOURCE, FlowsPlace, flows_place
-from tests.support.kubernetes_api import Cluster, cluster, container_environment
+from tests.support.kubernetes_api import cluster
+from tests.support.kubernetes_cluster import Cluster, container_environment
+from tests.support.rights import PROJECT, used_by
 from tests.support.servers import ROOT, free_port, process, wait_until
 from tests.support.slow import slow
 
@@ -107,21 +110,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("MILLRACE_POOLS__DEFAULT", "gke")
         patch.setenv("MILLRACE_POOLS__IMAGE", IMAGE)
-        settings = {k: v for k, v in os.environ.items() if k.startswith("MILLRACE_")}
         objects = {
             "secrets": {"prefect-client": {"PREFECT_API_AUTH_STRING": AUTH}},
-            "settings": {
-                "millrace-settings": settings
-                | {
-                    "PREFECT_API_URL": str(PREFECT_API_URL.value()),
-                    "STORAGE_EMULATOR_HOST": flows.stack.http("storage"),
-                    "PUBSUB_EMULATOR_HOST": flows.stack.grpc("pubsub"),
-                    "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "millrace" / "observability" / "logging.yaml"),
-                }
-            },
-            "environment": container_environment(PREFECT_HOME=str(folder / "pod")),
+            "settings": {},  # a run has them from its pool
+            "environment": container_environment(
+                PREFECT_HOME=str(folder / "pod"),
+                STORAGE_EMULATOR_HOST=flows.stack.http("storage"),
+                PUBSUB_EMULATOR_HOST=flows.stack.grpc("pubsub"),
+                PREFECT_LOGGING_SETTINGS_PATH=str(ROOT / "millrace" / "observability" / "logging.yaml"),
+            ),
         }
-        api = stack.enter_context(cluster(free_port(), folder / "cluster", **objects))
+        write_rights(folder / "rights.json", PROJECT)
+        api = stack.enter_context(cluster(free_port(), folder / "cluster", folder / "rights.json", **objects))
         with get_client(sync_client=True) as client:
             for name, pool in load_pools(load_settings()).items():
                 client.create_work_pool(WorkPoolCreate(name=name, **pool))
@@ -207,6 +207,9 @@ def test_cancelled_run_deletes_its_job(at_work: Running) -> None:
 
 def test_worker_has_all_rights_it_needs(at_work: Running) -> None:
     assert at_work.cluster.refused == []
+    granted = {p for b in kubernetes_bindings() for p in b["permissions"] if b["role"] == "flow-runs"}
+    used = used_by(at_work.folder / "rights.json")["worker-kubernetes"]
+    assert {"create jobs.batch", "list jobs.batch", "list pods"} <= used <= granted
 
 
 def test_worker_without_rights_crashes_the_run(running: Running) -> None:
@@ -215,7 +218,11 @@ def test_worker_without_rights_crashes_the_run(running: Running) -> None:
     run = running.start(running.deploy("tests/support/kubernetes_flows.py:raises", "refused", pool="other"))
     with running.worker("millrace/gateway", pool="other"):
         running.ends(run, "Crashed")
-    assert "403" in (running.folder / "worker.log").read_text()
+    message = (
+        'jobs.batch is forbidden: User "system:serviceaccount:millrace:gateway" cannot create resource "jobs" in API'
+        ' group "batch" in the namespace "millrace-flows"'
+    )
+    assert message in (running.folder / "worker.log").read_text().replace('\\"', '"')
     assert running.cluster.jobs(run) == []
 
 

@@ -135,6 +135,7 @@ def test_lease_whose_renewal_was_unanswered_is_held() -> None:
     assert lake.stat(PATH) is None
 
 
+@pytest.mark.slow
 def test_command_waits_for_the_lease_then_merges(lake: Lake, tmp_path: Path) -> None:
     merging = Merging(lake, tmp_path)
     merging.land(rows=[upsert(1, 10)])

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from dashboards.boards import BOARDS
 from local.demo.airport_ops.expected import Row, expected_marts
 from millrace.domain.errors import WarehouseRefused
 from millrace.settings.tree import WarehouseSettings
@@ -15,7 +14,7 @@ from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.engines import open_marts
 from millrace.warehouse.reader import Read
 from tests.support.bigquery import BigQuery
-from tests.unit.test_dashboards import published
+from tests.unit.test_dashboards import BOARDS, published
 
 pytestmark = pytest.mark.bigquery
 FLIGHTS = 60

@@ -33,8 +33,8 @@ EMULATED = {TEXT_KEY: st.just(replace(FIXED[TEXT_KEY], keys=st.tuples(st.sampled
 delete_absent = merging.delete_absent
 
 
-def bury_nothing(merge: merging.Merge) -> str:
-    return delete_absent(merge).replace(" WHERE ", " WHERE FALSE AND ", 1)
+def bury_nothing(merge: merging.Merge, snapshot: str = "") -> str:
+    return delete_absent(merge, snapshot).replace(" WHERE ", " WHERE FALSE AND ", 1)
 
 
 MUTANTS = {

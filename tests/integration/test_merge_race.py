@@ -30,7 +30,7 @@ from tests.support.oracle import Stream
 from tests.support.oracle_streams import STREAMS
 from tests.support.race import Race, run_race
 
-RACES = int(os.environ.get("MILLRACE_RACES", "48"))
+RACES = int(os.environ.get("MILLRACE_RACES", "15"))
 SEED = int(os.environ.get("MILLRACE_SEED", "2026"))
 
 

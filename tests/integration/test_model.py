@@ -107,6 +107,7 @@ def test_new_plane_reaches_flights_of_all_days(place: Modelling, days: tuple[Mod
     assert place.marts(plane_keys) == [("N7",)]
 
 
+@pytest.mark.slow
 def test_readers_see_only_whole_marts(place: Modelling) -> None:
     """Read during a build that fails the gate, and during one that passes."""
     (before,) = place.marts(EVERYWHERE)
@@ -128,6 +129,7 @@ def test_readers_see_only_whole_marts(place: Modelling) -> None:
     assert after[:5] == (before[0] + 1, before[1] + 2, before[2] + 2, before[3] + 1, before[4] + 1)
 
 
+@pytest.mark.slow
 def test_failed_candidate_is_kept_for_inspection(place: Modelling) -> None:
     files = list((place.folder / "candidates").glob("*.duckdb"))
     assert len(files) == 1

@@ -4,11 +4,13 @@ import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from beam_job.erase import request
-from millrace.domain.errors import CandidateMissing, MartsMoved
+from millrace.domain.errors import CandidateMissing, MartsMoved, WarehouseRefused
+from millrace.domain.ledger import EVER
 from millrace.domain.quality import QualityFact, QualityResult
 from tests.support.engines import DAYS, Engine, OnEngine
 from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upsert
@@ -51,6 +53,69 @@ def test_candidate_keeps_what_others_published(engine: Engine) -> None:
     engine.build("slow", {"fct": "SELECT 9 AS id"}, empty=False)
     assert engine.again().publish("slow") == {"dim": 1, "fct": 1}
     assert engine.query("SELECT id FROM {marts}.fct") == [(9,)]
+
+
+def test_restored_tables_are_the_published_ones(engine: Engine) -> None:
+    warehouse, seen = engine.warehouse, "SELECT id FROM {here}.fct"
+    engine.build("first", {"dim": "SELECT 1 AS id", "fct": "SELECT 1 AS id", "seen": seen, "old": "SELECT 1 AS id"})
+    warehouse.publish("first")
+    engine.build("second", {"dim": "SELECT 2 AS id", "fct": "SELECT 2 AS id, 3 AS more", "new": "SELECT 2 AS id"})
+    for _ in range(2):
+        warehouse.restore("second", ["fct", "seen", "new"], known=["dim", "fct", "seen", "new"])
+    rows = warehouse.publish("second")
+    assert {name: rows[name] for name in rows if name != "seen"} == {"dim": 1, "fct": 1, "old": 1}
+    query = "SELECT d.id AS dim, f.id AS fct, s.id AS seen FROM {marts}.dim d, {marts}.fct f, {marts}.seen s"
+    assert engine.query(query) == [(2, 1, 1)]
+    warehouse.restore("second", ["dim"])
+    assert warehouse.publish("second") == rows, "a candidate that is published stays as it is"
+
+
+def change_marts(engine: Engine, *statements: str) -> None:
+    """Change the published marts by hand, as a person with a query tool does."""
+    for statement in statements:
+        sql = statement.format(marts=engine.schema("marts"))
+        if engine.name == "bigquery":
+            engine.write(sql)
+            continue
+        with duckdb.connect(engine.warehouse.marts_url.removeprefix("duckdb:///")) as db:
+            db.execute(sql)
+
+
+def test_tables_of_others_outlive_publications(engine: Engine) -> None:
+    warehouse = engine.warehouse
+    engine.build("candidate_1", {"dim": "SELECT 1 AS id", "old": "SELECT 1 AS id", "seen": "SELECT id FROM {here}.dim"})
+    warehouse.publish("candidate_1")
+    change_marts(
+        engine,
+        "CREATE TABLE {marts}.backup AS SELECT 7 AS id",
+        "CREATE VIEW {marts}.extract AS SELECT id FROM {marts}.dim",
+    )
+    assert "backup" not in warehouse.marts()
+    engine.build("candidate_2", {"dim": "SELECT 2 AS id"})
+    warehouse.publish("candidate_2")
+    assert engine.query("SELECT e.id, b.id FROM {marts}.extract e CROSS JOIN {marts}.backup b") == [(2, 7)]
+    engine.build("candidate_3", {"dim": "SELECT 3 AS id"}, empty=False)
+    change_marts(engine, "INSERT INTO {marts}.backup (id) VALUES (8)")
+    assert warehouse.publish("candidate_3") == {"dim": 1} == warehouse.marts()
+    assert engine.query("SELECT id FROM {marts}.backup ORDER BY id") == [(7,), (8,)]
+    for dropped in ("old", "seen"):
+        change_marts(engine, f"CREATE TABLE {{marts}}.{dropped} AS SELECT 9 AS id")
+    engine.build("candidate_4", {"dim": "SELECT 4 AS id"})
+    warehouse.publish("candidate_4")
+    assert engine.query("SELECT o.id, s.id FROM {marts}.old o CROSS JOIN {marts}.seen s") == [(9, 9)]
+
+
+def test_mart_never_replaces_anothers_table(engine: Engine) -> None:
+    warehouse = engine.warehouse
+    engine.build("candidate_1", {"dim": "SELECT 1 AS id"})
+    warehouse.publish("candidate_1")
+    change_marts(engine, "CREATE TABLE {marts}.fct AS SELECT 7 AS id")
+    engine.build("candidate_2", {"dim": "SELECT 2 AS id", "fct": "SELECT 2 AS id"})
+    with pytest.raises(WarehouseRefused, match=r"has (marts\.)?fct, which no publication made, .* rename or drop"):
+        warehouse.publish("candidate_2")
+    assert engine.query("SELECT d.id, f.id FROM {marts}.dim d CROSS JOIN {marts}.fct f") == [(1, 7)]
+    change_marts(engine, "DROP TABLE {marts}.fct")
+    assert engine.again().publish("candidate_2") == {"dim": 1, "fct": 1}
 
 
 def version(number: int) -> dict[str, str]:
@@ -131,7 +196,7 @@ def test_days_and_rows_of_batches_are_returned(engine: Engine) -> None:
     def land(*rows: dict[str, Any]) -> str:
         merging.land(merging.put(parquet([row | {"at": NOON + timedelta(days=row["id"])} for row in rows], schema)))
         merging.merge()
-        return merging.warehouse.ledger(kinds=("merged",))[-1].batch_id
+        return merging.warehouse.ledger(EVER, kinds=("merged",))[-1].batch_id
 
     def names_left(*batches: str) -> list[Any]:
         merged_sql = merging.warehouse.merged_rows(merging.contract, batches, as_of=None)
@@ -164,9 +229,9 @@ def test_reader_sees_a_consistent_snapshot(merging: OnEngine) -> None:
     warehouse = merging.warehouse
     merging.land(rows=[upsert(1, 10)])
     merging.merge()
-    before = warehouse.ledger()
+    before = warehouse.unpublished()
     with warehouse.reader("test") as as_of:
-        assert warehouse.ledger(as_of=as_of) == before
+        assert warehouse.unpublished(as_of) == before
         query = warehouse.merged_rows(merging.contract, [before[0].batch_id], as_of)
         if as_of is None:
             assert merging.query(f"SELECT id FROM ({query}) found") == [(1,)]
@@ -175,6 +240,6 @@ def test_reader_sees_a_consistent_snapshot(merging: OnEngine) -> None:
         assert abs(datetime.now(UTC) - as_of) < timedelta(minutes=1)
         merging.land(rows=[upsert(1, 11)])
         merging.merge()
-        assert len(warehouse.ledger()) == 2
-        assert warehouse.ledger(as_of=as_of) == before
+        assert len(warehouse.unpublished()) == 2
+        assert warehouse.unpublished(as_of) == before
         assert merging.query(f"SELECT id, name FROM ({query}) found") == [(1, "v10")]

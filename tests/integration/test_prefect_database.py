@@ -1,14 +1,18 @@
-"""Prefect's SQLite under load: transactions wait for each other, and a connection that met a lock is discarded."""
+"""Prefect's database: SQLite under load, where a connection that met a lock is discarded; settings of the server."""
 
 import asyncio
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from prefect.settings import Settings
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from local.stack import prefect_server
+from tests.support.prefect_on_postgres import manifest_settings
 
 
 def engine(path: Path, begin: str = "BEGIN") -> AsyncEngine:
@@ -103,3 +107,11 @@ def test_without_the_listener_another_can_write(tmp_path: Path) -> None:
         assert asyncio.run(second_writer_waits(tmp_path / "without.db")) is False
     finally:
         event.listen(*listener, retval=True)
+
+
+def test_prefect_knows_the_settings_of_its_manifest() -> None:
+    with patch.dict(os.environ, manifest_settings()):
+        settings = Settings().to_environment_variables(exclude_unset=True)
+    persister = "PREFECT_SERVER_SERVICES_EVENT_PERSISTER"
+    assert settings[f"{persister}_FLUSH_INTERVAL"] == "1.0"
+    assert manifest_settings().keys() <= settings.keys()

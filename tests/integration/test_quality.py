@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from millrace.domain.errors import ContractError, Fatal
-from millrace.quality.gate import validate
+from millrace.quality.gate import validate, validate_rows
 from millrace.quality.report import QualityReport
 from millrace.quality.suites import load_suites
-from tests.support.servers import ROOT
+from tests.support.command_line import millrace
 
 Gate = Callable[..., QualityReport]
 
@@ -53,14 +53,7 @@ def gate(candidate: Path, tmp_path: Path) -> Gate:
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "quality", "validate", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return millrace("quality", "validate", *arguments, env=os.environ | {"COLUMNS": "200"})
 
 
 def test_satisfied_suite_passes(gate: Gate) -> None:
@@ -87,6 +80,34 @@ def test_failed_warn_reports_but_rejects_nothing(gate: Gate) -> None:
     assert report.failed("stop") == ()
 
 
+def test_error_of_one_expectation_is_its_own(gate: Gate) -> None:
+    between = {"type": "expect_column_values_to_be_between", "args": {"column": "name", "min_value": 0}}
+    missing = {"type": "expect_column_values_to_be_unique", "args": {"column": "nr"}}
+    report = gate(between | {"severity": "warn"}, UNIQUE, missing, ROWS)
+    assert [(r.column, r.success) for r in report.results if not r.is_unchecked] == [("id", False), ("", True)]
+    first, second = report.failed("stop")
+    assert (first.column, second.column) == ("nr", "id"), "what could not be checked comes first"
+    (warned,) = report.failed("warn")
+    assert str(warned).startswith("shops.name: expect_column_values_to_be_between, could not be checked: ")
+    assert "aborted" not in str(report.results)
+    assert "SELECT" not in str(report.results)
+
+
+def test_error_in_a_database_ends_only_its_query(candidate: Path, tmp_path: Path) -> None:
+    """Rows of a query have no known types, so that the database itself rejects the comparison."""
+    text = {
+        "type": "expect_column_values_to_be_between",
+        "severity": "warn",
+        "args": {"column": "name", "min_value": 0},
+    }
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "a.b.yaml").write_text(yaml.safe_dump({"stream": "a.b", "expectations": [text, UNIQUE, ROWS]}))
+    report = validate_rows(f"duckdb:///{candidate}", load_suites(folder), {"a.b": "SELECT * FROM marts.shops"})
+    assert [r.is_unchecked for r in sorted(report.results, key=lambda r: r.column)] == [False, False, True]
+    assert "Cannot compare values of type VARCHAR" in report.failed("warn")[0].observed
+
+
 def test_missing_column_fails_with_the_reason(gate: Gate) -> None:
     report = gate({"type": "expect_column_values_to_be_unique", "args": {"column": "nr"}})
     (failed,) = report.failed("stop")
@@ -98,7 +119,7 @@ def test_many_failing_rows_give_a_small_sample(candidate: Path, gate: Gate) -> N
     with duckdb.connect(str(candidate)) as db:
         db.execute("INSERT INTO marts.shops SELECT 7, 'x' FROM range(1000)")
     ((failed,), *_) = [gate(UNIQUE).failed("stop")]
-    assert failed.observed == "1002 of 1003 rows"
+    assert failed.observed == "1,002 of 1,003 rows"
     assert len(failed.sample) == 5
 
 

@@ -68,6 +68,8 @@ def test_redrive_after_a_contract_fix_merges_once() -> None:
         ("merged", 2),
         ("redriven", 2),
     ]
+    again = "SELECT rows_in, quarantined FROM ops.ledger WHERE kind = 'redriven' ORDER BY 1"
+    assert merging.query(again) == [(1, 1), (3, 1)]
 
 
 def test_repaired_object_wins_as_new_generation() -> None:

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from beam_job.batches import Limits
+from beam_job.redrive import redrive
 from millrace.domain import names
 from millrace.domain.batch import Balance
 from millrace.domain.errors import ServiceUnavailable
+from millrace.domain.ledger import published_entry
 from millrace.domain.quality import QualityFact, QualityResult
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
-from millrace.settings.tree import ROOT
+from millrace.project import CODE
 from millrace.status.lineage import mart_lineage
 from millrace.status.page import render
 from millrace.status.prefect_runs import TaskDuration
@@ -27,9 +29,10 @@ from millrace.status.tolerant_reader import TolerantReader
 from millrace.status.types import SourceStatus, Status, SyncStatus
 from millrace.warehouse.duckdb.lock import hold
 from tests.conftest import new_lake
-from tests.support.merging import NOON, Merging, contract, upsert
-from tests.support.status_place import NOW, UI, StatusPlace, away, merge_some, run
+from tests.support.merging import NOON, Merging, contract, parquet, upsert
+from tests.support.status_place import HALF, NOW, UI, StatusPlace, away, merge_some, run
 
+WIDE = {"id": {"type": "int64", "nullable": False}, "name": {"type": "string"}, "amount": {"type": "float64"}}
 ATTACK = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
 
 
@@ -47,6 +50,10 @@ def merged(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> Statu
     return status_place
 
 
+def balance(**terms: int) -> Balance:
+    return Balance.model_validate(dict.fromkeys(Balance.model_fields, 0) | terms)
+
+
 def test_stream_figures_match_the_ledger(merged: StatusPlace) -> None:
     (stream,) = merged.status().streams
     terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
@@ -60,6 +67,31 @@ def test_stream_figures_match_the_ledger(merged: StatusPlace) -> None:
     assert (stream.pending.landings, stream.pending.rows) == (1, 2) if stream.pending else False
     assert stream.quarantine == tuple(merged.merging.warehouse.quarantined_objects(merged.merging.contract))
     assert [o.rows for o in stream.quarantine or ()] == [1]
+
+
+def test_redriven_rows_count_once(place: StatusPlace) -> None:
+    merging = place.merging
+    merging.land(merging.put(parquet([upsert(1, 1), upsert(2, 1) | {"amount": 0.5}], HALF)))
+    merging.merge()
+    assert place.status().streams[0].balance == balance(rows_in=2, merged=1, quarantined=1)
+    merging.contract = contract(freshness="2h", columns=WIDE)
+    redrive(merging.lake, merging.warehouse, merging.contract, run_id="r", at=NOON)
+    assert place.status().streams[0].balance == balance(rows_in=2, merged=1, quarantined=1), "not merged yet"
+    merging.merge()
+    (stream,) = place.status().streams
+    assert (stream.balance, stream.quarantine) == (balance(rows_in=2, merged=2), ())
+    assert [b.balance.rows_in for b in stream.batches] == [2, 2], "batches are as the ledger has them"
+
+
+def test_batch_keeps_its_first_publication(place: StatusPlace) -> None:
+    place.merging.land(rows=[upsert(1, 1)])
+    place.merging.merge()
+    (batch,) = [b.id for b in place.status().streams[0].batches]
+    first, rebuilt = NOON, NOON + timedelta(minutes=20)
+    for candidate, at in (("c1", first), ("c2", rebuilt)):
+        place.merging.warehouse.append(published_entry(batch, candidate, f"run of {candidate}", at))
+    (shown,) = place.status().streams[0].batches
+    assert (shown.published_at, shown.candidate) == (first, "c1")
 
 
 def test_quarantine_shows_the_redrive_command(merged: StatusPlace) -> None:
@@ -222,14 +254,15 @@ def test_page_escapes_all_data(place: StatusPlace) -> None:
     ]
     page = render(place.status())
     tags = Tags(page)
-    assert tags.tags.isdisjoint({"script", "img", "iframe", "object"})
+    assert tags.tags.isdisjoint({"img", "iframe", "object"})
+    assert page.count("<script") == 1, "the script of the age"
     assert tags.handlers == []
     assert "&lt;script&gt;alert(1)" in page
     assert all(a.startswith(("#", "data:,", UI)) for a in tags.addresses), tags.addresses
 
 
 def test_page_links_resolve_and_ids_are_unique(merged: StatusPlace) -> None:
-    tags = Tags(render(replace(merged, dbt_project=ROOT / "dbt_project").status()))
+    tags = Tags(render(replace(merged, dbt_project=CODE / "dbt_project").status()))
     assert [a for a in tags.addresses if a.startswith("#") and a[1:] not in tags.ids] == []
     assert len(tags.ids) == len(set(tags.ids))
 

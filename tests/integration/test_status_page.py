@@ -1,7 +1,7 @@
 """The status page in headless Chromium, served from the bucket, by mouse, keyboard and phone."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -10,6 +10,7 @@ from playwright.sync_api import Browser
 
 from beam_job.batches import Limits
 from millrace.domain import names
+from millrace.domain.ledger import EVER
 from millrace.status.collect import collect
 from millrace.status.prefect_runs import TaskDuration
 from millrace.status.publish import publish_page
@@ -82,6 +83,28 @@ def test_page_is_self_contained_and_accessible(browser: Browser, url: str, schem
         assert (scheme == "dark") == (paper == "rgb(13, 21, 26)")
 
 
+@pytest.mark.parametrize(("minutes", "old"), [(3, False), (45, True)], ids=["fresh", "old"])
+def test_page_tells_its_age(browser: Browser, url: str, minutes: int, old: bool) -> None:
+    with opened(browser, url, clock=NOW + timedelta(minutes=minutes)) as page:
+        assert page.errors == []
+        assert f"UTC, {minutes} min ago" in page.page.locator("h1").inner_text()
+        headline = page.page.locator("#headline").inner_text()
+        assert ("out of date" in headline) == old
+        assert ("Somebody should look" in headline or "broken" in headline) != old
+        if old:
+            assert "`millrace doctor`" in headline
+            return
+        page.page.clock.fast_forward("40:00")
+        assert "out of date" in page.page.locator("#headline").inner_text()
+
+
+def test_page_runs_no_other_script(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.page.evaluate("""() => { const s = document.createElement('script');
+            s.textContent = 'document.title = "changed"'; document.body.append(s); }""")
+        assert page.page.title() != "changed"
+
+
 def test_page_figures_match_the_ledger(browser: Browser, url: str, place: StatusPlace) -> None:
     terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
     sums = place.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
@@ -93,7 +116,7 @@ def test_page_figures_match_the_ledger(browser: Browser, url: str, place: Status
 
 
 def test_clicks_lead_from_a_mart_to_its_sync(browser: Browser, url: str, place: StatusPlace) -> None:
-    newest = place.merging.warehouse.ledger(kinds=("merged",))[-1]
+    newest = place.merging.warehouse.ledger(EVER, kinds=("merged",))[-1]
     with opened(browser, url) as page:
         for link in (MART, "shop.orders", newest.batch_id, "sync 3 of shop", newest.batch_id):
             page.page.locator("a:visible", has_text=link).first.click()

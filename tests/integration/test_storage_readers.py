@@ -4,7 +4,6 @@ import io
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.gcp.gcsio import GcsIO
 from google.cloud import storage
 from pyarrow.fs import FileSelector, GcsFileSystem
 
@@ -39,6 +38,8 @@ def test_pyarrow_writes_lists_and_deletes(bucket: storage.Bucket) -> None:
 
 
 def test_beam_writes_reads_copies_and_deletes(bucket: storage.Bucket) -> None:
+    from apache_beam.io.gcp.gcsio import GcsIO  # imports Beam, which takes a second
+
     gcs, folder = GcsIO(storage_client=bucket.client), f"gs://{bucket.name}/beam"
     with gcs.open(f"{folder}/a.txt", "w") as stream:
         stream.write(b"hello " * 100_000)

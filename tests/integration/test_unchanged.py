@@ -6,6 +6,7 @@ import pytest
 
 from beam_job.erase import request
 from millrace.domain.batch import Balance
+from tests.support.comparison import LEDGER
 from tests.support.engines import Engine, OnEngine
 from tests.support.in_process import InProcess, MemoryWarehouse
 from tests.support.merging import NOON, parquet
@@ -49,7 +50,7 @@ def test_unchanged_value_in_any_order_and_cut(lsns: list[int], values: list[str 
 
 
 @pytest.mark.parametrize("first", ["v{}", pytest.param(UNCHANGED, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("last", ["v{}", UNCHANGED])
+@pytest.mark.parametrize("last", ["v{}", pytest.param(UNCHANGED, marks=pytest.mark.slow)])
 def test_unchanged_value_of_a_single_key(first: str, last: str) -> None:
     values = zip((1, 2, 3), (first, UNCHANGED, last), ("v{}", None, UNCHANGED), strict=True)
     events: list[Event] = [(lsn, bio.format(lsn), cv and cv.format(lsn), False) for lsn, bio, cv in values]
@@ -60,6 +61,7 @@ def test_unchanged_value_of_a_single_key(first: str, last: str) -> None:
         merging.warehouse.close()
 
 
+@pytest.mark.slow
 def test_value_of_a_replaced_generation_does_not_count() -> None:
     """The second generation is read to its end by its second sync: from then on the first one's rows are gone."""
     syncs = [
@@ -95,7 +97,7 @@ def test_engines_agree_in_any_order_and_cut(engine: Engine) -> None:
     schedules = [parts for events in histories([1, 3, 4], [UNCHANGED, "v{}"], 2) for parts in batches(events)]
     merge_schedules(merging, schedules)
     assert merging.query(f"{STORED} {{raw}}.orders ORDER BY id") == expected(schedules)
-    totals = merging.query("SELECT SUM(rows_in), SUM(merged + superseded + stale) FROM {ops}.ledger")
+    totals = merging.query(f"SELECT SUM(rows_in), SUM(merged + superseded + stale) FROM {LEDGER}")
     assert totals == [(sum(len(part) for parts in schedules for part in parts),) * 2]
     entries, raw = "{ops}.unchanged__shop__orders", "{raw}.orders"
     kept = merging.query(f"SELECT COUNT(*) FROM {entries} e JOIN {raw} t ON t.id = e.id AND t._version = e._version")

@@ -17,6 +17,7 @@ from beam_job.erase import request
 from beam_job.redrive import redrive
 from beam_job.steps.unchanged import as_json
 from millrace.domain.batch import Balance
+from millrace.domain.ledger import EVER
 from millrace.lake.store import Lake
 from tests.support.in_process import InProcess, MemoryWarehouse, stage_plainly
 from tests.support.merging import NOON, Merging, parquet
@@ -48,7 +49,7 @@ def test_late_value_fills_the_row_and_is_merged() -> None:
         land(merging, person(1, lsn, bio, "cv"))
         assert merging.merge() == [Balance(rows_in=1, merged=merged, superseded=0, stale=stale, quarantined=0)]
     assert rows(merging) == [(1, "old", "cv")]
-    second = merging.warehouse.ledger()[1].batch_id
+    second = merging.warehouse.ledger(EVER)[1].batch_id
     assert merging.query("SELECT _batch_id FROM raw_shop.orders") == [(second,)]
     land(merging, person(1, 10, "new", "new"))
     merging.merge()
@@ -115,7 +116,7 @@ def test_crash_in_a_commit_leaves_all_or_nothing() -> None:
             break
         except Killed:
             deaths += 1
-        if merging.warehouse.balance(batch.id):
+        if merging.warehouse.balance(batch):
             break
         assert state(merging) == before
     assert deaths > 50

@@ -11,8 +11,9 @@ from beam_job.redrive import redrive
 from millrace.domain import names
 from millrace.domain.batch import Balance
 from millrace.domain.errors import BalanceError, HeadMoved
-from millrace.domain.ledger import Head, LedgerEntry
+from millrace.domain.ledger import EVER, Head, LedgerEntry
 from millrace.domain.types import Column
+from tests.support.comparison import LEDGER
 from tests.support.engines import DAYS, Engine, OnEngine
 from tests.support.merging import NOON, PARQUET, contract, delete, parquet, upsert
 
@@ -21,7 +22,7 @@ HALF = PARQUET.set(PARQUET.get_field_index("amount"), pa.field("amount", pa.floa
 
 def test_stream_is_created_once_from_its_contract(merging: OnEngine) -> None:
     warehouse, orders = merging.warehouse, merging.contract
-    assert (warehouse.head(orders), warehouse.ledger(), warehouse.evolved_columns(orders)) == (Head(), [], {})
+    assert (warehouse.head(orders), warehouse.ledger(EVER), warehouse.evolved_columns(orders)) == (Head(), [], {})
     for _ in range(2):
         warehouse.ensure(orders)
         assert merging.live() == {}
@@ -46,7 +47,7 @@ def test_upsert_and_delete_keep_their_own_batch(merging: OnEngine) -> None:
     merging.merge()
     merging.land(rows=[delete(1, 11), delete(2, 11)])
     merging.merge()
-    first, second = (entry.batch_id for entry in merging.warehouse.ledger())
+    first, second = (entry.batch_id for entry in merging.warehouse.ledger(EVER))
     rows = merging.query(
         "SELECT id, name, amount, _batch_id, _delete_batch_id, _deleted_at IS NOT NULL, _object FROM {raw}.orders"
         " ORDER BY id"
@@ -142,9 +143,9 @@ def test_repeated_commit_returns_the_same_balance(merging: OnEngine) -> None:
     staged = merging.staged(batch)
     first = merging.warehouse.commit(merging.contract, batch, staged, merging.lake, run_id="test", at=NOON)
     again = merging.warehouse.commit(merging.contract, batch, staged, merging.lake, run_id="again", at=NOON)
-    assert again == first == merging.warehouse.balance(batch.id)
+    assert again == first == merging.warehouse.balance(batch)
     assert merging.query("SELECT epoch FROM {ops}.head__shop__orders") == [(1,)]
-    assert merging.query("SELECT COUNT(*) FROM {ops}.ledger") == [(1,)]
+    assert merging.query(f"SELECT COUNT(*) FROM {LEDGER}") == [(1,)]
     assert merging.query("SELECT COUNT(*) FROM {ops}.ledger_objects") == [(1,)]
 
 
@@ -154,7 +155,7 @@ def test_rows_that_do_not_add_up_are_rolled_back(merging: OnEngine) -> None:
     staged = merging.staged(batch)
     with pytest.raises(BalanceError, match="nothing was committed"):
         merging.commit(batch, staged.model_copy(update={"rows_in": staged.rows_in + 1}))
-    assert (merging.live(), merging.warehouse.ledger()) == ({}, [])
+    assert (merging.live(), merging.warehouse.ledger(EVER)) == ({}, [])
     assert merging.warehouse.head(merging.contract) == Head()
     assert merging.commit(batch, staged).merged == 1
 
@@ -212,7 +213,7 @@ def test_parallel_commits_of_two_streams_succeed(engine: Engine) -> None:
     results = race(*(lambda arguments=arguments: arguments[0].commit(*arguments[1:]) for arguments in work))
     assert [result.merged for result in results] == [2, 2]
     assert [stream.live() for stream in streams] == [{1: "v10"}, {1: "v10"}]
-    assert len(engine.warehouse.ledger(kinds=("merged",))) == 2
+    assert len(engine.warehouse.ledger(EVER, kinds=("merged",))) == 2
 
 
 def test_quarantined_rows_count_their_attempts(merging: OnEngine) -> None:
@@ -255,9 +256,10 @@ def test_facts_are_appended_once_in_order(engine: Engine) -> None:
     warehouse.append(entry(2), entry(1))
     warehouse.append(entry(2), entry(1))
     warehouse.append(entry(1), entry(3, "announced"))
-    assert warehouse.ledger() == [entry(2), entry(1), entry(3, "announced")]
-    assert warehouse.ledger(kinds=("announced",)) == [entry(3, "announced")]
-    assert warehouse.ledger(since=NOON + timedelta(hours=2)) == [entry(2), entry(3, "announced")]
+    assert warehouse.ledger(EVER) == [entry(2), entry(1), entry(3, "announced")]
+    assert warehouse.ledger(EVER, kinds=("announced",)) == [entry(3, "announced")]
+    assert warehouse.ledger(NOON + timedelta(hours=2)) == [entry(2), entry(3, "announced")]
+    assert warehouse.ledger(NOON, until=NOON + timedelta(hours=3)) == [entry(2), entry(1)]
 
 
 def test_history_lists_batches_with_their_syncs(merging: OnEngine) -> None:
@@ -268,7 +270,7 @@ def test_history_lists_batches_with_their_syncs(merging: OnEngine) -> None:
     merging.land(rows=[upsert(3, 1), upsert(4, 1)])
     merging.merge()
     ((batch, syncs),) = warehouse.merged_syncs(long_ago).items()
-    assert batch == warehouse.ledger()[0].batch_id
+    assert batch == warehouse.ledger(EVER)[0].batch_id
     assert [(s.job_id, s.files, s.rows) for s in syncs] == [(1, 2, 2), (2, 1, 2)]
     assert [(f.object, f.generation, f.rows) for f in syncs[0].first] == [(o.name, o.generation, 1) for o in two]
     assert warehouse.merged_syncs(NOON + timedelta(days=1)) == {}

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from millrace.domain.errors import WarehouseBusy
-from millrace.domain.ledger import LedgerEntry
+from millrace.domain.ledger import EVER, LedgerEntry
 from millrace.lake.store import Lake
 from millrace.warehouse.duckdb.lock import hold
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -31,7 +31,7 @@ def test_locked_warehouse_names_the_process(merging: Merging) -> None:
         hold(merging.folder / "warehouse.duckdb.lock", "commit of a test", 1),
         pytest.raises(WarehouseBusy, match=f"process {os.getpid()} .commit of a test"),
     ):
-        busy.ledger()
+        busy.ledger(EVER)
 
 
 def test_other_opener_is_awaited_and_named(merging: Merging) -> None:
@@ -44,10 +44,10 @@ def test_other_opener_is_awaited_and_named(merging: Merging) -> None:
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as shell:  # type: ignore[call-overload]
         assert shell.stdout.readline() == b"open\n"
         with pytest.raises(WarehouseBusy, match=f"another program has open.*PID {shell.pid}"):
-            impatient.ledger()
+            impatient.ledger(EVER)
         closing = threading.Timer(0.5, shell.stdin.close)
         closing.start()
-        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]  # it waits
+        assert [e.kind for e in merging.warehouse.ledger(EVER)] == ["merged"]  # it waits
         closing.join()
 
 
@@ -60,9 +60,9 @@ def test_session_isolates_reads_from_writers(merging: Merging) -> None:
         assert merging.warehouse.head(merging.contract).epoch == 1
         with pytest.raises(WarehouseBusy, match="a test"):
             other.append(entry)
-        assert [e.kind for e in merging.warehouse.ledger()] == ["merged"]
+        assert [e.kind for e in merging.warehouse.ledger(EVER)] == ["merged"]
     other.append(entry)
-    assert [e.kind for e in merging.warehouse.ledger()] == ["merged", "announced"]
+    assert [e.kind for e in merging.warehouse.ledger(EVER)] == ["merged", "announced"]
 
 
 def test_session_opens_the_file_once(merging: Merging) -> None:
@@ -72,7 +72,7 @@ def test_session_opens_the_file_once(merging: Merging) -> None:
             with warehouse.session("a test", merging.contract):
                 assert warehouse.head(merging.contract).epoch == 0
                 assert warehouse.count_doubled_keys(merging.contract) == 0
-                assert warehouse.ledger() == []
+                assert warehouse.ledger(EVER) == []
         assert [call.kwargs["read_only"] for call in opened.call_args_list] == [False, True, True]
         opened.reset_mock()
         merging.land(rows=[upsert(1, 1)])

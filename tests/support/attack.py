@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -19,6 +18,7 @@ import psutil
 from local.servers.identity.tokens import identity_of, sign_oidc
 from millrace.domain import names
 from tests.support.gateway_place import ACCOUNT, AUDIENCE, Running
+from tests.support.http_server import QuietHandler, serving
 from tests.support.pushes import landed, wrapped
 
 THREADS = 4
@@ -40,7 +40,7 @@ def certificates(identity: Path) -> Iterator[Certificates]:
 
     served, body = Certificates(), json.dumps(identity_of(identity).certificates).encode()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             served.fetched += 1
             self.send_response(200)
@@ -48,17 +48,9 @@ def certificates(identity: Path) -> Iterator[Certificates]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            return
-
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served.url = f"http://127.0.0.1:{listening.server_port}/certs"
-    threading.Thread(target=listening.serve_forever, args=(0.05,), daemon=True).start()
-    try:
+    with serving(Handler) as address:
+        served.url = f"{address}/certs"
         yield served
-    finally:
-        listening.shutdown()
-        listening.server_close()
 
 
 @dataclass

@@ -17,6 +17,7 @@ from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
 from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
+from tests.cloud.place import RUNNING, unique_datasets
 from tests.support.servers import ROOT, ending, free_port, listens, wait_until
 
 PROJECT, LOCATION = "MILLRACE_TEST_BIGQUERY_PROJECT", "MILLRACE_TEST_BIGQUERY_LOCATION"
@@ -53,7 +54,7 @@ class BigQuery:
     @contextmanager
     def prefix(self) -> Iterator[str]:
         """Yield a prefix for the names of a test's datasets, which are deleted in the end."""
-        own = f"t{uuid.uuid4().hex[:10]}"
+        own = unique_datasets()
         yield own
         client = self.client()
         for dataset in list(client.list_datasets()):
@@ -63,7 +64,7 @@ class BigQuery:
 
 
 @contextmanager
-def emulator(state: Path, lake_endpoint: str = "") -> Iterator[BigQuery]:
+def emulator(state: Path, lake_endpoint: str = "", *options: str) -> Iterator[BigQuery]:
     """The emulator on a free port of 127.0.0.1, ended by its id."""
     port, grpc_port = free_port(), free_port()
     state.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,7 @@ def emulator(state: Path, lake_endpoint: str = "") -> Iterator[BigQuery]:
         str(state),
         "--lake",
         lake_endpoint,
+        *options,
     ]
     with log.open("ab") as output:
         started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
@@ -91,7 +93,13 @@ def emulator(state: Path, lake_endpoint: str = "") -> Iterator[BigQuery]:
 
 @contextmanager
 def any_bigquery(state: Path, lake_endpoint: str) -> Iterator[BigQuery]:
-    """Google's where `MILLRACE_TEST_BIGQUERY_PROJECT` names a project, else the emulator, else the test is skipped."""
+    """The project of a run of the kit, else the one that `MILLRACE_TEST_BIGQUERY_PROJECT` names, else the emulator.
+
+    Where there is none the test is skipped.
+    """
+    if RUNNING:
+        yield BigQuery(RUNNING.target.project, RUNNING.target.location, RUNNING.target.endpoint("bigquery"))
+        return
     if project := os.environ.get(PROJECT):
         yield BigQuery(project, os.environ.get(LOCATION, "EU"), "")
         return
@@ -106,7 +114,7 @@ def any_bigquery(state: Path, lake_endpoint: str) -> Iterator[BigQuery]:
 @contextmanager
 def lake_for(bigquery: BigQuery, emulated: Lake) -> Iterator[Lake]:
     """A lake that this BigQuery can load from: the local one, or a bucket of Google's that is deleted in the end."""
-    if bigquery.endpoint:
+    if bigquery.endpoint or RUNNING:
         yield emulated
         return
     name = f"millrace-test-{uuid.uuid4().hex}"

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,18 @@ class Opened:
 
 
 @contextmanager
-def opened(browser: Browser, url: str, *, scheme: Any = "light", width: int = 1280) -> Iterator[Opened]:
-    """A page at a width in CSS pixels; all that it asks for and complains of is kept."""
+def opened(
+    browser: Browser, url: str, *, scheme: Any = "light", width: int = 1280, clock: datetime | None = None
+) -> Iterator[Opened]:
+    """A page at a width in CSS pixels, by this clock; all that it asks for and complains of is kept."""
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     try:
         page = Opened(context.new_page())
         page.page.on("request", lambda request: page.requests.append(request.url))
         page.page.on("console", lambda message: page.errors.append(message.text))
         page.page.on("pageerror", lambda error: page.errors.append(str(error)))
+        if clock:
+            page.page.clock.install(time=clock)
         page.page.goto(url)
         yield page
     finally:

@@ -2,7 +2,6 @@
 
 import base64
 import threading
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,13 +20,9 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, ReceivedMessage, RetryPolicy, Subscription
 
+from tests.cloud.place import PROJECT, clients, unique
+from tests.cloud.target import Running
 from tests.support.servers import free_port, listens, process, wait_until
-
-PROJECT = "millrace-test"
-
-
-def unique(kind: str) -> str:
-    return f"{kind}-{uuid.uuid4().hex[:12]}"
 
 
 def retry(least_s: float, most_s: float) -> RetryPolicy:
@@ -43,6 +38,14 @@ class PubSub:
         channel = grpc.insecure_channel(self.address)
         self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
         self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+
+    @classmethod
+    def of_run(cls, run: Running) -> "PubSub":
+        """Return the clients of the project that a run of `make cloud-smoke` checks."""
+        pubsub = cls.__new__(cls)
+        pubsub.address, pubsub.patience_s = run.target.endpoint("pubsub"), 60
+        pubsub.publisher, pubsub.subscriber = clients(run).publisher, clients(run).subscriber
+        return pubsub
 
     def topic(self) -> str:
         return str(self.publisher.create_topic(name=f"projects/{PROJECT}/topics/{unique('topic')}").name)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.support.schedules import System
 
 FILE = re.compile(r"sync_id=(\d+)/(\d+)\.")
+LEDGER = "{ops}.ledger AS l WHERE l.at > '1900-01-01'"  # BigQuery reads it by days only
 LIVE = "coalesce(_version IS NOT NULL AND (_delete_version IS NULL OR _delete_version < _version), false)"
 
 
@@ -21,7 +22,7 @@ def compare(system: "System") -> None:
     """Compare table, ledger and lake with the model."""
     compare_rows(system)
     rows = sum(o.rows or 0 for batch, _, _ in system.commits for o in batch.objects)
-    merged = system.query("SELECT count(*), coalesce(sum(rows_in), 0) FROM {ops}.ledger WHERE kind = 'merged'")
+    merged = system.query(f"SELECT count(*), coalesce(sum(rows_in), 0) FROM {LEDGER} AND kind = 'merged'")
     assert merged == [(len(system.commits), rows)]
     assert system.query(f"SELECT epoch FROM {{ops}}.{names.head_table('shop', 'orders')}") == [(len(system.commits),)]
     merges = Counter(system.query("SELECT object, generation FROM {ops}.ledger_objects"))

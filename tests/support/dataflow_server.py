@@ -3,12 +3,14 @@
 A job that runs is the pipeline that the client staged: read from the storage server and executed by Beam in process.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.support.google_api import Json, listening
+from local.servers.rights.policy import Policy, bearer_email, first_denied
+from tests.support.google_api import Call, Json, listening
 
 CANCELLED = 5  # clients send enums by number
 ENDED = ("JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
@@ -24,6 +26,7 @@ class DataflowServer:
     refuses: int = 0
     conflict_status: int = 200
     lock: threading.Lock = field(default_factory=threading.Lock)
+    policy: Policy | None = None
 
     @property
     def url(self) -> str:
@@ -50,6 +53,27 @@ class DataflowServer:
         with self.lock:
             self.messages[job_id] = list(messages)
             self.jobs[job_id]["currentState"] = f"JOB_STATE_{state}"
+
+    def denial(self, call: Call) -> tuple[int, Json] | None:
+        """Return Dataflow's 403 for what the bearer may not, in the words of its guide to errors."""
+        if self.policy is None:
+            return None
+        email, project = bearer_email(call.authorization), f"projects/{self.policy.project}"
+        jobs = call.path.rstrip("/").endswith("/jobs")
+        creates = jobs and call.method == "POST"
+        action = "create" if creates else "list" if jobs else "cancel" if call.method == "PUT" else "get"
+        kind = "messages.list" if call.path.endswith("/messages") else f"jobs.{action}"
+        required = [(f"dataflow.{kind}", project)]
+        worker = str(call.body.get("environment", {}).get("serviceAccountEmail", ""))
+        if creates:
+            required.append(("iam.serviceAccounts.actAs", f"{project}/serviceAccounts/{worker}"))
+        denied = first_denied(self.policy, email, required)
+        if denied is None:
+            return None
+        words = f"(1f2e3d): Permission '{denied.permission}' denied on project: '{self.policy.project}'"
+        if denied.permission.startswith("iam."):
+            words = f"(1f2e3d): Current user cannot act as service account {worker}."
+        return 403, {"error": {"code": 403, "message": words, "status": "PERMISSION_DENIED"}}
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Json) -> tuple[int, Json]:
         """Return the service's status and body for a request."""
@@ -94,7 +118,11 @@ def _error(code: int, message: str) -> Json:
 def dataflow_server(port: int) -> Iterator[DataflowServer]:
     """A server that is gone at the end."""
     server = DataflowServer(port)
-    with listening(port, lambda call: server.answer(call.method, call.path, call.query, call.body)):
+
+    def answer(call: Call) -> tuple[int, Json]:
+        return server.denial(call) or server.answer(call.method, call.path, call.query, call.body)
+
+    with listening(port, answer):
         yield server
 
 
@@ -103,12 +131,14 @@ def execute(job: Json) -> None:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.portability.api import beam_runner_api_pb2
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-    from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
+    from millrace.access import credentials
+
+    identity = credentials(os.environ["STORAGE_EMULATOR_HOST"])
     options = job["environment"]["sdkPipelineOptions"]["options"]
     bucket, _, name = options["pipelineUrl"].removeprefix("gs://").partition("/")
-    staged = storage.Client("test", credentials=AnonymousCredentials()).bucket(bucket).blob(name).download_as_bytes()
+    staged = storage.Client("test", credentials=identity).bucket(bucket).blob(name).download_as_bytes()
     pipeline = beam_runner_api_pb2.Pipeline.FromString(staged)
     for environment in pipeline.components.environments.values():
         environment.urn = "beam:env:embedded_python:v1"

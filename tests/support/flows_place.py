@@ -43,8 +43,7 @@ from millrace.airbyte.client import AirbyteClient
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.domain import names
 from millrace.domain.landing import LandingManifest
-from millrace.domain.ledger import LedgerEntry, announced_entry, published_entry
-from millrace.domain.model import unannounced_publication, unpublished_work
+from millrace.domain.ledger import EVER, LedgerEntry, announced_entry, published_entry
 from millrace.lake.open import open_lake
 from millrace.lake.store import Lake
 from millrace.settings import load_settings
@@ -135,7 +134,7 @@ class FlowsPlace:
         return pending(self.lake, self.warehouse, self.source.stream(stream))
 
     def ledger(self, *kinds: str) -> list[LedgerEntry]:
-        return self.warehouse.ledger(kinds=kinds)
+        return self.warehouse.ledger(EVER, kinds=kinds)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of the warehouse."""
@@ -169,9 +168,9 @@ class FlowsPlace:
             if self.pending(stream):
                 merge(SOURCE, stream)
         at, candidate = datetime.now(UTC), f"settled_{uuid.uuid4().hex}"
-        if work := unpublished_work(self.warehouse.ledger()):
-            self.warehouse.append(*(published_entry(batch, candidate, "settled", at) for batch in work.batches))
-        if publication := unannounced_publication(self.warehouse.ledger()):
+        if unpublished := self.warehouse.unpublished():
+            self.warehouse.append(*(published_entry(e.batch_id, candidate, "settled", at) for e in unpublished))
+        if publication := self.warehouse.unannounced_publication():
             self.warehouse.append(announced_entry(publication.candidate, publication.run_id, at, ""))
 
     def snapshot(self) -> list[Any]:
@@ -194,7 +193,7 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
     from cli.deploy.blocks import register_blocks, register_limits  # imports Google's AI libraries, which takes seconds
 
     local = LocalStack(folder, {service: free_port() for service in PREFERRED_PORTS})
-    credentials = {name: secrets.token_urlsafe(12) for name in (*NAMES, "slack-token")}
+    credentials = {name: secrets.token_urlsafe(12) for name in (*NAMES, source.PASSWORD_SECRET, "slack-token")}
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name, value in (platform_settings(local) | {"MILLRACE_AIRBYTE__POLL_S": "0.1"}).items():

@@ -1,13 +1,13 @@
 """A Google REST API on a port of this machine: JSON in, JSON out, answered by a test's own object."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlparse
+
+from tests.support.http_server import QuietHandler, serving
 
 Json = dict[str, Any]
 
@@ -26,17 +26,12 @@ class Call:
 @contextmanager
 def listening(port: int, answer: Callable[[Call], tuple[int, Json]]) -> Iterator[None]:
     """A server that is gone at the end."""
-    http = ThreadingHTTPServer(("127.0.0.1", port), _handler(answer))
-    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+    with serving(_handler(answer), port):
         yield
-    finally:
-        http.shutdown()
-        http.server_close()
 
 
-def _handler(answer: Callable[[Call], tuple[int, Json]]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+def _handler(answer: Callable[[Call], tuple[int, Json]]) -> type[QuietHandler]:
+    class Handler(QuietHandler):
         def _serve(self) -> None:
             url = urlparse(self.path)
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -52,8 +47,5 @@ def _handler(answer: Callable[[Call], tuple[int, Json]]) -> type[BaseHTTPRequest
             self.wfile.write(data)
 
         do_GET = do_POST = do_PUT = do_DELETE = _serve
-
-        def log_message(self, *_: object) -> None:
-            return
 
     return Handler

@@ -46,11 +46,18 @@ def histories(draw: st.DrawFn, stream: Stream) -> list[Sync]:
         earlier += new
         cuts = sorted(draw(st.lists(st.integers(0, len(new)), max_size=2)))
         pieces = [new[a:b] for a, b in zip([0, *cuts], [*cuts, len(new)], strict=True)]
-        generation = job if stream.replaces else draw(RARELY_ONE)
+        generation = _generation(draw, stream, job, syncs[-1].generation if syncs else 0)
         epoch = draw(RARELY_ONE) if stream.overwrites or not stream.replaces else 0
         succeeded = not stream.replaces or draw(MOSTLY)
         syncs.append(Sync(job, epoch, generation, tuple(draw(files(stream, p)) for p in pieces), succeeded))
     return syncs
+
+
+def _generation(draw: st.DrawFn, stream: Stream, job: int, before: int) -> int:
+    """Return the generation of a job: each snapshot has its own, of a refresh there may be several syncs."""
+    if stream.overwrites:
+        return job
+    return max(1, before + draw(st.sampled_from([0, 1]))) if stream.replaces else draw(RARELY_ONE)
 
 
 @st.composite

@@ -36,6 +36,10 @@ class MemoryLake:
         self._objects: dict[str, tuple[int, bytes]] = {}
         self._generations = itertools.count(1)
 
+    def address(self, name: str) -> str:
+        """Return the address of an object."""
+        return f"{self.url}/{name}"
+
     def read(self, name: str, generation: int | None = None) -> bytes:
         stored = self._objects.get(name)
         if stored is None or generation not in (None, stored[0]):
@@ -93,7 +97,9 @@ class MemoryWarehouse(DuckDBWarehouse):
     def __init__(self, beside: "MemoryWarehouse | None" = None) -> None:
         """Create an empty warehouse, or another connection to an existing one."""
         super().__init__("duckdb:////nowhere/warehouse.duckdb", "duckdb:////nowhere/published.duckdb")
-        self._memory = beside._memory if beside else duckdb.connect(":memory:", config={"threads": 1})
+        self._memory: duckdb.DuckDBPyConnection = (
+            beside._memory if beside else duckdb.connect(":memory:", config={"threads": 1})
+        )
 
     @contextmanager
     def _writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:

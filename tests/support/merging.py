@@ -64,12 +64,14 @@ def delete(id: int, lsn: int) -> dict[str, Any]:
     return {"id": id, "_ab_cdc_lsn": lsn, "_ab_cdc_deleted_at": GONE_AT}
 
 
-def parquet(rows: list[dict[str, Any]], schema: pa.Schema = PARQUET, compression: str = "snappy") -> bytes:
+def parquet(
+    rows: list[dict[str, Any]], schema: pa.Schema = PARQUET, compression: str = "snappy", *, statistics: bool = True
+) -> bytes:
     """Write a file as Airbyte's destination does."""
     own = {"_airbyte_raw_id": "x", "_airbyte_extracted_at": 1_700_000_000_000, "_airbyte_generation_id": 0}
     table = pa.Table.from_pylist([own | row for row in rows], schema)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression=compression)
+    pq.write_table(table, buffer, compression=compression, write_statistics=statistics)
     return buffer.getvalue()
 
 
@@ -143,4 +145,4 @@ class Merging:
 
     def live(self) -> dict[int, str]:
         """Return the live rows: id → name."""
-        return dict(self.query("SELECT id, name FROM raw_shop.orders_live"))  # type: ignore[arg-type]
+        return dict(self.query("SELECT id, name FROM raw_shop.orders_live"))

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from bench.model_run import ModelRun, run_model
-from millrace.contracts.source import load_sources
+from millrace.contracts.source import SourceContract, load_sources
 from millrace.domain.ledger import LedgerEntry
 from millrace.warehouse.duckdb.lock import hold
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -49,11 +49,11 @@ def flight(day: int, number: int = 1, **other: Any) -> Row:
 class Modelling:
     """A warehouse, merges into it, and model runs."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, source: SourceContract = SOURCE) -> None:
+        self.folder, self.source = folder, source
         self.marts_file = folder / "published.duckdb"
         self.warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{self.marts_file}")
-        for stream in SOURCE.streams.values():
+        for stream in source.streams.values():
             self.warehouse.ensure(stream)
         self._numbers = itertools.count(1)
         self.seen: list[tuple[Any, ...]] = []
@@ -64,8 +64,8 @@ class Modelling:
 
     def merge(self, stream: str, *rows: Row, deletes: tuple[Row, ...] = (), counted: bool = True) -> str:
         """Make rows the newest of their keys, and keys deleted, as one batch; returns its id."""
-        contract, number = SOURCE.stream(stream), next(self._numbers)
-        batch, table = f"b{number}", f"raw_{SOURCE.source}.{stream}"
+        contract, number = self.source.stream(stream), next(self._numbers)
+        batch, table = f"b{number}", f"raw_{self.source.source}.{stream}"
         version = number.to_bytes(8, "big")
         with self.writing() as db:
             for row in (*rows, *deletes):
@@ -84,7 +84,13 @@ class Modelling:
         merged = len(rows) + len(deletes) if counted else 0
         self.warehouse.append(
             LedgerEntry(
-                kind="merged", batch_id=batch, source=SOURCE.source, stream=stream, run_id="r", at=NOON, merged=merged
+                kind="merged",
+                batch_id=batch,
+                source=self.source.source,
+                stream=stream,
+                run_id="r",
+                at=NOON,
+                merged=merged,
             )
         )
         return batch

@@ -119,15 +119,25 @@ def sync_version(sync: Sync) -> tuple[int, int]:
 
 def min_version(stream: Stream, syncs: Iterable[Sync], key: Key) -> tuple[int, int]:
     """Return the lowest version of a key's rows that count: that of the newest snapshot which does not refuse it."""
-    snapshots = [s for s in syncs if is_whole(stream, s) and key not in refused_keys(stream, s)]
+    if not stream.overwrites:
+        return max(
+            (sync_version(s) for s in syncs if stream.replaces and is_refreshed(stream, syncs, s)), default=(0, 0)
+        )
+    snapshots = [s for s in syncs if is_whole(s) and key not in refused_keys(stream, s)]
     return max(map(sync_version, snapshots), default=(0, 0))
 
 
-def is_whole(stream: Stream, sync: Sync) -> bool:
-    """Return whether a sync may replace the table: it succeeded, and every row has a key; a refresh refuses none."""
+def is_whole(sync: Sync) -> bool:
+    """Return whether a snapshot may replace the table: it succeeded, and every row has a key."""
     unread = any(file.damage or any(None in row.key for row in file.rows) for file in sync.files)
-    refused = not stream.overwrites and bool(refused_keys(stream, sync))
-    return stream.replaces and sync.succeeded and bool(sync.files) and not unread and not refused
+    return sync.succeeded and bool(sync.files) and not unread
+
+
+def is_refreshed(stream: Stream, syncs: Iterable[Sync], sync: Sync) -> bool:
+    """Return whether a sync's generation removes older rows: until its first sync that succeeded, none was refused."""
+    own = [s for s in syncs if sync_version(s) == sync_version(sync)]
+    ended = min((s.job for s in own if s.succeeded), default=None)
+    return ended is not None and not any(refused_keys(stream, s) for s in own if s.job <= ended)
 
 
 def refused_keys(stream: Stream, sync: Sync) -> set[Key]:

@@ -16,6 +16,7 @@ class PrefectServer:
     def __init__(self, port: int) -> None:
         self.port, self.answer = port, 204
         self.asked = 0  # requests to take events
+        self.questions = 0  # requests which events are stored
         self.most_at_once = 0  # events in one request
         self.hold = threading.Event()  # while cleared, requests to take events wait
         self.hold.set()
@@ -23,6 +24,7 @@ class PrefectServer:
         self.headers: list[dict[str, str]] = []
         self.wrong: set[str] = set()
         self.stores = True  # else it takes events, and they do not come into its database
+        self.database = True  # else it takes events nevertheless, and says at /ready that it has no database
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -58,6 +60,7 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path == "/api/events/filter":
+                server.questions += 1
                 ids = set(body["filter"]["id"]["id"]) if server.stores else set()
                 events = [{"id": event["id"]} for event in server.events if event["id"] in ids]
                 return self._end(200, json.dumps({"events": events}).encode())
@@ -72,7 +75,9 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
             self._end(status)
 
         def do_GET(self) -> None:
-            self._end(200 if self.path == "/api/health" and server.answer < 500 else server.answer)
+            if self.path == "/api/ready":
+                return self._end(200 if server.database else 503)
+            self._end(404)
 
         def _end(self, status: int, body: bytes = b"") -> None:
             self.send_response(status)

@@ -17,7 +17,7 @@ class Proxy:
     """Forwards to `port` of 127.0.0.1; `refusing` names the requests to refuse."""
 
     def __init__(self, port: int) -> None:
-        self.target, self.refused = port, 0
+        self.target, self.refused, self.refusal = port, 0, (403, REFUSAL)
         self._rule: re.Pattern[str] | None = None
         self._losing: re.Pattern[str] | None = None
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -67,7 +67,8 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
         def forward(self) -> None:
             body = self._body()
             if proxy.refuses(f"{self.command} {self.path} {body[:HEAD]!r}"):
-                return self._answer(403, [("Content-Type", "application/json")], REFUSAL)
+                status, reason = proxy.refusal
+                return self._answer(status, [("Content-Type", "application/json")], reason)
             upstream = http.client.HTTPConnection("127.0.0.1", proxy.target, timeout=60)
             try:
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP}

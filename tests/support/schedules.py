@@ -178,6 +178,8 @@ class System:
         contract = self.stream.contract
         self.warehouse.ensure(contract)
         head = self.warehouse.head(contract)
+        if head.epoch != len(self.commits):  # a process died between its commit and the record of it here
+            return
         waiting = batches._pending(self.lake, self.warehouse, contract, head, full_scan=False)
         rivals = [cut(contract, head, {path: waiting[path]}, Limits(CAP, CAP), EARLY) for path in sorted(waiting)[:2]]
         staged = [(batch, self.stage(batch)) for batch in rivals]

@@ -1,15 +1,15 @@
 """Fixtures of the local stand-ins: servers for the whole session, and an endpoint that takes pushes."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from google.cloud import storage
 
+from tests.cloud.place import RUNNING, run_bucket
 from tests.support.clients import PROJECT, Endpoint, PubSub, storage_client, unique
+from tests.support.http_server import QuietHandler, serving
 from tests.support.servers import server
 
 
@@ -29,9 +29,9 @@ def pubsub(identity: tuple[int, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def stand_in_pubsub(pubsub: PubSub) -> PubSub:
-    """The same server, for tests that give `pubsub` another meaning."""
-    return pubsub
+def stand_in_pubsub(request: pytest.FixtureRequest) -> PubSub:
+    """The same server, for tests that give `pubsub` another meaning; in a run of the kit the project's Pub/Sub."""
+    return PubSub.of_run(RUNNING) if RUNNING else request.getfixturevalue("pubsub")
 
 
 @pytest.fixture(scope="session")
@@ -42,16 +42,20 @@ def announcing_storage(pubsub: PubSub, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-def bucket(announcing_storage: storage.Client) -> storage.Bucket:
-    """A bucket of its own."""
-    return announcing_storage.create_bucket(unique("bucket"))
+def bucket(request: pytest.FixtureRequest) -> Iterator[storage.Bucket]:
+    """A bucket of its own; in a run of the kit one of the project, which is deleted after the test."""
+    if RUNNING is None:
+        yield request.getfixturevalue("announcing_storage").create_bucket(unique("bucket"))
+        return
+    with run_bucket(RUNNING) as made:
+        yield made
 
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     """An endpoint of its own; it keeps its caller waiting while `hold` is cleared."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             taken.headers.append({name.lower(): value for name, value in self.headers.items()})
@@ -62,21 +66,10 @@ def endpoint() -> Iterator[Endpoint]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size, daemon_threads = 64, True
-
-    listening = Server(("127.0.0.1", 0), Handler)
-    taken = Endpoint(f"http://127.0.0.1:{listening.server_port}/push")
-    taken.hold.set()
-    thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield taken
-    finally:
+    with serving(Handler) as address:
+        taken = Endpoint(f"{address}/push")
         taken.hold.set()
-        listening.shutdown()
-        listening.server_close()
-        thread.join()
+        try:
+            yield taken
+        finally:
+            taken.hold.set()

@@ -57,7 +57,8 @@ def subscribed(
     pubsub: PubSub, monkeypatch: pytest.MonkeyPatch, subscription: str, take: Any, **flow: int
 ) -> Iterator[Any]:
     """The client library's subscriber at work."""
-    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
+    if pubsub.address:
+        monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
     with pubsub_v1.SubscriberClient() as client:
         future = client.subscribe(subscription, take, flow_control=FlowControl(**flow))
         yield future

@@ -6,6 +6,9 @@ from typing import Any
 
 import yaml
 
+from local.servers.rights.hcl import read_module
+from tests.support.cloud_tools.helm import merged
+from tests.support.cloud_tools.terraform import value_of
 from tests.support.servers import ROOT
 
 FOLDER = ROOT / "k8s" / "airbyte"
@@ -13,10 +16,11 @@ FOLDER = ROOT / "k8s" / "airbyte"
 CHECKED = """
 global: edition airbyteUrl auth.enabled cloudSqlProxy.enabled tracking.enabled
 global.database: type secretName host port name userSecretKey passwordSecretKey
+global.database.replica: userSecretKey passwordSecretKey
 global.storage: type secretName gcs.credentialsJsonSecretKey
 global.storage.bucket: log auditLogging state workloadOutput activityPayload
-global.secretsManager: enabled type secretName googleSecretManager.projectId googleSecretManager.credentialsSecretKey
-global.jobs.kube: nodeSelector tolerations scheduling.check.nodeSelectors scheduling.discover.nodeSelectors
+global.secretsManager: enabled
+global.jobs.kube: annotations
 global.workloads.resources: useConnectorResourceDefaults mainContainer.cpu mainContainer.memory check.cpu check.memory
 global.workloads.resources: discover.cpu discover.memory replication.cpu replication.memory
 postgresql: enabled
@@ -26,7 +30,7 @@ workloadLauncher: replicaCount resources
 server: resources
 temporal: resources
 """
-WHOLE = {"nodeSelector", "nodeSelectors", "resources", "cpu", "memory"}  # everything below them belongs to Kubernetes
+WHOLE = {"annotations", "resources", "cpu", "memory"}  # everything below them belongs to Kubernetes
 
 
 def keys(values: dict[str, Any], path: str = "") -> Iterator[str]:
@@ -39,7 +43,10 @@ def keys(values: dict[str, Any], path: str = "") -> Iterator[str]:
 
 
 def values() -> dict[str, Any]:
-    return dict(yaml.safe_load((FOLDER / "values.yaml").read_text()))
+    """Return the values of the file, and those that Terraform's output adds."""
+    [output] = [b for b in read_module(ROOT / "terraform").of("output") if b.labels == ("airbyte_values",)]
+    text = value_of(output, {"project": "p", "region": "r", "service_accounts": {}})
+    return merged(yaml.safe_load((FOLDER / "values.yaml").read_text()), yaml.safe_load(text))
 
 
 def test_values_use_keys_of_the_chart() -> None:
@@ -51,14 +58,13 @@ def test_values_use_keys_of_the_chart() -> None:
 def test_values_hold_no_secret_and_pin_the_chart() -> None:
     text = (FOLDER / "values.yaml").read_text()
     assert not re.search(r"^\s*(password|user|credentialsJson|accessKey\w*|clientSecret):", text, re.MULTILINE)
-    readme = (FOLDER / "README.md").read_text()
-    assert set(re.findall(r"\b2\.\d+\.\d+\b", text)) == set(re.findall(r"--version (2\.\d+\.\d+)", readme)) == {"2.2.0"}
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    assert re.findall(r"\b2\.\d+\.\d+\b", text) == re.findall(r"airbyte/airbyte --version=(\S+)", page) == ["2.2.0"]
 
 
-def test_job_pods_have_a_node_pool_and_sizes() -> None:
+def test_job_pods_run_on_autopilot_and_have_sizes() -> None:
     settings = values()["global"]
-    assert settings["jobs"]["kube"]["nodeSelector"]
-    assert all(t["value"] == "true" for t in settings["jobs"]["kube"]["tolerations"]), "the chart needs strings"
+    assert settings["jobs"]["kube"] == {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}}
     sizes = settings["workloads"]["resources"]
     for container in ("mainContainer", "check", "discover", "replication"):
         assert set(sizes[container]["cpu"]) == set(sizes[container]["memory"]) == {"request", "limit"}

@@ -1,5 +1,6 @@
 """The SQL for BigQuery: it is BigQuery's, and every MERGE is bounded, guarded and bare as its contract lets it be."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -8,16 +9,22 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from beam_job.batches import Limits
 from millrace.contracts.source import load_sources
 from millrace.contracts.stream import StreamContract
 from millrace.domain.errors import ContractError, SettingsError
+from millrace.domain.ledger import LedgerEntry
 from millrace.warehouse.bigquery import erase as erasing
 from millrace.warehouse.bigquery import merge_sql as merging
 from millrace.warehouse.bigquery import sql as sql
-from millrace.warehouse.bigquery.ledger import ADMIT, MERGES, QUARANTINED, REDRIVEN
-from millrace.warehouse.bigquery.look import MERGED_SYNCS, QUALITY_RUNS, sum_billed_bytes
+from millrace.warehouse.bigquery.facts import MOST_ENTRIES, append_values
+from millrace.warehouse.bigquery.jobs import parameters
+from millrace.warehouse.bigquery.ledger import ADMIT, MERGES, MOST_PAIRS, QUARANTINED, REDRIVEN
+from millrace.warehouse.bigquery.look import MERGED_SYNCS, QUALITY_RUNS, RECENT, sum_billed_bytes
 from millrace.warehouse.bigquery.merge_sql import Merge, StagedTables
 from millrace.warehouse.columns import prunes
+from tests.support.google_sql.shapes import MADE_UP, declared
+from tests.support.merging import NOON
 from tests.support.servers import ROOT
 
 NAMESPACE = sql.Namespace.of("bigquery://my-project/EU/test")
@@ -25,45 +32,6 @@ TABLES = StagedTables("`p.staging.up`", "`p.staging.del`", "`p.staging.kept`", "
 DAYS = [date(2026, 1, 1), date(2026, 2, 1), date(2026, 12, 1)]
 
 
-def declared(**changes: Any) -> StreamContract:
-    kinds = {
-        "id": "int64",
-        "region": "string",
-        "day": "date",
-        "at": "timestamp",
-        "blob": "bytes",
-        "price": "decimal(9,2)",
-    }
-    key = changes.get("key", ["id"])
-    columns = {n: {"type": t, "nullable": n not in key} for n, t in kinds.items()}
-    defaults = {
-        "source": "shop",
-        "stream": "orders",
-        "mode": "append",
-        "key": key,
-        "columns": columns
-        | {
-            "name": {"type": "string"},
-            "extra": {"type": "json"},
-            "rate": {"type": "float64"},
-            "big": {"type": "decimal(60,30)"},
-        },
-    }
-    return StreamContract.model_validate(defaults | changes)
-
-
-MADE_UP = {
-    "one key": declared(),
-    "composite key": declared(key=["id", "region", "blob", "price"]),
-    "days": declared(key=["id", "day"], partition={"column": "day"}),
-    "months": declared(key=["id", "day"], partition={"column": "day", "by": "month"}, cluster=["region"]),
-    "instants": declared(key=["id", "at"], partition={"column": "at", "by": "year"}),
-    "hash buckets": declared(key=["id", "region"], partition={"hash_buckets": 16}),
-    "partition beside the key": declared(partition={"column": "day"}),
-    "snapshots": declared(mode="overwrite", key=["id", "day"], partition={"column": "day", "by": "month"}),
-    "no key": declared(key=[], partition={"column": "at"}),
-    "changes": declared(mode="cdc", order=["_ab_cdc_lsn"], key=["id", "at"], partition={"column": "at"}),
-}
 REAL = {s.id: s for source in load_sources(ROOT / "sources").values() for s in source.streams.values()}
 ALL = MADE_UP | REAL
 
@@ -209,7 +177,7 @@ def test_platform_sql_is_valid_bigquery_sql() -> None:
     assert len(parsed(sql.create_ops(NAMESPACE))) == len(sql.OPS_TABLES)
     names = {name: NAMESPACE.ops(name) for name in sql.OPS_TABLES}
     for template in (QUARANTINED, REDRIVEN, MERGES, MERGED_SYNCS, QUALITY_RUNS):
-        parsed(template.format(**names, shown=20))
+        parsed(template.format(**names, shown=20, recent=RECENT))
     parsed(
         ADMIT.format(**names, append="SELECT 1").replace("BEGIN TRANSACTION;", "").replace("COMMIT TRANSACTION;", "")
     )
@@ -229,6 +197,35 @@ def test_partitions_become_ranges_within_a_limit() -> None:
         "(t.`at` >= TIMESTAMP '2000-01-01 00:00:00+00' AND t.`at` < TIMESTAMP '2002-09-28 00:00:00+00')"
     )
     assert merging.within(MADE_UP["hash buckets"], [0, 7]) == "t._bucket IN (0, 7)"
+
+
+def test_last_partition_of_time_has_no_end() -> None:
+    last = datetime(9999, 12, 31, tzinfo=UTC)
+    daily = declared(key=["id", "at"], partition={"column": "at"})
+    assert merging.within(daily, [last - timedelta(days=1), last]) == "(t.`at` >= TIMESTAMP '9999-12-30 00:00:00+00')"
+    assert merging.within(MADE_UP["months"], [date(9999, 12, 1)]) == "(t.`day` >= DATE '9999-12-01')"
+    assert merging.within(MADE_UP["changes"], [datetime(9999, 1, 1, tzinfo=UTC)]).endswith("9999-01-02 00:00:00+00')")
+    yearly = [datetime(9999, 1, 1, tzinfo=UTC)]
+    assert merging.within(MADE_UP["instants"], yearly) == "(t.`at` >= TIMESTAMP '9999-01-01 00:00:00+00')"
+
+
+def test_first_years_of_time_have_four_digits() -> None:
+    assert merging.within(MADE_UP["days"], [date(1, 1, 1)]) == "t.`day` IN (DATE '0001-01-01')"
+    assert "'0001-01-01 00:00:00+00'" in merging.within(MADE_UP["instants"], [datetime(1, 1, 1, tzinfo=UTC)])
+
+
+def test_largest_requests_are_within_the_limit() -> None:
+    """A request has at most 10 MB: https://cloud.google.com/bigquery/quotas#query_jobs."""
+    name = "raw/" + "n" * 300
+    objects = [{"object": name, "generation": 10**15, "job_id": 10**9, "rows": 10**9}] * Limits().max_files
+    pairs = [{"object": name, "generation": 10**15}] * MOST_PAIRS
+    entry = LedgerEntry(
+        kind="merged", batch_id="b" * 60, source="s" * 30, stream="t" * 60, run_id="r" * 36, at=NOON, detail=name
+    )
+    entries = append_values([entry] * MOST_ENTRIES)
+    for values in ({"objects": objects}, {"pairs": pairs}, entries):
+        sent = json.dumps([parameter.to_api_repr() for parameter in parameters(values)])
+        assert 1_000_000 < len(sent) < 10_000_000
 
 
 @pytest.mark.parametrize(

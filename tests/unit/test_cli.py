@@ -39,7 +39,10 @@ COMMANDS = (
     "find",
     "erase",
     "migrate",
-    "ledger",
+    "sql",
+    "retry",
+    "pause",
+    "resume",
     "lake ls",
     "lake cat",
     "lake rm",
@@ -115,7 +118,8 @@ def test_command_list_is_complete_with_exit_codes() -> None:
         ["erase", "airport_ops.planes", "--reason", "r"],
         ["find", "airport_ops.planes", "--key", "N1"],
         ["deploy", "everything"],
-        ["ledger", "SELECT 1", "--format", "xml"],
+        ["sql", "SELECT 1", "--format", "xml"],
+        ["sql", "SELECT 1", "--limit", "-1"],
     ],
     ids=" ".join,
 )
@@ -131,14 +135,15 @@ def test_invalid_usage_exits_with_2(tmp_path: Path, arguments: list[str]) -> Non
         ["redrive", "--dry-run"],
         ["repair", "blocks"],
         ["lake", "ls"],
-        ["ledger", "SELECT 1"],
+        ["sql", "SELECT 1"],
     ],
     ids=" ".join,
 )
 def test_command_without_stack_says_how_to_start(tmp_path: Path, arguments: list[str]) -> None:
     code, output = millrace("--state", tmp_path / "none", *arguments)
     assert code == codes.DOWN
-    assert output == f"error: the stack is down (state in {tmp_path / 'none'}); start it with `millrace up`\n"
+    up = f"millrace --state {tmp_path / 'none'} up"
+    assert output == f"error: the stack is down (state in {tmp_path / 'none'}); start it with `{up}`\n"
     assert not (tmp_path / "none").exists()
 
 
@@ -148,7 +153,7 @@ def test_doctor_says_how_to_start_the_stack(tmp_path: Path) -> None:
     assert code == codes.WRONG
     assert findings[0]["message"] == f"the stack is down (state in {tmp_path}); start it with `millrace up`"
     assert findings[0]["repair"] == f"millrace --state {tmp_path} up"
-    assert [finding["check"] for finding in findings[1:]] == ["versions"]
+    assert [finding["check"] for finding in findings[1:]] == ["versions", "project"]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +227,7 @@ def test_doctor_checks_the_locked_packages(tmp_path: Path) -> None:
     assert list(pins(lock)) == [("a", "1")]
 
 
+@pytest.mark.demo
 def test_completion_offers_streams_and_flows() -> None:
     def completed(words: str) -> list[str]:
         values = {
@@ -253,6 +259,9 @@ def test_explain_finds_alerts_and_errors(tmp_path: Path) -> None:
         assert (code, text.splitlines()[0]) == (codes.OK, "### Millrace: a flow run failed")
         assert "### Millrace: a flow run crashed" not in text
     assert millrace("explain", "Millrace: no new data of shop.orders")[1].startswith("### Millrace: no new data of")
+    assert millrace("explain", "Millrace: customer_totals is late")[1].startswith("### Millrace: a mart is late")
+    routed = millrace("explain", "Millrace: rows were quarantined (slack-sales)")[1]
+    assert routed.startswith("### Millrace: rows were quarantined")
 
 
 def test_explain_lists_all_and_suggests_similar() -> None:

@@ -21,8 +21,6 @@ from millrace.domain.dead_letters import Topic
 from millrace.domain.errors import BalanceError, ContractError, UnknownStream
 from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
 from millrace.domain.landing import LandedObject, LandingManifest
-from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import unpublished_work
 from millrace.domain.quality import QualityResult
 from millrace.domain.types import PLAIN_TYPES
 from tests.support.servers import ROOT
@@ -208,6 +206,7 @@ def test_wrong_encoding_is_rejected_by_file_name(tmp_path: Path) -> None:
         load_sources(tmp_path)
 
 
+@pytest.mark.demo
 def test_every_project_source_loads_with_docs() -> None:
     sources = load_sources(ROOT / "sources")
     assert set(sources) == {path.stem for path in (ROOT / "sources").glob("*.yaml")} != set()
@@ -276,39 +275,6 @@ def test_wrong_balance_is_rejected_with_all_terms(term: str) -> None:
     Balance(rows_in=10, **whole, tombstoned_by_absence=5).check("b1")
     with pytest.raises(BalanceError, match=r"batch b1: 10 rows in, but .*merged .* stale .* = 11; nothing was"):
         Balance(rows_in=10, **whole | {term: whole[term] + 1}).check("b1")
-
-
-def entry(kind: str, batch: str, minutes: int = 0, merged: int = 0, stream: str = "orders") -> LedgerEntry:
-    return LedgerEntry.model_validate(
-        {
-            "kind": kind,
-            "batch_id": batch,
-            "source": "shop",
-            "stream": stream,
-            "run_id": "r",
-            "merged": merged,
-            "at": NOON + timedelta(minutes=minutes),
-        }
-    )
-
-
-def test_unpublished_work_is_found_by_batch() -> None:
-    late = entry("merged", "b2", minutes=-60, merged=3, stream="items")
-    ledger = [entry("merged", "b1", merged=2), entry("published", "b1", minutes=1), late, entry("announced", "b2")]
-    work = unpublished_work(ledger)
-    assert work is not None
-    assert (work.batches, work.streams, work.rows) == (("b2",), ("shop.items",), 3)
-
-
-def test_full_run_takes_all_merges() -> None:
-    ledger = [entry("merged", "b1", merged=2), entry("merged", "b2", merged=3), entry("published", "b1")]
-    published = [*ledger, entry("published", "b2")]
-    work = unpublished_work(published, full=True)
-    assert work is not None
-    assert (work.batches, work.streams, work.rows) == (("b1", "b2"), ("shop.orders",), 5)
-    assert unpublished_work(published) is None
-    assert unpublished_work([]) is None
-    assert unpublished_work([], full=True) is None
 
 
 def manifest(**changes: Any) -> LandingManifest:

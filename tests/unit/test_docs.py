@@ -60,6 +60,7 @@ def test_architecture_is_short() -> None:
     assert len((DOCS / "architecture.md").read_text().splitlines()) <= MAX_ARCHITECTURE_LINES
 
 
+@pytest.mark.demo
 def test_steps_are_ordered_and_name_files() -> None:
     rows = steps()
     assert [re.match(r"\| (\w+) ", row)[1] for row in rows] == [str(n + 1) for n in range(STEPS)]
@@ -122,6 +123,7 @@ def test_every_error_has_one_row_in_order() -> None:
 
 
 @page
+@pytest.mark.demo
 def test_every_named_file_exists(path: Path) -> None:
     text = path.read_text()
     files = {file for file in FILE.findall(text) if file.split("/")[0] in FOLDERS} - set(WRITTEN.findall(text))
@@ -167,6 +169,7 @@ def test_every_command_and_its_options_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.demo
 def test_every_link_leads_somewhere(path: Path) -> None:
     for link in LINK.findall(path.read_text()):
         if re.match(r"[a-z]+:", link):

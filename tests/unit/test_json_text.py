@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from beam_job.steps.json_text import is_json
+from beam_job.steps.json_rules import is_json
 from beam_job.steps.rows import conform_column
 
 AS_JSON: list[tuple[pa.DataType, Any, str]] = [
@@ -82,7 +82,7 @@ def test_json_type_in_a_record_stays_json() -> None:
     assert bad.tolist() == [False, True, False]
 
 
-DEEP = 5_000
+DEEP = 499
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,21 @@ DEEP = 5_000
         ("[" * DEEP + "}" + "]" * (DEEP - 1), False),
         ("[" * DEEP + "]" * DEEP + "]", False),
         ("[" * DEEP + "]" * (DEEP - 1), False),
-        ("[" * 10_001 + "]" * 10_001, False),
-        ('{"n": ' + "1" * 10_000 + "}", True),
+        ("[" * 500 + "]" * 500, True),
+        ("[" * 501 + "]" * 501, False),
+        ("[" + "[[]], " * 1_000 + "[]]", True),
+        ('["' + "[" * 1_000 + '\\""]', True),
+        ('{"n": "' + "1" * 10_000 + '"}', True),
+        ('{"n": ' + "1" * 10_000 + "}", False),
     ],
     ids=lambda v: str(v)[-20:].strip(),
 )
 def test_deep_or_long_json_is_read_to_its_end(text: str, valid: bool) -> None:
     assert is_json(text) is valid
+
+
+def test_deep_json_is_read_from_a_deep_stack() -> None:
+    def descend(frames: int) -> bool:
+        return descend(frames - 1) if frames else is_json("[" * DEEP + "]" * DEEP)
+
+    assert descend(600) is True

@@ -23,7 +23,9 @@ Json = dict[str, Any]
 OVERLAYS = ("gke", "kind")
 WORKLOADS = ("Deployment", "StatefulSet", "Job")
 FILES = sorted(
-    p for p in K8S.rglob("*.yaml") if p.name != "kustomization.yaml" and not {"pools", "airbyte"} & set(p.parts)
+    p
+    for p in K8S.rglob("*.yaml")
+    if p.name != "kustomization.yaml" and not {"pools", "airbyte", "replacements"} & set(p.parts)
 )
 
 
@@ -206,7 +208,7 @@ def test_gateway_probes_match_its_routes() -> None:
 
     from millrace.gateway.app import Health, build_app
 
-    routes = {route.path for route in build_app(Health(None, None), None, None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
+    routes = {route.path for route in build_app(Health(None), None, None, nullcontext).routes}  # type: ignore[arg-type, attr-defined]
     objects = documents("files")
     (deployed,) = [o for o in of_kind(objects, "Deployment") if o["metadata"]["name"] == "gateway"]
     (container,) = pod(deployed)["containers"]
@@ -255,7 +257,9 @@ def test_pool_job_is_restricted_and_valid() -> None:
     assert restricted(spec) == []
     assert job["spec"]["backoffLimit"] == 0
     assert job["spec"]["activeDeadlineSeconds"] == 14_400
-    assert {"configMapRef": {"name": "millrace-settings"}} in spec["containers"][0]["envFrom"]
+    assert "envFrom" not in spec["containers"][0], "settings change with the image, in one update of the pool"
+    settings = template["variables"]["properties"]["env"]["default"]
+    assert settings == environment(settings_of("gke")) | {"GOOGLE_CLOUD_PROJECT": "millrace-example"}
 
 
 def filled(template: Json) -> Json:

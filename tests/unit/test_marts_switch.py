@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from millrace.domain.errors import CandidateMissing, MartsMissing, MartsMoved, SettingsError
+from millrace.domain.errors import CandidateMissing, MartsMissing, MartsMoved, SettingsError, WarehouseRefused
 from millrace.warehouse.duckdb.marts import Marts
 
 DAYS = 2.0
@@ -78,6 +78,30 @@ def test_candidate_without_marts_is_not_published(marts: Marts) -> None:
     marts.begin_candidate("empty", empty=True)
     with pytest.raises(MartsMissing, match="nothing in the schema marts"):
         marts.publish("empty")
+
+
+def test_view_of_others_stops_what_would_break_it(published: Marts, tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "published.duckdb")) as db:
+        db.execute("CREATE SCHEMA bi; CREATE TABLE bi.own AS SELECT 1 AS x; CREATE VIEW bi.b AS FROM marts.b")
+    published.begin_candidate("second", empty=True)
+    build(published, "second", "a", 5)
+    for _ in range(2):
+        with pytest.raises(WarehouseRefused, match=r"has bi\.b, which no publication made, .* change or drop it"):
+            published.publish("second")
+    with duckdb.connect(str(tmp_path / "published.duckdb")) as db:
+        db.execute("CREATE OR REPLACE VIEW bi.b AS FROM marts.a, bi.own")
+    assert published.publish("second") == {"a": 5}
+    with duckdb.connect(str(tmp_path / "published.duckdb"), read_only=True) as db:
+        assert db.execute("SELECT count(*) FROM bi.b").fetchone() == (5,)
+
+
+def test_marts_of_an_older_version_are_ours(published: Marts, tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "published.duckdb")) as db:
+        db.execute("DROP TABLE ops.millrace_marts")
+    assert published.rows() == {"a": 1, "b": 2}
+    published.begin_candidate("second", empty=True)
+    build(published, "second", "a", 5)
+    assert published.publish("second") == published.rows() == {"a": 5}
 
 
 def test_unpublished_candidates_are_kept_for_days(published: Marts) -> None:

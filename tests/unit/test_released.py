@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,10 @@ import yaml
 
 from millrace.contracts.generated import check, release, stale, write
 from millrace.domain.errors import ContractError
+from tests.support.command_line import millrace
 from tests.support.servers import ROOT
+
+pytestmark = pytest.mark.demo
 
 SOURCE = "sources/airport_ops.yaml"
 Change = Callable[[str, str], None]
@@ -20,10 +22,8 @@ Change = Callable[[str, str], None]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A copy of the contracts and of the files generated from them."""
-    for folder in ("sources", "expectations", "docs/sources", "dbt_project/models/staging", "dbt_project/macros"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    (tmp_path / "millrace" / "contracts").mkdir(parents=True)
-    shutil.copy(ROOT / "millrace/contracts/source.schema.json", tmp_path / "millrace" / "contracts")
+    for folder in ("sources", "expectations", "docs/sources", "dbt_project"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("target", "logs"))
     return tmp_path
 
 
@@ -150,13 +150,7 @@ def test_unsupported_expectation_is_rejected(root: Path, change: Change, expecta
 
 def test_command_prints_errors_and_fails(root: Path, change: Change) -> None:
     def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "cli", "contracts", *arguments, "--root", str(root)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return millrace("contracts", *arguments, "--root", str(root))
 
     assert (command("check").returncode, command("check").stderr) == (0, "")
     change("freshness: 36h", "freshness: 2d")

@@ -29,19 +29,19 @@ DECLARED = (*PLAIN_TYPES, "decimal(10,2)")
 
 # The file types that fit each contract type; all others do not fit.
 FITS: dict[pa.DataType, dict[str, str]] = {
-    pa.string(): {"string": "same", "json": "check"},
-    pa.large_string(): {"string": "safe", "json": "check"},
-    pa.string_view(): {"string": "safe", "json": "check"},
+    pa.string(): {"string": "same", "json": "check", "decimal(10,2)": "check"},
+    pa.large_string(): {"string": "safe", "json": "check", "decimal(10,2)": "check"},
+    pa.string_view(): {"string": "safe", "json": "check", "decimal(10,2)": "check"},
     pa.int64(): {"int64": "same", "float64": "check", "decimal(10,2)": "check"},
     pa.int32(): {"int64": "safe", "float64": "check", "decimal(10,2)": "check"},
     pa.uint32(): {"int64": "safe", "float64": "check", "decimal(10,2)": "check"},
     pa.uint64(): {"int64": "check", "float64": "check", "decimal(10,2)": "check"},
-    pa.float64(): {"float64": "same", "int64": "check"},
-    pa.float32(): {"float64": "safe", "int64": "check"},
+    pa.float64(): {"float64": "same", "int64": "check", "decimal(10,2)": "check"},
+    pa.float32(): {"float64": "safe", "int64": "check", "decimal(10,2)": "check"},
     pa.bool_(): {"bool": "same"},
-    pa.date32(): {"date": "same", "timestamp": "check"},
-    UTC_US: {"timestamp": "same"},
-    pa.timestamp("us"): {"timestamp": "safe"},
+    pa.date32(): {"date": "check", "timestamp": "check"},
+    UTC_US: {"timestamp": "check"},
+    pa.timestamp("us"): {"timestamp": "check"},
     pa.timestamp("ms", "America/New_York"): {"timestamp": "check"},
     pa.timestamp("s"): {"timestamp": "check"},
     pa.timestamp("ns"): {"timestamp": "check"},
@@ -76,6 +76,12 @@ def test_fitting_value_is_cast_to_contract_type(file: pa.DataType, declared: str
 
 
 BIG = 1 << 53
+FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+LONG_DECIMAL = Decimal("0.12345678901234567891")
+KEPT_NUMBERS = "[18446744073709551615, -9223372036854775808, 0.1, 1.50, 1e300, 12345678901234560000000, -0.0, 2e-308,"
+KEPT_NUMBERS += " 0.10000000000000001, 4.9E-324, 1.7976931348623157e+308, 0.12345678901234566]"
+DECIMALS = [Decimal("1234567890.12345678"), Decimal(-1000), Decimal("2.5")]
+ROUNDED_TEXTS = ("0.12", "0.14", "0.3")
 CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
     (pa.int64(), "float64", [BIG, -BIG, 0], [float(BIG), -float(BIG), 0.0]),
     (pa.uint64(), "float64", [BIG, 1], [float(BIG), 1.0]),
@@ -90,6 +96,13 @@ CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
     (pa.decimal128(12, 4), "decimal(10,2)", [Decimal("1.5000")], [Decimal("1.50")]),
     (pa.decimal256(50, 4), "decimal(10,2)", [Decimal("1.5000")], [Decimal("1.50")]),
     (pa.decimal128(12, 2), "int64", [Decimal("-7.00")], [-7]),
+    (pa.string(), "decimal(18,8)", ["1234567890.12345678", "-1e3", " 2.50"], DECIMALS),
+    (pa.float64(), "decimal(10,2)", [0.1, -2.0, 1e7, 0.0], [Decimal(t) for t in ("0.10", "-2", "10000000", "0")]),
+    (pa.float64(), "decimal(20,4)", [2.0**52, 99999999999.9999], [Decimal(2**52), Decimal("99999999999.9999")]),
+    (pa.float32(), "decimal(10,2)", [1.1, 16777215.0], [Decimal("1.10"), Decimal(16777215)]),
+    (pa.float64(), "decimal(10,2) half_even", [0.125, 0.135, 0.30000000000000004], [Decimal(t) for t in ROUNDED_TEXTS]),
+    (pa.string(), "decimal(10,2) half_even", ["0.125", "2.5", "0.3001"], [Decimal(t) for t in ("0.12", "2.5", "0.3")]),
+    (pa.decimal128(12, 4), "decimal(10,2) half_even", [Decimal("0.1250")], [Decimal("0.12")]),
     (
         pa.timestamp("ns"),
         "timestamp",
@@ -105,8 +118,8 @@ CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
     (
         pa.string(),
         "json",
-        ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
-        ['{"a" : [1e400, "\\ud83d\\ude00"]}', "null", '"x"'],
+        ['{"a" : [1e300, "\\ud83d\\ude00"]}', "null", '"x"'],
+        ['{"a" : [1e300, "\\ud83d\\ude00"]}', "null", '"x"'],
     ),
     (pa.binary(2), "bytes", [b"\x00\xff"], [b"\x00\xff"]),
     (pa.float32(), "int64", [2.0**24 - 1, 1 - 2.0**24], [2**24 - 1, 1 - 2**24]),
@@ -116,7 +129,14 @@ CASES: list[tuple[pa.DataType, str, list[Any], list[Any]]] = [
     (pa.date64(), "timestamp", [86_400_000], [datetime(1970, 1, 2, tzinfo=UTC)]),
     (pa.duration("ms"), "string", [1_500, -500], ["PT1.5S", "PT-0.5S"]),
     (pa.decimal256(60, 2), "string", [Decimal("1.50"), Decimal("1E+50")], ["1.50", "1" + "0" * 50 + ".00"]),
-    (pa.string(), "json", ["9" * 5_000, "[" * 9_000 + "]" * 9_000], ["9" * 5_000, "[" * 9_000 + "]" * 9_000]),
+    (pa.string(), "json", ["[" * 500 + "]" * 500, KEPT_NUMBERS], ["[" * 500 + "]" * 500, KEPT_NUMBERS]),
+    (pa.list_(pa.decimal128(38, 20)), "json", [[Decimal("0.1")]], ['["0.10000000000000000000"]'.replace('"', "")]),
+    (pa.list_(pa.uint64()), "json", [[2**64 - 1]], [f"[{2**64 - 1}]"]),
+    (pa.list_(pa.decimal128(38, 20)), "text", [[LONG_DECIMAL]], [f"[{LONG_DECIMAL}]"]),
+    (pa.string(), "text", ['{"a": 1e400}'], ['{"a": 1e400}']),
+    (pa.date32(), "date", [date.min, date.max], [date.min, date.max]),
+    (UTC_US, "timestamp", [FIRST, LAST], [FIRST, LAST]),
+    (pa.timestamp("s"), "timestamp", [FIRST, 253_402_300_799], [FIRST, LAST.replace(microsecond=0)]),
 ]
 
 
@@ -144,12 +164,25 @@ REFUSED: list[tuple[pa.DataType, str, list[Any]]] = [
     (pa.time32("s"), "string", [-1, 86_401]),
     (pa.int64(), "decimal(10,2)", [100_000_000, -100_000_000, -(2**63)]),
     (pa.uint64(), "decimal(19,0)", [2**64 - 1]),
+    (pa.string(), "decimal(10,2)", ["NaN", "Infinity", "", "1,5", "0x1", "1_0", "1.001", "100000000", "1e9999"]),
+    (pa.string(), "decimal(10,2) half_even", ["NaN", "x", "99999999.995"]),
+    (pa.float64(), "decimal(38,4)", [0.00001, math.nan, math.inf, 1e35, 2.0**53, 12345678906488.168]),
+    (pa.float32(), "decimal(10,4)", [1.1234567, 2.0**24]),
     (pa.decimal128(12, 4), "decimal(10,2)", [Decimal("1.5001"), Decimal("-0.0001")]),
     (pa.decimal128(30, 2), "decimal(10,2)", [Decimal("100000000.00")]),
     (pa.decimal128(30, 2), "int64", [Decimal("1.50"), Decimal(2**63)]),
     (pa.timestamp("ns"), "timestamp", [1_700_000_000_000_000_001, -1]),
     (pa.string(), "json", ["", "{", "{'a': 1}", "NaN", "[Infinity]", '"\\ud800"', "[" * 100_000]),
+    (pa.string(), "json", ["[123456789012345678901234]", "[0.12345678901234567891]", "9007199254740993.5"]),
+    (pa.string(), "json", ["1e400", "9" * 5_000, "1e-400", "18446744073709551616", "-9223372036854775809"]),
+    (pa.string(), "json", ['{"a": 1, "a": 1}', '[{"b": {"a": 1, "\\u0061": 2}}]', "[" * 501 + "]" * 501]),
+    (pa.list_(pa.decimal128(38, 20)), "json", [[LONG_DECIMAL], [Decimal("0.1"), LONG_DECIMAL]]),
     (pa.list_(pa.float64()), "json", [[math.nan], [1.0, math.inf]]),
+    (pa.date32(), "date", [2_932_897, -719_163, 2**31 - 1]),
+    (pa.date64(), "date", [2_932_897 * 86_400_000]),
+    (UTC_US, "timestamp", [253_402_300_800_000_000, -62_135_596_800_000_001, 2**63 - 1]),
+    (pa.timestamp("us"), "timestamp", [253_402_300_800_000_000, -(2**63)]),
+    (pa.timestamp("s"), "timestamp", [253_402_300_800, -62_135_596_801]),
 ]
 
 
@@ -211,7 +244,6 @@ def test_lossy_columns_are_named() -> None:
 
 
 SECOND_1 = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
-FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
 AIRBYTE_TIMES: list[tuple[pa.Array, Any]] = [
     (pa.array([1_000], pa.int64()), SECOND_1),
     (pa.array([1_000], pa.int16()), SECOND_1),

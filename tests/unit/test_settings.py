@@ -26,7 +26,7 @@ def keys(data: dict[str, Any], prefix: str = "") -> set[str]:
     """Dotted names of all values of a table."""
     names: set[str] = set()
     for name, value in data.items():
-        names |= keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+        names |= keys(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name}
     return names
 
 

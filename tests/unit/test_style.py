@@ -2,12 +2,15 @@
 
 import ast
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -31,6 +34,14 @@ LIGHT = (
     "beam_job",
 )
 HEAVY = {"millrace.quality.engine", "beam_job.engines.pipeline"}  # these import Great Expectations and Beam
+
+
+class Imported(NamedTuple):
+    """What a process has imported after the flows, and then after gateway and automations; the flows it then loads."""
+
+    with_flows: list[str]
+    with_gateway: list[str]
+    flows: list[str]
 
 
 def python_files(*folders: str) -> Iterator[Path]:
@@ -66,6 +77,38 @@ def python(program: str, cwd: Path, **environment: str) -> str:
     return process.stdout.strip()
 
 
+def header(path: Path) -> str:
+    """Return a file's docstring, read up to there only."""
+    with tokenize.open(path) as text:
+        for token in tokenize.generate_tokens(text.readline):
+            if token.type not in (tokenize.COMMENT, tokenize.NL):
+                value = ast.literal_eval(token.string) if token.type == tokenize.STRING else ""
+                return value if isinstance(value, str) else ""
+    return ""
+
+
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+BIG = ("apache_beam", "great_expectations", "dbt", "prefect_dbt", "google.cloud.bigquery", "google.cloud.storage")
+FLOWS = ", ".join(f"flows.{path.stem}" for path in python_files("flows") if path.stem != "__init__")
+IMPORTS = f"""
+import json, sys, {FLOWS}
+with_flows = [name for name in {BIG} if name in sys.modules]
+import millrace.gateway.app, cli.deploy.automations
+with_gateway = [name for name in {BIG} if name in sys.modules]
+from prefect.flows import load_flow_from_entrypoint as load
+entrypoints = {[f"{ROOT}/{d['entrypoint']}" for d in DEPLOYMENTS]}
+print(json.dumps([with_flows, with_gateway, [load(e, use_placeholder_flow=False).name for e in entrypoints]]))
+"""
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """Import all in one new process, as each import of Prefect takes seconds; its folder is not the project's."""
+    folder = tmp_path_factory.mktemp("imported")
+    output = python(IMPORTS, folder, PREFECT_HOME=str(folder), PREFECT_LOGGING_TO_API_ENABLED="false")
+    return Imported(*json.loads(output))
+
+
 def test_code_never_asks_where_it_runs() -> None:
     assert matching_lines(ENVIRONMENT_CHECK, "flows", "tasks", "beam_job") == []
 
@@ -88,13 +131,13 @@ def test_check_detects_environment_branches(line: str) -> None:
 @pytest.mark.parametrize("path", [*python_files("flows")], ids=lambda p: p.name)
 def test_flows_import_tasks_only_and_hold_no_sql(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    imported = {
+    names = {
         name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
     }
-    assert [name for name in imported if not MAY_IMPORT.fullmatch(name)] == []
+    assert [name for name in names if not MAY_IMPORT.fullmatch(name)] == []
     texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     assert [text for text in texts if SQL.search(text)] == []
     assert "open" not in {n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
@@ -116,22 +159,25 @@ def test_no_file_is_long() -> None:
 
 
 def test_every_file_has_a_header() -> None:
-    silent = [p.relative_to(ROOT).as_posix() for p in python_files() if not ast.get_docstring(ast.parse(p.read_text()))]
+    silent = [p.relative_to(ROOT).as_posix() for p in python_files() if not header(p)]
     assert [name for name in silent if not (name.startswith("tests/") and name.endswith("__init__.py"))] == []
 
 
-def test_every_deployment_names_an_existing_flow(tmp_path: Path) -> None:
-    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    entrypoints = [d["entrypoint"] for d in deployments]
-    assert [d["name"] for d in deployments if "millrace" not in d["tags"]] == [], "reconcile looks after those it knows"
+def test_header_is_the_files_first_string(tmp_path: Path) -> None:
+    texts = {'#!x\n\n"""A."""\nb = 1': "A.", 'b = 1\n"""A."""': "", "": "", 'b"A"': "", '""': ""}
+    for text, expected in texts.items():
+        file = tmp_path / "a.py"
+        file.write_text(text)
+        assert header(file) == expected == (ast.get_docstring(ast.parse(text)) or "")
+
+
+def test_every_deployment_names_an_existing_flow(imported: Imported) -> None:
+    entrypoints = [d["entrypoint"] for d in DEPLOYMENTS]
+    assert [d["name"] for d in DEPLOYMENTS if "millrace" not in d["tags"]] == [], "reconcile looks after those it knows"
     assert {e.split(":")[0] for e in entrypoints} == {
         f"flows/{path.name}" for path in python_files("flows") if path.stem != "__init__"
     }
-    program = (
-        "from prefect.flows import load_flow_from_entrypoint as load\n"
-        f"print([load(e, use_placeholder_flow=False).name for e in {[f'{ROOT}/{e}' for e in entrypoints]}])"
-    )
-    assert python(program, tmp_path, PREFECT_HOME=str(tmp_path)) == str([d["name"] for d in deployments])
+    assert imported.flows == [d["name"] for d in DEPLOYMENTS]
 
 
 def test_lower_layers_import_no_prefect() -> None:
@@ -146,11 +192,9 @@ def test_lower_layers_import_no_prefect() -> None:
     assert python(program, ROOT) == "[]"
 
 
-BIG = ("apache_beam", "great_expectations", "dbt", "prefect_dbt", "google.cloud.bigquery", "google.cloud.storage")
-FLOWS = ", ".join(f"flows.{path.stem}" for path in python_files("flows") if path.stem != "__init__")
+def test_tasks_import_big_packages_lazily(imported: Imported) -> None:
+    assert imported.with_flows == []
 
 
-@pytest.mark.parametrize("modules", [FLOWS, "millrace.gateway.app, cli.deploy.automations"], ids=["flows", "gateway"])
-def test_tasks_import_big_packages_lazily(modules: str) -> None:
-    program = f"import sys, {modules}\nprint([name for name in {BIG} if name in sys.modules])"
-    assert python(program, ROOT, PREFECT_LOGGING_TO_API_ENABLED="false") == "[]"
+def test_gateway_imports_big_packages_lazily(imported: Imported) -> None:
+    assert imported.with_gateway == []

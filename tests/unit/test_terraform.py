@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
+from local.servers.rights.hcl import Block, read_module
 from millrace.cloud_names import terraform_variables
 from millrace.contracts.source import load_sources
 from millrace.settings import Settings
 from tests.support.servers import ROOT
-from tests.support.terraform_files import Block, read_module
 
 TERRAFORM = ROOT / "terraform"
 MODULES = [TERRAFORM, *sorted(p for p in (TERRAFORM / "modules").iterdir() if p.is_dir())]
 META = {"count", "for_each", "depends_on", "provider", "lifecycle"}
 SCHEMA: dict[str, Any] = json.loads((TERRAFORM / "schema" / "google-6.50.json").read_text())
 REFERENCE = re.compile(
-    r"(?<![\w.\"/$])(var|local|module|data\.google_\w+|google_\w+)\.(\w+)(?:\[[^\]]*\])?(?:\.(\w+))?"
+    r"(?<![\w.\"/$])(var|local|module|data\.google_\w+|google_\w+|time_\w+)\.(\w+)(?:\[[^\]]*\])?(?:\.(\w+))?"
 )
 
 each = pytest.mark.parametrize("folder", MODULES, ids=lambda p: p.name)
@@ -68,17 +68,21 @@ def test_every_resource_is_parsed() -> None:
 @pytest.mark.parametrize(
     ("module", "change", "message"),
     [
-        ("events", lambda m: m.of("resource")[2].arguments.update(ack_deadline="1"), "ack_deadline: no such argument"),
+        (
+            "events",
+            lambda m: m.of("resource")[2].arguments.update(ack_deadline=("value", 1)),
+            "ack_deadline: no such argument",
+        ),
         ("events", lambda m: m.of("resource")[2].arguments.pop("topic"), "gateway.topic: is required"),
         (
             "events",
-            lambda m: m.of("resource")[2].of("push_config")[0].blocks[0].arguments.update(audiences=""),
+            lambda m: m.of("resource")[2].of("push_config")[0].blocks[0].arguments.update(audiences=("value", "")),
             "push_config.oidc_token.audiences: no such argument",
         ),
         ("events", lambda m: m.of("resource")[2].of("push_config")[0].arguments.clear(), "push_endpoint: is required"),
         (
             "budget",
-            lambda m: m.of("resource")[0].of("dynamic")[0].of("content")[0].arguments.update(percent="1"),
+            lambda m: m.of("resource")[0].of("dynamic")[0].of("content")[0].arguments.update(percent=("value", 1)),
             "threshold_rules.percent: no such argument",
         ),
     ],
@@ -112,7 +116,7 @@ def unused_names() -> set[str]:
 def test_module_inputs_and_outputs_match() -> None:
     root = read_module(TERRAFORM)
     for call in root.of("module"):
-        module = read_module(TERRAFORM / call.arguments["source"].strip('"'))
+        module = read_module(TERRAFORM / call.texts["source"].strip('"'))
         variables = {b.labels[0]: "default" in b.arguments for b in module.of("variable")}
         inputs = set(call.arguments) - META - {"source"}
         assert inputs <= set(variables), call.labels
@@ -124,6 +128,7 @@ def test_module_inputs_and_outputs_match() -> None:
         assert read_outputs <= outputs, call.labels
 
 
+@pytest.mark.demo
 def test_names_match_the_code() -> None:
     names = json.loads((TERRAFORM / "names.auto.tfvars.json").read_text())
     assert names == terraform_variables(load_sources(ROOT / "sources").values()), (
@@ -149,7 +154,7 @@ def test_secrets_of_the_settings_are_created(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_terraform_settings_match_the_overlay() -> None:
     [output] = [b for b in read_module(TERRAFORM).of("output") if b.labels == ("settings_env",)]
-    variables = re.findall(r"^ *([A-Z_]+)=", output.arguments["value"], re.M)
+    variables = re.findall(r"^ *([A-Z_]+)=", output.texts["value"], re.M)
     overlay = (ROOT / "k8s" / "overlays" / "gke" / "settings.env").read_text()
     assert variables == re.findall(r"^([A-Z_]+)=", overlay, re.M)
 

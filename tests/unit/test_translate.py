@@ -160,6 +160,11 @@ def completed(**changes: object) -> Incoming:
     return message({"text": "", "data": dict(WEBHOOK["data"]) | changes})  # type: ignore[call-overload]
 
 
+def test_a_topic_that_is_configured_is_no_rotation() -> None:
+    """Secret Manager says so once for each secret that gets the topic, and names none."""
+    assert translate(names.SECRET_ROTATED, message(eventType="TOPIC_CONFIGURED", dataFormat="JSON_API_V1")) is None
+
+
 def test_webhook_of_foreign_connection_is_ignored() -> None:
     assert translate(names.AIRBYTE_COMPLETED, completed(connection={"name": "Postgres → BigQuery"})) is None
 

@@ -1,144 +1,61 @@
-"""The open work of a model run, from the ledger alone: merges to publish, marts to announce."""
+"""The work of a model run, from the merges that no marts include."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from millrace.domain.ledger import LedgerEntry
-from millrace.domain.model import ModelWork, Publication, unannounced_publication, unpublished_work
+from millrace.domain.model import ModelWork, model_work
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def merged(batch: str, stream: str = "orders", rows: int = 1, at: datetime = NOON) -> LedgerEntry:
+def merged(batch: str, stream: str = "orders", rows: int = 1) -> LedgerEntry:
     return LedgerEntry(
-        kind="merged", batch_id=batch, source="shop", stream=stream, run_id=f"merge of {batch}", at=at, merged=rows
+        kind="merged", batch_id=batch, source="shop", stream=stream, run_id=f"merge of {batch}", at=NOON, merged=rows
     )
 
 
-def published(batch: str, candidate: str, run: str = "") -> LedgerEntry:
-    return LedgerEntry(
-        kind="published",
-        batch_id=batch,
-        source="",
-        stream="",
-        run_id=run or f"run of {candidate}",
-        at=NOON,
-        detail=candidate,
-    )
+def test_without_a_merge_there_is_no_work() -> None:
+    assert model_work([]) is None
+    assert model_work([], built_by="p1", project="p2") is None, "a changed project alone starts no build"
 
 
-def announced(batch: str) -> LedgerEntry:
-    return LedgerEntry(kind="announced", batch_id=batch, source="", stream="", run_id="r", at=NOON, detail="message 1")
+def test_work_has_batches_in_the_order_of_the_ledger() -> None:
+    ledger = [merged("c", "orders", 3), merged("a", "items", 4)]
+    assert model_work(ledger) == ModelWork(batches=("c", "a"), streams=("shop.items", "shop.orders"), rows=7)
+    assert model_work(iter(ledger)) == model_work(ledger)
 
 
-def batches(*ledger: LedgerEntry, full: bool = False) -> tuple[str, ...]:
-    """Batches that a model run takes."""
-    work = unpublished_work(ledger, full=full)
-    return work.batches if work else ()
+def test_full_run_takes_all_streams() -> None:
+    ever = ["shop.items", "shop.orders"]
+    assert model_work([], full=ever) == ModelWork(batches=(), streams=tuple(ever), whole=True, full=True)
+    work = model_work([merged("a", "refunds", 2)], full=ever)
+    assert work == ModelWork(batches=("a",), streams=(*ever, "shop.refunds"), rows=2, whole=True, full=True)
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_without_a_merge_there_is_no_work(full: bool) -> None:
-    assert unpublished_work([], full=full) is None
-    assert unpublished_work([published("a", "c1"), announced("c1")], full=full) is None
-
-
-def test_unpublished_merges_are_in_ledger_order() -> None:
-    ledger = [merged("b", "orders", 2), merged("a", "items", 3), merged("c", "orders", 4), published("b", "c1")]
-    assert unpublished_work(ledger) == ModelWork(batches=("a", "c"), streams=("shop.items", "shop.orders"), rows=7)
-
-
-def test_merge_is_found_by_batch_and_not_by_time() -> None:
-    """A commit may become visible after the publication of another with a later instant."""
-    early = merged("late to be seen", at=NOON - timedelta(hours=1))
-    assert batches(merged("a"), published("a", "c1"), early) == ("late to be seen",)
-    assert batches(early, merged("a"), published("a", "c1")) == ("late to be seen",)
-
-
-def test_batch_is_published_by_any_run() -> None:
-    assert batches(merged("a"), published("a", "c1", "r1"), published("a", "c1", "r2")) == ()
-
-
-def test_announcement_publishes_nothing() -> None:
-    assert batches(merged("a"), announced("a")) == ("a",)
-
-
-def test_full_run_takes_all_merges() -> None:
-    ledger = (merged("a"), published("a", "c1"), merged("b"))
-    assert batches(*ledger, full=True) == ("a", "b")
-    assert batches(*ledger) == ("b",)
-
-
-def modelled(candidate: str, project: str) -> LedgerEntry:
-    return LedgerEntry(kind="modelled", batch_id=candidate, source="", stream="", run_id="r", at=NOON, detail=project)
-
-
-def whole(*ledger: LedgerEntry, project: str) -> bool:
-    work = unpublished_work([merged("new"), *ledger], project=project)
+@pytest.mark.parametrize(
+    ("built_by", "project", "whole"), [("", "p2", True), ("p1", "p2", True), ("p2", "p2", False), ("p1", "", False)]
+)
+def test_first_build_or_new_project_builds_all(built_by: str, project: str, whole: bool) -> None:
+    work = model_work([merged("a")], built_by=built_by, project=project)
     assert work is not None
-    return work.whole
-
-
-def test_first_build_or_new_project_builds_all() -> None:
-    assert whole(project="p2")
-    assert whole(modelled("c1", "p1"), project="p2")
-    assert whole(modelled("c1", "p2"), modelled("c2", "p1"), project="p2")
-    assert not whole(modelled("c1", "p1"), modelled("c2", "p2"), project="p2")
+    assert (work.whole, work.full) == (whole, False)
 
 
 def test_batch_without_changes_affects_no_stream() -> None:
-    work = unpublished_work([merged("a", "orders", 0), merged("b", "items", 1)])
+    work = model_work([merged("a", "orders", 0), merged("b", "items", 1)])
     assert work == ModelWork(batches=("a", "b"), streams=("shop.items",), rows=1)
 
 
 def test_batch_of_deletes_affects_its_stream() -> None:
     buried = merged("a", "orders", 0).model_copy(update={"tombstoned_by_absence": 3})
-    assert unpublished_work([buried]) == ModelWork(batches=("a",), streams=("shop.orders",))
+    assert model_work([buried]) == ModelWork(batches=("a",), streams=("shop.orders",))
 
 
 def test_work_includes_later_merges() -> None:
-    earlier, later = (
-        unpublished_work([merged("a", "orders")]),
-        unpublished_work([merged("a", "orders"), merged("b", "items")]),
-    )
+    earlier, later = model_work([merged("a", "orders")]), model_work([merged("a", "orders"), merged("b", "items")])
     assert earlier is not None
     assert earlier.combine(later).batches == ("a", "b")
     assert earlier.combine(later).streams == ("shop.items", "shop.orders")
     assert earlier.combine(None) == earlier
-
-
-def test_ledger_may_be_a_one_pass_iterator() -> None:
-    assert unpublished_work(iter([merged("a"), published("a", "c1"), merged("b")])) == unpublished_work([merged("b")])
-    assert unannounced_publication(iter([published("a", "c1"), announced("c1")])) is None
-
-
-def test_unpublished_work_is_not_announced() -> None:
-    assert unannounced_publication([]) is None
-    assert unannounced_publication([merged("a"), announced("a")]) is None
-
-
-def test_newest_publication_is_announced() -> None:
-    ledger = [published("a", "c1"), published("b", "c2"), published("c", "c2")]
-    assert unannounced_publication(ledger) == Publication(candidate="c2", run_id="run of c2", batches=2)
-
-
-def test_announced_publication_is_not_repeated() -> None:
-    assert unannounced_publication([published("a", "c1"), announced("c1")]) is None
-    assert unannounced_publication([announced("c1"), published("a", "c1")]) is None
-
-
-def test_superseded_publication_is_not_announced() -> None:
-    assert unannounced_publication([published("a", "c1"), published("b", "c2"), announced("c2")]) is None
-
-
-def test_other_announcements_do_not_count() -> None:
-    ledger = [published("a", "c1"), announced("c1"), merged("b"), announced("b"), published("b", "c2")]
-    assert unannounced_publication(ledger) == Publication(candidate="c2", run_id="run of c2", batches=1)
-
-
-def test_publication_without_candidate_is_skipped() -> None:
-    assert unannounced_publication([published("a", "")]) is None
-    publication = unannounced_publication([published("a", "c1"), published("b", "")])
-    assert publication is not None
-    assert publication.candidate == "c1"

@@ -69,6 +69,7 @@ def test_every_topic_has_its_template() -> None:
         (names.MARTS_PUBLISHED, message({"run_id": "r"})),
         (names.INGEST_REQUESTED, message()),
         (names.SECRET_ROTATED, message(eventType="SECRET_ROTATE")),
+        (names.SECRET_ROTATED, message(eventType="TOPIC_CONFIGURED")),
     ],
 )
 def test_template_and_gateway_ignore_the_same(topic: str, pushed: Incoming) -> None:

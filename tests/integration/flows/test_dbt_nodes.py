@@ -5,16 +5,18 @@ from typing import Any
 
 import pytest
 from prefect.context import serialize_context
-from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings
 
-from tasks.model.dbt import PROJECT
-from tasks.model.dbt_runner import Runner
+from millrace.project import current_project
 from tests.support.flows_place import FlowsPlace
 
 
 def test_nodes_do_not_reload_prefect_settings(
     place: FlowsPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings  # imports dbt, which takes seconds
+
+    from tasks.model.dbt_runner import Runner
+
     contexts: list[dict[str, Any]] = []
 
     def callback(runner: PrefectDbtRunner, tracker: Any, level: Any, context: dict[str, Any], **_: Any) -> Any:
@@ -23,7 +25,8 @@ def test_nodes_do_not_reload_prefect_settings(
 
     monkeypatch.setattr(PrefectDbtRunner, "_create_unified_callback", callback)
     assert serialize_context()["settings_context"]  # each node would get and load these settings a second time
-    settings = PrefectDbtSettings(project_dir=PROJECT, profiles_dir=PROJECT, target_path=tmp_path)
+    project = current_project().dbt_project
+    settings = PrefectDbtSettings(project_dir=project, profiles_dir=project, target_path=tmp_path)
     runner = Runner(settings=settings, _force_nodes_as_tasks=True)
     runner.invoke(["list", "--select", "dim_plane"])
     assert [context["settings_context"] for context in contexts] == [{}]

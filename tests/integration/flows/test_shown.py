@@ -12,6 +12,7 @@ from prefect.states import Completed, Failed, Running
 from flows.merge import merge
 from flows.reconcile import reconcile
 from millrace.domain import names
+from millrace.domain.alerts import REJECTED
 from millrace.status import prefect_runs
 from millrace.status.publish import collected_at
 from millrace.status.troubles import newest_troubles
@@ -60,10 +61,17 @@ def test_status_page_shows_batches_and_marts(place: FlowsPlace, merged: dict[str
 
 
 def test_failed_run_is_on_the_page_with_its_fix(place: FlowsPlace, published: Ran) -> None:
-    assert place.run(merge, source=SOURCE, stream="trains").state.is_failed()
+    message = "Flow run encountered an exception: AirbyteRefused: no connection &c. Apply it"
+    with get_client(sync_client=True) as client:
+        broken = client.create_flow_run(merge, name="merge broken", parameters={"source": SOURCE, "stream": "planes"})
+        for state in (Running(), Failed(message=message)):
+            client.set_flow_run_state(broken.id, state, force=True)
+    assert place.run(merge, source=SOURCE, stream="trains").state.name == REJECTED
+    place.run(reconcile)
     shown = page(place)
-    assert "has no stream &#39;trains&#39;" in shown
-    assert "millrace contracts check" in shown
+    assert "no connection &amp;c." in shown
+    assert f"millrace connections apply {SOURCE}" in shown
+    assert "trains" not in shown
 
 
 def test_success_is_found_behind_many_later_runs(

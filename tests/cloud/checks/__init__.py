@@ -1,0 +1,1 @@
+"""Read-only checks of a project, a module for each part."""
