@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from tests.support.postgres import Postgres
 from tests.support.servers import ROOT
 
 psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed: nothing was run against PostgreSQL")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SEED = int(os.environ.get("MILLRACE_SEED", str(time.time_ns() % 10**6)))
 ROUNDS, KEYS = 8, 60
@@ -113,6 +113,26 @@ def expected(server: Postgres, table: str) -> dict[int, tuple[str, str, str]]:
         return {key: (body, scan.replace("\n", ""), str(n)) for key, body, scan, n in connection.execute(query)}
 
 
+def test_snapshot_waits_for_every_open_transaction(database: Postgres, tmp_path: Path) -> None:
+    settings = config(database, cdc=True, replication_slot="waits", publication="waits")
+    database.query("CREATE PUBLICATION waits FOR TABLE one")
+    database.query("SELECT pg_create_logical_replication_slot('waits', 'pgoutput')")  # which waits, too
+    streams = [{"stream": {"name": "one", "namespace": "public", "json_schema": {}}, "sync_mode": "incremental"}]
+    with (
+        psycopg.connect(f"host=127.0.0.1 port={database.port} user=prefect dbname=postgres") as writer,
+        ThreadPoolExecutor() as pool,
+    ):
+        writer.execute("DELETE FROM one WHERE id = 30")  # no transaction begins after it and ends before it
+        reading = pool.submit(read, settings, streams, [], tmp_path, None)
+        with pytest.raises(TimeoutError):
+            reading.result(3)
+        writer.commit()
+        records = [m["record"]["data"] for m in reading.result(60) if m["type"] == "RECORD"]
+    assert sorted(merged(records)) == list(range(1, 30))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_connector_loses_no_change(database: Postgres, tmp_path: Path) -> None:
     chance = random.Random(SEED)
     settings = config(database, cdc=True)

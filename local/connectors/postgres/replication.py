@@ -118,8 +118,9 @@ def _settled(connection: Connection) -> int:
         return value
 
     position = to_lsn(ask("SELECT pg_current_wal_insert_lsn()::text"))
-    newest, deadline = int(ask("SELECT txid_snapshot_xmax(txid_current_snapshot())")), time.monotonic() + WAIT_S
-    while int(ask("SELECT txid_snapshot_xmin(txid_current_snapshot())")) < newest:
+    # A number of its own: the highest of a database snapshot is one above the last that ended, below some that run.
+    own, deadline = int(ask("SELECT txid_current()")), time.monotonic() + WAIT_S
+    while int(ask("SELECT txid_snapshot_xmin(txid_current_snapshot())")) < own:
         if time.monotonic() > deadline:
             raise ConnectorError(
                 f"a transaction has been open for {WAIT_S:.0f} s, and a snapshot must wait for it; end it (see"
