@@ -137,6 +137,15 @@ def test_member_that_only_google_knows_is_refused(monkeypatch: pytest.MonkeyPatc
         read_rights(PROJECT)
 
 
+def test_repository_at_github_acts_as_the_ci_account_alone() -> None:
+    without, rights = read_rights(PROJECT)["bindings"], read_rights(PROJECT, github_repository="example/platform")
+    added = [binding for binding in rights["bindings"] if binding not in without]
+    assert [(b["role"], b["resource"].split("/")[-1].split("@")[0]) for b in added] == [
+        ("roles/iam.workloadIdentityUser", account("ci").split("@")[0])
+    ]
+    assert added[0]["member"].endswith("workloadIdentityPools/millrace-github/attribute.repository/example/platform")
+
+
 def test_token_says_whose_it_is_and_use_is_noted(tmp_path: Path) -> None:
     assert bearer_email(f"Bearer {make_token('a@b.c')}") == "a@b.c"
     assert bearer_email("") == ""

@@ -87,6 +87,11 @@ def _id(collection: str, argument: str) -> Callable[[Own, Project], dict[str, An
     return lambda own, project: {"id": f"projects/{project.id}/{collection}/{own[argument]}"}
 
 
+def _pool(own: Own, project: Project) -> dict[str, Any]:
+    pool = own["workload_identity_pool_id"]
+    return {"name": f"projects/{project.number}/locations/global/workloadIdentityPools/{pool}"}
+
+
 GIVEN: dict[str, Callable[[Own, Project], dict[str, Any]]] = {
     "google_service_account": _account,
     "google_artifact_registry_repository": lambda own, _: {"name": own["repository_id"]},
@@ -95,4 +100,5 @@ GIVEN: dict[str, Callable[[Own, Project], dict[str, Any]]] = {
     "google_pubsub_subscription": _id("subscriptions", "name"),
     "google_secret_manager_secret": _id("secrets", "secret_id"),
     "google_project_iam_custom_role": _id("roles", "role_id"),
+    "google_iam_workload_identity_pool": _pool,
 }

@@ -56,7 +56,7 @@ def read_rights(project: str, **variables: Any) -> dict[str, Any]:
         if r.kind == "google_project_iam_custom_role"
     }
     roles = dict(predefined_roles()) | custom
-    bindings = [_binding(r, project, roles) for r in resources if "_iam_" in r.kind and _binds(r)]
+    bindings = [_binding(r, project, roles) for r in resources if _binds(r)]
     accounts = {r.key: r.arguments["account_id"] for r in resources if r.kind == "google_service_account" and r.key}
     emails = {str(key): f"{account}@{project}.iam.gserviceaccount.com" for key, account in accounts.items()}
     owner = list(predefined_roles()[OWNER])
@@ -82,7 +82,7 @@ def _owner(project: str) -> dict[str, Any]:
 
 
 def _binds(resource: Resource) -> bool:
-    if resource.kind == "google_project_iam_custom_role":
+    if not resource.kind.endswith(("_iam_member", "_iam_binding", "_iam_policy")):
         return False
     if resource.kind not in BOUND:
         raise ValueError(f"{resource.kind}.{resource.name}: no rule for bindings of this type; add one to BOUND")
