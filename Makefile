@@ -66,7 +66,7 @@ test-files: $(VENV)/ready ## fetch the public test files of Parquet, Arrow and A
 test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MILLRACE_TEST_BIGQUERY_PROJECT), write docs/engines.md
 	@if [ ! -e $(BIGQUERY_ENV)/ready ] || [ $(BIGQUERY_LOCK) -nt $(BIGQUERY_ENV)/ready ]; then \
 		$(UV_ENV) scripts/make_bigquery_env $(BIGQUERY_ENV) $(BIN)/uv $(BIGQUERY_LOCK); fi
-	@MILLRACE_TEST_BIGQUERY=yes $(BIN)/python -m pytest -m "bigquery or engines" --engines=docs/engines.md $(ARGS)
+	@MILLRACE_TEST_BIGQUERY=yes $(BIN)/python -m pytest --timeout 1500 -m "bigquery or engines" --engines=docs/engines.md $(ARGS)
 
 test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and images (about 10 minutes)
 	@MILLRACE_TEST_KUBERNETES=1 $(BIN)/python -m pytest -n 0 tests/integration/test_deploy.py \

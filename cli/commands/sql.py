@@ -13,7 +13,14 @@ from cli.environment import enter
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from millrace.warehouse.port import Warehouse
+
 ROWS = 1000
+LEDGER = {
+    "ops.ledger": "every batch, publication and announcement",
+    "ops.quarantine": "rows and files in quarantine, with the reason",
+    "ops.quality": "the results of every expectation",
+}
 
 
 class Format(StrEnum):
@@ -39,12 +46,13 @@ def add_to(app: typer.Typer) -> None:
 def sql(
     context: typer.Context,
     query: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="SQL",
-            help="one SELECT on marts.<mart>, raw_<source>.<stream>_live (merged rows) and ops.<table> (the ledger)",
+            help="one SELECT on marts.<mart>, raw_<source>.<stream>_live (merged rows) and ops.<table> (the ledger);"
+            " by default a list of them",
         ),
-    ],
+    ] = None,
     format_: Annotated[Format, typer.Option("--format", help="the output")] = Format.TABLE,
     limit: Annotated[int, typer.Option(min=0, help="most rows to return; 0: all")] = ROWS,
     output: Annotated[Path | None, typer.Option(help="the file, of --format parquet")] = None,
@@ -58,7 +66,7 @@ def sql(
     from cli.platform import platform_warehouse
 
     with platform_warehouse() as warehouse:
-        table = warehouse.query(query, limit + 1 if limit else None)
+        table = answer(warehouse, query, limit + 1 if limit else None) if query else tables(warehouse)
     cut = bool(limit) and table.num_rows > limit
     if cut:
         table = table.slice(0, limit)
@@ -70,6 +78,38 @@ def sql(
         write(table, format_)
     if cut:
         show.note(f"these are the first {limit:,} rows; all of them: --limit 0")
+
+
+def answer(warehouse: "Warehouse", query: str, limit: int | None) -> "pa.Table":
+    """Return the rows of a query.
+
+    Raises:
+        WarehouseRefused: with the warehouse's message, and how to see what it has.
+    """
+    from millrace.domain.errors import WarehouseRefused
+
+    try:
+        return warehouse.query(query, limit)
+    except WarehouseRefused as error:
+        raise WarehouseRefused(f"{error}; `millrace sql` without a query lists the tables") from None
+
+
+def tables(warehouse: "Warehouse") -> "pa.Table":
+    """Return the names that a query may use, with what their rows are."""
+    import pyarrow
+
+    from millrace.contracts.source import load_sources
+    from millrace.domain import names
+    from millrace.project import current_project
+
+    streams = [s for source in load_sources(current_project().sources).values() for s in source.streams.values()]
+    found = {f"marts.{mart}": f"the published mart, {rows:,} rows" for mart, rows in warehouse.marts().items()}
+    for stream in streams:
+        if warehouse.missing_columns(stream) is not None:
+            name = f"{names.raw_schema(stream.source)}.{names.live_view(stream.stream)}"
+            found[name] = f"the merged rows of {stream.id}, without deleted ones"
+    found |= LEDGER
+    return pyarrow.table({"table": list(found), "rows": list(found.values())})
 
 
 def write(table: "pa.Table", format_: Format) -> None:
