@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.connector_runs import ConnectorRun, Json
-from millrace.airbyte.known import KNOWN, OWN, Known
+from millrace.airbyte.known import KNOWN, OWN, UNVERSIONED, Known
 from millrace.contracts.generated import write as write_generated
 from millrace.contracts.proposal import Proposal, propose
 from millrace.contracts.source import parse_source
@@ -16,7 +16,6 @@ from millrace.domain.errors import SettingsError
 from millrace.project import Project
 
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
-UNVERSIONED = "local"
 BY_HAND = "rest"
 
 

@@ -54,10 +54,10 @@ def files() -> Outcome:
         return program("sh", "scripts/image_files", str(Path(folder) / "image"))
 
 
-def images() -> Outcome:
-    """Build the images and run programs in them, where they can be built."""
+def images(file: str) -> Outcome:
+    """Build the images that a test file names and run programs in them, where they can be built."""
     reason = missing()
-    return ("skipped", reason) if reason else tests("integration/test_image_built.py", MILLRACE_TEST_IMAGES="1")
+    return ("skipped", reason) if reason else tests(file, MILLRACE_TEST_IMAGES="1")
 
 
 CHECKS = {
@@ -77,7 +77,9 @@ CHECKS = {
     "image: files": files,
     "image: run read-only as uid 10001": lambda: tests("integration/test_image.py"),
     "image: Dockerfile": lambda: program("hadolint", "Dockerfile"),
-    "images: built, and run as their users": images,
+    "images: built, and run as their users": lambda: images("integration/test_image_built.py"),
+    "project: image built, and run as its user": lambda: images("integration/test_project_image.py"),
+    "project: every step of its CI workflow": lambda: tests("integration/test_project_workflow.py", MILLRACE_SLOW="1"),
     "BigQuery: each SQL text by Google's analyser": lambda: tests("unit/test_google_sql.py", MILLRACE_SLOW="1"),
     "BigQuery: SQL of dbt and of the quality gates": lambda: tests("unit/test_google_sql_models.py", MILLRACE_SLOW="1"),
     "cloud kit: guard, plan, page": lambda: tests(

@@ -23,6 +23,7 @@ from cli.deploy.checks import (
 from cli.deploy.declared_automations import declared_automations
 from cli.deploy.declared_deployments import declared_text
 from cli.deploy.deployments import variables
+from cli.deploy.dropped_deployments import dropped
 from millrace.contracts.source import load_sources
 from millrace.domain.errors import SettingsError
 from millrace.domain.remedies import Remedy
@@ -120,11 +121,15 @@ def deployments(target: Target) -> Iterator[Finding]:
             if lacking := _lacking_triggers(client, deployment):
                 message = f"{name}: {lacking} of its {len(deployment['triggers'])} triggers are missing or disabled"
                 problems.append(bad("deployments", message, repair))
+        leftovers = [leftover.name for leftover in dropped(client, declared)]
     yield from problems
+    if leftovers:
+        message = f"{', '.join(leftovers)}: still deployed with its schedule, and prefect.yaml has it no more"
+        yield look("deployments", message, repair)
     if outdated:
         message = f"{len(outdated)} of {len(declared)} flows are deployed from another commit"
         yield look("deployments", message, repair)
-    if not problems and not outdated:
+    if not problems and not outdated and not leftovers:
         yield good("deployments", f"{len(declared)} flows are deployed as in prefect.yaml, their triggers are enabled")
 
 

@@ -38,7 +38,7 @@ def deploy(
 
     Before flows are deployed, all automations are checked. A dry run says all that would be made, also on a server that
     has nothing yet. On this machine the project's files are copied first: runs use the copy, and no edit changes it.
-    Connections to sources are then applied as well.
+    Connections to sources are then applied as well; a connector that can't run here is refused before anything is made.
     """
     environment = enter(context)
     snapshot = _snapshot(environment) if not dry_run else None
@@ -48,9 +48,13 @@ def deploy(
     from cli.deploy.planned import plan_blocks
     from cli.deploy.pools import deploy_pools
 
+    whole = part is None
+    if whole and environment.state:
+        from tasks.upkeep.agreement import check_sources
+
+        check_sources()
     if part in (None, Part.POOLS):
         show.lines(deploy_pools(dry_run=dry_run))
-    whole = part is None
     if part in (None, Part.BLOCKS):
         show.lines(plan_blocks() if dry_run else deploy_blocks())
     if whole:

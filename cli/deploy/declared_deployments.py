@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from cli.deploy.dropped_deployments import MADE
 from millrace.domain.errors import SettingsError
 from millrace.project import PLATFORM, Project, current_project
 
@@ -23,10 +24,12 @@ Json = dict[str, Any]
 def declared_text(project: Project) -> str:
     """Return the `prefect.yaml` that is deployed, its variables not filled in.
 
-    A deployment of the project replaces the keys that it has of the platform's of that name, or is added.
+    A deployment of the project replaces the keys that it has of the platform's of that name, or is added. Each gets the
+    tag by which a later deployment knows those that it may remove.
 
     Raises:
-        SettingsError: the project's file is no mapping with a list of deployments, or an added one has no entrypoint.
+        SettingsError: the project's file is no mapping with a list of deployments, tags are no list, or an added one
+            has no entrypoint.
     """
     whole: Json = yaml.safe_load(FILE.read_text())
     deployments = {deployment["name"]: deployment for deployment in whole["deployments"]}
@@ -38,7 +41,8 @@ def declared_text(project: Project) -> str:
                 f" ({', '.join(deployments)}), and has no entrypoint, such as flows/ingest.py:ingest"
             )
         deployments[own["name"]] = (ADDED if base is None else base) | own
-    return yaml.safe_dump(whole | {"deployments": list(deployments.values())}, sort_keys=False, width=1000)
+    tagged = [deployment | {"tags": [*deployment.get("tags", []), MADE]} for deployment in deployments.values()]
+    return yaml.safe_dump(whole | {"deployments": tagged}, sort_keys=False, width=1000)
 
 
 @contextmanager
@@ -60,4 +64,7 @@ def _own(file: Path) -> list[Json]:
     own = (content.get("deployments") or []) if isinstance(content, dict) else None
     if not isinstance(own, list) or not all(isinstance(item, dict) and "name" in item for item in own):
         raise SettingsError(f"{file}: expected `deployments:` with a list of deployments that each have a name")
+    for item in own:
+        if not isinstance(item.get("tags", []), list):
+            raise SettingsError(f"{file}: deployment {item['name']!r}: tags is {item['tags']!r}; expected a list")
     return own

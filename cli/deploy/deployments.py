@@ -1,6 +1,7 @@
 """Deploys the flows with the settings' pools and windows.
 
-First checks that pools, blocks and variables exist and agree; then calls `prefect deploy --all`. Idempotent.
+First checks that pools, blocks and variables exist and agree; then calls `prefect deploy --all`, and removes
+deployments of an earlier call that are declared no more. Idempotent.
 """
 
 import os
@@ -13,6 +14,7 @@ from prefect.client.orchestration import get_client
 
 from cli.deploy.checks import check_blocks, check_job_variables, check_pools, difference, load_deployments
 from cli.deploy.declared_deployments import declared_file, declared_text
+from cli.deploy.dropped_deployments import dropped, remove
 from cli.deploy.pools import pools_with_an_image
 from millrace.domain.errors import SettingsError
 from millrace.project import CODE, Project, current_project
@@ -62,7 +64,7 @@ def deployed_version(project: Project) -> str:
 
 
 def deploy_flows(*, dry_run: bool, whole: bool = False) -> Iterator[str]:
-    """Check, and deploy all flows; yield the change of each.
+    """Check, and deploy all flows; remove those that are declared no more; yield the change of each.
 
     Args:
         dry_run: change nothing.
@@ -82,8 +84,12 @@ def deploy_flows(*, dry_run: bool, whole: bool = False) -> Iterator[str]:
         for deployment in deployments:
             change = difference(client, deployment)
             yield f"{'would be ' if dry_run and change != 'unchanged' else ''}{change}: {deployment['name']}"
-    if not dry_run:
-        _run_prefect_deploy(values)
+        if not dry_run:
+            _run_prefect_deploy(values)
+        for leftover in dropped(client, deployments):
+            if not dry_run:
+                remove(client, leftover)
+            yield f"{'would be ' if dry_run else ''}deleted: {leftover.name}, which prefect.yaml has no more"
 
 
 def _run_prefect_deploy(values: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from millrace.domain.errors import SettingsError
 
 OWN = "millrace/"  # images of ours, which no registry has
+UNVERSIONED = "local"  # in the contract of an image whose version nobody named
 
 
 @dataclass(frozen=True)

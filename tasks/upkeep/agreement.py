@@ -1,14 +1,14 @@
 """Plans and applies the changes that make Airbyte match `sources/*.yaml`, after a check of all secrets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from blocks import MillraceAirbyte, MillraceCredentials
 from blocks import names as block_names
 from blocks.load import load_block
 from millrace.airbyte.connections import HMAC, Change, Connections, by_reference
-from millrace.airbyte.known import check_image
+from millrace.airbyte.options import check_connectors
 from millrace.contracts.source import SourceContract, find_source, load_sources
 from millrace.domain.errors import SecretError
 from millrace.domain.remedies import Remedy
@@ -16,7 +16,7 @@ from millrace.lake.open import open_lake
 from millrace.lake.pauses import read_pauses
 from millrace.project import current_project
 from millrace.secrets import read_secret, unusable_secrets
-from millrace.settings import load_settings
+from millrace.settings import Settings, load_settings
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,26 @@ class Agreement:
         return f"{'planned' if self.dry_run else 'applied'}: {summary}{left}"
 
 
+def check_sources() -> None:
+    """Raise SettingsError when a source has a connector, or an option of it, that can't run where Airbyte runs."""
+    _check(load_sources(current_project().sources).values(), load_settings())
+
+
+def _check(sources: Iterable[SourceContract], settings: Settings) -> None:
+    at = settings.airbyte
+    check_connectors(sources, on_this_machine=at.on_this_machine, configured=at.connectors)
+
+
 def agree(names: Sequence[str] = (), *, dry_run: bool, delete: bool = False, force: bool = False) -> Agreement:
     """Compare Airbyte with all sources, or the named ones, and apply the differences unless `dry_run`.
 
     Raises:
-        SettingsError: a connector can't run where Airbyte runs; nothing was applied.
+        SettingsError: a connector, or an option of it, can't run where Airbyte runs; nothing was applied.
         SecretError: a secret of a configuration is missing or disabled; Airbyte would pass an empty text instead.
     """
     settings, sources = load_settings(), load_sources(current_project().sources)
     selected = [find_source(sources, name) for name in names] or list(sources.values())
-    at = settings.airbyte
-    for source in selected:
-        check_image(source.connector.image, on_this_machine=at.on_this_machine, configured=at.connectors)
+    _check(selected, settings)
     credentials = load_block(MillraceCredentials, block_names.CREDENTIALS)
     check_secrets(credentials, selected)
     by_value = settings.airbyte.send_secret_values

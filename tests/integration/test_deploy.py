@@ -11,6 +11,7 @@ import yaml
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_HOME,
@@ -31,10 +32,12 @@ from blocks import (
     names,
 )
 from cli.deploy.automations import apply, load_streams, slack_document
+from cli.new_project import create_project
 from cli.pausing import MISSING_DATA, set_enabled
-from millrace.contracts.source import load_sources
+from millrace.project import Project
 from tests.support.harness import harness
 from tests.support.servers import ROOT
+from tests.support.shop import SHOP
 from tests.support.slow import slow
 from tests.unit.test_kubernetes import K8S
 
@@ -144,6 +147,49 @@ def test_deploy_needs_all_parts_and_is_idempotent(client: SyncPrefectClient, req
     assert run("pools").stdout == "unchanged: work pool gke\nunchanged: work pool cloud-run\n"
 
 
+def test_dropped_deployment_is_removed(client: SyncPrefectClient, blocks: None, tmp_path: Path) -> None:
+    """One that an earlier `millrace deploy` made goes with its runs and triggers; one made by hand stays."""
+    project = Project(tmp_path / "shop")
+    create_project(project.folder)
+    client.create_deployment(client.create_flow_from_name("ingest"), name="by-hand", tags=["millrace", "ingest"])
+    own = {
+        "name": "ingest-shop",
+        "entrypoint": "flows/ingest.py:ingest",
+        "parameters": {"source": "shop"},
+        "tags": ["shop"],
+        "schedules": [{"cron": "0 * * * *", "timezone": "UTC", "active": True}],
+        "triggers": [{"type": "event", "enabled": True, "expect": ["shop.closed"]}],
+    }
+
+    def deploy(*deployments: object, dry_run: bool = False) -> list[str]:
+        project.prefect_file.write_text(yaml.safe_dump({"deployments": list(deployments)}))
+        ran = run("deployments", *(["--dry-run"] if dry_run else []), MILLRACE_PROJECT=str(project.folder))
+        assert ran.returncode == 0, ran.stderr
+        return [line for line in ran.stdout.splitlines() if not line.startswith(("updated", "would be updated"))]
+
+    def triggers() -> list[str]:
+        answer = client.request("POST", "/automations/filter", json={"limit": 200}).json()
+        return [automation["name"] for automation in answer if "ingest-shop" in automation["name"]]
+
+    run("pools")
+    assert "created: ingest-shop" in deploy(own)
+    made = client.read_deployment_by_name("ingest/ingest-shop")
+    assert (sorted(made.tags), len(triggers())) == (["millrace-deploy", "shop"], 1)
+    run_id = client.create_flow_run_from_deployment(made.id).id
+
+    assert "would be deleted: ingest/ingest-shop, which prefect.yaml has no more" in deploy(dry_run=True)
+    assert client.read_deployment(made.id).schedules
+    assert "deleted: ingest/ingest-shop, which prefect.yaml has no more" in deploy()
+    with pytest.raises(ObjectNotFound):
+        client.read_deployment(made.id)
+    with pytest.raises(ObjectNotFound):
+        client.read_flow_run(run_id)
+    assert triggers() == []
+    assert {d.name for d in client.read_deployments()} == {*FLOWS, "by-hand"}
+    assert [line for line in deploy(dry_run=True) if "deleted" in line] == []
+    client.delete_deployment(client.read_deployment_by_name("ingest/by-hand").id)
+
+
 def test_changed_pool_is_reported_and_reset(client: SyncPrefectClient, blocks: None) -> None:
     other = {"MILLRACE_POOLS__IMAGE": "registry.test/flows:2"}
     run("pools")
@@ -174,7 +220,7 @@ def test_pool_of_another_type_is_not_changed(client: SyncPrefectClient, tmp_path
 
 
 def test_paused_alert_stays_disabled(client: SyncPrefectClient, blocks: None) -> None:
-    stream = load_sources(ROOT / "sources")["airport_ops"].streams["flights"]
+    stream = SHOP.stream("orders")
     values = {"slack": slack_document(client, names.SLACK), "ui": "http://ui", "runbook": "docs"}
 
     def deploy_alert() -> list[str]:

@@ -13,7 +13,7 @@ from prefect_slack import SlackWebhook
 from blocks import names as block_names
 from blocks.load import load_block
 from local.stack.environment import platform_settings
-from tests.support.flows_place import FlowsPlace, flows_place
+from tests.support.flow_environment import FlowEnvironment, flow_environment
 from tests.support.image import Image, build, missing, mounted
 from tests.support.servers import server
 
@@ -70,8 +70,9 @@ def test_programs_start_in_the_image(flows: Image, tmp: Path, command: str) -> N
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.demo
 def test_flow_run_completes_in_the_image(flows: Image, tmp: Path, tmp_path: Path) -> None:
-    with flows_place(tmp_path / "place") as place, slack(place, tmp_path):
+    with flow_environment(tmp_path / "servers") as servers, slack(servers, tmp_path):
         with get_client(sync_client=True) as client:
             deployment = client.create_deployment(
                 flow_id=client.create_flow_from_name("digest"),
@@ -80,7 +81,7 @@ def test_flow_run_completes_in_the_image(flows: Image, tmp: Path, tmp_path: Path
                 pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": "/opt/millrace"}}],
             )
             run_id = client.create_flow_run_from_deployment(deployment).id
-            environment = platform_settings(place.stack) | {
+            environment = platform_settings(servers.stack) | {
                 "MILLRACE_CONFIG": "local",
                 "MILLRACE_WAREHOUSE__URL": "duckdb:////tmp/warehouse.duckdb",
                 "MILLRACE_WAREHOUSE__MARTS_URL": "duckdb:////tmp/published.duckdb",
@@ -94,11 +95,11 @@ def test_flow_run_completes_in_the_image(flows: Image, tmp: Path, tmp_path: Path
 
 
 @contextmanager
-def slack(place: FlowsPlace, folder: Path) -> Iterator[None]:
+def slack(servers: FlowEnvironment, folder: Path) -> Iterator[None]:
     """Run the Slack whose address the block has."""
     token = load_block(SlackWebhook, block_names.SLACK).url.get_secret_value().split("/services/", 1)[1]
     env = {"MILLRACE_SLACK_TOKEN": token}
-    with server("slack", folder / "slack", env=env, port=place.stack.ports["slack"]):
+    with server("slack", folder / "slack", env=env, port=servers.stack.ports["slack"]):
         yield
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ import pytest
 
 from millrace.gateway.app import STACK_HEADER
 from tests.support.servers import ROOT
+from tests.support.wheel import build_wheel
 
-LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "tests", "bench")
 UV = Path(sys.executable).with_name("uv")
 UP_S, INSTALL_S = 1200, 900
 
@@ -36,21 +35,7 @@ def run(*command: str | Path, cwd: Path, home: Path, timeout_s: float = 300) -> 
 def millrace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command line of an environment that has the wheel and its dependencies only."""
     folder = tmp_path_factory.mktemp("wheel")
-    shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT, symlinks=True)
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(folder),
-        ".",
-    ]
-    subprocess.run(build, cwd=folder / "source", check=True)
-    (wheel,) = folder.glob("millrace-*.whl")
+    wheel = build_wheel(folder)
     python = folder / "venv" / "bin" / "python"
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
     locked = ["--constraint", str(ROOT / "requirements.txt")]

@@ -75,6 +75,14 @@ def build(target: str) -> str:
     return name
 
 
+def build_project(project: Path, platform: str) -> str:
+    """Build the image of a project on an image of the platform, by the project's own Dockerfile; return its name."""
+    name = "localhost/millrace-project"
+    options = ["--isolation", "chroot", "--pull-never", "--layers", "--force-rm"]
+    buildah("bud", *options, f"--build-arg=PLATFORM_IMAGE={platform}", "-t", name, str(project))
+    return name
+
+
 def _make_python(name: str) -> None:
     """Make Debian with its own Python in place of the official image of Python."""
     with _container() as (container, root):

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from cli.deploy.declared_deployments import FILE, declared_text
 from cli.deploy.deployments import deployed_version
+from cli.deploy.dropped_deployments import MADE
 from cli.environment import Environment
 from cli.new_project import create_project
 from cli.upgrade import installed, upgrade, written_for
@@ -34,7 +36,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path / "shop")
 
 
-def own_deployments(project: Project, *deployments: object) -> list[dict[str, object]]:
+def own_deployments(project: Project, *deployments: object) -> list[dict[str, Any]]:
     project.prefect_file.write_text(yaml.safe_dump({"deployments": list(deployments)}))
     return list(yaml.safe_load(declared_text(project))["deployments"])
 
@@ -108,19 +110,23 @@ def test_own_settings_override_the_platforms(shop: Project, monkeypatch: pytest.
 def test_own_deployment_replaces_keys(shop: Project) -> None:
     base = {item["name"]: item for item in yaml.safe_load(FILE.read_text())["deployments"]}
     schedule = {"schedules": [{"cron": "0 * * * *", "timezone": "UTC", "active": True}]}
-    declared = own_deployments(shop, {"name": "merge", **schedule})
-    assert {item["name"]: item for item in declared} == base | {"merge": base["merge"] | schedule}
+    declared = {item["name"]: item for item in own_deployments(shop, {"name": "merge", **schedule})}
+    tagged = {name: item | {"tags": [*item["tags"], MADE]} for name, item in base.items()}
+    assert declared == tagged | {"merge": tagged["merge"] | schedule}
 
 
 def test_own_deployment_is_added_whole(shop: Project) -> None:
     own = {"name": "ingest-shop", "entrypoint": "flows/ingest.py:ingest", "parameters": {"source": "shop"}}
     added = own_deployments(shop, own)[-1]
     assert added.items() >= own.items()
+    assert added["tags"] == [MADE]
     assert added["work_pool"] == {"name": "{{ $MILLRACE_WORK_POOL }}"}
     with pytest.raises(SettingsError, match="'nightly' is none of the platform's"):
         own_deployments(shop, {"name": "nightly"})
     with pytest.raises(SettingsError, match="a list of deployments"):
         own_deployments(shop, "ingest")
+    with pytest.raises(SettingsError, match="'ingest-shop': tags is 'shop'; expected a list"):
+        own_deployments(shop, own | {"tags": "shop"})
 
 
 def test_repairs_name_the_project(shop: Project) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from local.connectors.files.folder import SPECIFICATION, File, Folder
+from local.connectors.files.folder import File, Folder
 from local.connectors.files.formats import Kinds, kinds_of, read
 from local.connectors.protocol import ConnectorError, Json, Output, Stream
 from local.connectors.run import run
+from millrace.airbyte.specifications import FILES
 
 FILE, ROW, CHANGED = "source_file", "source_row", "source_file_at"
 OWN = {
@@ -22,7 +23,7 @@ STATE_FILES = 200
 class Files:
     """The connector."""
 
-    specification = SPECIFICATION
+    specification = FILES
     errors = (OSError, pa.ArrowException)
 
     def check(self, config: Json) -> None:

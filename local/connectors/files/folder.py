@@ -15,17 +15,6 @@ from local.connectors.protocol import ConnectorError, Json
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 COMPRESSED = (".gz", ".bz2", ".zst")
 OUTSIDE = re.compile(r"[^a-z0-9_]+")
-SPECIFICATION: Json = {
-    "required": ["url"],
-    "properties": {
-        "url": {"type": "string", "description": "/folder, gs://bucket/folder or s3://bucket/folder."},
-        "endpoint": {"type": "string", "description": "host:port of another server than Google's or Amazon's."},
-        "service_account": {"type": "string", "airbyte_secret": True, "description": "Google's key file, as JSON."},
-        "access_key": {"type": "string", "airbyte_secret": True, "description": "Of S3."},
-        "secret_key": {"type": "string", "airbyte_secret": True, "description": "Of S3."},
-        "region": {"type": "string", "description": "Of S3."},
-    },
-}
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pymysql  # type: ignore[import-untyped]
 
 from local.connectors.columns import typed
-from local.connectors.mysql.server import SPECIFICATION, Column, Table, connect, load_tables, rows
+from local.connectors.mysql.server import Column, Table, connect, load_tables, rows
 from local.connectors.protocol import ConnectorError, Json, Output, Stream
 from local.connectors.run import run
+from millrace.airbyte.specifications import MYSQL
 
 BATCH_ROWS = 50_000
 
@@ -18,7 +19,7 @@ BATCH_ROWS = 50_000
 class MySql:
     """The connector."""
 
-    specification = SPECIFICATION
+    specification = MYSQL
     errors = (pymysql.MySQLError,)
 
     def check(self, config: Json) -> None:

@@ -13,26 +13,6 @@ from local.connectors.columns import SCHEMAS, Kind
 from local.connectors.protocol import ConnectorError, Json
 
 CONNECT_S = 20
-SPECIFICATION: Json = {
-    "required": ["host", "database", "username"],
-    "properties": {
-        "host": {"type": "string", "description": "Name or address of the server."},
-        "port": {"type": "integer", "default": 3306},
-        "database": {"type": "string"},
-        "username": {"type": "string"},
-        "password": {"type": "string", "airbyte_secret": True},
-        "ssl_mode": {
-            "type": "object",
-            "description": "`mode`: preferred, required, verify_ca or verify_identity.",
-            "properties": {"mode": {"type": "string", "default": "preferred"}},
-        },
-        "replication_method": {
-            "type": "object",
-            "description": "`method`: STANDARD; on one machine the log is not read.",
-            "properties": {"method": {"type": "string", "enum": ["STANDARD"], "default": "STANDARD"}},
-        },
-    },
-}
 # A column's contract type, and how a query writes it; {} is the column. Other types are texts.
 TABLE = """
 tinyint smallint mediumint int integer bigint year   int64      {}

@@ -7,16 +7,17 @@ import psycopg
 
 from local.connectors.postgres import replication
 from local.connectors.postgres.read import read_from_cursor, read_full
-from local.connectors.postgres.server import SPECIFICATION, Connection, connect, method, schemas
+from local.connectors.postgres.server import Connection, connect, method, schemas
 from local.connectors.postgres.tables import Table, load_tables, stream_of, table_of
 from local.connectors.protocol import Json, Output, Stream
 from local.connectors.run import run
+from millrace.airbyte.specifications import POSTGRES
 
 
 class Postgres:
     """The connector."""
 
-    specification = SPECIFICATION
+    specification = POSTGRES
     errors = (psycopg.Error,)
 
     def check(self, config: Json) -> None:

@@ -9,47 +9,20 @@ from psycopg.conninfo import make_conninfo
 
 from local.connectors.postgres.types import SETTINGS
 from local.connectors.protocol import ConnectorError, Json
+from millrace.airbyte.specifications import POSTGRES_METHODS
 
 CONNECT_S = 20
-METHODS = ("Standard", "CDC")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-SPECIFICATION: Json = {
-    "required": ["host", "database", "username"],
-    "properties": {
-        "host": {"type": "string", "description": "Name or address of the server."},
-        "port": {"type": "integer", "default": 5432},
-        "database": {"type": "string"},
-        "schemas": {"type": "array", "items": {"type": "string"}, "default": ["public"]},
-        "username": {"type": "string"},
-        "password": {"type": "string", "airbyte_secret": True},
-        "ssl_mode": {
-            "type": "object",
-            "description": "`mode`: disable, allow, prefer, require, verify-ca or verify-full.",
-            "properties": {
-                "mode": {"type": "string", "default": "prefer"},
-                "ca_certificate": {"type": "string", "airbyte_secret": True},
-            },
-        },
-        "replication_method": {
-            "type": "object",
-            "description": "`method`: Standard (by a cursor column) or CDC (logical replication).",
-            "properties": {
-                "method": {"type": "string", "enum": list(METHODS), "default": "Standard"},
-                "replication_slot": {"type": "string", "default": "millrace"},
-                "publication": {"type": "string", "default": "millrace"},
-            },
-        },
-    },
-}
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def method(config: Json) -> str:
     """Return `Standard` or `CDC`."""
-    named = str(config.get("replication_method", {}).get("method", METHODS[0]))
-    if named not in METHODS:
-        raise ConnectorError(f"replication_method.method is {named!r}; this connector has {' and '.join(METHODS)}")
+    named = str(config.get("replication_method", {}).get("method", POSTGRES_METHODS[0]))
+    if named not in POSTGRES_METHODS:
+        methods = " and ".join(POSTGRES_METHODS)
+        raise ConnectorError(f"replication_method.method is {named!r}; this connector has {methods}")
     return named
 
 
