@@ -32,6 +32,7 @@ class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
         """Yield the open connection; an error ends its transaction, in which nothing else could be read."""
         if self._connection is None:
             self._connection = self.engine.connect()
+            _quote_keywords(self._connection)
         try:
             yield self._connection
         except Exception:
@@ -87,6 +88,15 @@ def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any
             datasource.get_execution_engine().end()
             datasource.get_engine().dispose()
         SQLDatasource.execution_engine_override = before
+
+
+def _quote_keywords(connection: Any) -> None:
+    """Let queries quote each keyword of DuckDB; its dialect has those of PostgreSQL, which lack `at` and others."""
+    if connection.dialect.name == "duckdb":
+        keywords = connection.exec_driver_sql("SELECT keyword_name FROM duckdb_keywords()").scalars().all()
+        connection.rollback()
+        preparer = connection.dialect.identifier_preparer
+        preparer.reserved_words = {*preparer.reserved_words, *keywords}
 
 
 def _execute(statement: str) -> Callable[[Any, object], None]:

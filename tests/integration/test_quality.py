@@ -93,6 +93,24 @@ def test_error_of_one_expectation_is_its_own(gate: Gate) -> None:
     assert "SELECT" not in str(report.results)
 
 
+def test_a_keyword_may_be_the_name_of_a_column(tmp_path: Path) -> None:
+    """Rows of a query, as the raw suites have, with a column for each word that DuckDB does not take as it is."""
+    file = tmp_path / "words.duckdb"
+    with duckdb.connect(str(file)) as db:
+        listed = db.execute("SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category <> 'unreserved'")
+        words = sorted(word for (word,) in listed.fetchall())
+        columns = ", ".join(f'{number} AS "{word}"' for number, word in enumerate(words))
+        db.execute(f"CREATE TABLE words AS SELECT {columns}")
+    assert {"at", "left", "order"} <= set(words)
+    together = {"type": "expect_compound_columns_to_be_unique", "args": {"column_list": words}}
+    each = [{"type": "expect_column_values_to_not_be_null", "args": {"column": word}} for word in ("at", "by", "left")]
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "a.b.yaml").write_text(yaml.safe_dump({"stream": "a.b", "expectations": [together, *each]}))
+    report = validate_rows(f"duckdb:///{file}", load_suites(folder), {"a.b": "SELECT * FROM words"})
+    assert [(r.success, r.observed) for r in report.results if not r.success] == []
+
+
 def test_error_in_a_database_ends_only_its_query(candidate: Path, tmp_path: Path) -> None:
     """Rows of a query have no known types, so that the database itself rejects the comparison."""
     text = {
