@@ -1,11 +1,14 @@
 """Blocks with references to secrets in Secret Manager; a value is read on each use."""
 
 from google.cloud.secretmanager import SecretManagerServiceClient
-from prefect_gcp.credentials import GcpCredentials
-from prefect_gcp.secret_manager import GcpSecret
 from pydantic import Field
 
+from blocks.without_vertex import without_vertex
 from millrace.secrets import local_client, read_secret
+
+with without_vertex():
+    from prefect_gcp.credentials import GcpCredentials
+    from prefect_gcp.secret_manager import GcpSecret
 
 
 class MillraceCredentials(GcpCredentials):

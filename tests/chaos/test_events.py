@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from google.pubsub_v1.types import PubsubMessage, Subscription
 
 from local.stack.local_stack import BUCKET, PROJECT
@@ -36,6 +37,8 @@ from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack, now
 from tests.support.clients import PubSub, storage_client
 from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.demo
 
 LANDINGS, MOST_MERGES, MOST_MODELS = 1000, 3, 2
 TIMES, DAYS = 5, 2

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import pytest
+
 from local.stack.supervisor import answers, runs_ours
 from millrace.domain.ledger import EVER
 from tests.chaos.way import active_runs, marts_are_right, next_day, quietly, reconcile_every, settled, start_ingest
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.demo
 
 DAYS, DAY_S = 7, (8.0, 30.0)
 RUN, BOTH = "flow run", "worker with its run"

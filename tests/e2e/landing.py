@@ -1,4 +1,4 @@
-"""Lands rows of `airport_ops.airlines` without a sync: objects, then the manifest that announces them."""
+"""Lands rows of carriers without a sync: objects, then the manifest that announces them."""
 
 import io
 import itertools
@@ -49,18 +49,18 @@ def parquet(rows: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> bytes:
     return buffer.getvalue()
 
 
-def land(lake: Lake, *files: bytes) -> str:
+def land(lake: Lake, *files: bytes, source: str = SOURCE, stream: str = STREAM) -> str:
     """One sync with its manifest; returns the manifest's path."""
     job, now = next(_jobs), datetime.now(UTC)
     objects = []
     for part, data in enumerate(files):
-        name = f"{names.sync_prefix(SOURCE, STREAM, job)}{part}.parquet"
+        name = f"{names.sync_prefix(source, stream, job)}{part}.parquet"
         generation = lake.write(name, data)
         rows = count_rows(lake, name)
         objects.append(LandedObject(name=name, generation=generation, size=len(data), rows=rows))
     manifest = LandingManifest(
-        source=SOURCE,
-        stream=STREAM,
+        source=source,
+        stream=stream,
         connection_id="by-hand",
         job_id=job,
         job_created_at=now,
@@ -69,6 +69,6 @@ def land(lake: Lake, *files: bytes) -> str:
         objects=tuple(objects),
         landed_at=now,
     )
-    path = names.manifest_path(SOURCE, STREAM, now, "by-hand", job)
+    path = names.manifest_path(source, stream, now, "by-hand", job)
     lake.create(path, manifest.model_dump_json().encode())
     return path

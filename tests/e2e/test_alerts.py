@@ -23,7 +23,7 @@ from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.demo, pytest.mark.long]
 
 SOURCE, STREAM = "airport_ops", {"source": "airport_ops", "stream": "airlines"}
 SILENCE_S = 10

@@ -12,6 +12,8 @@ from tests.e2e.landing import LSN, SCHEMA, SOURCE, STREAM, airline, land, parque
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.demo
+
 CONTRADICTS = SCHEMA.set(SCHEMA.get_field_index("_ab_cdc_lsn"), pa.field("_ab_cdc_lsn", pa.bool_()))
 
 

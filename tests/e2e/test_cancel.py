@@ -11,7 +11,7 @@ from millrace.domain import names
 from tests.e2e.stack import Stack
 from tests.support.servers import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 PATIENCE_S = 90
 

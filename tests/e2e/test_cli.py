@@ -25,7 +25,7 @@ from tests.e2e.landing import airline, land, parquet
 from tests.e2e.stack import Stack
 from tests.support.servers import ROOT, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 Findings = list[dict[str, str]]
 

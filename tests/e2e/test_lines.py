@@ -15,7 +15,7 @@ from tests.e2e.stack import Stack, local, now
 from tests.integration.test_alerts import INNOCENT, hits
 from tests.support.servers import ROOT, free_port, wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.demo, pytest.mark.long]
 EVENTS = yaml.safe_load((ROOT / "millrace" / "observability" / "events.yaml").read_text())
 
 

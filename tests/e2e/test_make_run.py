@@ -14,6 +14,8 @@ from local.stack.local_stack import load_stack
 from tests.e2e.stack import local, new_state, processes_of
 from tests.support.servers import ROOT, wait_until
 
+pytestmark = pytest.mark.demo
+
 LIMIT_S = 400
 
 

@@ -13,6 +13,8 @@ from local.stack.environment import process_environment
 from tests.e2e.stack import Stack
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.demo
+
 NOTEBOOK = ROOT / "docs" / "notebooks" / "lake.ipynb"
 
 

@@ -17,6 +17,8 @@ from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, local, now, processes_of
 from tests.support.servers import ROOT, wait_until
 
+pytestmark = pytest.mark.demo
+
 
 @pytest.mark.long
 def test_stack_restarts_after_supervisor_kill(stack: Stack) -> None:

@@ -15,6 +15,8 @@ from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, folder_in_place_of, now
 from tests.support.proxy import Proxy
 
+pytestmark = pytest.mark.demo
+
 STREAM = {"source": "airport_ops", "stream": "airlines"}
 SOURCE = {"source": "airport_ops"}
 OPEN_BATCH = names.open_batch_path("airport_ops", "airlines")

@@ -13,7 +13,7 @@ from tests.e2e.landing import LSN, airline, land, parquet
 from tests.e2e.stack import Stack, folder_in_place_of, now
 from tests.support.modelling import Poller
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.demo, pytest.mark.long]
 STREAM = {"source": "airport_ops", "stream": "airlines"}
 SHOWN = """SELECT (SELECT name FROM marts.dim_airline WHERE carrier = 'ZQ'),
   (SELECT count(*) FROM information_schema.tables WHERE table_schema = 'marts')"""

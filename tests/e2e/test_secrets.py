@@ -14,7 +14,7 @@ from local.stack.credentials import load_credentials
 from tests.e2e.stack import Stack, processes_of
 from tests.support.servers import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 HOLDERS = ("credentials.json", "secrets/secrets.json")  # the administrator's own list, and Secret Manager
 

@@ -19,7 +19,7 @@ from tests.e2e.stack import Stack, now
 from tests.support.pushes import landed
 from tests.support.servers import wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.demo, pytest.mark.long]
 
 STORM = 300
 PAYLOAD = {"v": 1, "source": SOURCE, "stream": "planes", "job_id": 1, "object": "_manifests/x", "generation": "1"}

@@ -17,6 +17,8 @@ from millrace.domain.ledger import EVER
 from tests.e2e.stack import Stack, now
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.demo
+
 
 @pytest.fixture(scope="module")
 def taken(stack: Stack) -> DayResult:

@@ -11,6 +11,8 @@ from tests.e2e.stack import Stack, now
 from tests.support.pushes import WEBHOOK
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.demo
+
 
 @pytest.mark.long
 def test_webhook_alone_completes_an_airbyte_sync(stack: Stack) -> None:

@@ -8,24 +8,24 @@ import httpx
 import pytest
 
 from millrace.airbyte.client import AirbyteClient
-from millrace.contracts.source import load_sources
 from millrace.domain.errors import AirbyteRefused, SyncRunning
 from millrace.lake.store import Lake
-from tests.support.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place, airbyte_server
 from tests.support.connections import apply
-from tests.support.servers import ROOT, wait_until
+from tests.support.scripted_airbyte import CREDENTIALS, ScriptedAirbyte, airbyte_server, scripted_airbyte
+from tests.support.servers import wait_until
+from tests.support.shop import SHOP
 
 HANG = "hang()"
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        yield scripted
 
 
 @pytest.fixture(scope="module")
-def http(airbyte: AirbytePlace) -> Iterator[httpx.Client]:
+def http(airbyte: ScriptedAirbyte) -> Iterator[httpx.Client]:
     """Yield a plain HTTP client with a valid token."""
     with httpx.Client(base_url=airbyte.url, headers=authorisation(airbyte.url)) as client:
         yield client
@@ -39,13 +39,13 @@ def authorisation(url: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("token", [{}, {"Authorization": "Bearer made-up"}])
 @pytest.mark.parametrize("path", ["/workspaces", "/sources", "/connections", "/jobs", "/jobs/1"])
-def test_request_without_token_gets_nothing(airbyte: AirbytePlace, path: str, token: dict[str, str]) -> None:
+def test_request_without_token_gets_nothing(airbyte: ScriptedAirbyte, path: str, token: dict[str, str]) -> None:
     answer = httpx.get(airbyte.url + path, headers=token)
     assert answer.status_code == 401
     assert answer.json()["type"] == "error:unauthorized"
 
 
-def test_wrong_client_secret_gets_no_token(airbyte: AirbytePlace) -> None:
+def test_wrong_client_secret_gets_no_token(airbyte: ScriptedAirbyte) -> None:
     client_id, _ = CREDENTIALS
     with (
         AirbyteClient(airbyte.url, client_id, "wrong") as client,
@@ -88,7 +88,7 @@ def test_objects_can_be_changed_and_deleted(http: httpx.Client, lake: Lake) -> N
         assert http.get(item).status_code == http.delete(item).status_code == 404
 
 
-def test_listings_come_in_pages(http: httpx.Client, airbyte: AirbytePlace) -> None:
+def test_listings_come_in_pages(http: httpx.Client, airbyte: ScriptedAirbyte) -> None:
     for number in range(5):
         http.post("/destinations", json={"name": f"page {number}", "configuration": {}})
     everything = [item["name"] for item in airbyte.client.pages("/destinations", limit=2)]
@@ -97,27 +97,26 @@ def test_listings_come_in_pages(http: httpx.Client, airbyte: AirbytePlace) -> No
     assert [item["name"] for item in first] == everything[:2]
 
 
-def test_reapplying_a_source_patches_only_changes(airbyte: AirbytePlace) -> None:
-    source = load_sources(ROOT / "sources")["airport_ops"]
-    assert apply(airbyte.client, source, "gs://one") == "create"
-    connection = airbyte.client.connection("airport_ops")
-    assert apply(airbyte.client, source, "gs://one") == "keep"
-    fewer = source.model_copy(update={"streams": {"flights": source.streams["flights"]}})
+def test_reapplying_a_source_patches_only_changes(airbyte: ScriptedAirbyte) -> None:
+    assert apply(airbyte.client, SHOP, "gs://one") == "create"
+    connection = airbyte.client.connection("shop")
+    assert apply(airbyte.client, SHOP, "gs://one") == "keep"
+    fewer = SHOP.model_copy(update={"streams": {"orders": SHOP.stream("orders")}})
     assert apply(airbyte.client, fewer, "gs://one") == "update"
-    after = airbyte.client.connection("airport_ops")
-    assert [s["name"] for s in after["configurations"]["streams"]] == ["flights"]
+    after = airbyte.client.connection("shop")
+    assert [s["name"] for s in after["configurations"]["streams"]] == ["orders"]
     assert after["connectionId"] == connection["connectionId"]
     assert apply(airbyte.client, fewer, "gs://two") == "update"
     assert apply(airbyte.client, fewer, "gs://two") == "keep"
 
 
-def test_airbyte_gets_only_references_to_secrets(airbyte: AirbytePlace) -> None:
-    apply(airbyte.client, load_sources(ROOT / "sources")["airport_ops"], "gs://one")
-    (source,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "airport_ops"]
-    assert source["configuration"]["password"] == "secret_coordinate::airport-ops-password"
+def test_airbyte_gets_only_references_to_secrets(airbyte: ScriptedAirbyte) -> None:
+    apply(airbyte.client, SHOP, "gs://one")
+    (source,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "shop"]
+    assert source["configuration"]["password"] == "secret_coordinate::shop-password"
 
 
-def test_second_sync_of_a_connection_is_rejected(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_second_sync_of_a_connection_is_rejected(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, HANG)
     job = airbyte.client.start_job(connection)
     with pytest.raises(SyncRunning, match=f"already running for: {connection}"):
@@ -127,7 +126,7 @@ def test_second_sync_of_a_connection_is_rejected(airbyte: AirbytePlace, lake: La
     airbyte.client.cancel_job(job)
 
 
-def test_cancelled_job_stays_cancelled(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancelled_job_stays_cancelled(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, HANG)
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)
@@ -140,7 +139,7 @@ def test_cancelled_job_stays_cancelled(airbyte: AirbytePlace, lake: Lake) -> Non
     assert airbyte.run(connection).status == "succeeded"
 
 
-def test_jobs_are_filtered_and_newest_first(airbyte: AirbytePlace, http: httpx.Client, lake: Lake) -> None:
+def test_jobs_are_filtered_and_newest_first(airbyte: ScriptedAirbyte, http: httpx.Client, lake: Lake) -> None:
     connection, other = airbyte.connect(lake), airbyte.connect(lake)
     airbyte.rewrite(connection, "error('no')")
     failed = airbyte.run(connection).id
@@ -179,7 +178,7 @@ def test_refreshes_are_listed_among_the_syncs(monkeypatch: pytest.MonkeyPatch) -
     assert [job.id for job in client.newest_jobs("c", limit=2)] == [5, 3]
 
 
-def test_inactive_connection_starts_no_job(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_inactive_connection_starts_no_job(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake)
     airbyte.client.call("PATCH", f"/connections/{connection}", json={"status": "inactive"})
     with pytest.raises(AirbyteRefused, match=r"answered 422: .* is inactive"):
@@ -241,14 +240,14 @@ def test_malformed_request_is_rejected_in_words(
     ],
 )
 def test_connection_that_cannot_run_is_rejected(
-    airbyte: AirbytePlace, http: httpx.Client, lake: Lake, change: dict[str, object]
+    airbyte: ScriptedAirbyte, http: httpx.Client, lake: Lake, change: dict[str, object]
 ) -> None:
     connection = airbyte.connect(lake)
     assert http.patch(f"/connections/{connection}", json=change).status_code == 400
     assert airbyte.client.call("GET", f"/connections/{connection}")["status"] == "active"
 
 
-def test_jobs_page_runs_no_script(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_jobs_page_runs_no_script(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, "error('<script>alert(1)</script>')")
     airbyte.run(connection)
     page = httpx.get(f"http://127.0.0.1:{airbyte.port}/").text

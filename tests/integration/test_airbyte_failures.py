@@ -14,33 +14,33 @@ from millrace.domain.landing import LandingManifest
 from millrace.domain.sync import Sync
 from millrace.lake.store import Lake
 from tasks.ingest import await_landing
-from tests.support.airbyte_place import (
+from tests.support.connections import apply
+from tests.support.scripted_airbyte import (
     IMAGE,
     SECRETS,
-    AirbytePlace,
+    ScriptedAirbyte,
     airbyte_command,
-    airbyte_place,
     files,
     ids,
     query,
+    scripted_airbyte,
     secret_manager,
     table,
 )
-from tests.support.connections import apply
 from tests.support.servers import ROOT, free_port, listens, process, wait_until
 
 PASSWORD = "airport-ops-password"
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        create(place.folder / "airport_ops.sqlite", SECRETS[PASSWORD])
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        create(scripted.folder / "airport_ops.sqlite", SECRETS[PASSWORD])
+        yield scripted
 
 
 @pytest.fixture
-def operations(airbyte: AirbytePlace, lake: Lake) -> Iterator[str]:
+def operations(airbyte: ScriptedAirbyte, lake: Lake) -> Iterator[str]:
     """Yield the demo's connection, and restore its password after the test."""
     source = load_sources(ROOT / "sources")["airport_ops"]
     apply(airbyte.client, source, lake.url)
@@ -48,14 +48,15 @@ def operations(airbyte: AirbytePlace, lake: Lake) -> Iterator[str]:
     airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
 
 
-def reason(airbyte: AirbytePlace, connection: str) -> str:
+def reason(airbyte: ScriptedAirbyte, connection: str) -> str:
     """Run a sync that must fail, and return the reason."""
     job = airbyte.run(connection)
     assert job.status == "failed"
     return str(job.error)
 
 
-def test_wrong_password_fails_job_with_message(airbyte: AirbytePlace, operations: str) -> None:
+@pytest.mark.demo
+def test_wrong_password_fails_job_with_message(airbyte: ScriptedAirbyte, operations: str) -> None:
     assert airbyte.run(operations).status == "succeeded"
     airbyte.set_secret(PASSWORD, "wrong")
     assert reason(airbyte, operations) == "password authentication failed for user 'millrace'"
@@ -63,7 +64,8 @@ def test_wrong_password_fails_job_with_message(airbyte: AirbytePlace, operations
     assert airbyte.run(operations).status == "succeeded"
 
 
-def test_disabled_secret_fails_job_until_rotated(airbyte: AirbytePlace, operations: str) -> None:
+@pytest.mark.demo
+def test_disabled_secret_fails_job_until_rotated(airbyte: ScriptedAirbyte, operations: str) -> None:
     version = airbyte.set_secret(PASSWORD, SECRETS[PASSWORD])
     with secret_manager(airbyte.secrets_port) as manager:
         manager.disable_secret_version(name=version)
@@ -72,12 +74,13 @@ def test_disabled_secret_fails_job_until_rotated(airbyte: AirbytePlace, operatio
     assert airbyte.run(operations).status == "succeeded"
 
 
-def test_missing_secret_fails_job_by_name(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_missing_secret_fails_job_by_name(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     config = {"keys": [{"private": "secret_coordinate::never-made"}]}
     assert "'never-made'" in reason(airbyte, airbyte.connect(lake, config=config))
 
 
-def test_missing_table_fails_job_by_name(airbyte: AirbytePlace, lake: Lake, tmp_path: Path) -> None:
+@pytest.mark.demo
+def test_missing_table_fails_job_by_name(airbyte: ScriptedAirbyte, lake: Lake, tmp_path: Path) -> None:
     database = tmp_path / "operations.sqlite"
     create(database, SECRETS[PASSWORD])
     query(database, "DROP TABLE weather")
@@ -101,7 +104,7 @@ def test_missing_table_fails_job_by_name(airbyte: AirbytePlace, lake: Lake, tmp_
         ("emit('STATE', state={'type': 'LEGACY', 'data': {}})\ncomplete()", "a STATE of type LEGACY"),
     ],
 )
-def test_incomplete_sync_fails(airbyte: AirbytePlace, lake: Lake, read: str, words: str) -> None:
+def test_incomplete_sync_fails(airbyte: ScriptedAirbyte, lake: Lake, read: str, words: str) -> None:
     assert words in reason(airbyte, airbyte.connect(lake, read))
 
 
@@ -113,18 +116,18 @@ def test_incomplete_sync_fails(airbyte: AirbytePlace, lake: Lake, read: str, wor
         ("emit('CATALOG', catalog={'streams': []})", "the source has no stream orders"),
     ],
 )
-def test_undiscoverable_source_fails_the_job(airbyte: AirbytePlace, lake: Lake, discover: str, words: str) -> None:
+def test_undiscoverable_source_fails_the_job(airbyte: ScriptedAirbyte, lake: Lake, discover: str, words: str) -> None:
     assert words in reason(airbyte, airbyte.connect(lake, discover=discover))
 
 
-def test_deleted_object_fails_job_by_name(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_deleted_object_fails_job_by_name(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake)
     source = airbyte.client.call("GET", f"/connections/{connection}")["sourceId"]
     airbyte.client.call("DELETE", f"/sources/{source}")
     assert reason(airbyte, connection) == f"the connection refers to source {source}, which is gone"
 
 
-def test_unsupported_format_fails_the_job(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_unsupported_format_fails_the_job(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, destination={"format": {"format_type": "CSV"}})
     assert "format 'CSV' is unknown; expected Parquet or Avro" in reason(airbyte, connection)
 
@@ -145,7 +148,7 @@ complete()
 """
 
 
-def test_sync_resumes_after_a_connector_died(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_sync_resumes_after_a_connector_died(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, DIES.format(end="die()"))
     assert reason(airbyte, connection) == "the connector ended with code -9 before it was done"
     assert ids(lake, airbyte.name(connection)) == list(range(1, 8_501))
@@ -156,7 +159,7 @@ def test_sync_resumes_after_a_connector_died(airbyte: AirbytePlace, lake: Lake) 
 
 
 def test_dead_job_and_successor_land_every_row(
-    airbyte: AirbytePlace, lake: Lake, monkeypatch: pytest.MonkeyPatch
+    airbyte: ScriptedAirbyte, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = airbyte.connect(lake, DIES.format(end="die()"))
     orders = {"orders": {"mode": "append", "columns": {"id": {"type": "int64"}}}}
@@ -184,7 +187,7 @@ def test_dead_job_and_successor_land_every_row(
     assert landed == set(range(1, 12_001))
 
 
-def test_rows_before_a_malformed_message_are_kept(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_rows_before_a_malformed_message_are_kept(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(1)\nstate(1)\nrecord(2, stream='ghosts')\ncomplete()")
     assert "ghosts" in reason(airbyte, connection)
     airbyte.rewrite(connection, "record(position() + 1)\ncomplete()")
@@ -192,7 +195,7 @@ def test_rows_before_a_malformed_message_are_kept(airbyte: AirbytePlace, lake: L
     assert ids(lake, airbyte.name(connection)) == [1, 2]
 
 
-def test_cancelled_sync_is_resumed_by_the_next(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancelled_sync_is_resumed_by_the_next(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, DIES.format(end="hang()"))
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)
@@ -203,7 +206,7 @@ def test_cancelled_sync_is_resumed_by_the_next(airbyte: AirbytePlace, lake: Lake
     assert set(ids(lake, airbyte.name(connection))) == set(range(1, 12_001))
 
 
-def test_cancel_during_discover_reads_nothing(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancel_during_discover_reads_nothing(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(1)\ncomplete()", discover="hang()")
     job = airbyte.client.start_job(connection)
     (connector,) = airbyte.waiting(connection)
@@ -213,7 +216,7 @@ def test_cancel_during_discover_reads_nothing(airbyte: AirbytePlace, lake: Lake)
     assert files(lake, airbyte.name(connection)) == []
 
 
-def test_cancel_ends_stubborn_child_processes(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_cancel_ends_stubborn_child_processes(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     read = """
 if os.fork():
     time.sleep(600)
@@ -230,30 +233,30 @@ hang(ignore_sigterm=True)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_stopped_server_loses_nothing(
-    airbyte: AirbytePlace, lake: Lake, storage_port: int, tmp_path: Path, number: signal.Signals
+    airbyte: ScriptedAirbyte, lake: Lake, storage_port: int, tmp_path: Path, number: signal.Signals
 ) -> None:
     options, environment = airbyte_command(tmp_path, storage_port, airbyte.secrets_port)
     port = free_port()
     command = ("-m", "local.servers.airbyte", "--port", str(port), "--state", str(tmp_path / "airbyte"), *options)
-    place = AirbytePlace(tmp_path, port, airbyte.secrets_port)
+    scripted = ScriptedAirbyte(tmp_path, port, airbyte.secrets_port)
     with process(*command, env=environment, log=tmp_path / "first.log") as first:
         wait_until(lambda: listens(port), "Airbyte answers")
         stubborn = f"hang(ignore_sigterm={number == signal.SIGKILL})"
-        connection = place.connect(lake, DIES.format(end=stubborn))
-        job = place.client.start_job(connection)
-        (connector,) = place.waiting(connection)
-        wait_until(lambda: files(lake, place.name(connection)), "the first rows are in the lake")
+        connection = scripted.connect(lake, DIES.format(end=stubborn))
+        job = scripted.client.start_job(connection)
+        (connector,) = scripted.waiting(connection)
+        wait_until(lambda: files(lake, scripted.name(connection)), "the first rows are in the lake")
         first.send_signal(number)
         first.wait(15)
     wait_until(lambda: not is_running(connector), "the connector has ended with its server")
     with process(*command, env=environment, log=tmp_path / "second.log"):
         wait_until(lambda: listens(port), "Airbyte answers again")
-        ended = place.client.job(job)
+        ended = scripted.client.job(job)
         assert (ended.status, ended.error) == ("failed", "the Airbyte server ended during the sync")
-        place.rewrite(connection, READS_ON)
-        again = place.run(connection)
+        scripted.rewrite(connection, READS_ON)
+        again = scripted.run(connection)
         assert (again.status, again.rows < 12_000) == ("succeeded", True)
-        assert set(ids(lake, place.name(connection))) == set(range(1, 12_001))
+        assert set(ids(lake, scripted.name(connection))) == set(range(1, 12_001))
 
 
 def is_running(pid: int) -> bool:

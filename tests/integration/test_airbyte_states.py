@@ -5,20 +5,20 @@ from collections.abc import Iterator
 import pytest
 
 from millrace.lake.store import Lake
-from tests.support.airbyte_place import (
-    AirbytePlace,
-    airbyte_place,
+from tests.support.scripted_airbyte import (
+    ScriptedAirbyte,
     files,
     ids,
     rows,
+    scripted_airbyte,
     table,
 )
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        yield scripted
 
 
 READ_ON = """
@@ -31,13 +31,13 @@ complete()
 """
 
 
-def test_many_states_make_few_files(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_many_states_make_few_files(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, READ_ON)
     assert airbyte.run(connection).rows == 12_000
     assert [table(lake, name).num_rows for name in files(lake, airbyte.name(connection))] == [5_000, 5_000, 2_000]
 
 
-def test_state_is_dropped_when_rows_are_lost(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_state_is_dropped_when_rows_are_lost(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, READ_ON, destination={"gcs_bucket_name": "nowhere"})
     failed = airbyte.run(connection)
     assert failed.status == "failed"
@@ -50,7 +50,7 @@ def test_state_is_dropped_when_rows_are_lost(airbyte: AirbytePlace, lake: Lake) 
     assert ids(lake, airbyte.name(connection)) == list(range(1, 12_001))
 
 
-def test_global_state_covers_all_streams(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_global_state_covers_all_streams(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     read = """
 shared = next((s["global"]["shared_state"]["at"] for s in states if s["type"] == "GLOBAL"), 0)
 record(shared + 1)
@@ -62,7 +62,7 @@ complete()
     assert ids(lake, airbyte.name(connection)) == [1, 2]
 
 
-def test_global_state_omits_full_refresh_streams(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_global_state_omits_full_refresh_streams(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     read = """
 given = [s["stream_descriptor"]["name"] for state in states for s in state["global"]["stream_states"]]
 record(len(states), text=" ".join(given))
@@ -86,7 +86,7 @@ complete("orders"); complete("items")
     assert given_streams() == ["orders"], "the full read in between left no state of items"
 
 
-def test_switch_of_state_type_drops_older_states(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_switch_of_state_type_drops_older_states(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     count, whole = "record(len(states))\ncomplete()\n", {"type": "GLOBAL", "global": {"shared_state": {}}}
     connection = airbyte.connect(lake, count)
     for statement in ("state(7)", f"emit('STATE', state={whole})", "state(8)", ""):
@@ -95,7 +95,7 @@ def test_switch_of_state_type_drops_older_states(airbyte: AirbytePlace, lake: La
     assert ids(lake, airbyte.name(connection)) == [0, 1, 1, 1]
 
 
-def test_full_refresh_stream_has_no_state(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_full_refresh_stream_has_no_state(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(position())\nstate(7)\ncomplete()")
     read: list[int] = []
     for mode in ("incremental_append", "full_refresh_append", "incremental_append", "incremental_append"):

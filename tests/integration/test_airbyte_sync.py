@@ -13,21 +13,21 @@ from local.demo.airport_ops.replay import advance, create
 from local.servers.airbyte.columns import META
 from millrace.contracts.source import SourceContract, load_sources
 from millrace.lake.store import Lake
-from tests.support.airbyte_place import (
+from tests.support.clients import Endpoint
+from tests.support.connections import apply
+from tests.support.scripted_airbyte import (
     IMAGE,
     OFFLINE,
     SECRETS,
-    AirbytePlace,
-    airbyte_place,
+    ScriptedAirbyte,
     airbyte_server,
     files,
     ids,
     query,
     rows,
+    scripted_airbyte,
     table,
 )
-from tests.support.clients import Endpoint
-from tests.support.connections import apply
 from tests.support.servers import ROOT, wait_until
 
 pytest_plugins = ["tests.support.stand_ins"]
@@ -43,9 +43,9 @@ INSTANT = pa.timestamp("us", "UTC")
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        yield scripted
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +75,14 @@ def database_of(source: SourceContract) -> Path:
     return Path(str(source.connector.config["database"]))
 
 
-def connect(airbyte: AirbytePlace, source: SourceContract, lake: Lake) -> str:
+def connect(airbyte: ScriptedAirbyte, source: SourceContract, lake: Lake) -> str:
     apply(airbyte.client, source, lake.url)
     return str(airbyte.client.connection(source.source)["connectionId"])
 
 
+@pytest.mark.demo
 def test_first_sync_is_a_snapshot_then_changes(
-    airbyte: AirbytePlace, lake: Lake, source: SourceContract, days: list[Path]
+    airbyte: ScriptedAirbyte, lake: Lake, source: SourceContract, days: list[Path]
 ) -> None:
     connection, database = connect(airbyte, source, lake), database_of(source)
     first = airbyte.run(connection)
@@ -112,7 +113,8 @@ def test_first_sync_is_a_snapshot_then_changes(
     assert not any(f"sync_id={third.id}/" in name for name in files(lake, source.source, "flights"))
 
 
-def test_files_have_airbyte_columns_and_types(airbyte: AirbytePlace, lake: Lake, source: SourceContract) -> None:
+@pytest.mark.demo
+def test_files_have_airbyte_columns_and_types(airbyte: ScriptedAirbyte, lake: Lake, source: SourceContract) -> None:
     job = airbyte.run(connect(airbyte, source, lake))
     (flights,) = files(lake, source.source, "flights")
     assert flights == f"raw/{source.source}/flights/sync_id={job.id}/0.parquet"
@@ -151,7 +153,7 @@ TYPED: dict[str, Any] = {
         {"format_type": "Avro", "compression_codec": {"codec": "Deflate"}},
     ],
 )
-def test_values_round_trip_and_unfit_become_null(airbyte: AirbytePlace, lake: Lake, format: dict[str, Any]) -> None:
+def test_values_round_trip_and_unfit_become_null(airbyte: ScriptedAirbyte, lake: Lake, format: dict[str, Any]) -> None:
     read = """
 record(1, at=1.7e12 + 0.5, day="2013-01-02", share=2, is_on=True, inner={"a": [1]}, text="ü")
 record("x", day=20130102, share="much", is_on="false", text="\\ud800")
@@ -170,7 +172,7 @@ complete()
     assert all(row[field] is None for row, fields in zip(bad, lost, strict=True) for field in fields)
 
 
-def test_overwrite_replaces_only_after_success(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_overwrite_replaces_only_after_success(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, "record(1)\ncomplete()", mode="full_refresh_overwrite")
     name = airbyte.name(connection)
     airbyte.run(connection)
@@ -185,7 +187,7 @@ def test_overwrite_replaces_only_after_success(airbyte: AirbytePlace, lake: Lake
     assert info.metadata == {"ab-generation-id": "3"}
 
 
-def test_existing_object_is_never_overwritten(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_existing_object_is_never_overwritten(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(
         lake, "record(1)\ncomplete()", destination={"gcs_path_format": "raw/${NAMESPACE}/${STREAM_NAME}/"}
     )
@@ -195,7 +197,7 @@ def test_existing_object_is_never_overwritten(airbyte: AirbytePlace, lake: Lake)
     assert files(lake, airbyte.name(connection)) == [f"{folder}0.parquet{ending}" for ending in ("", "-1", "-2")]
 
 
-def test_talkative_connector_is_no_bottleneck(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_talkative_connector_is_no_bottleneck(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     read = """
 sys.stderr.write("chatter\\n" * 100_000)
 print("no JSON"); print('"a text"'); print()
@@ -212,7 +214,7 @@ complete()
     assert {"stdout: no JSON", 'stdout: "a text"', "WARN: take care"} <= set(log)
 
 
-def test_connector_inherits_no_secrets(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_connector_inherits_no_secrets(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     read = """
 import stat
 record(1, text=" ".join(os.environ))
@@ -231,7 +233,7 @@ complete()
 
 
 @pytest.mark.connectors
-def test_third_party_connector_lands_its_rows(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_third_party_connector_lands_its_rows(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     workspace = airbyte.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
     faker = {"name": "faker", "dockerRepository": "airbyte/source-faker", "dockerImageTag": "7.2.1"}
     definition = airbyte.client.call("POST", f"/workspaces/{workspace}/definitions/sources", json=faker)
@@ -244,7 +246,7 @@ def test_third_party_connector_lands_its_rows(airbyte: AirbytePlace, lake: Lake)
     assert ids(lake, airbyte.name(connection), "users") == list(range(1, 151))
 
 
-def test_connector_without_hosts_has_no_network(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_connector_without_hosts_has_no_network(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     read = f"""
 import socket
 try:
@@ -264,19 +266,19 @@ complete()
 
 
 def test_job_end_is_sent_to_the_webhook(
-    tmp_path: Path, storage_port: int, airbyte: AirbytePlace, lake: Lake, endpoint: Endpoint
+    tmp_path: Path, storage_port: int, airbyte: ScriptedAirbyte, lake: Lake, endpoint: Endpoint
 ) -> None:
     with airbyte_server(tmp_path, storage_port, airbyte.secrets_port, "--webhook", endpoint.url) as port:
-        place = AirbytePlace(tmp_path, port, airbyte.secrets_port)
-        connection = place.connect(lake, "record(1)\ncomplete()")
-        job = place.run(connection)
-        place.rewrite(connection, "record(1)\nerror('the source is closed')")
-        failed = place.run(connection)
-        place.rewrite(connection, "hang()")
-        cancelled = place.client.start_job(connection)
-        place.waiting(connection)
-        place.client.cancel_job(cancelled)
-        place.ended(cancelled)
+        scripted = ScriptedAirbyte(tmp_path, port, airbyte.secrets_port)
+        connection = scripted.connect(lake, "record(1)\ncomplete()")
+        job = scripted.run(connection)
+        scripted.rewrite(connection, "record(1)\nerror('the source is closed')")
+        failed = scripted.run(connection)
+        scripted.rewrite(connection, "hang()")
+        cancelled = scripted.client.start_job(connection)
+        scripted.waiting(connection)
+        scripted.client.cancel_job(cancelled)
+        scripted.ended(cancelled)
         wait_until(lambda: len(endpoint.bodies) == 2, "both ends are notified")
     good, bad = (body["data"] for body in endpoint.bodies)
     assert good["connection"]["id"] == connection

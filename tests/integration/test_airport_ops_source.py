@@ -12,8 +12,10 @@ import pytest
 
 from local.demo.airport_ops.replay import advance, create
 from millrace.contracts.source import load_sources
-from tests.support.airbyte_place import query
+from tests.support.scripted_airbyte import query
 from tests.support.servers import ROOT
+
+pytestmark = pytest.mark.demo
 
 Messages = list[dict[str, Any]]
 CONFIG = {"database": "airport_ops", "username": "millrace", "password": "right"}

@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from local.servers.identity.tokens import sign_oidc
-from millrace.contracts.source import load_sources
 from millrace.domain.errors import BalanceError, BudgetExceeded, Fatal
 from tasks.reconcile.report_freshness import freshness
 from tests.integration.test_balance import patch_count
@@ -23,6 +22,7 @@ from tests.support.log_filter import compile_filter
 from tests.support.merging import contract, parquet, upsert
 from tests.support.prefect_server import prefect_server
 from tests.support.servers import ROOT, free_port, listens, process, server, wait_until
+from tests.support.shop import SHOP
 from tests.unit.test_docs import anchors
 
 TOLD = yaml.safe_load((ROOT / "millrace" / "observability" / "alerts.yaml").read_text())
@@ -157,11 +157,11 @@ def _push(port: int, log: Path, body: str, token: str, _: int) -> list[Line]:
     [(1, {"freshness_checks", "freshness_kept"}), (37, {"freshness_checks"}), (None, {"freshness_checks"})],
 )
 def test_stream_is_fresh_as_its_contract_defines(age_h: int | None, expected: set[str]) -> None:
-    flights = load_sources(ROOT / "sources")["airport_ops"].stream("flights")
+    orders = SHOP.stream("orders")
     now = datetime(2026, 1, 3, tzinfo=UTC)
-    newest = {flights.id: now - timedelta(hours=age_h)} if age_h is not None else {}
+    newest = {orders.id: now - timedelta(hours=age_h)} if age_h is not None else {}
     handler = Lines()
-    for fields in freshness([flights], newest, now):
+    for fields in freshness([orders], newest, now):
         record = {"name": "tasks", "msg": "x", "event": "stream.freshness", "fields": fields}
         handler.emit(logging.makeLogRecord(record))
     assert hits(handler.lines) == expected

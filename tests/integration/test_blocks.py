@@ -15,7 +15,6 @@ from prefect.events import EventTrigger
 
 from cli.deploy.automations import load, load_streams
 from millrace.airbyte.client import AirbyteClient
-from millrace.contracts.source import load_sources
 from millrace.domain import names
 from millrace.domain.batch import Balance
 from millrace.domain.errors import AirbyteRefused, SecretError, ServiceUnavailable, SettingsError
@@ -23,6 +22,7 @@ from millrace.domain.events import IngestRequested, WarehouseMerged, attributes
 from millrace.events import EventBus
 from millrace.secrets import read_secret
 from tests.support.servers import ROOT, free_port, server
+from tests.support.shop import SHOP
 
 if TYPE_CHECKING:
     from blocks.secrets import MillraceCredentials
@@ -244,11 +244,9 @@ def test_every_automation_loads_with_its_values() -> None:
 
 
 def test_stream_with_freshness_has_an_automation() -> None:
-    streams = load_sources(ROOT / "sources")["airport_ops"].streams.values()
+    streams = SHOP.streams.values()
     automations = load_streams(sorted((AUTOMATIONS / "streams").glob("*.yaml")), VALUES, streams)
-    assert [a.name for a in automations] == [
-        f"Millrace: no new data of airport_ops.{s}" for s in ("flights", "weather")
-    ]
+    assert [a.name for a in automations] == [f"Millrace: no new data of shop.{s}" for s in ("orders", "visits")]
     for automation in automations:
         trigger = automation.trigger
         assert isinstance(trigger, EventTrigger)

@@ -22,9 +22,11 @@ from millrace.warehouse.duckdb.marts import Marts
 from tests.e2e.landing import airline, land, parquet
 from tests.support.clients import PubSub
 from tests.support.command_line import millrace
+from tests.support.shop import write_shop
 
 pytest_plugins = ["tests.support.stand_ins"]
-STREAM = "airport_ops.airlines"
+SOURCE, NAME = "shop", "carriers"
+STREAM = f"{SOURCE}.{NAME}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def run(tmp_path: Path, lake: Lake, pubsub: PubSub, topic: str) -> Run:
         "MILLRACE_WAREHOUSE__LOCK_TIMEOUT_S": "0.2",
         "MILLRACE_EVENTS__PROJECT": topic,
         "MILLRACE_EVENTS__ENDPOINT": pubsub.address,
+        "MILLRACE_PROJECT": str(write_shop(tmp_path / "project")),
         "COLUMNS": "200",
     }
 
@@ -74,10 +77,14 @@ def run(tmp_path: Path, lake: Lake, pubsub: PubSub, topic: str) -> Run:
     return lambda *commands: [run_one(command) for command in commands]
 
 
+def land_rows(lake: Lake, *rows: dict[str, Any]) -> None:
+    land(lake, parquet(list(rows)), source=SOURCE, stream=NAME)
+
+
 def test_stream_is_merged_without_prefect(run: Run, lake: Lake) -> None:
-    land(lake, parquet([airline("AA", "American"), airline("UA", "United")]))
+    land_rows(lake, airline("AA", "American"), airline("UA", "United"))
     count = f"SELECT carrier, name FROM raw_{STREAM} ORDER BY carrier"
-    before, merge, after, again, table, as_json, as_csv = run(
+    before, merge, after, again, table, as_json, as_csv, tables, unknown = run(
         ["pending", STREAM, "--json"],
         ["merge", STREAM],
         ["pending", STREAM],
@@ -85,6 +92,8 @@ def test_stream_is_merged_without_prefect(run: Run, lake: Lake) -> None:
         ["sql", "SELECT kind, merged FROM ops.ledger WHERE kind = 'merged'"],
         ["sql", count, "--format", "json"],
         ["sql", count, "--format", "csv"],
+        ["sql", "--format", "json"],
+        ["sql", "SELECT * FROM orders"],
     )
     assert len(before.json) == 1
     assert merge.out == f"{STREAM}: 2 rows in = 2 merged + 0 superseded + 0 stale + 0 quarantined\n", merge.err
@@ -92,13 +101,21 @@ def test_stream_is_merged_without_prefect(run: Run, lake: Lake) -> None:
     assert again.out == f"{STREAM}: nothing was pending\n"
     assert "merged  2" in " ".join(table.out.split()).replace(" ", "  ")
     assert [row["name"] for row in as_json.json] == ["American", "United"]
+    assert [row["table"] for row in tables.json] == [
+        f"raw_{STREAM}_live",
+        "ops.ledger",
+        "ops.quarantine",
+        "ops.quality",
+    ]
+    assert "orders does not exist" in unknown.err
+    assert "`millrace --environment local sql` without a query lists the tables" in unknown.err
     assert list(csv.DictReader(io.StringIO(as_csv.out))) == [
         {"carrier": row["carrier"], "name": row["name"]} for row in as_json.json
     ]
 
 
 def test_keys_are_found_and_erased(run: Run, lake: Lake) -> None:
-    land(lake, parquet([airline("AA", "American"), airline("UA", "United")]))
+    land_rows(lake, airline("AA", "American"), airline("UA", "United"))
     _, files, erased, remaining, other, migrated = run(
         ["merge", STREAM],
         ["find", STREAM, "--key", '{"carrier": "AA"}', "--json"],
@@ -115,7 +132,7 @@ def test_keys_are_found_and_erased(run: Run, lake: Lake) -> None:
 
 
 def test_sql_joins_marts_rows_and_ledger(run: Run, lake: Lake, tmp_path: Path) -> None:
-    land(lake, parquet([airline("AA", "American"), airline("UA", "United")]))
+    land_rows(lake, airline("AA", "American"), airline("UA", "United"))
     marts = Marts(tmp_path / "warehouse.duckdb", tmp_path / "published.duckdb", 1, 5)
     marts.begin_candidate("first", empty=True)
     with duckdb.connect(str(marts.candidate("first"))) as db:
@@ -153,7 +170,7 @@ def test_ledger_only_reads(run: Run, lake: Lake, tmp_path: Path) -> None:
     assert [(r.code, r.err.count("\n")) for r in (missing, unpublished)] == [(1, 1)] * 2
     assert "does not exist yet; the first merge creates it" in missing.err
     assert "nothing is published at" in unpublished.err
-    land(lake, parquet([airline("AA", "American")]))
+    land_rows(lake, airline("AA", "American"))
     (tmp_path / "secret.csv").write_text("a\n1\n")
     _, *rejected, counted = run(
         ["merge", STREAM],
@@ -207,16 +224,16 @@ def test_request_is_published(run: Run, pubsub: PubSub, topic: str) -> None:
     name = f"projects/{topic}/topics/{names.INGEST_REQUESTED}"
     pubsub.subscriber.create_subscription(name=subscription, topic=name)
     published, unknown, unknown_stream = run(
-        ["request", "airport_ops", "--stream", "flights", "--reason", "by hand", "--json"],
+        ["request", SOURCE, "--stream", "orders", "--reason", "by hand", "--json"],
         ["request", "nowhere"],
-        ["request", "airport_ops", "--stream", "trains"],
+        ["request", SOURCE, "--stream", "trains"],
     )
     (received,) = pubsub.due(subscription)
     assert published.json == {"topic": names.INGEST_REQUESTED, "id": received.message.message_id}
     assert json.loads(received.message.data) == {
         "v": 1,
-        "source": "airport_ops",
-        "streams": ["flights"],
+        "source": SOURCE,
+        "streams": ["orders"],
         "reason": "by hand",
     }
     assert [r.err.partition(": ")[2].partition(":")[0] for r in (unknown, unknown_stream)] == ["UnknownStream"] * 2

@@ -13,7 +13,7 @@ from millrace.contracts.source import SecretReference, SourceContract, parse_sou
 from millrace.domain.errors import SecretError, ServiceUnavailable, SettingsError
 from millrace.domain.names import RAW
 from tasks.upkeep.agreement import check_secrets
-from tests.support.airbyte_place import PROJECT, AirbytePlace, airbyte_server, secret_manager, secrets_server
+from tests.support.scripted_airbyte import PROJECT, ScriptedAirbyte, airbyte_server, secret_manager, secrets_server
 from tests.support.servers import free_port
 
 SHOP = """
@@ -42,27 +42,27 @@ def shop(name: str, **changes: str) -> SourceContract:
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirbytePlace]:
+def airbyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedAirbyte]:
     """Yield an Airbyte that runs no syncs, and a Secret Manager."""
     folder = tmp_path_factory.mktemp("airbyte")
     with secrets_server(folder) as secrets_port, airbyte_server(folder, 1, secrets_port) as port:
-        place = AirbytePlace(folder, port, secrets_port)
-        with place.client:
-            yield place
+        scripted = ScriptedAirbyte(folder, port, secrets_port)
+        with scripted.client:
+            yield scripted
 
 
-def plan_of(airbyte: AirbytePlace, source: SourceContract, **options: Any) -> dict[str, Change]:
+def plan_of(airbyte: ScriptedAirbyte, source: SourceContract, **options: Any) -> dict[str, Change]:
     """Return the plan of one source by kind, without matching objects."""
     changes = Connections(airbyte.client, LAKE).plan([source], **options)
     return {change.kind: change for change in changes if change.action != "keep"}
 
 
-def apply(airbyte: AirbytePlace, *sources: SourceContract, lake: str = LAKE, **options: Any) -> None:
+def apply(airbyte: ScriptedAirbyte, *sources: SourceContract, lake: str = LAKE, **options: Any) -> None:
     connections = Connections(airbyte.client, lake)
     connections.apply(connections.plan(sources, **options), sources)
 
 
-def test_applied_plan_leaves_an_empty_plan(airbyte: AirbytePlace) -> None:
+def test_applied_plan_leaves_an_empty_plan(airbyte: ScriptedAirbyte) -> None:
     source = shop("planned")
     for _ in range(2):
         assert {k: c.action for k, c in plan_of(airbyte, source).items() if k != "destination"} == {
@@ -90,7 +90,7 @@ def test_airbyte_writes_nothing_at_the_root() -> None:
     assert path_format(config) == RAW + "${NAMESPACE}/${STREAM_NAME}/sync_id=${SYNC_ID}/"
 
 
-def test_differences_are_described_and_repaired(airbyte: AirbytePlace) -> None:
+def test_differences_are_described_and_repaired(airbyte: ScriptedAirbyte) -> None:
     apply(airbyte, shop("changed"))
     connection = airbyte.client.connection("changed")["connectionId"]
     extra = {"streams": [{"name": "strange", "syncMode": "incremental_append"}]}
@@ -111,7 +111,7 @@ def test_differences_are_described_and_repaired(airbyte: AirbytePlace) -> None:
     assert plan_of(airbyte, source) == {}
 
 
-def test_no_secret_is_shown(airbyte: AirbytePlace) -> None:
+def test_no_secret_is_shown(airbyte: ScriptedAirbyte) -> None:
     source = shop("secretive")
     apply(airbyte, source)
     (existing,) = [s for s in airbyte.client.pages("/sources") if s["name"] == "secretive"]
@@ -151,7 +151,7 @@ def test_values_of_secret_fields_are_hidden() -> None:
     ]
 
 
-def test_matching_objects_are_resent_if_forced(airbyte: AirbytePlace) -> None:
+def test_matching_objects_are_resent_if_forced(airbyte: ScriptedAirbyte) -> None:
     source = shop("forced")
     apply(airbyte, source)
     assert plan_of(airbyte, source) == {}
@@ -159,7 +159,7 @@ def test_matching_objects_are_resent_if_forced(airbyte: AirbytePlace) -> None:
     apply(airbyte, source, force=True)
 
 
-def test_secret_values_are_sent_if_unresolvable(airbyte: AirbytePlace) -> None:
+def test_secret_values_are_sent_if_unresolvable(airbyte: ScriptedAirbyte) -> None:
     source = shop("by_value")
     connections = Connections(airbyte.client, "gs://by-value", lambda name: f"the value of {name}")
     connections.apply(connections.plan([source]), [source])
@@ -168,7 +168,7 @@ def test_secret_values_are_sent_if_unresolvable(airbyte: AirbytePlace) -> None:
     apply(airbyte, source)
 
 
-def test_only_own_undeclared_objects_are_deleted(airbyte: AirbytePlace) -> None:
+def test_only_own_undeclared_objects_are_deleted(airbyte: ScriptedAirbyte) -> None:
     declared, gone = shop("kept"), shop("gone")
     apply(airbyte, declared, gone)
     source = airbyte.client.connection("gone")["sourceId"]
@@ -186,7 +186,7 @@ def test_only_own_undeclared_objects_are_deleted(airbyte: AirbytePlace) -> None:
     airbyte.client.call("DELETE", f"/connections/{foreign_id}")
 
 
-def test_source_cannot_change_a_shared_connector(airbyte: AirbytePlace) -> None:
+def test_source_cannot_change_a_shared_connector(airbyte: ScriptedAirbyte) -> None:
     pair = [shop("one_of_two", image="test/shared"), shop("two_of_two", image="test/shared")]
     apply(airbyte, *pair)
     definitions = [
@@ -197,12 +197,12 @@ def test_source_cannot_change_a_shared_connector(airbyte: AirbytePlace) -> None:
         plan_of(airbyte, shop("one_of_two", image="test/another"))
 
 
-def airbyte_definitions(airbyte: AirbytePlace) -> str:
+def airbyte_definitions(airbyte: ScriptedAirbyte) -> str:
     workspace = airbyte.client.call("GET", "/workspaces")["data"][0]["workspaceId"]
     return f"/workspaces/{workspace}/definitions/sources"
 
 
-def test_all_secrets_are_checked_before_changes(airbyte: AirbytePlace) -> None:
+def test_all_secrets_are_checked_before_changes(airbyte: ScriptedAirbyte) -> None:
     from blocks.secrets import MillraceCredentials  # imports Google's AI libraries, which takes seconds
 
     credentials = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{airbyte.secrets_port}")

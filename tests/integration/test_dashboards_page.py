@@ -16,7 +16,7 @@ from tests.support.browser import browser as a_browser
 from tests.support.browser import opened
 from tests.unit.test_dashboards import BOARDS, published
 
-pytestmark = pytest.mark.chromium
+pytestmark = [pytest.mark.demo, pytest.mark.chromium]
 FLIGHTS = 60
 READABLE = 4.5  # https://www.w3.org/TR/WCAG22/#contrast-minimum
 PICTURES = "[...document.images].map(i => [i.currentSrc, i.naturalWidth, i.alt])"

@@ -18,6 +18,8 @@ from millrace.quality.suites import load_suites
 from millrace.warehouse.duckdb.warehouse import DuckDBWarehouse
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.demo
+
 Json = dict[str, Any]
 
 PROJECT = ROOT / "dbt_project"

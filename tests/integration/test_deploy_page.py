@@ -16,13 +16,13 @@ import yaml
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from tests.support.airbyte_place import secret_manager
 from tests.support.cloud_tools.cloud import Cloud
 from tests.support.cloud_tools.page import ELSEWHERE, TOOLS, Names, Place, sections, whole
 from tests.support.cloud_tools.served import LocalSecrets, Served
+from tests.support.scripted_airbyte import secret_manager
 from tests.support.servers import ROOT, server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.demo, pytest.mark.slow, pytest.mark.timeout(1800)]
 NAMES = Names("acme-data", "us-central1", "US", "push.acme.dev")
 
 # The demo's own connector is in no registry; the page says so, and a project's source names an image that is in one.

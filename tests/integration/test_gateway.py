@@ -15,7 +15,7 @@ from millrace.domain import names
 from millrace.events.message import Incoming
 from millrace.gateway.late import LANDED, MERGED
 from millrace.gateway.prefect_events import READY_FOR_S
-from tests.support.gateway_place import Running, gateway
+from tests.support.gateway_process import Running, gateway
 from tests.support.prefect_server import prefect_server
 from tests.support.pushes import CASES, FORMS, MANIFEST, expected, landed, message, wrapped
 from tests.support.servers import free_port, process, server, wait_until

@@ -17,7 +17,7 @@ import pytest
 from millrace.domain import names
 from millrace.events.translate import translate
 from tests.support.attack import Certificates, attack, certificates
-from tests.support.gateway_place import Running, gateway
+from tests.support.gateway_process import Running, gateway
 from tests.support.prefect_server import prefect_server
 from tests.support.pushes import landed, wrapped
 from tests.support.servers import free_port, listens, wait_until

@@ -14,7 +14,7 @@ from google.pubsub_v1.types import DeadLetterPolicy, PubsubMessage, RetryPolicy,
 from millrace.domain import names
 from millrace.events.message import Incoming
 from tests.support.clients import PROJECT, PubSub
-from tests.support.gateway_place import Running, gateway
+from tests.support.gateway_process import Running, gateway
 from tests.support.prefect_server import prefect_server
 from tests.support.pushes import CASES, expected, landed, message
 from tests.support.servers import free_port, process, server, wait_until

@@ -13,11 +13,11 @@ from google.pubsub_v1.types import Subscription
 
 from millrace.domain import names
 from millrace.gateway.answer import MAX_BODY_BYTES
-from tests.support.airbyte_place import PROJECT, secret_manager
 from tests.support.clients import PubSub
-from tests.support.gateway_place import HTTP, Running, gateway
+from tests.support.gateway_process import HTTP, Running, gateway
 from tests.support.prefect_server import prefect_server
 from tests.support.pushes import WEBHOOK
+from tests.support.scripted_airbyte import PROJECT, secret_manager
 from tests.support.servers import free_port, server, wait_until
 
 NAME = "airbyte-webhook-token"

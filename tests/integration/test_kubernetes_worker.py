@@ -25,14 +25,14 @@ from local.servers.rights.bindings import write_rights
 from local.servers.rights.kubernetes import kubernetes_bindings
 from millrace.settings import load_settings
 from tests.integration.test_alerts import hits
-from tests.support.flows_place import SOURCE, FlowsPlace, flows_place
+from tests.support.flow_environment import SOURCE, FlowEnvironment, flow_environment
 from tests.support.kubernetes_api import cluster
 from tests.support.kubernetes_cluster import Cluster, container_environment
 from tests.support.rights import PROJECT, used_by
 from tests.support.servers import ROOT, free_port, process, wait_until
 from tests.support.slow import slow
 
-pytestmark = slow()
+pytestmark = [pytest.mark.demo, *slow()]
 IMAGE = "registry.test/millrace/flows:1"
 AUTH = "admin:of-the-test"
 
@@ -41,7 +41,7 @@ AUTH = "admin:of-the-test"
 class Running:
     """The servers, the cluster, and a way to start a worker."""
 
-    flows: FlowsPlace
+    flows: FlowEnvironment
     cluster: Cluster
     folder: Path
 
@@ -106,7 +106,7 @@ class Running:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("kubernetes")
     with ExitStack() as stack:
-        flows = stack.enter_context(flows_place(folder / "place"))
+        flows = stack.enter_context(flow_environment(folder / "place"))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setenv("MILLRACE_POOLS__DEFAULT", "gke")
         patch.setenv("MILLRACE_POOLS__IMAGE", IMAGE)

@@ -16,7 +16,7 @@ from millrace.warehouse.reader import Read
 from tests.support.bigquery import BigQuery
 from tests.unit.test_dashboards import BOARDS, published
 
-pytestmark = pytest.mark.bigquery
+pytestmark = [pytest.mark.demo, pytest.mark.bigquery]
 FLIGHTS = 60
 LOOKED_AT = (
     "fct_flights",

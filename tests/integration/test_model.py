@@ -9,6 +9,8 @@ from bench.model_run import ModelRun
 from millrace.domain.errors import QualityFailed
 from tests.support.modelling import AIRLINES, AIRPORTS, Modelling, Poller, flight
 
+pytestmark = pytest.mark.demo
+
 DIMENSIONS = {"dim_airline", "dim_airport", "dim_plane"}
 FLIGHTS = {"fct_flights", "airline_punctuality_daily", "airline_punctuality_monthly", "route_delays", "weather_delays"}
 BY_DAY = "SELECT flight_date, count(*), max(distance) FROM marts.fct_flights GROUP BY 1 ORDER BY 1"

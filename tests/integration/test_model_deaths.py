@@ -9,7 +9,7 @@ import pytest
 from tests.support.modelling import AIRLINES, AIRPORTS, Modelling, Poller, flight
 from tests.support.servers import ROOT, wait_until
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.demo, pytest.mark.long]
 SHOWN = """SELECT (SELECT count(*) FROM marts.fct_flights),
   (SELECT sum(scheduled) FROM marts.airline_punctuality_daily), (SELECT sum(flights) FROM marts.route_delays)"""
 RUN = """

@@ -14,9 +14,9 @@ from millrace.domain.quality import QualityFact, QualityResult
 from millrace.warehouse.bigquery.sql import Namespace
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from tests.support.bigquery import BigQuery
-from tests.support.modelling import AIRLINES, AIRPORTS, NOON, SOURCE, Modelling, Row, flight
+from tests.support.modelling import AIRLINES, AIRPORTS, NOON, Modelling, Row, demo_source, flight
 
-pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.demo, pytest.mark.bigquery, pytest.mark.timeout(900)]
 TABLES = (
     "dim_airline",
     "dim_airport",
@@ -43,7 +43,7 @@ class BigQueryModelling:
     def __init__(self, folder: Path, warehouse: BigQueryWarehouse) -> None:
         self.folder, self.warehouse, self._number = folder, warehouse, 0
         self._namespace = Namespace.of(warehouse.url)
-        for stream in SOURCE.streams.values():
+        for stream in demo_source().streams.values():
             warehouse.ensure(stream)
 
     def run(self) -> ModelRun | None:
@@ -51,7 +51,7 @@ class BigQueryModelling:
 
     def merge(self, stream: str, *rows: Row, deletes: tuple[Row, ...] = ()) -> str:
         self._number += 1
-        contract, batch = SOURCE.stream(stream), f"b{self._number}"
+        contract, batch = demo_source().stream(stream), f"b{self._number}"
         table, version = self._namespace.raw(contract), f"FROM_HEX('{self._number:016x}')"
         for row in (*rows, *deletes):
             match = " AND ".join(f"{name} = {literal(row[name])}" for name in contract.key)
@@ -69,7 +69,7 @@ class BigQueryModelling:
             LedgerEntry(
                 kind="merged",
                 batch_id=batch,
-                source=SOURCE.source,
+                source=demo_source().source,
                 stream=stream,
                 run_id="r",
                 at=NOON,

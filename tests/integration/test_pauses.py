@@ -12,7 +12,7 @@ from cli.status_view import _pauses
 from local.servers.airbyte.scheduler import Scheduler
 from local.servers.airbyte.store import Store
 from millrace.airbyte.connections import connection
-from millrace.contracts.source import SourceContract, load_sources
+from millrace.contracts.source import SourceContract
 from millrace.lake.pauses import Pause, Pauses, pause, read_pauses, resume
 from millrace.lake.store import Lake
 from millrace.project import CODE
@@ -20,7 +20,8 @@ from millrace.settings import load_settings
 from millrace.status.page import render
 from tasks import pauses as in_runs
 from tests.support.merging import NOON, Merging, contract, upsert
-from tests.support.status_place import StatusPlace, run
+from tests.support.shop import SHOP
+from tests.support.shop_status import ShopStatus, run
 
 FAILED = "exception: SyncFailed: the source is away"
 
@@ -30,9 +31,9 @@ def stored(source: str = "shop", stream: str | None = None) -> Pause:
 
 
 @pytest.fixture
-def place(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> StatusPlace:
+def shop(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> ShopStatus:
     folder = tmp_path_factory.mktemp("pauses")
-    return StatusPlace(Merging(lake, folder, contract(freshness="2h"), Limits()))
+    return ShopStatus(Merging(lake, folder, contract(freshness="2h"), Limits()))
 
 
 def test_pause_is_durable_and_ends_once(lake: Lake) -> None:
@@ -56,34 +57,33 @@ def test_pause_is_durable_and_ends_once(lake: Lake) -> None:
 
 def test_run_of_a_paused_stream_ends_cancelled(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_runs, "open_lake", lambda: lake)
-    sources = load_sources(CODE / "sources")
-    assert in_runs.stop_paused({"source": "airport_ops", "stream": "planes"}) is None
-    pause(lake, stored("airport_ops", "planes"))
-    state = in_runs.stop_paused({"source": "airport_ops", "stream": "planes"})
+    assert in_runs.stop_paused({"source": "shop", "stream": "visits"}) is None
+    pause(lake, stored("shop", "visits"))
+    state = in_runs.stop_paused({"source": "shop", "stream": "visits"})
     assert state is not None
     assert state.is_cancelled()
     assert "millrace" in str(state.message)
-    assert "resume airport_ops.planes`" in str(state.message)
-    assert in_runs.stop_paused({"source": "airport_ops", "streams": None}) is None
+    assert "resume shop.visits`" in str(state.message)
+    assert in_runs.stop_paused({"source": "shop", "streams": None}) is None
     assert in_runs.stop_paused({"full": True}) is None
-    (left,) = in_runs.without_paused(sources.values())
-    assert set(sources["airport_ops"].streams) - set(left.streams) == {"planes"}
-    pause(lake, stored("airport_ops"))
-    assert in_runs.without_paused(sources.values()) == []
+    (left,) = in_runs.without_paused([SHOP])
+    assert set(SHOP.streams) - set(left.streams) == {"visits"}
+    pause(lake, stored("shop"))
+    assert in_runs.without_paused([SHOP]) == []
 
 
-def test_status_shows_pauses_and_stays_calm(place: StatusPlace) -> None:
-    merging = place.merging
+def test_status_shows_pauses_and_stays_calm(shop: ShopStatus) -> None:
+    merging = shop.merging
     merging.land(rows=[upsert(1, 1)])
     merging.merge()
-    place.runs = [
+    shop.runs = [
         run(state="FAILED", message=FAILED, number=5),
         run("ingest shop", "FAILED", 4, message=FAILED, parameters={"source": "shop"}),
     ]
     late = NOON + timedelta(hours=5)
-    assert place.status(late).health == "bad"
+    assert shop.status(late).health == "bad"
     pause(merging.lake, stored())
-    status = place.status(late)
+    status = shop.status(late)
     assert [name for name in ("Something is broken", "shop") if name in status.headline] == []
     assert {station.key: station.health for station in status.stations}["merge"] == "good"
     (stream,) = status.streams

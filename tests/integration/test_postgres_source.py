@@ -13,10 +13,10 @@ import pytest
 from millrace.contracts.proposal import propose
 from millrace.contracts.stream import StreamContract
 from millrace.lake.store import Lake
-from tests.support.airbyte_place import AirbytePlace, airbyte_place, files, rows, table
 from tests.support.merging import Merging
 from tests.support.pg_source import config, logical_postgres
 from tests.support.postgres import Postgres
+from tests.support.scripted_airbyte import ScriptedAirbyte, files, rows, scripted_airbyte, table
 
 pytest.importorskip("psycopg", reason="psycopg is not installed: nothing was run against PostgreSQL")
 PostgresSource = pytest.importorskip("local.connectors.postgres.__main__").Postgres
@@ -46,12 +46,12 @@ def database() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        yield scripted
 
 
-def connect(airbyte: AirbytePlace, lake: Lake, settings: dict[str, Any], stream: str, **chosen: Any) -> str:
+def connect(airbyte: ScriptedAirbyte, lake: Lake, settings: dict[str, Any], stream: str, **chosen: Any) -> str:
     """A connection of one table."""
     connection = airbyte.connect(lake, image=IMAGE, streams={stream: {}}, config=settings)
     streams = [{"name": stream, "syncMode": "incremental_append", **chosen}]
@@ -59,12 +59,12 @@ def connect(airbyte: AirbytePlace, lake: Lake, settings: dict[str, Any], stream:
     return connection
 
 
-def synced(airbyte: AirbytePlace, connection: str) -> None:
+def synced(airbyte: ScriptedAirbyte, connection: str) -> None:
     job = airbyte.run(connection)
     assert job.status == "succeeded", job
 
 
-def test_each_type_lands_exactly(airbyte: AirbytePlace, lake: Lake, database: Postgres) -> None:
+def test_each_type_lands_exactly(airbyte: ScriptedAirbyte, lake: Lake, database: Postgres) -> None:
     database.query(HARD)
     connection = connect(airbyte, lake, config(database), "hard", syncMode="full_refresh_overwrite")
     synced(airbyte, connection)
@@ -106,7 +106,7 @@ def test_each_type_lands_exactly(airbyte: AirbytePlace, lake: Lake, database: Po
 
 
 def test_values_reach_the_table_or_quarantine(
-    airbyte: AirbytePlace, lake: Lake, database: Postgres, tmp_path: Path
+    airbyte: ScriptedAirbyte, lake: Lake, database: Postgres, tmp_path: Path
 ) -> None:
     database.query("DROP TABLE IF EXISTS hard; DROP TYPE IF EXISTS mood; DROP DOMAIN IF EXISTS cents")
     database.query(HARD + BAD)
@@ -116,12 +116,12 @@ def test_values_reach_the_table_or_quarantine(
     (stream,) = [s for s in PostgresSource().discover(config(database)) if s["name"] == "hard"]
     sample = [{"loose": "0.333333333333"}]
     proposed = propose(stream, sample, datetime.now(UTC)).contract | {"source": "shop", "stream": "hard"}
-    place = Merging(lake, tmp_path, StreamContract.model_validate(proposed))
-    place.land(place.put(lake.read(name)))
-    (balance,) = place.merge()
+    merging = Merging(lake, tmp_path, StreamContract.model_validate(proposed))
+    merging.land(merging.put(lake.read(name)))
+    (balance,) = merging.merge()
     assert (balance.merged, balance.quarantined) == (3, 2)
     columns = "id, exact, loose, m, c, a->>2, j::text, span, u, wall, day, yes"
-    assert place.query(f"SELECT {columns} FROM raw_shop.hard_live ORDER BY id")[0] == (
+    assert merging.query(f"SELECT {columns} FROM raw_shop.hard_live ORDER BY id")[0] == (
         1,
         Decimal("1234567890.12345678"),
         Decimal("1.5"),
@@ -135,16 +135,16 @@ def test_values_reach_the_table_or_quarantine(
         date(2024, 2, 29),
         True,
     )
-    (kept,) = place.query("SELECT loose FROM raw_shop.hard_live WHERE id = 5")
+    (kept,) = merging.query("SELECT loose FROM raw_shop.hard_live WHERE id = 5")
     assert kept == (Decimal("0.333333333333"),)
-    reasons = place.query("SELECT detail FROM ops.quarantine ORDER BY detail")
+    reasons = merging.query("SELECT detail FROM ops.quarantine ORDER BY detail")
     assert [str(detail).split(", which")[0] for (detail,) in reasons] == [
         'day is "+5881580-07-11" (date32[day])',
         'loose is "NaN" (string)',
     ]
 
 
-def test_cursor_reads_new_and_open_rows(airbyte: AirbytePlace, lake: Lake, database: Postgres) -> None:
+def test_cursor_reads_new_and_open_rows(airbyte: ScriptedAirbyte, lake: Lake, database: Postgres) -> None:
     import psycopg
 
     database.query("CREATE TABLE visits (id int PRIMARY KEY, updated_at timestamptz DEFAULT now())")
@@ -170,7 +170,7 @@ def newest(lake: Lake, namespace: str, stream: str, key: str) -> dict[Any, dict[
     return {k: row for k, row in live.items() if row["_ab_cdc_deleted_at"] is None}
 
 
-def test_log_carries_every_kind_of_change(airbyte: AirbytePlace, lake: Lake, database: Postgres) -> None:
+def test_log_carries_every_kind_of_change(airbyte: ScriptedAirbyte, lake: Lake, database: Postgres) -> None:
     database.query("CREATE TABLE notes (id int PRIMARY KEY, body text, scan bytea, tags int[], price numeric(9,4))")
     database.query("ALTER TABLE notes ALTER body SET STORAGE EXTERNAL, ALTER scan SET STORAGE EXTERNAL")
     big = "repeat('x', 5000), decode(repeat('ab', 5000), 'hex')"
@@ -191,7 +191,7 @@ def test_log_carries_every_kind_of_change(airbyte: AirbytePlace, lake: Lake, dat
     assert len(rows(lake, airbyte.name(connection), "notes")) == 4 + 5  # a third sync has nothing new
 
 
-def test_lost_slot_is_an_error_not_a_gap(airbyte: AirbytePlace, lake: Lake, database: Postgres) -> None:
+def test_lost_slot_is_an_error_not_a_gap(airbyte: ScriptedAirbyte, lake: Lake, database: Postgres) -> None:
     database.query("CREATE TABLE lost (id int PRIMARY KEY)")
     settings = config(database, cdc=True, replication_slot="lost", publication="lost")
     connection = connect(airbyte, lake, settings, "lost")
@@ -200,7 +200,7 @@ def test_lost_slot_is_an_error_not_a_gap(airbyte: AirbytePlace, lake: Lake, data
     assert "replication slot 'lost' is gone" in str(airbyte.run(connection).error)
 
 
-def test_unknown_image_says_what_to_do(airbyte: AirbytePlace, lake: Lake, tmp_path: Path) -> None:
+def test_unknown_image_says_what_to_do(airbyte: ScriptedAirbyte, lake: Lake, tmp_path: Path) -> None:
     connection = airbyte.connect(lake, image="airbyte/source-oracle")
     error = str(airbyte.run(connection).error)
     assert '[airbyte.connectors."airbyte/source-oracle"]' in error

@@ -18,7 +18,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from millrace.domain import names
 from millrace.events.translate import translate
 from tasks.reconcile.start_requested import start_requested
-from tests.support.gateway_place import Running, gateway
+from tests.support.gateway_process import Running, gateway
 from tests.support.postgres import postgres
 from tests.support.prefect_on_postgres import Prefect
 from tests.support.pusher import Pushed, answers, push

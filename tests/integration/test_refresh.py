@@ -30,9 +30,9 @@ def of(generation: int, row: Row) -> Row:
     return row | {"_airbyte_generation_id": generation}
 
 
-def land(merging: Merging, generation: int, *rows: Row, known: bool = True, **options: Any) -> str:
-    """Land a sync of a generation, which its manifest tells unless it is not `known`."""
-    options |= {"generation_id": generation} if known else {}
+def land(merging: Merging, generation: int, *rows: Row, stated: bool = True, **options: Any) -> str:
+    """Land a sync of a generation, which its manifest tells if it is `stated`."""
+    options |= {"generation_id": generation} if stated else {}
     return merging.land(rows=[of(generation, row) for row in rows], **options)
 
 
@@ -41,18 +41,18 @@ def merging() -> InProcess:
     return InProcess(contract())
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_refresh_removes_rows_that_it_lacks(merging: InProcess, known: bool, caplog: pytest.LogCaptureFixture) -> None:
-    land(merging, 1, upsert(1, 10, "a"), upsert(2, 11, "b"), known=known)
+@pytest.mark.parametrize("stated", [True, False])
+def test_refresh_removes_rows_that_it_lacks(merging: InProcess, stated: bool, caplog: pytest.LogCaptureFixture) -> None:
+    land(merging, 1, upsert(1, 10, "a"), upsert(2, 11, "b"), stated=stated)
     merging.merge()
-    land(merging, 2, {"id": 1, "name": "a2"}, known=known)
+    land(merging, 2, {"id": 1, "name": "a2"}, stated=stated)
     with caplog.at_level(logging.INFO):
         assert merging.merge() == [
             Balance(rows_in=1, merged=1, superseded=0, stale=0, quarantined=0, tombstoned_by_absence=1)
         ]
     assert merging.live() == {1: "a2"}
     assert "merge.older_removed: shop.orders was refreshed: 1 rows of generations before 2 were removed" in caplog.text
-    land(merging, 1, upsert(3, 99, "late"), known=known)
+    land(merging, 1, upsert(3, 99, "late"), stated=stated)
     assert merging.merge()[0].stale == 1
     assert merging.live() == {1: "a2"}
     assert merging.warehouse.count_doubled_keys(merging.contract) == 0
@@ -150,14 +150,14 @@ def live_rows(syncs: list[Sync]) -> dict[int, str]:
     return {key: row["name"] for key, row in newest.items() if "name" in row}
 
 
-def check_history(merging: Merging, syncs: list[Sync], batches: list[list[int]], known: bool) -> None:
+def check_history(merging: Merging, syncs: list[Sync], batches: list[list[int]], stated: bool) -> None:
     """Land and merge syncs by their places, several in a batch, and compare the live rows after each batch."""
     landed: list[Sync] = []
     for batch in batches:
         for place in batch:
             generation, outcome, rows = syncs[place]
             removed = outcome == "succeeded" and merging.contract.mode == "append"
-            land(merging, generation, *rows, known=known, outcome=outcome, older_removed=removed)
+            land(merging, generation, *rows, stated=stated, outcome=outcome, older_removed=removed)
             landed.append(syncs[place])
         assert len(merging.merge()) == 1
         assert merging.live() == live_rows(landed), batches
@@ -170,12 +170,12 @@ def test_refreshes_merge_alike_however_cut(mode: str, step: int) -> None:
     orders = itertools.permutations(range(6))
     histories = [batches for order in orders for batches in cuts(order)]  # 23,040, of which each step-th is merged
     for number, batches in enumerate(histories[::step]):
-        check_history(InProcess(contract(mode=mode)), syncs(mode), batches, known=number % 2 == 0 or mode == "append")
+        check_history(InProcess(contract(mode=mode)), syncs(mode), batches, stated=number % 2 == 0 or mode == "append")
 
 
 @pytest.mark.parametrize("batches", [[[1], [3], [5], [0, 2, 4]], [[5, 2], [0, 4], [3, 1]]], ids=str)
 def test_refreshes_merge_alike_on_each_engine(engine: Engine, batches: list[list[int]]) -> None:
-    check_history(OnEngine(engine, contract()), syncs("cdc"), batches, known=True)
+    check_history(OnEngine(engine, contract()), syncs("cdc"), batches, stated=True)
 
 
 BAD = {"amount": 0.5}
@@ -186,23 +186,23 @@ def put_rows(merging: Merging, generation: int, *rows: Row, part: int = 0) -> La
     return merging.put(parquet([of(generation, row) for row in rows], HALF), part=part)
 
 
-def refreshed_in_part(merging: Merging, *, known: bool, outcome: str) -> LandedObject:
+def refreshed_in_part(merging: Merging, *, stated: bool, outcome: str) -> LandedObject:
     """Merge a generation and a newer one that has a row in quarantine; return the object with that row."""
-    land(merging, 1, upsert(1, 10, "a"), upsert(2, 11, "b"), upsert(3, 12, "c"), known=known)
+    land(merging, 1, upsert(1, 10, "a"), upsert(2, 11, "b"), upsert(3, 12, "c"), stated=stated)
     merging.merge()
     refused = put_rows(merging, 2, upsert(1, 1, "a2"), upsert(2, 2, "b2") | BAD)
-    merging.land(refused, outcome=outcome, **({"generation_id": 2} if known else {}))
+    merging.land(refused, outcome=outcome, **({"generation_id": 2} if stated else {}))
     merging.merge()
     return refused
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("outcome", ["succeeded", "failed"])
-def test_refused_row_blocks_the_removal(known: bool, outcome: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_row_blocks_the_removal(stated: bool, outcome: str, caplog: pytest.LogCaptureFixture) -> None:
     merging = InProcess(contract())
-    refused = refreshed_in_part(merging, known=known, outcome=outcome)
+    refused = refreshed_in_part(merging, stated=stated, outcome=outcome)
     with caplog.at_level(logging.ERROR):
-        land(merging, 2, upsert(4, 3, "d2"), known=known)
+        land(merging, 2, upsert(4, 3, "d2"), stated=stated)
         assert merging.merge()[0].tombstoned_by_absence == 0
     assert merging.live() == {1: "a2", 2: "b", 3: "c", 4: "d2"}
     assert f"can not replace the table's rows: {refused.name}: row.type" in caplog.text
@@ -213,21 +213,21 @@ def test_refused_row_blocks_the_removal(known: bool, outcome: str, caplog: pytes
 
 
 def test_next_generation_is_not_blocked(merging: InProcess) -> None:
-    refreshed_in_part(merging, known=False, outcome="succeeded")
-    land(merging, 3, upsert(1, 1, "a3"), known=False)
+    refreshed_in_part(merging, stated=False, outcome="succeeded")
+    land(merging, 3, upsert(1, 1, "a3"), stated=False)
     merging.merge()
     assert merging.live() == {1: "a3"}
 
 
 def test_unreadable_file_blocks_its_own_refresh(merging: InProcess) -> None:
     merging.land(merging.put(b"no parquet"))
-    land(merging, 1, upsert(1, 10, "a"), upsert(2, 11, "b"), known=False)
+    land(merging, 1, upsert(1, 10, "a"), upsert(2, 11, "b"), stated=False)
     merging.merge()
     assert merging.warehouse.head(merging.contract).floor, "an older file of an unknown generation blocks nothing"
     merging.land(merging.put(b"no parquet"), put_rows(merging, 2, upsert(1, 1, "a2"), part=1))
     merging.merge()
     assert merging.live() == {1: "a2", 2: "b"}
-    land(merging, 3, upsert(1, 1, "a3"), known=False)
+    land(merging, 3, upsert(1, 1, "a3"), stated=False)
     merging.merge()
     assert merging.live() == {1: "a3"}
 
@@ -246,7 +246,7 @@ def test_raised_epoch_alone_removes_nothing(merging: InProcess) -> None:
     land(merging, 5, upsert(1, 1, "a2"), epoch=1)
     merging.merge()
     assert merging.live() == {1: "a2", 2: "b"}
-    land(merging, 5, upsert(3, 2, "c"), epoch=1, known=False)
+    land(merging, 5, upsert(3, 2, "c"), epoch=1, stated=False)
     merging.merge()
     assert merging.live() == {1: "a2", 2: "b", 3: "c"}
     land(merging, 6, upsert(1, 1, "a3"), epoch=1)

@@ -14,7 +14,7 @@ from millrace.domain.errors import AccessDenied
 from millrace.warehouse.bigquery.warehouse import BigQueryWarehouse
 from tests.integration.test_model_engines import BigQueryModelling
 from tests.support.bigquery import ASKED, ENVIRONMENT, NONE, NOT_ASKED, emulator
-from tests.support.modelling import AIRLINES, SOURCE
+from tests.support.modelling import AIRLINES, demo_source
 from tests.support.rights import PROJECT, Identities, check_used, identities
 
 pytestmark = [pytest.mark.bigquery, pytest.mark.timeout(1800)]
@@ -58,6 +58,7 @@ def with_column(stream: StreamContract) -> StreamContract:
     return stream.model_validate(values | {"columns": values["columns"] | {"added": {"type": "string"}}})
 
 
+@pytest.mark.demo
 def test_merge_and_model_take_what_terraform_gives(
     own: Identities, endpoint: str, patch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -67,7 +68,7 @@ def test_merge_and_model_take_what_terraform_gives(
     assert merging.warehouse.marts() == {}
     own.act_as("dbt", patch)
     modelling = warehouse(endpoint)
-    airlines = SOURCE.stream("airlines")
+    airlines = demo_source().stream("airlines")
     assert modelling.missing_columns(airlines) == []
     merging.warehouse = modelling
     run = merging.run()

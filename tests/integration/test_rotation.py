@@ -14,17 +14,17 @@ from millrace.contracts.source import load_sources
 from millrace.domain.errors import AirbyteRefused
 from millrace.lake.store import Lake
 from millrace.secrets import SecretAge, secret_ages, unusable_secrets
-from tests.support.airbyte_place import (
+from tests.support.connections import apply
+from tests.support.scripted_airbyte import (
     CREDENTIALS,
     PROJECT,
     SECRETS,
-    AirbytePlace,
+    ScriptedAirbyte,
     airbyte_command,
-    airbyte_place,
+    scripted_airbyte,
     secret_manager,
     secrets_server,
 )
-from tests.support.connections import apply
 from tests.support.servers import ROOT, free_port, server
 
 PASSWORD = "airport-ops-password"
@@ -33,10 +33,10 @@ QUARTER = timedelta(days=90)
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        create(place.folder / "airport_ops.sqlite", SECRETS[PASSWORD])
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        create(scripted.folder / "airport_ops.sqlite", SECRETS[PASSWORD])
+        yield scripted
 
 
 def rotate(secrets_port: int, name: str, value: str) -> None:
@@ -49,7 +49,8 @@ def rotate(secrets_port: int, name: str, value: str) -> None:
             manager.disable_secret_version(name=version)
 
 
-def test_next_sync_uses_the_rotated_password(airbyte: AirbytePlace, lake: Lake) -> None:
+@pytest.mark.demo
+def test_next_sync_uses_the_rotated_password(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     source = load_sources(ROOT / "sources")["airport_ops"]
     apply(airbyte.client, source, lake.url)
     connection = airbyte.client.connection("airport_ops")["connectionId"]
@@ -108,7 +109,7 @@ def test_no_age_is_too_old_when_none_is_set() -> None:
     assert SecretAge("s", NOW - timedelta(days=9999), None).due_reason(NOW, timedelta()) == ""
 
 
-def test_secret_age_is_of_its_newest_version(airbyte: AirbytePlace) -> None:
+def test_secret_age_is_of_its_newest_version(airbyte: ScriptedAirbyte) -> None:
     google = MillraceCredentials(project=PROJECT, endpoint=f"127.0.0.1:{airbyte.secrets_port}")
     expires = datetime(2999, 1, 1, tzinfo=UTC)
     with secret_manager(airbyte.secrets_port) as manager:

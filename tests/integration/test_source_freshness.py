@@ -11,6 +11,8 @@ from tests.integration.test_model_engines import BigQueryModelling, literal
 from tests.support.engines import ENGINES
 from tests.support.modelling import Modelling, flight
 
+pytestmark = pytest.mark.demo
+
 ALLOWED_S = 36 * 3600
 
 

@@ -18,7 +18,7 @@ from tests.conftest import new_lake
 from tests.support.browser import browser as a_browser
 from tests.support.browser import opened
 from tests.support.merging import NOON, Merging, contract
-from tests.support.status_place import NOW, StatusPlace, merge_some, run
+from tests.support.shop_status import NOW, ShopStatus, merge_some, run
 
 pytestmark = pytest.mark.chromium
 READABLE = 4.5  # https://www.w3.org/TR/WCAG22/#contrast-minimum
@@ -35,32 +35,32 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def place(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> StatusPlace:
+def shop(storage_port: int, tmp_path_factory: pytest.TempPathFactory) -> ShopStatus:
     """Return two merged batches with a row in quarantine, one pending landing, a mart, and runs that failed."""
     folder = tmp_path_factory.mktemp("status")
-    status_place = StatusPlace(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
-    merge_some(status_place.merging)
-    publish_a_mart(status_place.merging, folder)
+    shop_status = ShopStatus(Merging(new_lake(storage_port), folder, contract(freshness="2h"), Limits()))
+    merge_some(shop_status.merging)
+    publish_a_mart(shop_status.merging, folder)
     failed = run("model", state="FAILED", message="exception: QualityFailed: a mart broke. Mend it", number=3)
-    status_place.runs = [
+    shop_status.runs = [
         run(number=4),
         failed,
         run(number=2),
         run("ingest shop", number=1, parameters={"source": "shop"}),
     ]
-    status_place.tasks = [TaskDuration(status_place.runs[0].id, "commit batch", NOON, 0.4)]
-    status_place.dbt_project = folder / "dbt"
-    model = status_place.dbt_project / "models" / "marts" / f"{MART}.sql"
+    shop_status.tasks = [TaskDuration(shop_status.runs[0].id, "commit batch", NOON, 0.4)]
+    shop_status.dbt_project = folder / "dbt"
+    model = shop_status.dbt_project / "models" / "marts" / f"{MART}.sql"
     model.parent.mkdir(parents=True)
     model.write_text("select * from {{ live_rows('shop', 'orders') }}")
-    return status_place
+    return shop_status
 
 
 @pytest.fixture(scope="module")
-def url(place: StatusPlace) -> str:
+def url(shop: ShopStatus) -> str:
     """Return the URL of the page on the storage server."""
-    lake = place.merging.lake
-    publish_page(lake, lambda _: collect(place.places(), NOW), lambda: datetime.now(UTC))
+    lake = shop.merging.lake
+    publish_page(lake, lambda _: collect(shop.clients(), NOW), lambda: datetime.now(UTC))
     return lake.address(names.STATUS_PAGE)
 
 
@@ -105,9 +105,9 @@ def test_page_runs_no_other_script(browser: Browser, url: str) -> None:
         assert page.page.title() != "changed"
 
 
-def test_page_figures_match_the_ledger(browser: Browser, url: str, place: StatusPlace) -> None:
+def test_page_figures_match_the_ledger(browser: Browser, url: str, shop: ShopStatus) -> None:
     terms = ("rows_in", "merged", "superseded", "stale", "quarantined")
-    sums = place.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
+    sums = shop.merging.query(f"SELECT {', '.join(f'sum({t})' for t in terms)} FROM ops.ledger WHERE kind = 'merged'")
     with opened(browser, url) as page:
         card = page.page.locator("[data-stream='shop.orders']")
         shown = [int(card.locator(f"[data-term={term}]").inner_text().replace(",", "")) for term in terms]
@@ -115,8 +115,8 @@ def test_page_figures_match_the_ledger(browser: Browser, url: str, place: Status
         assert page.page.locator(f"[data-mart={MART}]").inner_text() == "1,234"
 
 
-def test_clicks_lead_from_a_mart_to_its_sync(browser: Browser, url: str, place: StatusPlace) -> None:
-    newest = place.merging.warehouse.ledger(EVER, kinds=("merged",))[-1]
+def test_clicks_lead_from_a_mart_to_its_sync(browser: Browser, url: str, shop: ShopStatus) -> None:
+    newest = shop.merging.warehouse.ledger(EVER, kinds=("merged",))[-1]
     with opened(browser, url) as page:
         for link in (MART, "shop.orders", newest.batch_id, "sync 3 of shop", newest.batch_id):
             page.page.locator("a:visible", has_text=link).first.click()

@@ -15,10 +15,10 @@ from millrace.domain.errors import AirbyteRefused, ServiceUnavailable, SettingsE
 from millrace.domain.sync import StartedSync
 from millrace.lake.store import Lake
 from tasks.ingest import cancel_sync, sync_source
-from tests.support.airbyte_place import CREDENTIALS, AirbytePlace, airbyte_place
 from tests.support.in_process import MemoryLake
 from tests.support.mortal import Fate, Killed, MortalClient, MortalLake
 from tests.support.proxy import Proxy
+from tests.support.scripted_airbyte import CREDENTIALS, ScriptedAirbyte, scripted_airbyte
 from tests.support.servers import wait_until
 
 RUN = "run-1"
@@ -27,13 +27,13 @@ Open = Callable[[], AirbyteClient]
 
 
 @pytest.fixture(scope="module")
-def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[AirbytePlace]:
-    with airbyte_place(tmp_path_factory.mktemp("airbyte"), storage_port) as place:
-        yield place
+def airbyte(tmp_path_factory: pytest.TempPathFactory, storage_port: int) -> Iterator[ScriptedAirbyte]:
+    with scripted_airbyte(tmp_path_factory.mktemp("airbyte"), storage_port) as scripted:
+        yield scripted
 
 
 @pytest.fixture
-def proxy(airbyte: AirbytePlace) -> Iterator[Proxy]:
+def proxy(airbyte: ScriptedAirbyte) -> Iterator[Proxy]:
     """Yield a proxy in front of Airbyte."""
     running = Proxy(airbyte.port)
     yield running
@@ -44,7 +44,7 @@ def proxy(airbyte: AirbytePlace) -> Iterator[Proxy]:
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MemoryLake]:
     """Return a function that gives the tasks a lake, an Airbyte and a run."""
 
-    def place(url: str, memory: Any = None, open_client: Open | None = None, timeout_s: float = 60) -> Any:
+    def use(url: str, memory: Any = None, open_client: Open | None = None, timeout_s: float = 60) -> Any:
         memory = memory or MemoryLake()
         block = SimpleNamespace(
             open=open_client or (lambda: AirbyteClient(url, *CREDENTIALS)), poll_s=0.05, sync_timeout_s=timeout_s
@@ -58,19 +58,19 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., MemoryLake]:
         monkeypatch.setattr(sync_source, "SyncProgress", lambda *_: SimpleNamespace(show=print, end=print))
         return memory
 
-    return place
+    return use
 
 
-def start_sync(airbyte: AirbytePlace, connection: str) -> StartedSync:
+def start_sync(airbyte: ScriptedAirbyte, connection: str) -> StartedSync:
     sync: StartedSync = sync_source.start_sync.fn(airbyte.name(connection))
     return sync
 
 
-def jobs(airbyte: AirbytePlace, connection: str) -> list[int]:
+def jobs(airbyte: ScriptedAirbyte, connection: str) -> list[int]:
     return [job.id for job in airbyte.client.newest_jobs(connection)]
 
 
-def test_restarted_run_starts_one_sync(airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake]) -> None:
+def test_restarted_run_starts_one_sync(airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake]) -> None:
     whole = Fate()
     memory = MemoryLake()
     connection = airbyte.connect(lake, READ)
@@ -93,7 +93,7 @@ def test_restarted_run_starts_one_sync(airbyte: AirbytePlace, lake: Lake, at: Ca
 
 
 def test_start_with_lost_answer_finds_its_job(
-    airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake], proxy: Proxy
+    airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake], proxy: Proxy
 ) -> None:
     connection = airbyte.connect(lake, READ)
     at(f"{proxy.url}/api/public/v1")
@@ -103,7 +103,7 @@ def test_start_with_lost_answer_finds_its_job(
 
 
 def test_retry_after_lost_answers_finds_its_job(
-    airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake], proxy: Proxy
+    airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake], proxy: Proxy
 ) -> None:
     connection = airbyte.connect(lake, READ)
     at(f"{proxy.url}/api/public/v1")
@@ -128,7 +128,7 @@ def test_retry_after_lost_answers_finds_its_job(
     assert jobs(airbyte, connection) == [job]
 
 
-def test_run_attaches_to_a_running_sync(airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake]) -> None:
+def test_run_attaches_to_a_running_sync(airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake]) -> None:
     connection = airbyte.connect(lake, HANG)
     job = airbyte.client.start_job(connection)
     at(airbyte.url)
@@ -139,7 +139,7 @@ def test_run_attaches_to_a_running_sync(airbyte: AirbytePlace, lake: Lake, at: C
     airbyte.client.cancel_job(job)
 
 
-def test_cancelled_run_cancels_its_job(airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake]) -> None:
+def test_cancelled_run_cancels_its_job(airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake]) -> None:
     connection = airbyte.connect(lake, HANG)
     at(airbyte.url)
     job = start_sync(airbyte, connection).job_id
@@ -150,7 +150,7 @@ def test_cancelled_run_cancels_its_job(airbyte: AirbytePlace, lake: Lake, at: Ca
 
 @pytest.mark.parametrize("status", ["inactive", "deprecated"])
 def test_unusable_connection_is_named_with_a_fix(
-    airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake], status: str
+    airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake], status: str
 ) -> None:
     connection = airbyte.connect(lake)
     name = airbyte.name(connection)
@@ -164,7 +164,7 @@ def test_unusable_connection_is_named_with_a_fix(
 
 
 def test_recreated_connection_is_looked_up_again(
-    airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake]
+    airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake]
 ) -> None:
     connection = airbyte.connect(lake, READ)
     name, memory = airbyte.name(connection), at(airbyte.url)
@@ -175,7 +175,7 @@ def test_recreated_connection_is_looked_up_again(
 
 
 def test_overdue_sync_is_cancelled_after_retries(
-    airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake]
+    airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake]
 ) -> None:
     connection = airbyte.connect(lake, HANG)
     memory = at(airbyte.url, timeout_s=3600)
@@ -193,7 +193,7 @@ def test_overdue_sync_is_cancelled_after_retries(
 
 
 def test_unknown_status_is_not_final(
-    airbyte: AirbytePlace, lake: Lake, at: Callable[..., MemoryLake], monkeypatch: pytest.MonkeyPatch
+    airbyte: ScriptedAirbyte, lake: Lake, at: Callable[..., MemoryLake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = airbyte.connect(lake, READ)
     at(airbyte.url)
@@ -210,14 +210,14 @@ def test_unknown_status_is_not_final(
     assert next(statuses, None) is None
 
 
-def test_address_of_a_web_page_is_rejected(airbyte: AirbytePlace) -> None:
+def test_address_of_a_web_page_is_rejected(airbyte: ScriptedAirbyte) -> None:
     with AirbyteClient(f"http://127.0.0.1:{airbyte.port}", *CREDENTIALS) as client:
         client._token, client._renew_at = "x", float("inf")  # a page gives no token either
         with pytest.raises(AirbyteRefused, match="GET / answered 200 with no JSON object"):
             client.call("GET", "/")
 
 
-def test_running_job_reports_its_progress(airbyte: AirbytePlace, lake: Lake) -> None:
+def test_running_job_reports_its_progress(airbyte: ScriptedAirbyte, lake: Lake) -> None:
     connection = airbyte.connect(lake, "for id in range(6_000):\n    record(id)\nstate(1)\nhang()")
     job = airbyte.client.start_job(connection)
     airbyte.waiting(connection)

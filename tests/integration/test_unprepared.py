@@ -14,7 +14,8 @@ from millrace.warehouse.prepare import create_absent, prepare_streams
 from tasks.model import build_candidates as building
 from tasks.model.dbt import build_arguments, dbt_variables
 from tests.support.merging import contract
-from tests.support.modelling import AIRLINES, AIRPORTS, NOON, SOURCE, Modelling, flight
+from tests.support.modelling import AIRLINES, AIRPORTS, NOON, Modelling, flight
+from tests.support.shop import SHOP
 
 
 @pytest.fixture
@@ -52,15 +53,15 @@ def test_stream_that_cannot_follow_spares_the_others(
     ensure = warehouse.ensure
 
     def fail(stream: StreamContract) -> None:
-        if stream.stream == "flights":
-            raise ContractError("flights can't follow")
+        if stream.stream == "orders":
+            raise ContractError("orders can't follow")
         ensure(stream)
 
     monkeypatch.setattr(warehouse, "ensure", fail)
-    streams = list(SOURCE.streams.values())
-    with pytest.raises(ContractError, match="flights can't follow"):
+    streams = list(SHOP.streams.values())
+    with pytest.raises(ContractError, match="orders can't follow"):
         prepare_streams(warehouse, streams)
-    assert [s.stream for s in streams if warehouse.missing_columns(s) is None] == ["flights"]
+    assert [s.stream for s in streams if warehouse.missing_columns(s) is None] == ["orders"]
 
 
 def test_model_waits_for_missing_columns(warehouse: DuckDBWarehouse) -> None:
@@ -69,9 +70,8 @@ def test_model_waits_for_missing_columns(warehouse: DuckDBWarehouse) -> None:
         StreamUnprepared, match=r"the table of shop\.orders lacks added of its contract; its next merge"
     ):
         building._streams_without_table(warehouse, [with_column(contract())])
-    assert building._streams_without_table(warehouse, SOURCE.streams.values()) == [
-        s.id for s in SOURCE.streams.values()
-    ]
+    others = SHOP.stream("visits"), SHOP.stream("customers")
+    assert building._streams_without_table(warehouse, others) == ["shop.visits", "shop.customers"]
 
 
 def test_models_of_absent_streams_are_left_out() -> None:
@@ -106,6 +106,7 @@ def run_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.demo
 def test_model_builds_without_a_stream_that_has_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modelling = Modelling(tmp_path)
     with modelling.writing() as db:
@@ -120,7 +121,7 @@ def test_model_builds_without_a_stream_that_has_no_table(tmp_path: Path, monkeyp
     monkeypatch.setattr(building, "record_results", lambda *_, **__: None)
     monkeypatch.setattr(building, "invoke_dbt", run_dbt)
     batches = tuple(e.batch_id for e in modelling.warehouse.ledger(NOON, ("merged",)))
-    streams = tuple(f"{SOURCE.source}.{s}" for s in ("airlines", "airports", "flights", "planes"))
+    streams = tuple(f"airport_ops.{s}" for s in ("airlines", "airports", "flights", "planes"))
     built = building.build_candidates.fn(ModelWork(batches=batches, streams=streams, whole=True))
     assert {"fct_flights", "dim_airline", "dim_airport"} <= set(built.marts)
     assert "weather_delays" not in built.marts

@@ -17,7 +17,7 @@ import psutil
 
 from local.servers.identity.tokens import identity_of, sign_oidc
 from millrace.domain import names
-from tests.support.gateway_place import ACCOUNT, AUDIENCE, Running
+from tests.support.gateway_process import ACCOUNT, AUDIENCE, Running
 from tests.support.http_server import QuietHandler, serving
 from tests.support.pushes import landed, wrapped
 

@@ -1,5 +1,6 @@
 """A warehouse with a few flights that tests merge by hand, and readers of its marts."""
 
+import functools
 import itertools
 import threading
 from collections.abc import Iterator
@@ -20,9 +21,14 @@ from tests.support.servers import ROOT
 Row = dict[str, Any]
 LOOK_S = 0.02
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SOURCE = load_sources(ROOT / "sources")["airport_ops"]
 AIRLINES = [{"carrier": "UA", "name": "United"}, {"carrier": "AA", "name": "American"}]
 AIRPORTS = [{"faa": code, "name": code, "lat": 40.0, "lon": -74.0} for code in ("JFK", "EWR", "ORD")]
+
+
+@functools.cache
+def demo_source() -> SourceContract:
+    """Return the contract of the demo, which a checkout need not have."""
+    return load_sources(ROOT / "sources")["airport_ops"]
 
 
 def flight(day: int, number: int = 1, **other: Any) -> Row:
@@ -49,11 +55,11 @@ def flight(day: int, number: int = 1, **other: Any) -> Row:
 class Modelling:
     """A warehouse, merges into it, and model runs."""
 
-    def __init__(self, folder: Path, source: SourceContract = SOURCE) -> None:
-        self.folder, self.source = folder, source
+    def __init__(self, folder: Path, source: SourceContract | None = None) -> None:
+        self.folder, self.source = folder, source or demo_source()
         self.marts_file = folder / "published.duckdb"
         self.warehouse = DuckDBWarehouse(f"duckdb:///{folder}/warehouse.duckdb", f"duckdb:///{self.marts_file}")
-        for stream in source.streams.values():
+        for stream in self.source.streams.values():
             self.warehouse.ensure(stream)
         self._numbers = itertools.count(1)
         self.seen: list[tuple[Any, ...]] = []

@@ -12,7 +12,7 @@ from millrace.domain.errors import EventRefused, MillraceError, UnknownStream
 from millrace.status.prefect_runs import Run
 from millrace.status.troubles import newest_troubles
 from tests.support.servers import ROOT
-from tests.support.status_place import run
+from tests.support.shop_status import run
 
 PLANES = {"source": "airport_ops", "stream": "planes"}
 

@@ -18,7 +18,7 @@ import pytest
 from local.demo.airport_ops.dataset import Row, read_flights
 from local.demo.airport_ops.replay import NEW_YORK, Change, advance, clock, create, day, flight_changes, iso
 from local.demo.airport_ops.schema import TABLES
-from tests.support.airbyte_place import query
+from tests.support.scripted_airbyte import query
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.slow

@@ -7,32 +7,32 @@ import pytest
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
-from tests.support.flows_place import SOURCE, FlowsPlace, Ran, flows_place
+from tests.support.flow_environment import SOURCE, FlowEnvironment, Ran, flow_environment
 
 STREAMS = ("flights", "weather", "planes", "airlines", "airports")
 
 
 @pytest.fixture(scope="package")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowsPlace]:
-    with flows_place(tmp_path_factory.mktemp("flows")) as place:
-        yield place
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowEnvironment]:
+    with flow_environment(tmp_path_factory.mktemp("flows")) as environment:
+        yield environment
 
 
 @pytest.fixture(scope="package")
-def ingested(place: FlowsPlace) -> Ran:
+def ingested(environment: FlowEnvironment) -> Ran:
     """Run the first ingest."""
-    return place.run(ingest, source=SOURCE)
+    return environment.run(ingest, source=SOURCE)
 
 
 @pytest.fixture(scope="package")
-def merged(place: FlowsPlace, ingested: Ran) -> dict[str, Ran]:
+def merged(environment: FlowEnvironment, ingested: Ran) -> dict[str, Ran]:
     """Run the first merge of each stream."""
     assert ingested.state.is_completed()
-    return {stream: place.run(merge, source=SOURCE, stream=stream) for stream in STREAMS}
+    return {stream: environment.run(merge, source=SOURCE, stream=stream) for stream in STREAMS}
 
 
 @pytest.fixture(scope="package")
-def published(place: FlowsPlace, merged: dict[str, Ran]) -> Ran:
+def published(environment: FlowEnvironment, merged: dict[str, Ran]) -> Ran:
     """Run the model for the first time."""
     assert all(ran.state.is_completed() for ran in merged.values())
-    return place.run(model)
+    return environment.run(model)

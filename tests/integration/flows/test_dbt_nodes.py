@@ -7,11 +7,13 @@ import pytest
 from prefect.context import serialize_context
 
 from millrace.project import current_project
-from tests.support.flows_place import FlowsPlace
+from tests.support.flow_environment import FlowEnvironment
+
+pytestmark = pytest.mark.demo
 
 
 def test_nodes_do_not_reload_prefect_settings(
-    place: FlowsPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    environment: FlowEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prefect_dbt import PrefectDbtRunner, PrefectDbtSettings  # imports dbt, which takes seconds
 

@@ -18,7 +18,9 @@ from millrace.status.publish import collected_at
 from millrace.status.troubles import newest_troubles
 from tests.e2e.landing import airline, land, parquet
 from tests.integration.flows.conftest import STREAMS
-from tests.support.flows_place import SOURCE, FlowsPlace, Ran
+from tests.support.flow_environment import SOURCE, FlowEnvironment, Ran
+
+pytestmark = pytest.mark.demo
 
 
 def name_and_tags(ran: Ran) -> tuple[str, set[str]]:
@@ -28,8 +30,8 @@ def name_and_tags(ran: Ran) -> tuple[str, set[str]]:
     return run.name, set(run.tags)
 
 
-def page(place: FlowsPlace) -> str:
-    return place.lake.read(names.STATUS_PAGE).decode()
+def page(environment: FlowEnvironment) -> str:
+    return environment.lake.read(names.STATUS_PAGE).decode()
 
 
 def test_run_name_and_tags_describe_its_work(ingested: Ran, merged: dict[str, Ran], published: Ran) -> None:
@@ -44,38 +46,40 @@ def test_run_name_and_tags_describe_its_work(ingested: Ran, merged: dict[str, Ra
     assert name_and_tags(published) == (f"model · {built}", {f"{SOURCE}.{stream}" for stream in STREAMS})
 
 
-def test_status_page_shows_batches_and_marts(place: FlowsPlace, merged: dict[str, Ran], published: Ran) -> None:
-    place.run(reconcile)
-    shown = page(place)
-    for entry in place.ledger("merged"):
+def test_status_page_shows_batches_and_marts(
+    environment: FlowEnvironment, merged: dict[str, Ran], published: Ran
+) -> None:
+    environment.run(reconcile)
+    shown = page(environment)
+    for entry in environment.ledger("merged"):
         assert f'id="batch-{entry.batch_id}"' in shown
         assert f"{entry.rows_in:,}" in shown
-    marts = place.warehouse.marts()
+    marts = environment.warehouse.marts()
     assert [mart for mart, rows in marts.items() if f'data-mart="{mart}">{rows:,}<' not in shown] == []
     assert " is unavailable: " not in shown
     of_runs = {"flow_run_id": {"any_": [published.id, merged["flights"].id]}, "key": {"any_": ["status-page"]}}
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter.model_validate(of_runs))
     assert len(artifacts) == 2
-    assert all(place.lake.address(names.STATUS_PAGE) in str(artifact.data) for artifact in artifacts)
+    assert all(environment.lake.address(names.STATUS_PAGE) in str(artifact.data) for artifact in artifacts)
 
 
-def test_failed_run_is_on_the_page_with_its_fix(place: FlowsPlace, published: Ran) -> None:
+def test_failed_run_is_on_the_page_with_its_fix(environment: FlowEnvironment, published: Ran) -> None:
     message = "Flow run encountered an exception: AirbyteRefused: no connection &c. Apply it"
     with get_client(sync_client=True) as client:
         broken = client.create_flow_run(merge, name="merge broken", parameters={"source": SOURCE, "stream": "planes"})
         for state in (Running(), Failed(message=message)):
             client.set_flow_run_state(broken.id, state, force=True)
-    assert place.run(merge, source=SOURCE, stream="trains").state.name == REJECTED
-    place.run(reconcile)
-    shown = page(place)
+    assert environment.run(merge, source=SOURCE, stream="trains").state.name == REJECTED
+    environment.run(reconcile)
+    shown = page(environment)
     assert "no connection &amp;c." in shown
     assert f"millrace connections apply {SOURCE}" in shown
     assert "trains" not in shown
 
 
 def test_success_is_found_behind_many_later_runs(
-    place: FlowsPlace, merged: dict[str, Ran], monkeypatch: pytest.MonkeyPatch
+    environment: FlowEnvironment, merged: dict[str, Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def create_run(name: str, *states: State[Any]) -> None:
         flow_run = client.create_flow_run(merge, name=name, parameters={"source": "shop", "stream": name.split(".")[1]})
@@ -90,7 +94,7 @@ def test_success_is_found_behind_many_later_runs(
         create_run("merge shop.broken_too", Completed())  # of another run with a similar name
         for _ in range(2):
             create_run("merge shop.others", Completed())
-        facts = prefect_runs.read_prefect(client, place.began, datetime.now(UTC))
+        facts = prefect_runs.read_prefect(client, environment.began, datetime.now(UTC))
     troubles = newest_troubles(facts.runs, "")
     assert {name: troubles[name].over for name in ("merge shop.mended", "merge shop.broken")} == {
         "merge shop.mended": True,
@@ -100,20 +104,20 @@ def test_success_is_found_behind_many_later_runs(
 
 @pytest.mark.long
 def test_page_that_fails_to_render_fails_no_run(
-    place: FlowsPlace, published: Ran, monkeypatch: pytest.MonkeyPatch
+    environment: FlowEnvironment, published: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.settle()
-    before = place.lake.stat(names.STATUS_PAGE)
+    environment.settle()
+    before = environment.lake.stat(names.STATUS_PAGE)
     assert before
-    land(place.lake, parquet([airline("ZS", "not shown")]))
+    land(environment.lake, parquet([airline("ZS", "not shown")]))
     with monkeypatch.context() as broken:
         broken.setenv("MILLRACE_LAKE__URL", "gs://no-such-bucket")
-        assert place.run(merge, source=SOURCE, stream="airlines").result == 1
-    page_object = place.lake.stat(names.STATUS_PAGE)
+        assert environment.run(merge, source=SOURCE, stream="airlines").result == 1
+    page_object = environment.lake.stat(names.STATUS_PAGE)
     assert page_object
     assert page_object.generation == before.generation
-    land(place.lake, parquet([airline("ZR", "shown again")]))
-    assert place.run(merge, source=SOURCE, stream="airlines").result == 1
-    after = place.lake.stat(names.STATUS_PAGE)
+    land(environment.lake, parquet([airline("ZR", "shown again")]))
+    assert environment.run(merge, source=SOURCE, stream="airlines").result == 1
+    after = environment.lake.stat(names.STATUS_PAGE)
     assert after
     assert collected_at(after) > collected_at(before)

@@ -49,7 +49,7 @@ print("RETURNED", json.dumps([[unknown.what, unknown.why] for unknown in status.
 
 
 @dataclass
-class GuardedPlace:
+class GuardedPlatform:
     """Accounts by role, their metadata servers, and the rights that all servers enforce."""
 
     stack: LocalStack
@@ -79,7 +79,7 @@ class GuardedPlace:
 
 
 @contextmanager
-def guarded_place(folder: Path) -> Iterator[GuardedPlace]:
+def guarded_platform(folder: Path) -> Iterator[GuardedPlatform]:
     """All servers up and enforcing, everything provisioned as the operator, blocks registered, a day in the source.
 
     The warehouse is the BigQuery emulator where its environment is built, else DuckDB, which has no rights.
@@ -103,8 +103,8 @@ def guarded_place(folder: Path) -> Iterator[GuardedPlace]:
             "MILLRACE_AIRBYTE__SEND_SECRET_VALUES": "true",
             "GOOGLE_CLOUD_PROJECT": PROJECT,
         }
-        place = GuardedPlace(local, rights, accounts, ports, environment)
-        _start_google(stack, place)
+        platform = GuardedPlatform(local, rights, accounts, ports, environment)
+        _start_google(stack, platform)
         if on_bigquery:
             lake = local.http("storage")
             warehouse = stack.enter_context(emulator(folder / "bigquery", lake, "--rights", str(rights)))
@@ -114,7 +114,7 @@ def guarded_place(folder: Path) -> Iterator[GuardedPlace]:
                 "MILLRACE_WAREHOUSE__ENDPOINT": warehouse.endpoint,
             }
         patch = stack.enter_context(pytest.MonkeyPatch.context())
-        for name, value in place.of("operator").items():
+        for name, value in platform.of("operator").items():
             patch.setenv(name, value)
         stack.enter_context(temporary_settings({PREFECT_HOME: folder / "prefect"}))
         stack.enter_context(harness())
@@ -125,16 +125,16 @@ def guarded_place(folder: Path) -> Iterator[GuardedPlace]:
             _create_datasets(environment["MILLRACE_WAREHOUSE__ENDPOINT"])
         source.provision(local.state, values)
         replay.advance(local.database, 1)
-        _start_platform(stack, place, values)
+        _start_platform(stack, platform, values)
         register_blocks(load_settings())
         with get_client(sync_client=True) as client:
             register_limits(client, load_sources(ROOT / "sources").values())
-        yield place
+        yield platform
 
 
-def _start_google(stack: ExitStack, place: GuardedPlace) -> None:
-    local, own = place.stack, ("--rights", str(place.rights))
-    signs = ("--identity", str(place.stack.state / "identity-operator"))
+def _start_google(stack: ExitStack, platform: GuardedPlatform) -> None:
+    local, own = platform.stack, ("--rights", str(platform.rights))
+    signs = ("--identity", str(platform.stack.state / "identity-operator"))
     for name, options in (
         ("secrets", own),
         ("pubsub", (*own, *signs)),
@@ -152,9 +152,9 @@ def _create_datasets(endpoint: str) -> None:
     client.close()
 
 
-def _start_platform(stack: ExitStack, place: GuardedPlace, values: dict[str, str]) -> None:
+def _start_platform(stack: ExitStack, platform: GuardedPlatform, values: dict[str, str]) -> None:
     """Start Airbyte and the gateway, each as its account."""
-    local = place.stack
+    local = platform.stack
     own = {
         "MILLRACE_AIRBYTE_CLIENT_ID": values["airbyte-client-id"],
         "MILLRACE_AIRBYTE_CLIENT_SECRET": values["airbyte-client-secret"],
@@ -168,13 +168,13 @@ def _start_platform(stack: ExitStack, place: GuardedPlace, values: dict[str, str
             *options,
             "--project",
             PROJECT,
-            env=place.of("airbyte") | own,
+            env=platform.of("airbyte") | own,
             port=local.ports["airbyte"],
         )
     )
     gateway = ("-m", "millrace.gateway", "--port", str(local.ports["gateway"]))
-    certificates = {"MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{place.ports['operator']}/certs"}
+    certificates = {"MILLRACE_GATEWAY__CERTS_URL": f"http://127.0.0.1:{platform.ports['operator']}/certs"}
     log = local.state / "gateway.log"
-    started = stack.enter_context(process(*gateway, env=place.of("gateway") | certificates, log=log))
+    started = stack.enter_context(process(*gateway, env=platform.of("gateway") | certificates, log=log))
     wait_until(lambda: listens(local.ports["gateway"]) or started.poll() is not None, "the gateway answers", 120)
     assert started.poll() is None, log.read_text()[-3000:]

@@ -80,7 +80,7 @@ ORDERS = {"orders": {"id": {"type": "integer"}}}
 
 
 @dataclass
-class AirbytePlace:
+class ScriptedAirbyte:
     """One Airbyte, and what its tests do with it."""
 
     folder: Path
@@ -224,15 +224,15 @@ def airbyte_server(folder: Path, storage_port: int, secrets_port: int, *argument
 
 
 @contextmanager
-def airbyte_place(folder: Path, storage_port: int) -> Iterator[AirbytePlace]:
+def scripted_airbyte(folder: Path, storage_port: int) -> Iterator[ScriptedAirbyte]:
     """A running Airbyte with its Secret Manager."""
     with (
         secrets_server(folder) as secrets_port,
         airbyte_server(folder, storage_port, secrets_port) as port,
     ):
-        place = AirbytePlace(folder, port, secrets_port)
-        with place.client:
-            yield place
+        scripted = ScriptedAirbyte(folder, port, secrets_port)
+        with scripted.client:
+            yield scripted
 
 
 def files(lake: Lake, namespace: str, stream: str = "orders") -> list[str]:

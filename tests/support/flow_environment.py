@@ -49,11 +49,11 @@ from millrace.lake.store import Lake
 from millrace.settings import load_settings
 from millrace.warehouse.engines import open_warehouse
 from millrace.warehouse.port import Warehouse
-from tests.support.airbyte_place import table
 from tests.support.clients import PubSub
 from tests.support.connections import apply
 from tests.support.google_api import listening
 from tests.support.harness import harness
+from tests.support.scripted_airbyte import table
 from tests.support.servers import ROOT, free_port, server
 
 SOURCE = "airport_ops"
@@ -75,7 +75,7 @@ class Ran:
 
 
 @dataclass
-class FlowsPlace:
+class FlowEnvironment:
     """The servers, and what tests of flows look at."""
 
     stack: LocalStack
@@ -188,7 +188,7 @@ def _query(file: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def flows_place(folder: Path) -> Iterator[FlowsPlace]:
+def flow_environment(folder: Path) -> Iterator[FlowEnvironment]:
     """All servers up, everything provisioned and registered, and a day in the operations database."""
     from cli.deploy.blocks import register_blocks, register_limits  # imports Google's AI libraries, which takes seconds
 
@@ -218,7 +218,7 @@ def flows_place(folder: Path) -> Iterator[FlowsPlace]:
         )
         apply(airbyte, sources[SOURCE], settings.lake.url)
         pubsub = PubSub(local.ports["pubsub"])
-        yield FlowsPlace(
+        yield FlowEnvironment(
             local,
             PrefectApi(PREFECT_API_URL.value()),
             airbyte,

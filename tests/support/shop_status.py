@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
+from beam_job.batches import Limits
 from millrace.contracts.source import SourceContract
 from millrace.lake.store import Lake
 from millrace.status.collect import Clients, collect
 from millrace.status.prefect_runs import PrefectFacts, Run, TaskDuration
 from millrace.status.types import Links, Status
-from tests.support.merging import NOON, PARQUET, Merging, parquet, upsert
+from tests.support.merging import NOON, PARQUET, Merging, contract, parquet, upsert
 
 NOW = NOON + timedelta(hours=1)
 UI = "http://127.0.0.1:1"
@@ -51,7 +52,7 @@ def merge_some(merging: Merging) -> None:
 
 
 @dataclass
-class StatusPlace:
+class ShopStatus:
     """Merges, and the status of them; `runs` and `tasks` are what Prefect says, newest first."""
 
     merging: Merging
@@ -61,7 +62,7 @@ class StatusPlace:
     dbt_project: Path = Path("nowhere")
     lake: Lake | None = None
 
-    def places(self) -> Clients:
+    def clients(self) -> Clients:
         contract = self.merging.contract
         source = SourceContract.model_validate(
             {"source": "shop", "connector": {"image": "i", "version": "1"}, "streams": {"orders": contract}}
@@ -77,4 +78,21 @@ class StatusPlace:
         )
 
     def status(self, now: datetime = NOW) -> Status:
-        return collect(self.places(), now.astimezone(UTC))
+        return collect(self.clients(), now.astimezone(UTC))
+
+
+def new_shop(lake: Lake, folder: Path) -> ShopStatus:
+    """A lake and a warehouse without data, whose stream is late after two hours."""
+    return ShopStatus(Merging(lake, folder, contract(freshness="2h"), Limits()))
+
+
+def merged_shop(lake: Lake, folder: Path) -> ShopStatus:
+    """The state that `merge_some` leaves, for tests that only read."""
+    shop = new_shop(lake, folder)
+    merge_some(shop.merging)
+    return shop
+
+
+def empty(at: datetime) -> Status:
+    """A status of an instant with nothing to show."""
+    return Status(at=at, since=at, health="good", headline=f"of {at.isoformat()}", stations=())
