@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from cli.deploy.dropped_deployments import MADE
 from local.demo.airport_ops.check import compare
 from local.demo.airport_ops.replay import day
 from local.demo.day import DayResult, watch
@@ -86,7 +87,7 @@ def test_deployments_have_descriptions_and_tags(stack: Stack) -> None:
     for name in ("ingest", "merge", "model", "reconcile"):
         deployment = stack.http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
         assert deployment["description"]
-        assert deployment["tags"] == ["millrace", name]
+        assert deployment["tags"] == ["millrace", name, MADE]
         assert deployment["enforce_parameter_schema"]
         for parameter in deployment["parameter_openapi_schema"]["properties"].values():
             assert parameter["description"]
