@@ -1,6 +1,6 @@
 """Prefect blocks for lake, results, warehouse, event bus, Airbyte and secrets; each is imported on first use.
 
-Google's integration alone takes four seconds of CPU to import, and most flow runs need no secret.
+Google's integration alone takes over two seconds of CPU to import, and most flow runs need no secret.
 """
 
 from importlib import import_module

@@ -37,10 +37,11 @@ HEAVY = {"millrace.quality.engine", "beam_job.engines.pipeline"}  # these import
 
 
 class Imported(NamedTuple):
-    """What a process has imported after the flows, and then after gateway and automations; the flows it then loads."""
+    """What a process has imported after flows, gateway with automations, and secrets; the flows it then loads."""
 
     with_flows: list[str]
     with_gateway: list[str]
+    with_secrets: list[str]
     flows: list[str]
 
 
@@ -95,9 +96,12 @@ import json, sys, {FLOWS}
 with_flows = [name for name in {BIG} if name in sys.modules]
 import millrace.gateway.app, cli.deploy.automations
 with_gateway = [name for name in {BIG} if name in sys.modules]
+import blocks.secrets
+with_secrets = [name for name in sys.modules if name.startswith("google.cloud.aiplatform")]
 from prefect.flows import load_flow_from_entrypoint as load
 entrypoints = {[f"{ROOT}/{d['entrypoint']}" for d in DEPLOYMENTS]}
-print(json.dumps([with_flows, with_gateway, [load(e, use_placeholder_flow=False).name for e in entrypoints]]))
+loaded = [load(e, use_placeholder_flow=False).name for e in entrypoints]
+print(json.dumps([with_flows, with_gateway, with_secrets, loaded]))
 """
 
 
@@ -198,3 +202,7 @@ def test_tasks_import_big_packages_lazily(imported: Imported) -> None:
 
 def test_gateway_imports_big_packages_lazily(imported: Imported) -> None:
     assert imported.with_gateway == []
+
+
+def test_secrets_import_no_client_of_vertex_ai(imported: Imported) -> None:
+    assert imported.with_secrets == []
