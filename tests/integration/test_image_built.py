@@ -14,7 +14,7 @@ from blocks import names as block_names
 from blocks.load import load_block
 from local.stack.environment import platform_settings
 from tests.support.flow_environment import FlowEnvironment, flow_environment
-from tests.support.image import Image, build, missing, mounted
+from tests.support.image import Image, build, missing, mounted, temporary_folder
 from tests.support.servers import server
 
 SWITCH = "MILLRACE_TEST_IMAGES"
@@ -42,10 +42,7 @@ def beam() -> Iterator[Image]:
 @pytest.fixture
 def tmp(tmp_path: Path) -> Path:
     """Return the folder that is an image's /tmp."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    return folder
+    return temporary_folder(tmp_path)
 
 
 def test_image_runs_as_its_user_read_only(flows: Image, tmp: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cli.new_project import create_project
 from tests.integration.test_image_built import SWITCH, UID
-from tests.support.image import Image, build, build_project, missing, mounted
+from tests.support.image import Image, build, build_project, missing, mounted, temporary_folder
 
 pytestmark = [
     pytest.mark.skipif(not os.environ.get(SWITCH), reason="builds images for minutes; run by `make deploy-check`"),
@@ -32,10 +32,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
 @pytest.fixture
 def tmp(tmp_path: Path) -> Path:
     """Return the folder that is the image's /tmp."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    return folder
+    return temporary_folder(tmp_path)
 
 
 def done(ran: "subprocess.CompletedProcess[str]") -> str:

@@ -216,3 +216,11 @@ def mounted(name: str) -> Iterator[Image]:
         )
     finally:
         buildah("rm", container)
+
+
+def temporary_folder(parent: Path) -> Path:
+    """Make the folder that is an image's /tmp, where every user may write."""
+    folder = parent / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
