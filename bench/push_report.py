@@ -60,7 +60,7 @@ ROWS: dict[str, Callable[[Outcome], str]] = {
 }
 
 
-def report(gathered: Outcome, naive: Outcome, setup: str, window_s: int, load: float) -> str:
+def report(gathered: Outcome, naive: Outcome, setup: str, load: float) -> str:
     """The figures as Markdown; `load` is the machine's load average before it began."""
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
     rows = "\n".join(f"| {text} | {of(gathered)} | {of(naive)} |" for text, of in ROWS.items())
@@ -68,7 +68,7 @@ def report(gathered: Outcome, naive: Outcome, setup: str, window_s: int, load: f
 `make bench-pushes` on {datetime.now(UTC):%Y-%m-%d}: {setup}; {machine}; prefect {version("prefect")} with SQLite; load
 average {load:.1f} before it began.
 
-| | as deployed, triggers' windows of {window_s} s | an event for each message, a run for each event |
+| | as deployed | an event for each message, a run for each event |
 |---|---|---|
 {rows}
 {END}"""

@@ -1,7 +1,8 @@
 """200 pushes a second through a gateway and a real Prefect: `python -m bench.pushes`.
 
-Once as deployed: the gateway makes one event of a stream's landings of a second, the trigger one run of the events of a
-window. Once without either: an event for each message, a run for each event. Writes the figures to docs/benchmarks.md.
+Once as deployed: the gateway makes one event of a stream's landings of a second, and only those events start a run whose
+work no run takes that is scheduled or active. Once without either: an event for each message, a run for each event.
+Writes the figures to docs/benchmarks.md.
 """
 
 import argparse
@@ -34,14 +35,12 @@ YIELDING = ("nice", "-n", "5")  # the pusher is Pub/Sub, which has machines of i
 DROPPED = "Subscription queue is full, dropping message"
 
 
-def environment(stack: LocalStack, window_s: int) -> dict[str, str]:
+def environment(stack: LocalStack) -> dict[str, str]:
     """Return the environment of the stack's commands, with the variables that `prefect.yaml` reads."""
     return process_environment(stack) | {
         "MILLRACE_WORK_POOL": POOL,
         "MILLRACE_DBT_WORK_POOL": POOL,
         "MILLRACE_VERSION": "bench",
-        "MILLRACE_LANDED_WINDOW_S": str(window_s),
-        "MILLRACE_MERGED_WINDOW_S": str(window_s),
     }
 
 
@@ -79,12 +78,12 @@ def wait_for(url: str) -> None:
     raise SystemExit(f"{url} did not answer within {START_S} s")
 
 
-def command(stack: LocalStack, window_s: int, *module: str) -> None:
+def command(stack: LocalStack, *module: str) -> None:
     """Run a command to its end."""
     completed = subprocess.run(
         [sys.executable, "-m", *module],
         cwd=ROOT,
-        env=environment(stack, window_s),
+        env=environment(stack),
         capture_output=True,
         text=True,
         check=False,
@@ -94,7 +93,7 @@ def command(stack: LocalStack, window_s: int, *module: str) -> None:
         raise SystemExit(f"python -m {' '.join(module)} failed with {completed.returncode}:\n{output}")
 
 
-def measure(naive: bool, per_s: int, seconds: int, streams: int, window_s: int) -> Outcome:
+def measure(naive: bool, per_s: int, seconds: int, streams: int) -> Outcome:
     """Run the load once on servers of its own."""
     with tempfile.TemporaryDirectory(prefix="millrace-pushes-") as folder, ExitStack() as servers:
         stack = LocalStack(Path(folder), choose_ports(dict.fromkeys(PREFERRED_PORTS, 0)))
@@ -105,8 +104,8 @@ def measure(naive: bool, per_s: int, seconds: int, streams: int, window_s: int) 
         prefect = start("prefect", "local.stack.prefect_server", "--host", "127.0.0.1")
         start("identity", "local.servers.identity", "--state", str(stack.state / "identity"))
         wait_for(f"{stack.prefect_api}/health")
-        command(stack, window_s, "local.stack.pool")
-        command(stack, window_s, "prefect", "--no-prompt", "deploy", "--name", "merge")
+        command(stack, "local.stack.pool")
+        command(stack, "prefect", "--no-prompt", "deploy", "--name", "merge")
         if naive:
             trigger_once_each(stack)
         each = {"MILLRACE_GATEWAY__LANDINGS_APART_S": "0"} if naive else {}
@@ -171,9 +170,8 @@ def trigger_once_each(stack: LocalStack) -> None:
         automations = http.post("/automations/filter", json={}).raise_for_status().json()
         (merge,) = [a for a in automations if a["trigger"].get("expect") == ["lake.landed"]]
         changed = {k: merge[k] for k in ("name", "description", "enabled", "actions")}
-        trigger = {k: v for k, v in merge["trigger"].items() if k != "id"} | {"within": 0, "for_each": []}
-        changed |= {"trigger": trigger}
-        changed["actions"][0]["schedule_after"] = 0
+        any_stream = {"match": {"prefect.resource.id": "millrace.stream.*"}, "for_each": []}
+        changed |= {"trigger": {k: v for k, v in merge["trigger"].items() if k != "id"} | any_stream}
         http.put(f"/automations/{merge['id']}", json=changed).raise_for_status()
 
 
@@ -183,16 +181,15 @@ def main() -> int:
     parser.add_argument("--per-s", type=int, default=200, help="pushes a second (200)")
     parser.add_argument("--seconds", type=int, default=60, help="for so long (60)")
     parser.add_argument("--streams", type=int, default=20, help="of so many streams (20)")
-    parser.add_argument("--window-s", type=int, default=10, help="triggers.landed_window_s (10)")
     options = parser.parse_args()
     load = os.getloadavg()[0]
-    load_options = (options.per_s, options.seconds, options.streams, options.window_s)
+    load_options = (options.per_s, options.seconds, options.streams)
     print("as deployed", flush=True)
     gathered = measure(False, *load_options)
     print(f"{gathered}\na run for each event", flush=True)
     naive = measure(True, *load_options)
     description = f"{options.per_s} pushes/s for {options.seconds} s of {options.streams} streams"
-    text = report(gathered, naive, description, options.window_s, load)
+    text = report(gathered, naive, description, load)
     print(text)
     keep(text)
     return 0 if gathered.delivered == gathered.messages and not gathered.met.given_up else 1

@@ -1,5 +1,6 @@
 """Extracts a source into the lake with Airbyte; the bucket announces the manifests."""
 
+from millrace.domain import names
 from tasks.flow import millrace_flow
 from tasks.ingest.await_landing import await_landing
 from tasks.ingest.cancel_sync import cancel_sync
@@ -20,6 +21,7 @@ def ingest(source: str, streams: list[str] | None = None) -> None:
     """
     tag_run(source)
     started = start_sync(source, streams)
+    tag_run(names.sync_tag(source, started.job_id))  # by which the gateway sees that the sync's end needs no other run
     sync = watch_sync(started)
     landings = await_landing(sync)
     name_run_after_landing(landings)

@@ -1,4 +1,4 @@
-"""Deploys the flows with the settings' pools and windows.
+"""Deploys the flows with the settings' pools.
 
 First checks that pools, blocks and variables exist and agree; then calls `prefect deploy --all`, and removes
 deployments of an earlier call that are declared no more. Idempotent.
@@ -34,8 +34,6 @@ def variables(settings: Settings) -> dict[str, str]:
         "MILLRACE_WORK_POOL": settings.pools.default,
         "MILLRACE_DBT_WORK_POOL": settings.pools.dbt,
         "MILLRACE_PROJECT_DIR": project_folder(settings),
-        "MILLRACE_LANDED_WINDOW_S": str(settings.triggers.landed_window_s),
-        "MILLRACE_MERGED_WINDOW_S": str(settings.triggers.merged_window_s),
         "MILLRACE_VERSION": os.environ.get("MILLRACE_VERSION") or deployed_version(current_project()),
     }
 

@@ -57,6 +57,8 @@ STATUS_SYNCS = f"{SITE}status/syncs.json"
 LAST_FULL_SCAN = "_batches/audited"
 
 STEP_TAG = "step"
+RUN_LABEL = "millrace.run"  # of an event, on its resource: whether a run must start for it
+NEEDED = "needed"
 
 MODEL_SLOT = "model"
 MERGE_SLOTS = "merge."
@@ -219,6 +221,11 @@ def secret_resource(secret: str) -> str:
 def merge_work(source: str, stream: str) -> str:
     """Return the name of the runs that merge a stream, without the summary that follows later."""
     return f"merge {source}.{stream}"
+
+
+def sync_tag(source: str, job_id: int | str = "") -> str:
+    """Return the tag of the run that watches a sync; without a job id, what those of a source begin with."""
+    return f"{source}.sync-{job_id}"
 
 
 def merge_slot(source: str, stream: str) -> str:

@@ -69,7 +69,7 @@ def translate(topic: str, message: Incoming) -> Event | None:
         id=str(uuid.uuid5(EVENT_IDS, f"{topic}/{message.message_id}" if not origin else f"dead/{topic}/{origin}")),
         name=names.EVENT_OF_TOPIC[topic],
         occurred=message.publish_time,
-        resource={"prefect.resource.id": resource},
+        resource={"prefect.resource.id": resource} | ({names.RUN_LABEL: names.NEEDED} if topic in REQUESTS else {}),
         related=tuple({"prefect.resource.id": r, "prefect.resource.role": "stream"} for r in related),
         payload={"v": 1} | payload,
     )
@@ -148,6 +148,7 @@ def _translate_completed(message: Incoming) -> Meaning | None:
     return names.source_resource(source), (), payload
 
 
+REQUESTS = (names.LAKE_LANDED, names.WAREHOUSE_MERGED, names.AIRBYTE_COMPLETED)  # of a run, if none is under way
 ROUTES: dict[str, Callable[[Incoming], Meaning | None]] = {
     names.LAKE_LANDED: _translate_landed,
     names.WAREHOUSE_MERGED: _translate_merged,

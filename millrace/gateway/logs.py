@@ -12,6 +12,7 @@ EVENTS = {
     "gateway.unavailable": logging.WARNING,  # the message can't be accepted now: Pub/Sub keeps it
     "gateway.prefect_away": logging.ERROR,  # Prefect did not accept events; logged once
     "gateway.prefect_back": logging.INFO,  # Prefect accepts events again
+    "gateway.runs_unknown": logging.WARNING,  # Prefect did not say which runs are active: events start a run each
     "gateway.certificates_away": logging.ERROR,  # Google's certificates could not be fetched
     "gateway.token_away": logging.ERROR,  # the secret of the webhook's address could not be read
     "gateway.pulling": logging.INFO,  # the gateway listens to a subscription

@@ -15,9 +15,11 @@ from millrace.domain.errors import SettingsError
 from millrace.gateway.app import Health, Pushes, build_app, send_events
 from millrace.gateway.confirmed import Confirmed
 from millrace.gateway.landings import Landings
-from millrace.gateway.late import LANDED, MERGED, Late
+from millrace.gateway.needed import Needed
 from millrace.gateway.outbox import Circuit, Outbox
-from millrace.gateway.prefect_events import PrefectEvents, api_headers
+from millrace.gateway.prefect_api import PrefectApi, api_headers
+from millrace.gateway.prefect_events import PrefectEvents
+from millrace.gateway.prefect_runs import PrefectRuns
 from millrace.gateway.verify import Certificates, Verifier
 from millrace.gateway.webhook import Token, Webhook
 from millrace.settings import Settings
@@ -36,11 +38,11 @@ class Server:
         self._settings, self._stack = settings, environment.get(STACK, "")
         timeout_s = settings.gateway.prefect_timeout_s
         self._http = httpx.AsyncClient(timeout=timeout_s)
-        self._prefect = PrefectEvents(url, api_headers(environment), self._http, timeout_s)
-        self._outbox = Outbox(self._prefect, Circuit())
-        confirmed = Confirmed(self._outbox, self._prefect)
-        windows_s = {LANDED: settings.triggers.landed_window_s, MERGED: settings.triggers.merged_window_s}
-        self._events = Landings(Late(confirmed, windows_s), settings.gateway.landings_apart_s)
+        api = PrefectApi(url, api_headers(environment), self._http, timeout_s)
+        prefect = PrefectEvents(api)
+        self._outbox = Outbox(prefect, Circuit())
+        needed = Needed(Confirmed(self._outbox, prefect), PrefectRuns(api, settings.reconcile.pending_s))
+        self._events = Landings(needed, settings.gateway.landings_apart_s)
         self._web: uvicorn.Server | None = None
         self._failed = False
 

@@ -159,13 +159,6 @@ class BeamSettings(Section):
     dataflow: DataflowSettings = DataflowSettings()
 
 
-class TriggerSettings(Section):
-    """The windows in which events of one kind start one run."""
-
-    landed_window_s: Annotated[int, Field(ge=1)] = 60
-    merged_window_s: Annotated[int, Field(ge=1)] = 60
-
-
 class ReconcileSettings(Section):
     """The age at which objects without a manifest are reported, the hours between full scans, the wait for merges.
 
@@ -223,7 +216,6 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     marts: MartsSettings = MartsSettings()
     beam: BeamSettings = BeamSettings()
-    triggers: TriggerSettings = TriggerSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     gateway: GatewaySettings
     pools: PoolSettings

@@ -36,7 +36,7 @@ def runs(stack: Stack, flow: str, since: datetime) -> list[dict[str, Any]]:
 
 
 def emit_events(stack: Stack, name: str, resource: str, *payloads: dict[str, Any]) -> None:
-    """Events at Prefect, as the gateway posts them."""
+    """Events at Prefect, as the gateway posts those that need a run."""
     events = [
         {
             "id": str(uuid.uuid4()),
@@ -44,7 +44,7 @@ def emit_events(stack: Stack, name: str, resource: str, *payloads: dict[str, Any
             "occurred": now().isoformat(),
             "related": [],
             "payload": payload,
-            "resource": {"prefect.resource.id": resource},
+            "resource": {"prefect.resource.id": resource, names.RUN_LABEL: names.NEEDED},
         }
         for payload in payloads
     ]
@@ -95,9 +95,8 @@ def test_payload_with_missing_fields_starts_run(stack: Stack, missing: str) -> N
     lacking = [{k: v for k, v in PAYLOAD.items() if k != field} for field in PAYLOAD] if missing != "all" else [{}]
     emit_events(stack, "lake.landed", names.stream_resource(SOURCE, "planes"), *lacking)
     merges = settle(stack, "merge", since)
-    assert [(run["parameters"], run["state_type"]) for run in merges] == [
-        ({"source": SOURCE, "stream": "planes"}, "COMPLETED")
-    ]
+    complete = ({"source": SOURCE, "stream": "planes"}, "COMPLETED")
+    assert [(run["parameters"], run["state_type"]) for run in merges] == [complete] * len(lacking)
 
 
 def test_invalid_resource_is_reported_and_skipped(stack: Stack) -> None:

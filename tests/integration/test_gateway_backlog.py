@@ -12,6 +12,7 @@ from millrace.domain.errors import ServiceUnavailable
 from millrace.events.translate import Event, translate
 from millrace.gateway.backlog import MOST, PATIENCE_S, Backlog
 from millrace.gateway.outbox import Circuit, Outbox
+from millrace.gateway.prefect_api import PrefectApi
 from millrace.gateway.prefect_events import PrefectEvents
 from tests.support.prefect_server import PrefectServer, prefect_server
 from tests.support.pushes import landed
@@ -34,7 +35,7 @@ async def hand_over(prefect: PrefectServer, count: int) -> int:
     """Send events one after the other, in batches of a hundred, and return how many are rejected for now."""
     refused = 0
     async with httpx.AsyncClient() as http:
-        outbox = Outbox(PrefectEvents(prefect.url, {}, http, 10), Circuit())
+        outbox = Outbox(PrefectEvents(PrefectApi(prefect.url, {}, http, 10)), Circuit())
         sending = asyncio.create_task(outbox.run())
         for first in range(0, count, 100):
             sent = [outbox.hand_over(event(n)) for n in range(first, first + 100)]
@@ -70,7 +71,7 @@ def test_backlog_shrinks_when_events_are_stored(prefect: PrefectServer) -> None:
     async def story() -> None:
         nonlocal now
         async with httpx.AsyncClient() as http:
-            backlog = Backlog(PrefectEvents(prefect.url, {}, http, 10), lambda: now)
+            backlog = Backlog(PrefectEvents(PrefectApi(prefect.url, {}, http, 10)), lambda: now)
             take(prefect, backlog, 0, MOST + 100)
             with pytest.raises(ServiceUnavailable, match=f"accepted {MOST + 100} events that it has not stored yet"):
                 await backlog.check()
@@ -95,7 +96,7 @@ def test_stalled_prefect_gets_a_batch_at_times(prefect: PrefectServer) -> None:
     async def story() -> None:
         nonlocal now, batches
         async with httpx.AsyncClient() as http:
-            backlog = Backlog(PrefectEvents(prefect.url, {}, http, 10), lambda: now)
+            backlog = Backlog(PrefectEvents(PrefectApi(prefect.url, {}, http, 10)), lambda: now)
             take(prefect, backlog, 0, MOST + 100)
             for second in range(601):
                 now = float(second)

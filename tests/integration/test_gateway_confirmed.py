@@ -12,6 +12,7 @@ from millrace.events.translate import Event, translate
 from millrace.gateway.backlog import LONGEST_QUESTION
 from millrace.gateway.confirmed import BETWEEN_S, CONFIRMED, Confirmed
 from millrace.gateway.outbox import Circuit, Outbox
+from millrace.gateway.prefect_api import PrefectApi
 from millrace.gateway.prefect_events import PrefectEvents
 from tests.support.prefect_server import PrefectServer, prefect_server
 from tests.support.pushes import landed, message
@@ -37,7 +38,7 @@ def run(prefect: PrefectServer, story: Callable[[Confirmed], Awaitable[None]]) -
 
     async def running() -> None:
         async with httpx.AsyncClient() as http:
-            events = PrefectEvents(prefect.url, {}, http, 10)
+            events = PrefectEvents(PrefectApi(prefect.url, {}, http, 10))
             outbox = Outbox(events, Circuit())
             sending = asyncio.create_task(outbox.run())
             await story(Confirmed(outbox, events, PATIENCE_S))

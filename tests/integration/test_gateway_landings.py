@@ -12,6 +12,7 @@ from millrace.events.message import Incoming
 from millrace.events.translate import Event, translate
 from millrace.gateway.landings import Landings
 from millrace.gateway.outbox import MOST_WAITING, Circuit, Outbox
+from millrace.gateway.prefect_api import PrefectApi
 from millrace.gateway.prefect_events import PrefectEvents
 from tests.support.prefect_server import PrefectServer, prefect_server
 from tests.support.pushes import landed, message
@@ -45,7 +46,7 @@ def run_story(prefect: PrefectServer, story: Callable[[Landings], Awaitable[None
 
     async def run() -> None:
         async with httpx.AsyncClient() as http:
-            outbox = Outbox(PrefectEvents(prefect.url, {}, http, 10), Circuit())
+            outbox = Outbox(PrefectEvents(PrefectApi(prefect.url, {}, http, 10)), Circuit())
             sending = asyncio.create_task(outbox.run())
             await story(Landings(outbox, apart_s))
             sending.cancel()

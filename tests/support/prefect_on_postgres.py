@@ -18,7 +18,6 @@ from tests.support.servers import ROOT, free_port, process, wait_until
 FLOWS = ("ingest", "merge", "model", "rotation")
 POOL = "test"
 START_S = 240
-WINDOW_S = 60  # as config/gcp.toml
 OF_THE_IMAGE = {"PREFECT_HOME", "PREFECT_LOGGING_SETTINGS_PATH", "PREFECT_UI_API_URL"}  # paths and addresses of its own
 
 
@@ -79,8 +78,6 @@ class Prefect:
             "MILLRACE_DBT_WORK_POOL": POOL,
             "MILLRACE_PROJECT_DIR": str(ROOT),
             "MILLRACE_VERSION": "test",
-            "MILLRACE_LANDED_WINDOW_S": str(WINDOW_S),
-            "MILLRACE_MERGED_WINDOW_S": str(WINDOW_S),
         }
         names = [part for flow in FLOWS for part in ("--name", flow)]
         completed = subprocess.run(

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -11,7 +12,11 @@ Json = dict[str, Any]
 
 
 class PrefectServer:
-    """The events endpoint on one port; `answer` is the status it gives, and `wrong` names events it calls wrong."""
+    """The events endpoint on one port; `answer` is the status it gives, and `wrong` names events it calls wrong.
+
+    `runs` are the active runs by flow, `ended` the others; `slots` is the number of runs that hold each slot. An event
+    that needs a merge starts one, as a trigger does.
+    """
 
     def __init__(self, port: int) -> None:
         self.port, self.answer = port, 204
@@ -25,6 +30,11 @@ class PrefectServer:
         self.wrong: set[str] = set()
         self.stores = True  # else it takes events, and they do not come into its database
         self.database = True  # else it takes events nevertheless, and says at /ready that it has no database
+        self.runs: dict[str, list[Json]] = {}
+        self.ended: dict[str, list[Json]] = {}
+        self.slots: dict[str, int] = {}
+        self.answer_to_looks = 200
+        self.looks = 0  # queries of active runs
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -35,6 +45,13 @@ class PrefectServer:
         """Answer on the port, again or for the first time."""
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def trigger(self, event: Json) -> None:
+        """Start a merge if an event needs one."""
+        if event["event"] == "lake.landed" and event["resource"].get("millrace.run") == "needed":
+            state = {"type": "SCHEDULED", "timestamp": datetime.now(UTC).isoformat()}
+            run = {"state": state, "parameters": event["payload"], "tags": []}
+            self.runs["merge"] = [*self.runs.get("merge", []), run]
 
     def stop(self) -> None:
         """Leave the port."""
@@ -59,6 +76,11 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path == "/api/flow_runs/filter":
+                server.looks += 1
+                flow, criteria = body["flows"]["name"]["any_"][0], body["flow_runs"]
+                runs = server.runs.get(flow, []) + (server.ended.get(flow, []) if "state" not in criteria else [])
+                return self._end(server.answer_to_looks, json.dumps(runs[body["offset"] :][: body["limit"]]).encode())
             if self.path == "/api/events/filter":
                 server.questions += 1
                 ids = set(body["filter"]["id"]["id"]) if server.stores else set()
@@ -70,6 +92,8 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
             status = 422 if server.wrong & {event["id"] for event in body} else status
             if status < 300:
                 server.events += body
+                for event in body:
+                    server.trigger(event)
                 server.most_at_once = max(server.most_at_once, len(body))
                 server.headers.append(dict(self.headers))
             self._end(status)
@@ -77,6 +101,9 @@ def _handler(server: PrefectServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             if self.path == "/api/ready":
                 return self._end(200 if server.database else 503)
+            if self.path.startswith("/api/v2/concurrency_limits/"):
+                held = server.slots.get(self.path.rsplit("/", 1)[1])
+                return self._end(404 if held is None else 200, json.dumps({"active_slots": held}).encode())
             self._end(404)
 
         def _end(self, status: int, body: bytes = b"") -> None:
