@@ -1,8 +1,11 @@
 """Behaviour of the BigQuery adapter alone: unique jobs, retries, budgets, resumed publications. On the emulator."""
 
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -27,7 +30,7 @@ from tests.support.bigquery import BigQuery
 from tests.support.engines import Engine, OnEngine, bigquery_engine
 from tests.support.merging import NOON, contract, upsert
 from tests.support.proxy import Proxy
-from tests.support.servers import free_port
+from tests.support.servers import ROOT, free_port, listens, wait_until
 
 pytestmark = pytest.mark.bigquery
 
@@ -75,6 +78,24 @@ def test_failed_or_lost_job_gets_another_attempt(jobs: Jobs, engine: Engine) -> 
     assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
     assert jobs.query(name, missing, step="test").job_id == f"millrace-{name}-2"
     assert jobs.query(name, missing, step="test", holds=lambda _: False).job_id == f"millrace-{name}-3"
+
+
+def test_emulator_ends_when_the_tests_are_killed(bigquery: BigQuery, tmp_path: Path) -> None:
+    if not bigquery.endpoint:
+        pytest.skip("Google's BigQuery is no process of these tests")
+    starts = (
+        "import sys, time\nfrom pathlib import Path\nfrom tests.support.bigquery import emulator\n"
+        "with emulator(Path(sys.argv[1])) as own:\n    print(own.endpoint, flush=True)\n    time.sleep(600)"
+    )
+    killed = subprocess.Popen(
+        [sys.executable, "-c", starts, str(tmp_path / "state")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert killed.stdout
+    port = int(killed.stdout.readline().rsplit(":", 1)[1])
+    assert listens(port)
+    killed.kill()
+    killed.wait(10)
+    wait_until(lambda: not listens(port), "the emulator has ended too")
 
 
 def test_full_table_queue_is_awaited() -> None:

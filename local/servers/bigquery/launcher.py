@@ -5,10 +5,13 @@ It runs in the environment of `requirements.txt` beside it, by file name; nothin
 
 import argparse
 import json
+import os
 import re
+import signal
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -222,8 +225,20 @@ def caller_headers() -> dict[str, str]:
     return {"authorization": value} if value else {}
 
 
+def end_with_parent(interval_s: float = 1.0) -> None:
+    """End this process when the one that started it has ended; an interrupted test run would leave it behind."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(interval_s)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> None:
-    """Serve until ended."""
+    """Serve until ended, or until the parent process has ended."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--grpc-port", type=int, required=True)
@@ -231,6 +246,7 @@ def main() -> None:
     parser.add_argument("--lake", default="", help="address of a Cloud Storage server")
     parser.add_argument("--rights", type=Path, help="file of rights that callers are checked against")
     options = parser.parse_args()
+    end_with_parent()
     for name in EXTENSIONS:
         duckdb_extensions.import_extension(name)
     settings.data_dir, settings.default_project_id = options.state, "local"
