@@ -4,6 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 
+from beam_job.steps.cached import cached
 from beam_job.steps.iso_text import DAY
 from beam_job.steps.rows import FIRST_US, LAST_US
 
@@ -27,10 +28,15 @@ def within_years(footer: pq.FileMetaData) -> frozenset[str]:
 
 def _unit_us(column: pq.ColumnSchema) -> int:
     """Return how many microseconds an integer of the column stands for; 0 if it is none, or a part of one."""
-    logical = json.loads(column.logical_type.to_json())
-    if column.physical_type not in ("INT32", "INT64") or logical["Type"] not in ("Date", "Timestamp"):
-        return 0
-    return DAY * 1_000_000 if logical["Type"] == "Date" else UNIT_US.get(logical["timeUnit"], 0)
+    return _unit_of(column.logical_type.to_json()) if column.physical_type in ("INT32", "INT64") else 0
+
+
+@cached
+def _unit_of(described: str) -> int:
+    logical = json.loads(described)
+    if logical["Type"] == "Timestamp":
+        return UNIT_US.get(logical["timeUnit"], 0)
+    return DAY * 1_000_000 if logical["Type"] == "Date" else 0
 
 
 def _is_within(chunk: pq.ColumnChunkMetaData, unit: int) -> bool:

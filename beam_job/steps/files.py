@@ -2,8 +2,8 @@
 
 import io
 from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 import polars as pl
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from beam_job.steps.avro_reader import AvroReader
 from beam_job.steps.bounds import within_years
+from beam_job.steps.cached import cached
 from beam_job.steps.guard import rejecting
 from beam_job.steps.storage_types import column_type, is_json, plain_schema, plain_table
 from beam_job.steps.types import unranged
@@ -62,7 +63,7 @@ class DataFile:
             else:
                 self._avro = None
                 self._open_parquet()
-        names = table_names(self.schema.names, declared) if declared is not None else {}
+        names = _names(tuple(self.schema.names), tuple(declared)) if declared is not None else {}
         self._new_names = {old: new for old, new in names.items() if old != new}
         self._old_names = {new: old for old, new in self._new_names.items()}
         if self._new_names:
@@ -83,12 +84,8 @@ class DataFile:
             begin, end = self._groups
             counts = [self._parquet.metadata.row_group(number).num_rows for number in range(end)]
             self._first, self.rows = sum(counts[:begin]), sum(counts[begin:])
-        schema = self._parquet.schema_arrow
-        _reject_twins(schema)
-        self._encoded = frozenset(field.name for field in schema if column_type(field.type) != field.type)
-        self.json_columns = frozenset(field.name for field in schema if is_json(field.type))
+        self.schema, self._encoded, self.json_columns = _plain_layout(self._parquet.schema_arrow)
         self.bounded = within_years(self._parquet.metadata)
-        self.schema = plain_schema(schema) if self._encoded else schema
 
     def chunks(self, columns: list[str] | None = None) -> Iterator[tuple[int, pa.Table]]:
         """Yield all rows once, in order, as (position of the first, table), without the columns that the file lacks.
@@ -132,6 +129,20 @@ class DataFile:
             yield table if columns is None else table.select([n for n in table.column_names if n in columns])
 
 
+@cached
+def _plain_layout(schema: pa.Schema) -> tuple[pa.Schema, frozenset[str], frozenset[str]]:
+    """Return the plain schema, the encoded columns, and those that are marked as JSON."""
+    _reject_twins(schema)
+    encoded = frozenset(field.name for field in schema if column_type(field.type) != field.type)
+    marked = frozenset(field.name for field in schema if is_json(field.type))
+    return plain_schema(schema) if encoded else schema, encoded, marked
+
+
+@cached
+def _names(columns: tuple[str, ...], declared: tuple[str, ...]) -> Mapping[str, str]:
+    return table_names(columns, declared)
+
+
 def _source(lake: Lake, obj: BatchObject) -> BinaryIO:
     """Open an object, in memory if it is small. Raises FileVanished."""
     try:
@@ -173,6 +184,9 @@ def _reject_twins(schema: pa.Schema) -> None:
 
 def _check(table: pa.Table) -> None:
     """Reject values that Parquet readers do not check, mainly text that is not UTF-8: it would fail the commit."""
+    with suppress(pa.ArrowInvalid):  # which column it is, and whether it is one of times, is to be found
+        table.validate(full=True)
+        return
     for name, column in zip(table.column_names, table.columns, strict=True):
         kind = unranged(column.type)
         try:

@@ -81,12 +81,18 @@ def plain_table(table: pa.Table, encoded: frozenset[str]) -> Iterator[pa.Table]:
 
 def split(table: pa.Table) -> Iterator[pa.Table]:
     """Yield a table in parts of at most MOST_COLUMN_BYTES of one decoded column, or of one row."""
-    if table.num_rows <= 1 or max(map(_decoded_bytes, table.columns), default=0) <= MOST_COLUMN_BYTES:
+    if table.num_rows <= 1 or _is_small(table):
         yield table
         return
     half = table.num_rows // 2
     yield from split(table.slice(0, half))
     yield from split(table.slice(half))
+
+
+def _is_small(table: pa.Table) -> bool:
+    if table.nbytes <= MOST_COLUMN_BYTES and not any(pa.types.is_dictionary(kind) for kind in table.schema.types):
+        return True
+    return max(map(_decoded_bytes, table.columns), default=0) <= MOST_COLUMN_BYTES
 
 
 def _decoded_bytes(column: pa.ChunkedArray) -> int:

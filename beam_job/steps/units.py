@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
 
 from millrace.domain.batch import Batch, BatchObject
 
@@ -16,6 +19,19 @@ class Unit:
     number: int
     first: int
     objects: tuple[BatchObject, ...]
+
+    @cached_property
+    def object_names(self) -> pa.Array:
+        """Return the names of its objects, each once; parts of an object share theirs."""
+        return pa.array(list(self._codes))
+
+    @cached_property
+    def _codes(self) -> dict[str, int]:
+        return {name: code for code, name in enumerate(dict.fromkeys(obj.name for obj in self.objects))}
+
+    def name_code(self, index: int) -> int:
+        """Return the position in `object_names` of the object with an index in the batch."""
+        return self._codes[self.objects[index - self.first].name]
 
     def indexed_objects(self) -> Iterator[tuple[int, BatchObject]]:
         """Yield each object with its index in the batch."""

@@ -80,16 +80,15 @@ def _write_object(work: Work, unit: Unit, index: int, chosen: list[Rows], files:
 
 def _name_of(unit: Unit, index: int, count: int) -> pa.Array:
     """Repeat the object's name, coded by all names of the unit: an Arrow file has one dictionary per column."""
-    names = list(dict.fromkeys(obj.name for obj in unit.objects))
-    position = np.full(count, names.index(unit.objects[index - unit.first].name), np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(position), pa.array(names))
+    codes = np.full(count, unit.name_code(index), np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), unit.object_names)
 
 
 def stage_upserts(table: pa.Table, contract: StreamContract, obj: BatchObject, rows: Rows) -> pa.Table:
     """Convert rows to those that the warehouse stores."""
-    columns = {}
+    columns, existing = {}, frozenset(table.column_names)
     for name, declared in column_types(contract).items():
-        if name in table.column_names:
+        if name in existing:
             values = as_json(table.column(name).combine_chunks(), name, contract)
             columns[name] = _conform_valid(values, name, declared, obj)
         else:
