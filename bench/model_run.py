@@ -17,7 +17,8 @@ from millrace.quality.report import QualityReport
 from millrace.quality.suites import load_suites
 from millrace.warehouse.port import Warehouse
 from tasks.model.candidate import Builder
-from tasks.model.dbt import build_failures, dbt_variables
+from tasks.model.dbt import CANDIDATE, build_failures, dbt_variables
+from tasks.model.kept_manifests import KeptManifests
 from tasks.model.publish_marts import switch
 from tasks.model.quality_results import broken_suites
 from tasks.model.refuse import refusal
@@ -55,7 +56,7 @@ def run_model(warehouse: Warehouse, state: Path, *, full: bool = False, project:
     work = model_work(warehouse.unpublished(), built_by=built_by, project=project, full=streams_of_all)
     if work is None:
         return None
-    run = ModelRun(f"candidate_{uuid.uuid4().hex[:12]}", work)
+    run = ModelRun(f"candidate_{uuid.uuid4().hex[:16]}", work)
     clock = _Clock(run.seconds)
     streams = {
         stream.id: stream
@@ -90,11 +91,15 @@ def _dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> 
     """Run dbt without Prefect. Raises RuntimeError."""
     from dbt.cli.main import dbtRunner
 
-    project = str(current_project().dbt_project)
-    folders = ["--project-dir", project, "--profiles-dir", project]
-    targets = ["--target-path", str(target), "--log-path", str(target)]
+    from tasks.model.parse import parsed_manifest, write_graph
+
+    project = current_project().dbt_project
+    manifest = parsed_manifest(project, environment, environment[CANDIDATE], KeptManifests(None))
+    write_graph(manifest, target)
+    folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
+    targets = ["--target-path", str(target), "--log-path", str(target), "--log-level-file", "none"]
     with dbt_variables(environment):
-        result = dbtRunner().invoke(["--quiet", *arguments, *folders, *targets])
+        result = dbtRunner(manifest).invoke(["--quiet", *arguments, *folders, *targets])
     if not result.success:
         raise RuntimeError(f"dbt failed: {result.exception or '; '.join(build_failures(target).values())}")
 

@@ -131,6 +131,12 @@ class MartsSettings(Section):
     export: bool = False
 
 
+class ModelSettings(Section):
+    """`task_runs`: which dbt nodes become task runs, `models` and those that fail or warn, or `all`."""
+
+    task_runs: Literal["models", "all"] = "models"
+
+
 class DataflowSettings(Section):
     """The options of jobs on Dataflow for large batches; `endpoint` is a server other than Google's."""
 
@@ -215,6 +221,7 @@ class Settings(BaseSettings):
     airbyte: AirbyteSettings
     slack: SlackSettings = SlackSettings()
     marts: MartsSettings = MartsSettings()
+    model: ModelSettings = ModelSettings()
     beam: BeamSettings = BeamSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     gateway: GatewaySettings

@@ -11,7 +11,7 @@ from millrace.contracts.stream import StreamContract
 from millrace.domain.model import BuiltCandidate, ModelWork
 from millrace.domain.parts import Part, parts_of, refuse_parts
 from millrace.warehouse.port import Warehouse
-from tasks.model.dbt import build_arguments, build_failures, built_marts, rebuild_arguments
+from tasks.model.dbt import AS_OF, CANDIDATE, build_arguments, build_failures, built_marts, rebuild_arguments
 
 Invoke = Callable[[list[str], Mapping[str, str], Path], None]
 
@@ -91,8 +91,8 @@ class Builder:
 
     def _run(self, candidate: str, arguments: list[str], target: Path) -> None:
         target.mkdir(parents=True)
-        as_of = self.as_of.isoformat() if self.as_of else ""
-        self.invoke(arguments, self.warehouse.dbt_environment(candidate) | {"MILLRACE_AS_OF": as_of}, target)
+        own = {CANDIDATE: candidate, AS_OF: self.as_of.isoformat() if self.as_of else ""}
+        self.invoke(arguments, self.warehouse.dbt_environment(candidate) | own, target)
 
 
 def _owed(built: BuiltCandidate) -> list[Part]:

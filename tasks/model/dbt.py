@@ -1,4 +1,4 @@
-"""dbt through prefect-dbt: a command in; one task run per node, logs and failures in the run out."""
+"""dbt through prefect-dbt: a command in; task runs, a table of all nodes, logs and failures in the run out."""
 
 import hashlib
 import json
@@ -10,23 +10,42 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from millrace.project import current_project
+from millrace.settings import load_settings
+from tasks.context import open_lake
+from tasks.model.kept_manifests import KeptManifests
+from tasks.model.node_table import show_nodes
 
 REPORT_S = 60.0
 FAILED = ("error", "fail", "runtime error")
+CANDIDATE = "MILLRACE_CANDIDATE"
+AS_OF = "MILLRACE_AS_OF"
 
 
 def invoke_dbt(arguments: list[str], environment: Mapping[str, str], target: Path) -> None:
-    """Run one dbt command with its artifacts in `target`; raises with dbt's message when a node fails."""
+    """Run one dbt command with its artifacts in `target`; raises with dbt's message when a node fails.
+
+    When the environment names a candidate, dbt gets a manifest and parses nothing, and the run gets a table of the
+    nodes; `manifest.json` then has only what the platform reads.
+    """
     from prefect_dbt import PrefectDbtSettings  # imports dbt, which only this process needs
 
     from tasks.model.dbt_runner import Runner
+    from tasks.model.parse import parsed_manifest, write_graph
 
-    project = current_project().dbt_project
+    project, candidate, manifest = current_project().dbt_project, environment.get(CANDIDATE, ""), None
+    if candidate:
+        manifest = parsed_manifest(project, environment, candidate, KeptManifests(open_lake()))
+        write_graph(manifest, target)
     settings = PrefectDbtSettings(
         project_dir=project, profiles_dir=project, target_path=target.absolute(), log_level="warn"
     )
+    runner = Runner(settings=settings, manifest=manifest, every_node=load_settings().model.task_runs == "all")
     with dbt_variables({**environment, "DBT_TARGET_PATH": str(target), "DBT_LOG_PATH": str(target / "logs")}):
-        Runner(settings=settings).invoke(arguments)
+        try:
+            runner.invoke(arguments, log_level_file="none")
+        finally:
+            if candidate:
+                show_nodes(target, candidate)
 
 
 def build_arguments(whole: bool, changed: Mapping[str, list[str] | None], absent: Collection[str] = ()) -> list[str]:
