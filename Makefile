@@ -123,8 +123,9 @@ bench-merge: $(VENV)/ready ## measure the merge beside raw DuckDB, dlt and eleme
 bench-ledger: $(VENV)/ready ## measure merges and searches beside a ledger of a million facts; ARGS=--bigquery
 	@$(BIN)/python -m bench.ledger $(ARGS)
 
-bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run; ARGS="--flights 100000"
+bench-model: $(VENV)/ready ## measure dbt and Great Expectations of a model run, then a large project beside raw dbt; SIZE_ARGS="--models 400"
 	@$(BIN)/python -m bench.model $(ARGS)
+	@$(BIN)/python -m bench.model_size $(SIZE_ARGS)
 
 contracts: $(VENV)/ready ## write the files that follow from sources/*.yaml: dbt sources, suites, schema, docs
 	@$(BIN)/millrace contracts write
