@@ -16,6 +16,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
@@ -98,7 +99,7 @@ def _by_platform(folder: Path) -> Callable[[], None]:
     import tasks.model.parse  # noqa: F401
 
     lake = open_lake(f"gs://{BUCKET}", os.environ["BENCH_LAKE"])
-    dbt.open_lake = lambda: lake  # no block is registered
+    mock.patch.object(dbt, "open_lake", return_value=lake).start()  # as no block is registered
     candidate = f"candidate_{uuid.uuid4().hex[:16]}"
     target = folder / candidate
     target.mkdir()

@@ -71,7 +71,7 @@ def _parse(project: Path, environment: Mapping[str, str], newest: bytes | None) 
 
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / PARTIAL_PARSE_FILE_NAME
+        target: Path = Path(folder) / PARTIAL_PARSE_FILE_NAME
         if newest:
             target.write_bytes(newest)
         folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
