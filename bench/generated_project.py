@@ -13,7 +13,7 @@ ROWS = 100
 COLUMN_TESTS = (("id", "not_null"), ("id", "unique"), ("amount", "not_null"), ("label", "not_null"))
 PROJECT = """
 name: generated
-version: "1"
+version: "0.1.0"
 profile: millrace
 flags: {send_anonymous_usage_stats: false, use_colors: false}
 models: {generated: {+materialized: table, +schema: marts}}
