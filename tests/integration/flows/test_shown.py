@@ -37,7 +37,8 @@ def page(environment: FlowEnvironment) -> str:
 def test_run_name_and_tags_describe_its_work(ingested: Ran, merged: dict[str, Ran], published: Ran) -> None:
     landed = ingested.tables[f"landed-{SOURCE}".replace("_", "-")]
     files, rows = (sum(line[term] for line in landed) for term in ("files", "rows"))
-    assert name_and_tags(ingested) == (f"ingest {SOURCE} · {files} files · {rows:,} rows", {SOURCE})
+    tags = {SOURCE, names.sync_tag(SOURCE, 1)}
+    assert name_and_tags(ingested) == (f"ingest {SOURCE} · {files} files · {rows:,} rows", tags)
     (line,) = merged["flights"].tables["merged-airport-ops-flights"]
     name = f"merge {SOURCE}.flights · 1 file · {line['rows_in']:,} rows"
     assert name_and_tags(merged["flights"]) == (name, {SOURCE, f"{SOURCE}.flights"})
