@@ -1,10 +1,11 @@
-"""All block classes, for Prefect's entry point `prefect.collections`, which finds the class of a block document."""
+"""All classes that Prefect finds by its entry point `prefect.collections`: those of block documents, and the worker."""
 
 from blocks.airbyte import MillraceAirbyte
 from blocks.event_bus import MillraceEventBus
 from blocks.lake import MillraceLake, MillraceResults
 from blocks.secrets import MillraceCredentials, MillraceSecret
 from blocks.warehouse import MillraceWarehouse
+from millrace.worker.warm_worker import WarmWorker
 
 __all__ = [
     "MillraceAirbyte",
@@ -14,4 +15,5 @@ __all__ = [
     "MillraceResults",
     "MillraceSecret",
     "MillraceWarehouse",
+    "WarmWorker",
 ]

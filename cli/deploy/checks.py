@@ -16,7 +16,9 @@ from blocks import names
 from cli.deploy.pools import agrees, find_pool, load_pools
 from millrace.domain.errors import SettingsError
 from millrace.settings import Settings
+from millrace.worker.names import TYPE
 
+PROCESS_POOLS = ("process", TYPE)
 VARIABLE = re.compile(r"\{\{ *\$(\w+) *\}\}")
 BLOCKS = (
     ("millrace-lake", names.LAKE),
@@ -108,7 +110,9 @@ def _has_block(client: SyncPrefectClient, kind: str, name: str) -> bool:
 
 
 def check_job_variables(client: SyncPrefectClient, deployments: list[Json]) -> None:
-    """Raise on job variables that a pool of ours does not have: Prefect would drop them silently.
+    """Raise on job variables that a pool of pods or jobs does not have: Prefect would drop them silently.
+
+    Pools of processes have neither CPU nor memory of their own, and drop these on purpose.
 
     Raises:
         SettingsError: names deployment and variables.
@@ -117,7 +121,7 @@ def check_job_variables(client: SyncPrefectClient, deployments: list[Json]) -> N
         pool = deployment["work_pool"]
         actual = find_pool(client, pool["name"])
         unknown = set(pool.get("job_variables", {})) - _variables(actual)
-        if actual and actual.type != "process" and unknown:
+        if actual and actual.type not in PROCESS_POOLS and unknown:
             raise SettingsError(
                 f"deployment {deployment['name']}: work pool {pool['name']!r} has no variable"
                 f" {', '.join(sorted(unknown))}; it has {', '.join(sorted(_variables(actual)))}"

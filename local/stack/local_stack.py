@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from local.demo import source
 from local.stack.files import write_atomically
 from local.stack.ports import PREFERRED_PORTS, choose_ports
-from millrace.project import CODE
+from millrace.worker.names import launch_command
 
 PROJECT = "millrace-local"
 BUCKET = "millrace-lake"
@@ -67,7 +66,7 @@ class LocalStack:
     @property
     def launcher(self) -> tuple[str, ...]:
         """Command that runs a module as a fork: the module and its arguments follow."""
-        return (sys.executable, "-S", "-E", str(CODE / "local" / "stack" / "warm" / "launch.py"), str(self.warm_socket))
+        return launch_command(self.warm_socket, 0)
 
 
 def load_stack(state: Path) -> LocalStack:

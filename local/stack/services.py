@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from local.stack.local_stack import BUCKET, POOL, PROJECT, LocalStack
 from millrace.project import PLATFORM, current_project
+from millrace.worker.names import SOCKET, TYPE
 
 PYTHON, SETTINGS = sys.executable, "local.toml"
 
@@ -67,7 +68,7 @@ def servers(stack: LocalStack, supervisor_pid: int, secrets: dict[str, str]) -> 
     warm = (
         PYTHON,
         "-m",
-        "local.stack.warm",
+        "millrace.worker",
         "--socket",
         str(stack.warm_socket),
         "--parent",
@@ -105,18 +106,20 @@ def workers(stack: LocalStack) -> list[Service]:
     """Return the gateway and the worker, which start once everything is registered."""
     gateway = (PYTHON, "-m", "millrace.gateway", "--port", str(stack.ports["gateway"]))
     worker = (
-        PYTHON,
-        "-m",
+        *stack.launcher,
         "prefect",
         "worker",
         "start",
         "--pool",
         POOL,
         "--type",
-        "process",
+        TYPE,
         "--name",
         "local",
         "--prefetch-seconds",
         "1",
     )
-    return [Service("gateway", gateway, f"{stack.http('gateway')}/healthz", stack.identity), Service("worker", worker)]
+    return [
+        Service("gateway", gateway, f"{stack.http('gateway')}/healthz", stack.identity),
+        Service("worker", worker, environment=((SOCKET, str(stack.warm_socket)),)),
+    ]

@@ -18,9 +18,10 @@ from local.stack.environment import process_environment
 from local.stack.files import write_atomically
 from local.stack.local_stack import LocalStack, load_stack, move_taken_ports
 from local.stack.services import servers, workers
-from local.stack.supervisor import PortTaken, StackError, Supervisor, die_with_parent, end_leftovers
+from local.stack.supervisor import PortTaken, StackError, Supervisor, end_leftovers
 from millrace.project import CODE, current_project
 from millrace.project_snapshot import deploy_snapshot, take_snapshot
+from millrace.worker.child import end_with_parent
 
 POLL_S = 0.5
 MILLRACE = ("cli", "--environment", "local")  # whose addresses are variables of the process
@@ -130,7 +131,7 @@ def run_step(stack: LocalStack, title: str, command: tuple[str, ...]) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=end_with_parent,
         )
     if completed.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-12:])

@@ -1,12 +1,10 @@
 """Starts the stack's processes, restarts those that die, and ends them all together."""
 
-import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,11 +17,12 @@ from local.stack.local_stack import LocalStack
 from local.stack.ports import free_port
 from local.stack.services import Service
 from millrace.gateway.app import STACK_HEADER
+from millrace.worker.child import end_with_parent
 
 GRACE_S = 15.0
 FREED_S = 2.0
 BACKOFF_S = (0.5, 1, 2, 5, 10)
-PR_SET_PDEATHSIG = 1
+OURS = ("-m local", "-m prefect", "-m millrace.gateway", "-m millrace.worker", "worker/launch.py")  # in a command line
 
 
 class StackError(Exception):
@@ -116,7 +115,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 cwd=self.stack.state,
                 start_new_session=True,
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=end_with_parent,  # a killed supervisor leaves no process behind
             )
         write_atomically(self.stack.state / "pids.json", json.dumps(self.pids() | {"supervisor": os.getpid()}))
 
@@ -144,11 +143,6 @@ class Supervisor:
         log = self.log_file(service.name)
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         return f"{service.name} {failure} ({service.health}); the end of its log {log}:\n{tail}"
-
-
-def die_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
-    """Have Linux end this process when its parent dies, so that a killed supervisor leaves no process behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def answers(address: str, identity: str = "") -> bool:
@@ -188,7 +182,7 @@ def end_leftovers(stack: LocalStack, say: Callable[[str], None]) -> None:
 def runs_ours(pid: int) -> bool:
     """Return True when a process runs one of the stack's commands."""
     ps = subprocess.run(["ps", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False)
-    return any(word in ps.stdout for word in ("-m local", "-m prefect", "-m millrace.gateway"))
+    return any(word in ps.stdout for word in OURS)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from local.stack.local_stack import LocalStack, load_stack
 from local.stack.supervise import is_held
-from local.stack.supervisor import StackError, die_with_parent
+from local.stack.supervisor import StackError
 from millrace.project import CODE
+from millrace.worker.child import end_with_parent
 
 UP_S = 600
 DOWN_S = 60
@@ -38,7 +39,7 @@ def up(state: Path, say: Callable[[str], None], *, detached: bool) -> LocalStack
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent if sys.platform == "linux" and not detached else None,
+            preexec_fn=None if detached else end_with_parent,
         )
     try:
         with log.open() as lines:

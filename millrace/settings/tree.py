@@ -194,13 +194,17 @@ class GatewaySettings(Section):
 
 
 class PoolSettings(Section):
-    """The work pools of the deployments; the image and, on Cloud Run, the region and VPC network of their runs."""
+    """The work pools of the deployments; the image and, on Cloud Run, the region and VPC network of their runs.
+
+    `drain_s`: seconds for which a warm worker that is stopped awaits its runs before it ends them.
+    """
 
     default: str
     dbt: str
     image: str = ""
     region: str = ""
     network: str = ""
+    drain_s: Annotated[int, Field(ge=0)] = 0
 
 
 class Settings(BaseSettings):

@@ -1,12 +1,13 @@
-"""Runs a module as a fork of the warm server: `python launch.py SOCKET MODULE [ARGUMENT …]`.
+"""Runs a module as a fork of the fork server: `python launch.py SOCKET MEMORY MODULE [ARGUMENT …]`.
 
 Stands in for `python -m MODULE …`: same environment, directory, output, signals and exit code; only the imports of the
-libraries are shared. Without a warm server the module is run in the plain way. Standard library only, as its own start
-is what is saved.
+libraries are shared. MEMORY limits it, in bytes; 0 for no limit. Without a fork server the module is run in the plain
+way. Standard library only, as its own start is what is saved.
 """
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,7 +15,7 @@ import sys
 PROJECT = "MILLRACE_PROJECT"
 
 
-def main(path: str, argv: list[str]) -> int:
+def main(path: str, memory: int, argv: list[str]) -> int:
     """Request a fork and wait for its end; return its exit code."""
     if PROJECT in os.environ:  # the link moves with each deployment, and a run uses one version to its end
         os.environ[PROJECT] = os.path.realpath(os.environ[PROJECT])
@@ -22,8 +23,10 @@ def main(path: str, argv: list[str]) -> int:
     try:
         connection.connect(path)
     except OSError:
+        if memory:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         os.execv(sys.executable, [sys.executable, "-m", *argv])  # noqa: S606  the plain way
-    request = json.dumps({"argv": argv, "env": dict(os.environ), "cwd": os.getcwd()}).encode()
+    request = json.dumps({"argv": argv, "env": dict(os.environ), "cwd": os.getcwd(), "memory": memory}).encode()
     socket.send_fds(connection, [b"F"], [0, 1, 2])
     connection.sendall(len(request).to_bytes(4, "big") + request)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -32,14 +35,15 @@ def main(path: str, argv: list[str]) -> int:
     while len(status) < 4:
         part = connection.recv(4 - len(status))
         if not part:
-            return 1  # the warm server died, and its forks with it
+            return 1  # the fork server died, and its forks with it
         status += part
     return int.from_bytes(status, "big", signed=True)
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1], sys.argv[2:])
+    code = main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])
     if code < 0:  # ended by a signal: end in the same way, for a caller that waits for it
-        signal.signal(-code, signal.SIG_DFL)
+        if -code != signal.SIGKILL:  # which has no handler
+            signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)

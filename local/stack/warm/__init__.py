@@ -1,1 +1,0 @@
-"""Starts Python commands quickly: libraries are imported once, each command is a fork of that process."""
