@@ -50,8 +50,8 @@ def load_pools(settings: Settings, folder: Path = POOLS) -> dict[str, Json]:
 
 
 def pools_with_an_image(folder: Path = POOLS) -> set[str]:
-    """Return the pools whose file starts runs from the image of the settings."""
-    return {file.stem for file in folder.glob("*.yaml") if "image" in Template(file.read_text()).get_identifiers()}
+    """Return the pools whose runs are in the image of the settings: those that a file describes."""
+    return {file.stem for file in folder.glob("*.yaml")}
 
 
 def _fill(file: Path, filled: dict[str, str]) -> str:

@@ -14,11 +14,15 @@ from prefect.settings.models.worker import WorkerSettings
 from cli.deploy.deployments import IMAGE_FOLDER, project_folder
 from cli.deploy.pools import load_pools
 from millrace.domain.errors import SettingsError
+from millrace.settings import Settings
+from millrace.worker.server import GRACE_S
+from millrace.worker.warm_worker import END_S, WarmWorker
 from tests.support.servers import ROOT
 from tests.unit.test_kubernetes import K8S, documents, of_kind, pod, settings_of
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 CPU = {"m": 0.001, "": 1}
+WARM = "gke-warm"
 BYTES = {"Mi": 1 / 1024, "Gi": 1, "M": 1 / 1074, "G": 1 / 1.074}
 
 
@@ -62,12 +66,57 @@ def test_prefetch_agrees_with_pools() -> None:
     settings, pools = settings_of("gke"), load_pools(settings_of("gke"))
     waits = pools["gke"]["base_job_template"]["job_configuration"]["pod_watch_timeout_seconds"]
     stuck = yaml.safe_load((ROOT / "automations" / "stuck_runs.yaml").read_text())["trigger"]["within"]
-    assert {pod(w)["containers"][0]["args"][4] for w in workers} == set(pools)
+    assert {pod(w)["containers"][0]["args"][4] for w in workers} == {*pools, WARM}
     for worker in workers:
         early = prefetch_s(worker)
         assert early <= 10, "a run that is taken early holds a slot of its pool and a pod, and only waits"
         assert early + waits < min(stuck, settings.reconcile.pending_s), "a pod that waits for its node is no dead run"
         assert "--limit" not in pod(worker)["containers"][0]["args"], "the pool's concurrency_limit is the only one"
+
+
+def warm_settings() -> Settings:
+    """Return the settings of a project whose runs are in the warm pool."""
+    settings = settings_of("gke")
+    return settings.model_copy(update={"pools": settings.pools.model_copy(update={"default": WARM, "dbt": WARM})})
+
+
+def warm_worker() -> dict[str, Any]:
+    """Return the pod of the warm worker."""
+    [worker] = [o for o in documents("files") if o["metadata"]["name"] == "worker-warm"]
+    return pod(worker)
+
+
+def test_warm_pod_holds_a_full_pool_and_drains_in_its_grace_period() -> None:
+    settings = warm_settings()
+    pool = load_pools(settings)[WARM]
+    limit = pool["base_job_template"]["variables"]["properties"]["memory_limit"]["default"]
+    [container] = warm_worker()["containers"]
+    held = amount(container["resources"]["limits"]["memory"], BYTES)
+    assert held >= pool["concurrency_limit"] * amount(limit, BYTES)
+    assert warm_worker()["terminationGracePeriodSeconds"] >= settings.pools.drain_s + END_S + GRACE_S
+    assert settings.pools.drain_s > 0
+
+
+def test_warm_worker_has_the_pool_type_and_the_identity_of_runs() -> None:
+    pool = load_pools(warm_settings())[WARM]
+    assert WarmWorker.type == pool["type"]
+    [container] = warm_worker()["containers"]
+    assert container["args"][4:7] == [WARM, "--type", WarmWorker.type]
+    job = load_pools(settings_of("gke"))["gke"]["base_job_template"]["job_configuration"]["job_manifest"]
+    assert warm_worker()["serviceAccountName"] == job["spec"]["template"]["spec"]["serviceAccountName"]
+    assert project_folder(warm_settings()) == IMAGE_FOLDER == warm_directory(pool)
+
+
+def warm_directory(pool: dict[str, Any]) -> str:
+    return str(pool["base_job_template"]["job_configuration"]["working_dir"])
+
+
+def test_warm_worker_polls_at_once() -> None:
+    """Its runs start in milliseconds; Prefect's defaults would add up to ten seconds."""
+    [container] = warm_worker()["containers"]
+    polls = {e["name"]: e.get("value") for e in container["env"]}["PREFECT_WORKER_QUERY_SECONDS"]
+    [worker] = [o for o in documents("files") if o["metadata"]["name"] == "worker-warm"]
+    assert (float(polls), prefetch_s(worker)) == (1, 1)
 
 
 def test_scratch_fits_an_autopilot_pod() -> None:
@@ -100,7 +149,7 @@ def test_pools_of_two_kinds_are_refused() -> None:
 
 def test_every_program_of_a_pod_exists() -> None:
     commands = [c["args"] for w in of_kind(documents("files"), "Deployment") for c in pod(w)["containers"]]
-    assert len(commands) == 4
+    assert len(commands) == 5
     modules = [args[args.index("-m") + 1] for args in commands if args[0] == "python"]
     assert modules == ["millrace.gateway"]
     assert importlib.util.find_spec(f"{modules[0]}.__main__")

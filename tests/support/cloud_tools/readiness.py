@@ -25,6 +25,8 @@ def why_not_available(cloud: Cloud, place: str, name: str) -> str:
     deployment = cloud.cluster.objects.get(("Deployment", place, name))
     if deployment is None:
         return "there is no such deployment"
+    if deployment["spec"].get("replicas") == 0:
+        return ""
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     for source in container.get("envFrom", []):
         kind, reference = next(iter(source.items()))
