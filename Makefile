@@ -70,7 +70,8 @@ test-bigquery: $(VENV)/ready ## run what touches BigQuery on an emulator (or MIL
 
 test-kubernetes: $(VENV)/ready ## run the long tests of workers, pools and images (about 10 minutes)
 	@MILLRACE_TEST_KUBERNETES=1 $(BIN)/python -m pytest -n 0 tests/integration/test_deploy.py \
-		tests/integration/test_cloud_run.py tests/integration/test_image.py tests/integration/test_kubernetes_worker.py $(ARGS)
+		tests/integration/test_cloud_run.py tests/integration/test_image.py tests/integration/test_kubernetes_worker.py \
+		tests/integration/test_warm_worker.py $(ARGS)
 
 test-postgres: $(VENV)/ready ## run Prefect on PostgreSQL, as on Google Cloud: killed under load, then all flows (about 10 minutes)
 	@MILLRACE_LONG=1 $(BIN)/python -m pytest -n 0 -rP --show-capture=stdout tests/integration/test_prefect_postgres.py $(ARGS)

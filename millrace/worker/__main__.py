@@ -108,6 +108,8 @@ def main() -> None:
     parser.add_argument("--socket", type=Path, required=True, help="path of the Unix socket")
     parser.add_argument("--parent", type=int, help="end when the process with this id ends")
     options = parser.parse_args()
+    if options.parent:
+        end_with_parent()  # also during the imports
     import_libraries()
     Generations(options.socket).serve(options.parent)
 

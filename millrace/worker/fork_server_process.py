@@ -1,5 +1,6 @@
 """Starts and ends the fork server of one worker."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from millrace.worker.names import SOCKET
 
-START_S = 120.0
+START_S = 240.0
 
 
 class ForkServerProcess:
@@ -19,8 +20,8 @@ class ForkServerProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="millrace-warm-")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it unless it runs, and have runs use it.
+    async def start(self) -> None:
+        """Start it unless it runs, and have runs use it; one that begins meanwhile is not forked.
 
         Raises:
             RuntimeError: it did not come up.
@@ -35,7 +36,7 @@ class ForkServerProcess:
         while not path.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the fork server did not come up in {START_S:.0f} s; its output is the worker's")
-            time.sleep(0.05)
+            await asyncio.sleep(0.05)
         os.environ[SOCKET] = str(path)
 
     def stop(self) -> None:

@@ -79,11 +79,11 @@ class WarmWorker(ProcessWorker):
 
     async def start(self, *args: Any, **kwargs: Any) -> None:
         """Start the fork server and poll; on SIGTERM take no more runs, await the active ones, then end them."""
-        if self._server:
-            self._server.start()
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._drain)
         try:
+            if self._server:
+                await self._server.start()
+            loop.add_signal_handler(signal.SIGTERM, self._drain)
             await super().start(*args, **kwargs)
         finally:
             loop.remove_signal_handler(signal.SIGTERM)
@@ -102,7 +102,7 @@ class WarmWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run a flow run; its identifier names this machine and the process that stands for the fork."""
         if self._server:
-            self._server.start()
+            await self._server.start()
         identity = Identity(self._active, task_status)
         self._waiting += 1
         try:

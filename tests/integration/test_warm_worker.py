@@ -20,7 +20,9 @@ from prefect.states import Cancelling, Scheduled
 from millrace.worker.warm_worker import WarmWorker
 from tests.support.harness import harness
 from tests.support.servers import ROOT, process, wait_until
+from tests.support.slow import slow
 
+pytestmark = slow()
 FLOWS = "tests/support/kubernetes_flows.py"
 
 
@@ -44,6 +46,7 @@ class Pool:
         }
         arguments = ("--pool", self.name, "--type", WarmWorker.type, "--prefetch-seconds", "1")
         with process("-m", "prefect", "worker", "start", *arguments, env=env, log=self.log) as started:
+            wait_until(lambda: "started!" in self.log.read_text(), "the worker has started", 240)
             yield started
 
     @property
