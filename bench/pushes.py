@@ -1,7 +1,7 @@
 """200 pushes a second through a gateway and a real Prefect: `python -m bench.pushes`.
 
-Once as deployed: the gateway makes one event of a stream's landings of a second, and an event starts no run if its work
-is under way. Once without either: an event for each message, a run for each event. Writes the figures to
+Once as deployed: the gateway makes one event of a stream's landings of a second, and an event starts no run if one
+is active for its work. Once without either: an event for each message, a run for each event. Writes the figures to
 docs/benchmarks.md.
 """
 

@@ -3,8 +3,8 @@
 from google.cloud.secretmanager import SecretManagerServiceClient
 from pydantic import Field
 
-from blocks.without_vertex import without_vertex
 from millrace.secrets import local_client, read_secret
+from millrace.without_vertex import without_vertex
 
 with without_vertex():
     from prefect_gcp.credentials import GcpCredentials

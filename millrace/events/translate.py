@@ -148,7 +148,7 @@ def _translate_completed(message: Incoming) -> Meaning | None:
     return names.source_resource(source), (), payload
 
 
-REQUESTS = (names.LAKE_LANDED, names.WAREHOUSE_MERGED, names.AIRBYTE_COMPLETED)  # of a run, if none is under way
+REQUESTS = (names.LAKE_LANDED, names.WAREHOUSE_MERGED, names.AIRBYTE_COMPLETED)  # of a run, if none is active
 ROUTES: dict[str, Callable[[Incoming], Meaning | None]] = {
     names.LAKE_LANDED: _translate_landed,
     names.WAREHOUSE_MERGED: _translate_merged,

@@ -1,4 +1,4 @@
-"""Events in; the same events out, marked by whether a run must start for them: `millrace.run: needed` or `under-way`.
+"""Events in; the same events out, marked by whether a run must start for them: `millrace.run: needed` or `active`.
 
 A trigger starts a run for each event that is marked `needed`, at once. A run that has not begun yet, or that holds the
 slot and looks for work again after it has released it, takes the work of the others: so a burst starts one run, and

@@ -13,7 +13,7 @@ class Answer(Enum):
     """Whether work needs a run of its own; an unclear answer differs a moment later."""
 
     NEEDED = names.NEEDED
-    UNDER_WAY = "under-way"
+    ACTIVE = "active"
     UNCLEAR = "unclear"
 
 
@@ -67,7 +67,7 @@ class Sync:
     def answer(self, runs: Sequence[Run], slot_is_held: bool) -> Answer:
         """Return whether one of these runs takes the work."""
         if any(self.is_done_by(run) for run in runs):
-            return Answer.UNDER_WAY
+            return Answer.ACTIVE
         of_source = [run for run in runs if run.parameters.get("source") == self.source]
         prefix = names.sync_tag(self.source)
         untagged = [run for run in of_source if not any(tag.startswith(prefix) for tag in run.tags)]
@@ -88,5 +88,5 @@ WORK_OF_EVENT: dict[str, Callable[[Event], Work]] = {
 
 def _by_slot(runs: Sequence[Run], slot_is_held: bool) -> Answer:
     if any(not run.running for run in runs) or (runs and slot_is_held):
-        return Answer.UNDER_WAY
+        return Answer.ACTIVE
     return Answer.UNCLEAR if runs else Answer.NEEDED

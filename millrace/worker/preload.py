@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 
 from millrace.project import CODE
+from millrace.without_vertex import without_vertex
 
 # Threads do not survive a fork, so that none may run yet: not OpenBLAS's, nor the allocator's.
 QUIET = {
@@ -55,7 +56,8 @@ FLOWS = CODE / "flows"
 def import_libraries() -> None:
     """Import the libraries, which stay the same until the server is started again."""
     os.environ |= QUIET
-    _import(LIBRARIES)
+    with without_vertex():
+        _import(LIBRARIES)
 
 
 def import_flows() -> None:

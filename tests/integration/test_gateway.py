@@ -62,7 +62,7 @@ def test_message_is_an_event_before_its_answer(
     assert fresh.send(topic, pushed, form=form) == 204
     (event,) = fresh.prefect.events
     mark = event["resource"].get(names.RUN_LABEL)
-    assert mark in ((None,) if name not in WORK_OF_EVENT else ("needed", "under-way"))
+    assert mark in ((None,) if name not in WORK_OF_EVENT else ("needed", "active"))
     if mark:
         event["resource"][names.RUN_LABEL] = "needed"
     assert event == {"id": event["id"], **expected(name, resource, payload, related)}

@@ -94,13 +94,13 @@ def marks(prefect: PrefectServer, *events: Event) -> list[str | None]:
     ("runs", "held", "mark"),
     [
         ([], None, "needed"),
-        ([run("SCHEDULED", ORDERS)], 0, "under-way"),
-        ([run("PENDING", ORDERS)], 0, "under-way"),
+        ([run("SCHEDULED", ORDERS)], 0, "active"),
+        ([run("PENDING", ORDERS)], 0, "active"),
         ([run("PENDING", ORDERS, age_s=601)], 0, "needed"),
-        ([run("RUNNING", ORDERS)], 1, "under-way"),
+        ([run("RUNNING", ORDERS)], 1, "active"),
         ([run("RUNNING", ORDERS)], 0, "needed"),
         ([run("RUNNING", ORDERS)], None, "needed"),
-        ([run("SCHEDULED", ORDERS | {"full_scan": True})], 0, "under-way"),
+        ([run("SCHEDULED", ORDERS | {"full_scan": True})], 0, "active"),
         ([run("SCHEDULED", ORDERS | {"stream": "customers"})], 0, "needed"),
         ([run("RUNNING", ORDERS | {"stream": "customers"})], 1, "needed"),
     ],
@@ -116,7 +116,7 @@ def test_landing_needs_run_unless_one_looks_again(
 
 @pytest.mark.parametrize(
     ("runs", "held", "mark"),
-    [([], 0, "needed"), ([run("SCHEDULED", {})], 0, "under-way"), ([run("RUNNING", {})], 1, "under-way")],
+    [([], 0, "needed"), ([run("SCHEDULED", {})], 0, "active"), ([run("RUNNING", {})], 1, "active")],
 )
 def test_merge_needs_model_run_unless_one_looks_again(
     prefect: PrefectServer, runs: list[dict[str, Any]], held: int, mark: str
@@ -129,8 +129,8 @@ def test_merge_needs_model_run_unless_one_looks_again(
     ("runs", "mark"),
     [
         ([], "needed"),
-        ([run("RUNNING", {"source": "shop"}, "shop.sync-42")], "under-way"),
-        ([run("SCHEDULED", {"source": "shop"}, "shop.sync-42")], "under-way"),
+        ([run("RUNNING", {"source": "shop"}, "shop.sync-42")], "active"),
+        ([run("SCHEDULED", {"source": "shop"}, "shop.sync-42")], "active"),
         ([run("RUNNING", {"source": "shop"}, "shop.sync-4")], "needed"),
         ([run("SCHEDULED", {"source": "shop"})], "needed"),
         ([run("RUNNING", {"source": "bank"})], "needed"),
@@ -152,7 +152,7 @@ def test_sync_without_tag_is_asked_about_again(prefect: PrefectServer) -> None:
         assert not sent.done()
         prefect.runs["ingest"] = [run("RUNNING", {"source": "shop"}, "shop.sync-42")]
         await sent
-        assert taken.marks == ["under-way"]
+        assert taken.marks == ["active"]
 
     story(prefect, steps)
 
@@ -178,7 +178,7 @@ def test_burst_starts_one_run(prefect: PrefectServer) -> None:
 
         taken.start = start
         await asyncio.gather(*(needed.hand_over(landing(number)) for number in range(200)))
-        assert sorted(taken.marks, key=str) == ["needed", *["under-way"] * 199]
+        assert sorted(taken.marks, key=str) == ["needed", *["active"] * 199]
 
     story(prefect, steps)
     assert prefect.looks < 20
@@ -211,7 +211,7 @@ def test_run_that_came_and_ended_is_followed_by_another(prefect: PrefectServer) 
 def test_many_active_runs_are_all_read(prefect: PrefectServer) -> None:
     others = [run("SCHEDULED", ORDERS | {"stream": f"s{number}"}) for number in range(450)]
     prefect.runs["merge"] = [*others, run("SCHEDULED", ORDERS)]
-    assert marks(prefect, landing()) == ["under-way"]
+    assert marks(prefect, landing()) == ["active"]
     assert prefect.looks == 3
 
 
