@@ -41,6 +41,7 @@ def environment(stack: LocalStack) -> dict[str, str]:
         "MILLRACE_WORK_POOL": POOL,
         "MILLRACE_DBT_WORK_POOL": POOL,
         "MILLRACE_VERSION": "bench",
+        "MILLRACE_SHOWN_WINDOW_S": "10",
     }
 
 

@@ -9,7 +9,6 @@ from tasks.merge.find_pending import has_pending
 from tasks.merge.open_batch import open_batch
 from tasks.merge.stage_batch import stage_batch
 from tasks.name_run import name_run_after_merge, tag_run
-from tasks.show_status import show_status
 from tasks.slots import merge_turn
 
 
@@ -42,5 +41,4 @@ def merge(source: str, stream: str, full_scan: bool = False) -> int:
                     merged.append((batch, balance))
     if merged:
         name_run_after_merge(merged)
-        show_status(return_state=True)  # a failure to render the page must not fail the run
     return len(merged)

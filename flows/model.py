@@ -5,15 +5,11 @@ from millrace.domain.errors import BuildFailed, QualityFailed
 from tasks.flow import millrace_flow
 from tasks.model.announce_marts import announce_marts
 from tasks.model.build_candidates import build_candidates
-from tasks.model.document_marts import document_marts
-from tasks.model.draw_dashboards import draw_dashboards
-from tasks.model.export_marts import export_marts
 from tasks.model.find_merges import find_merges
 from tasks.model.publish_marts import publish_marts
 from tasks.model.refuse import Refusal, refusal, refuse
 from tasks.model.validate_candidates import validate_candidates
 from tasks.name_run import name_run, quantity, tag_run
-from tasks.show_status import show_status
 from tasks.slots import slot
 
 
@@ -24,12 +20,13 @@ def model(full: bool = False) -> int | Refusal:
     dbt builds what the merges affect as candidates that no reader sees; Great Expectations validates them; those that
     pass replace the marts. Of the independent parts of the dbt project each passes by itself: a refused part keeps its
     marts, the others are published, the run ends as Refused, and the next one includes the merges that were refused.
-    One model run is active at a time: a second one ends, and the active one looks for merges again before it ends.
+    One model run is active at a time: a second one ends, and the active one looks for merges again before it ends. Its
+    end starts `show`, which publishes what people look at.
 
     Args:
         full: check all rows and build every mart from them, even if the marts are up to date.
     """
-    batches, marts, tried = 0, dict[str, int](), frozenset[str]()
+    batches, tried = 0, frozenset[str]()
     error: QualityFailed | BuildFailed | None = None
     while work := find_merges(full, tried):
         with slot(names.MODEL_SLOT) as acquired:
@@ -42,14 +39,9 @@ def model(full: bool = False) -> int | Refusal:
             except (QualityFailed, BuildFailed) as refused:
                 error = refused
                 continue
-            document_marts(built.candidate, return_state=True)  # a failure to document must not fail the run
             marts = publish_marts(built)
             batches += len(built.work.batches)
             error = refusal(built.candidate, built.refused) if built.refused else None
             name_run(quantity(batches, "batch"), quantity(len(marts), "mart"), quantity(sum(marts.values()), "row"))
     announce_marts()
-    if marts:
-        export_marts(return_state=True)  # nor must a failure to export,
-        draw_dashboards(return_state=True)  # nor one to draw,
-        show_status(return_state=True)  # nor one to render the page
     return refuse(error) if error else batches

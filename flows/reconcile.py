@@ -11,14 +11,14 @@ from tasks.reconcile.end_dead_runs import end_dead_runs
 from tasks.reconcile.find_gaps import find_unlanded_syncs, find_unmerged_landings
 from tasks.reconcile.find_orphans import find_orphans
 from tasks.reconcile.find_under_way import find_under_way
-from tasks.reconcile.find_work import find_unpublished
+from tasks.reconcile.find_work import find_unpublished, find_unshown
 from tasks.reconcile.free_slots import free_slots
 from tasks.reconcile.full_scan import is_full_scan_due, note_full_scan
 from tasks.reconcile.redrive_dead_letters import redrive_all_topics
 from tasks.reconcile.report_freshness import report_freshness
 from tasks.reconcile.report_reconcile import raise_failures, report_reconcile
 from tasks.reconcile.settle_ledger import settle_ledger, unsettle_ledger
-from tasks.reconcile.start_flows import run_merges_and_model, streams_of
+from tasks.reconcile.start_flows import run_merges_and_model, start_show, streams_of
 from tasks.reconcile.start_requested import start_requested
 from tasks.show_status import show_status
 from tasks.upkeep.prepare_tables import prepare_tables
@@ -49,6 +49,7 @@ def reconcile(source: str | None = None, dry_run: bool = False, full_scan: bool 
     unmerged = find_unmerged_landings(attempt, sources, under_way, full_scan)
     unannounced = attempt(announce_merges, source, under_way, dry_run)
     unpublished = [] if under_way.model else attempt(find_unpublished)
+    unshown = [] if under_way.model or under_way.show else attempt(find_unshown)
     orphans = attempt(find_orphans, source)
     dead_letters = redrive_all_topics(attempt, dry_run)
     requested = attempt(start_requested, dry_run)
@@ -58,10 +59,12 @@ def reconcile(source: str | None = None, dry_run: bool = False, full_scan: bool 
         upkeep(prepare_tables, source)  # before a model run reads them
         landed = attempt.each(land_sync, [(sync.source, sync.job_id) for sync in unlanded])
         run_merges_and_model(attempt, [*streams_of(unmerged), *landed], unpublished, full_scan)
+        if unshown:
+            attempt(start_show)
         upkeep(settle_ledger)
         if full_scan and source is None and not attempt.failed:
             note_full_scan()
-    missing = [*unlanded, *unmerged, *unannounced, *unpublished, *requested]
+    missing = [*unlanded, *unmerged, *unannounced, *unpublished, *unshown, *requested]
     gaps = [*dead_runs, *leaked_slots, *missing, *orphans, *dead_letters]
     failed = [*attempt.failed, *upkeep.failed]
     total = report_reconcile([*gaps, *outdated_blocks], failed, dry_run)

@@ -1,5 +1,7 @@
 """`millrace quality validate`, `millrace freshness`: one step of a model run by itself."""
 
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -28,11 +30,19 @@ def validate(
     as_json: Json = False,
 ) -> None:
     """Validate a candidate; exit code 1 when it must not be published, 2 when it can't be validated."""
+    from millrace.quality.docs import pages
     from millrace.quality.gate import validate
+    from millrace.quality.page import page_of
+    from millrace.quality.render import render
     from millrace.quality.suites import load_suites
 
     try:
-        report = validate(candidate, load_suites(suites), docs)
+        with tempfile.TemporaryDirectory() as folder:
+            results = Path(folder) / "results.json"
+            report = validate(candidate, load_suites(suites), results)
+            if docs:
+                render([results.read_bytes()], docs)
+                (docs / "index.html").write_text(page_of(report.results, datetime.now(UTC), pages(docs)))
     except MillraceError as error:
         show.error(f"{type(error).__name__}: {error}")
         raise typer.Exit(codes.USAGE) from None

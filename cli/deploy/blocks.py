@@ -24,7 +24,7 @@ from blocks import (
 from millrace.contracts.channels import secrets_of_channels
 from millrace.contracts.marts import mart_promises
 from millrace.contracts.source import SourceContract, load_sources
-from millrace.domain.names import MODEL_SLOT, merge_slot
+from millrace.domain.names import MODEL_SLOT, SHOW_SLOT, merge_slot
 from millrace.project import current_project
 from millrace.settings import Settings, load_settings
 
@@ -96,7 +96,7 @@ def register_channels(settings: Settings, sources: Iterable[SourceContract]) -> 
 
 def slots(sources: Iterable[SourceContract]) -> list[str]:
     """Return the names of the concurrency limits: one per stream, and one for the model."""
-    return [MODEL_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
+    return [MODEL_SLOT, SHOW_SLOT] + [merge_slot(s.source, stream) for s in sources for stream in s.streams]
 
 
 def missing_limits(client: SyncPrefectClient, sources: Iterable[SourceContract]) -> list[str]:

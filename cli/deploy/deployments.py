@@ -34,6 +34,7 @@ def variables(settings: Settings) -> dict[str, str]:
         "MILLRACE_WORK_POOL": settings.pools.default,
         "MILLRACE_DBT_WORK_POOL": settings.pools.dbt,
         "MILLRACE_PROJECT_DIR": project_folder(settings),
+        "MILLRACE_SHOWN_WINDOW_S": str(settings.triggers.shown_window_s),
         "MILLRACE_VERSION": os.environ.get("MILLRACE_VERSION") or deployed_version(current_project()),
     }
 

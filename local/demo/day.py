@@ -17,6 +17,7 @@ POLL_S = 0.5
 QUIET_S = 20.0
 DAY_LIMIT_S = 900.0
 MAX_RECONCILES = 4
+SHOW = "show"
 
 
 class DayFailed(Exception):
@@ -93,7 +94,8 @@ def _show_ended(platform: Platform, since: datetime, result: DayResult, say: Say
     Raises:
         DayFailed: the ingest failed, and no run is active that could retry it.
     """
-    runs, shown = platform.api.runs(since), {run.id for run in result.runs}
+    runs = [run for run in platform.api.runs(since) if run.flow != SHOW]  # no reader of the marts waits for it
+    shown = {run.id for run in result.runs}
     for run in (r for r in runs if not r.active and r.id not in shown):
         result.runs.append(run)
         describe(run, platform.api.artifacts(run.id), result.rows, say)

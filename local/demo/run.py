@@ -10,7 +10,7 @@ from local.demo import source
 from local.demo.airport_ops.check import Comparison, compare
 from local.demo.airport_ops.replay import FIRST_DAY, LAST_DAY, day
 from local.demo.day import DayFailed, DayResult, Platform, finish_open_work, take_day
-from local.demo.prefect import ACTION_FAILED, PrefectApi
+from local.demo.prefect import ACTION_FAILED, PrefectApi, Run
 from local.demo.say import Say
 from local.stack.environment import platform_settings
 from local.stack.local_stack import BUCKET, LocalStack
@@ -22,9 +22,13 @@ from millrace.domain.errors import SettingsError
 from millrace.lake.open import open_lake
 from millrace.project import current_project
 from millrace.settings.tree import WarehouseSettings
+from millrace.status.publish import collected_at
 from millrace.warehouse.engines import open_warehouse
+from millrace.warehouse.shown import unshown_publication
 
 SLACK_PATIENCE_S = 15.0
+PAGES_PATIENCE_S = 120.0
+NOT_SHOWN = "the pages do not show the newest marts; see the newest run of `show` in Prefect"
 
 
 def run(state: Path, days: int, *, leave: bool, say: Say) -> int:
@@ -90,10 +94,25 @@ def _take_days(platform: Platform, days: int, began: float, say: Say) -> int:
     outcome = compare(platform.stack.marts, day(platform.stack.database))
     summary(results, outcome, time.monotonic() - began, say)
     wrong = problems(platform, results, outcome, since)
+    if not await_pages(platform, [run_ for result in results for run_ in result.runs]):
+        wrong.append(NOT_SHOWN)
     for text in wrong:
         say.error(text)
     links(platform.stack, say)
     return 1 if wrong else 0
+
+
+def await_pages(platform: Platform, runs: list[Run]) -> bool:
+    """Wait until pages and files show the newest marts, and the status page the end of the last model run."""
+    ended = max((run_.ended for run_ in runs if run_.flow == "model" and run_.ended), default=None)
+    deadline = time.monotonic() + PAGES_PATIENCE_S
+    while time.monotonic() < deadline:
+        page = platform.lake.stat(names.STATUS_PAGE)
+        current = ended is None or (page is not None and collected_at(page) >= ended)
+        if current and not unshown_publication(platform.lake, platform.warehouse):
+            return True
+        time.sleep(0.5)  # polls the lake
+    return False
 
 
 def problems(platform: Platform, results: list[DayResult], outcome: Comparison, since: datetime) -> list[str]:

@@ -33,6 +33,7 @@ MillraceError
 │   ├── BudgetExceeded          a batch would cost more than is allowed; it stays pending
 │   ├── WarehouseRefused        the warehouse rejected a statement: a missing table, its syntax, a quota
 │   ├── ReconcileIncomplete     reconcile could not check, or start, everything
+│   ├── ShowIncomplete          show could not publish every page and file of the marts
 │   ├── BalanceError            a merge does not balance: rows were lost or doubled
 │   └── StackDown               the local stack of this machine is down (cli/errors.py)
 └── DataQuality                 the data is wrong, the platform works
@@ -169,6 +170,10 @@ class WarehouseRefused(Fatal):
 
 class ReconcileIncomplete(Fatal):
     """Reconcile could not check, or start, everything; the message has every reason."""
+
+
+class ShowIncomplete(Fatal):
+    """Show could not publish every page and file of the marts; the message has every reason."""
 
 
 class BalanceError(Fatal):

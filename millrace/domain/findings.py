@@ -14,6 +14,7 @@ Kind = Literal[
     "merge not announced",
     "merge not published",
     "publication not announced",
+    "publication not shown",
     "alert address out of date",
     "undelivered message",
     "object that no manifest names",
@@ -38,12 +39,16 @@ class Gap(Frozen):
 
 
 class ActiveWork(Frozen):
-    """Work of active runs: streams being merged, sources being landed, syncs (source, job) being watched."""
+    """Work of active runs: streams being merged, sources being landed, syncs (source, job) being watched.
+
+    `model` and `show`: a run of that flow is active.
+    """
 
     streams: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     jobs: frozenset[tuple[str, int]] = frozenset()
     model: bool = False
+    show: bool = False
 
 
 def counts(gaps: list[Gap]) -> dict[Kind, int]:

@@ -53,6 +53,9 @@ SITE = "_site/"
 STATUS_PAGE = f"{SITE}status/index.html"
 MARTS_EXPORT = f"{SITE}marts/"
 STATUS_SYNCS = f"{SITE}status/syncs.json"
+SHOWN = f"{SITE}shown"
+
+GATE_RESULTS = f"{RESULTS}quality/"
 
 LAST_FULL_SCAN = "_batches/audited"
 
@@ -61,6 +64,7 @@ RUN_LABEL = "millrace.run"  # of an event, on its resource: whether a run must s
 NEEDED = "needed"
 
 MODEL_SLOT = "model"
+SHOW_SLOT = "show"
 MERGE_SLOTS = "merge."
 
 MANIFEST_PATH = re.compile(
@@ -137,6 +141,11 @@ def erasure_path(source: str, stream: str, erasure_id: str) -> str:
 def open_batch_path(source: str, stream: str) -> str:
     """Return the path of a stream's open batch."""
     return f"_batches/{source}/{stream}/open.json"
+
+
+def gate_results_path(at: datetime, candidate: str) -> str:
+    """Return the path of the gate's results for a candidate until they are rendered; paths are in the order of time."""
+    return f"{GATE_RESULTS}{at:%Y%m%dT%H%M%S.%fZ}-{candidate}.json"
 
 
 def requested_sync_path(run_id: str) -> str:

@@ -21,6 +21,11 @@ def tidy(site: Path) -> None:
     for leftover in sorted((site / "static").rglob("*"), reverse=True):
         leftover.rmdir() if leftover.is_dir() else leftover.unlink()
     (site / "static").rmdir()
+    write_style(site)
+
+
+def write_style(site: Path) -> None:
+    """Write the style sheet of all pages of a site."""
     (site / STYLE).write_text(Path(__file__).with_name("docs.css").read_text())
 
 

@@ -48,7 +48,7 @@ class KeptConnectionEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
 
 
 @contextmanager
-def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any, Any]]:
+def open_context(url: str, schema: str) -> Iterator[tuple[Any, Any]]:
     """Yield an in-memory context of Great Expectations, and a datasource that reads the warehouse at `url`.
 
     Not safe for two gates at a time in one process: within the block, an attribute of Great Expectations' class
@@ -60,16 +60,7 @@ def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any
         DatabaseUnreadable: the warehouse can't be opened.
     """
     connection = gate_connection(url, schema)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    for site in context.get_site_names():
-        context.delete_data_docs_site(site)
-    if docs:
-        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())}
-        index = {"class_name": "DefaultSiteIndexBuilder"}
-        context.add_data_docs_site(
-            "quality", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
-        )
+    context = new_context()
     before, SQLDatasource.execution_engine_override = SQLDatasource.execution_engine_override, KeptConnectionEngine
     on_connect = _execute(connection.on_connect)
     if connection.on_connect:
@@ -88,6 +79,21 @@ def open_context(url: str, docs: Path | None, schema: str) -> Iterator[tuple[Any
             datasource.get_execution_engine().end()
             datasource.get_engine().dispose()
         SQLDatasource.execution_engine_override = before
+
+
+def new_context(docs: Path | None = None) -> Any:
+    """Return an in-memory context of Great Expectations, which builds Data Docs into `docs` if any."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    for site in context.get_site_names():
+        context.delete_data_docs_site(site)
+    if docs:
+        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.absolute())}
+        index = {"class_name": "DefaultSiteIndexBuilder"}
+        context.add_data_docs_site(
+            "quality", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": store}
+        )
+    return context
 
 
 def _quote_keywords(connection: Any) -> None:

@@ -4,14 +4,12 @@ Great Expectations is imported on use, as its import takes 14 s of CPU.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from millrace.domain.errors import ContractError
 from millrace.domain.quality import STOP, UNCHECKED, WARN, QualityResult
-from millrace.quality.docs import pages, tidy
-from millrace.quality.page import page_of
+from millrace.quality.render import results_document
 from millrace.quality.report import QualityReport
 from millrace.quality.root_error import root_error
 from millrace.quality.suites import Suite
@@ -21,8 +19,8 @@ RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLE}
 MARTS_SCHEMA = "marts"
 
 
-def validate(url: str, suites: Sequence[Suite], docs: Path | None = None) -> QualityReport:
-    """Validate marts of a candidate, and build Data Docs into `docs`.
+def validate(url: str, suites: Sequence[Suite], results: Path | None = None) -> QualityReport:
+    """Validate marts of a candidate, and write the results from which Data Docs are rendered into a file.
 
     Raises:
         ContractError: a suite is wrong, or names a mart or an expectation that does not exist.
@@ -33,12 +31,10 @@ def validate(url: str, suites: Sequence[Suite], docs: Path | None = None) -> Qua
         return QualityReport(())
     from millrace.quality.engine import open_context
 
-    with open_context(url, docs, MARTS_SCHEMA) as (context, datasource):
+    with open_context(url, MARTS_SCHEMA) as (context, datasource):
         report = QualityReport(tuple(r for suite in suites for r in _validate_mart(context, datasource, suite)))
-        if docs:
-            context.build_data_docs()
-            tidy(docs)
-            (docs / "index.html").write_text(page_of(report.results, datetime.now(UTC), pages(docs)))
+        if results:
+            results.write_bytes(results_document(context))
     return report
 
 
@@ -50,7 +46,7 @@ def validate_rows(url: str, suites: Sequence[Suite], queries: Mapping[str, str])
     from millrace.quality.engine import open_context
 
     results: list[QualityResult] = []
-    with open_context(url, None, "") as (context, datasource):
+    with open_context(url, "") as (context, datasource):
         for suite in selected:
             asset = datasource.add_query_asset(suite.name, query=queries[suite.stream])
             results += _run(context, asset, suite)

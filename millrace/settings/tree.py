@@ -165,6 +165,12 @@ class BeamSettings(Section):
     dataflow: DataflowSettings = DataflowSettings()
 
 
+class TriggerSettings(Section):
+    """The window in which the ends of model runs start one run of `show`."""
+
+    shown_window_s: Annotated[int, Field(ge=1)] = 30
+
+
 class ReconcileSettings(Section):
     """The age at which objects without a manifest are reported, the hours between full scans, the wait for merges.
 

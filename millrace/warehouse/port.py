@@ -228,6 +228,13 @@ class Marts(Protocol):
         """Return variables that make dbt read this warehouse and build into a candidate."""
         ...
 
+    def published_environment(self, folder: Path) -> dict[str, str]:
+        """Return variables that make dbt read this warehouse and the published marts, with a copy in `folder` if any.
+
+        The copy is needed where dbt would lock the marts against their readers.
+        """
+        ...
+
     def candidate_url(self, candidate: str) -> str:
         """Return the URL under which the quality gate opens a candidate."""
         ...

@@ -12,7 +12,6 @@ from millrace.project import current_project
 from millrace.quality.gate import validate
 from millrace.quality.suites import load_suites
 from tasks.context import open_lake, open_warehouse
-from tasks.model.data_docs import publish_docs
 from tasks.model.quality_results import broken_suites, record_results
 from tasks.model.refuse import held_marts, refusal
 from tasks.retries import transient_task
@@ -28,14 +27,15 @@ def validate_candidates(built: BuiltCandidate) -> BuiltCandidate:
     """
     warehouse = open_warehouse()
     suites = [suite for suite in load_suites(current_project().expectations) if suite.mart in built.marts]
-    with tempfile.TemporaryDirectory() as docs:
-        report = validate(warehouse.candidate_url(built.candidate), suites, Path(docs))
-        if suites:
-            fresh = {result.suite for result in report.results}
-            older = [fact for fact in warehouse.newest_quality() if fact.result.suite not in fresh]
-            publish_docs(open_lake(), Path(docs), report.results, older, datetime.now(UTC))
-    passed = refuse_marts(built, broken_suites(report))
-    record_results(warehouse, report, built.candidate, "quality", held=held_marts(passed.refused))
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.json"
+        report = validate(warehouse.candidate_url(built.candidate), suites, results)
+        passed = refuse_marts(built, broken_suites(report))
+        record_results(warehouse, report, built.candidate, "quality", held=held_marts(passed.refused))
+        if suites:  # after the record: the pages are rendered from both
+            open_lake().upload(
+                names.gate_results_path(datetime.now(UTC), built.candidate), str(results), "application/json"
+            )
     if passed.is_empty:
         raise refusal(built.candidate, passed.refused)
     return passed

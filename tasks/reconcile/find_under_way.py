@@ -30,6 +30,7 @@ def find_under_way() -> ActiveWork:
             sources=frozenset(str(run.parameters.get("source", "")) for run in active_runs(client, "land", by)),
             jobs=frozenset((sync.source, sync.job_id) for sync in syncs if sync),
             model=any(True for _ in active_runs(client, "model", by)),
+            show=any(True for _ in active_runs(client, "show", by)),
         )
 
 

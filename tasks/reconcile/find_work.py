@@ -1,10 +1,15 @@
-"""Finds pending work by lake and ledger: landings and batches for a merge, merges and publications for the model."""
+"""Finds pending work by lake and ledger: of merges landings and batches, of the model merges, of show publications."""
+
+from datetime import UTC, datetime, timedelta
 
 from beam_job.batches import pending, under_way
 from millrace.domain.findings import Gap
 from millrace.domain.model import model_work
+from millrace.warehouse.shown import unshown_publication
 from tasks.context import open_lake, open_warehouse, stream_contract
 from tasks.retries import uncached_task
+
+SETTLED = timedelta(minutes=2)  # of a younger publication the run that shows it may still begin by an event
 
 
 @uncached_task(task_run_name="look for unmerged landings of {source}.{stream}", retries=2)
@@ -51,3 +56,12 @@ def find_unpublished() -> list[Gap]:
     if newest:
         gaps.append(Gap(kind="publication not announced", where="marts", detail=newest.candidate))
     return gaps
+
+
+@uncached_task(task_run_name="look for a publication that is not shown", retries=2)
+def find_unshown() -> list[Gap]:
+    """Return the newest publication when its pages and files are not in the lake although it is old enough."""
+    newest = unshown_publication(open_lake(), open_warehouse())
+    if newest is None or newest.at > datetime.now(UTC) - SETTLED:
+        return []
+    return [Gap(kind="publication not shown", where="marts", detail=newest.batch_id)]

@@ -10,13 +10,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
 from millrace.domain.findings import Gap
-from millrace.domain.names import MERGE_SLOTS, MODEL_SLOT, merge_slot
+from millrace.domain.names import MERGE_SLOTS, MODEL_SLOT, SHOW_SLOT, merge_slot
 from millrace.observability.events import log_event
 from tasks.retries import uncached_task
 
 log = logging.getLogger(__name__)
 
 PAGE = 200
+SLOTS = {"model": MODEL_SLOT, "show": SHOW_SLOT}
 
 
 @uncached_task(task_run_name="free slots", retries=2)
@@ -33,16 +34,13 @@ def free_slots(dry_run: bool) -> list[Gap]:
 
 
 def leaked_slots(client: SyncPrefectClient) -> list[str]:
-    """Return the names of the merge and model slots that are taken although no run of theirs is running."""
+    """Return the names of the slots of merges, models and shows that are taken although no run of theirs is running."""
     taken = {limit.name for limit in _limits(client) if limit.active_slots}
-    ours = {name for name in taken if name == MODEL_SLOT or name.startswith(MERGE_SLOTS)}
+    ours = {name for name in taken if name in SLOTS.values() or name.startswith(MERGE_SLOTS)}
     if not ours:
         return []
-    running = client.read_flow_runs(
-        flow_filter=FlowFilter.model_validate({"name": {"any_": ["merge", "model"]}}),
-        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}),
-    )
-    return sorted(ours - {_slot_of(run) for run in running})
+    merges = {merge_slot(run.parameters["source"], run.parameters["stream"]) for run in _running(client, "merge")}
+    return sorted(ours - merges - {slot for flow, slot in SLOTS.items() if _running(client, flow)})
 
 
 def release(client: SyncPrefectClient, slots: list[str]) -> None:
@@ -59,6 +57,8 @@ def _limits(client: SyncPrefectClient) -> Iterator[GlobalConcurrencyLimitRespons
         offset += len(page)
 
 
-def _slot_of(run: FlowRun) -> str:
-    parameters = run.parameters
-    return merge_slot(parameters["source"], parameters["stream"]) if "stream" in parameters else MODEL_SLOT
+def _running(client: SyncPrefectClient, flow: str) -> list[FlowRun]:
+    return client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": [flow]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "CANCELLING"]}}}),
+    )

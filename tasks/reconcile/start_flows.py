@@ -52,6 +52,16 @@ def start_model() -> list[str]:
     return [_start("model/model", "model", {})]
 
 
+@uncached_task(task_run_name="start show", retries=2)
+def start_show() -> list[str]:
+    """Start a run that shows the newest publication, once per reconcile run; returns its id.
+
+    Raises:
+        SettingsError: the flow is not deployed.
+    """
+    return [_start("show/show", "show", {})]
+
+
 @task(task_run_name="wait for merges", cache_policy=NO_CACHE)
 def await_runs(runs: list[str]) -> list[str]:
     """Wait until runs have ended, for `reconcile.wait_s` at most; returns the ended ones."""

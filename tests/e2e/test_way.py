@@ -11,6 +11,7 @@ from local.demo.airport_ops.check import compare
 from local.demo.airport_ops.replay import day
 from local.demo.day import DayResult, watch
 from local.demo.prefect import ACTION_FAILED
+from local.demo.run import await_pages
 from local.demo.say import Say
 from local.stack.local_stack import BUCKET
 from millrace.domain import names
@@ -26,6 +27,7 @@ def taken(stack: Stack) -> DayResult:
     """The runs and rows of the first day, which `make run` loaded, or else the stack's fixture."""
     result = DayResult(day(stack.local.database))
     watch(stack.platform, datetime(2000, 1, 1, tzinfo=UTC), result, Say())
+    assert await_pages(stack.platform, result.runs)
     return result
 
 
@@ -84,7 +86,7 @@ def test_no_automation_failed_to_act(stack: Stack, taken: DayResult) -> None:
 
 
 def test_deployments_have_descriptions_and_tags(stack: Stack) -> None:
-    for name in ("ingest", "merge", "model", "reconcile"):
+    for name in ("ingest", "merge", "model", "show", "reconcile"):
         deployment = stack.http.get(f"/deployments/name/{name}/{name}").raise_for_status().json()
         assert deployment["description"]
         assert deployment["tags"] == ["millrace", name, MADE]

@@ -32,7 +32,11 @@ def test_webhook_alone_completes_an_airbyte_sync(stack: Stack) -> None:
     assert {(d.mart, d.key) for d in compare(stack.local.marts, number).differences} <= before
     runs = [(run.flow, run.state) for run in stack.platform.api.runs(since)]
     assert runs.count(("land", "COMPLETED")) == 1
-    assert set(runs) == {("land", "COMPLETED"), ("merge", "COMPLETED"), ("model", "COMPLETED")}
+    assert {run for run in runs if run[0] != "show"} == {
+        ("land", "COMPLETED"),
+        ("merge", "COMPLETED"),
+        ("model", "COMPLETED"),
+    }
 
 
 def test_webhook_without_token_starts_nothing(stack: Stack) -> None:

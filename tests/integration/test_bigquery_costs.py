@@ -55,7 +55,7 @@ def test_query_of_the_gate_has_a_bound(engine: Engine, bigquery: BigQuery) -> No
 
     thrifty = bigquery.warehouse(engine.schema("").rstrip("_"), max_bytes_billed=1)
     engine.build("candidate_1", {"a": "SELECT 1 AS id"})
-    with open_context(thrifty.candidate_url("candidate_1"), None, "marts") as (_, datasource):
+    with open_context(thrifty.candidate_url("candidate_1"), "marts") as (_, datasource):
         connection = datasource.get_execution_engine().engine.connect()
         with pytest.raises(Exception, match="exceeded limit for bytes billed: 1"):
             connection.exec_driver_sql("SELECT COUNT(*) FROM a").fetchall()

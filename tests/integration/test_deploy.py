@@ -131,7 +131,7 @@ def test_deploy_needs_all_parts_and_is_idempotent(client: SyncPrefectClient, req
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     deployments = {d.name: d for d in client.read_deployments()}
     assert {name: d.work_pool_name for name, d in deployments.items()} == {
-        n: "cloud-run" if n == "model" else "gke" for n in FLOWS
+        n: "cloud-run" if n in ("model", "show") else "gke" for n in FLOWS
     }
     assert all(d.enforce_parameter_schema for d in deployments.values())
     assert len({d.version for d in deployments.values()}) == 1

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from millrace.domain.errors import ContractError, Fatal
+from millrace.quality.docs import pages
 from millrace.quality.gate import validate, validate_rows
+from millrace.quality.render import render
 from millrace.quality.report import QualityReport
 from millrace.quality.suites import load_suites
 from tests.support.command_line import millrace
@@ -44,9 +46,9 @@ def suite(folder: Path, *expectations: dict[str, Any], mart: str = "shops") -> P
 
 @pytest.fixture
 def gate(candidate: Path, tmp_path: Path) -> Gate:
-    def run(*expectations: dict[str, Any], mart: str = "shops", docs: Path | None = None) -> QualityReport:
+    def run(*expectations: dict[str, Any], mart: str = "shops", results: Path | None = None) -> QualityReport:
         return validate(
-            f"duckdb:///{candidate}", load_suites(suite(tmp_path / "suites", *expectations, mart=mart)), docs
+            f"duckdb:///{candidate}", load_suites(suite(tmp_path / "suites", *expectations, mart=mart)), results
         )
 
     return run
@@ -188,12 +190,31 @@ def test_missing_candidate_is_named_not_created(tmp_path: Path, url: str) -> Non
     assert not (tmp_path / "missing.duckdb").exists()
 
 
-def test_data_docs_are_written_only_on_request(gate: Gate, tmp_path: Path) -> None:
-    gate(UNIQUE, docs=tmp_path / "docs")
-    pages = [page.relative_to(tmp_path / "docs").as_posix() for page in (tmp_path / "docs").rglob("*.html")]
-    assert "index.html" in pages
-    assert any(page.startswith("validations/shops/") for page in pages)
-    assert "expect" in (tmp_path / "docs" / "expectations" / "shops.html").read_text().lower()
+def test_data_docs_are_rendered_from_kept_results_alone(gate: Gate, candidate: Path, tmp_path: Path) -> None:
+    documents = []
+    for number, expectation in enumerate((ROWS, UNIQUE)):
+        gate(expectation, results=tmp_path / f"{number}.json")
+        documents.append((tmp_path / f"{number}.json").read_bytes())
+    candidate.unlink()
+    render(documents, tmp_path / "docs")
+    shown = {page.relative_to(tmp_path / "docs").as_posix() for page in (tmp_path / "docs").rglob("*.html")}
+    assert shown == {"expectations/shops.html", pages(tmp_path / "docs")["shops"]}, "only the newest results"
+    newest = (tmp_path / "docs" / pages(tmp_path / "docs")["shops"]).read_text()
+    assert "unique" in newest
+    assert "Failed" in newest
+    assert "<script" not in newest
+
+
+def test_nothing_is_rendered_without_results(tmp_path: Path) -> None:
+    render([], tmp_path / "docs")
+    assert not (tmp_path / "docs").exists()
+
+
+def test_command_writes_data_docs_with_an_index(candidate: Path, tmp_path: Path) -> None:
+    suites, docs = suite(tmp_path / "suites", ROWS), tmp_path / "docs"
+    process = command("--candidate", f"duckdb:///{candidate}", "--suites", str(suites), "--docs", str(docs))
+    assert process.returncode == 0, process.stderr
+    assert pages(docs)["shops"] in (docs / "index.html").read_text()
 
 
 @pytest.mark.parametrize("expectation", [ROWS, UNIQUE, {"type": "expect_miracles"}], ids=lambda e: e["type"])

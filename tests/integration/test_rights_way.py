@@ -23,8 +23,8 @@ def test_each_account_may_do_its_part_and_no_more(platform: GuardedPlatform) -> 
     merges = [("merge", {"source": SOURCE, "stream": stream}) for stream in MERGED]
     *_, first, second, unknown = platform.run("flow", ("connections", {}), ("ingest", {"source": SOURCE}), *merges)
     assert (first, second, unknown) == (1, 1, [])
-    batches, unknown = platform.run("dbt", ("model", {}))
-    assert (batches, unknown) == (2, [])
+    batches, publications, unknown = platform.run("dbt", ("model", {}), ("show", {}))
+    assert (batches, len(publications), unknown) == (2, 1, [])
     due, gaps, unknown = platform.run("flow", ("rotation", {}), ("reconcile", {"dry_run": True}))
     assert (due, unknown) == (0, [])
     assert gaps >= 3, "the landings of the other streams"

@@ -163,7 +163,7 @@ class FlowEnvironment:
             client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=1))
 
     def settle(self) -> None:
-        """Merge what earlier tests left, and enter in the ledger that it is published, without building the marts."""
+        """Merge what earlier tests left, and note that it is published and shown, without building the marts."""
         for stream in self.source.streams:
             if self.pending(stream):
                 merge(SOURCE, stream)
@@ -172,6 +172,8 @@ class FlowEnvironment:
             self.warehouse.append(*(published_entry(e.batch_id, candidate, "settled", at) for e in unpublished))
         if publication := self.warehouse.unannounced_publication():
             self.warehouse.append(announced_entry(publication.candidate, publication.run_id, at, ""))
+        if publication_fact := self.warehouse.newest_model():
+            self.lake.write(names.SHOWN, publication_fact.batch_id.encode())
 
     def snapshot(self) -> list[Any]:
         """All that a flow may change: the lake but for results and the status, the ledger, marts, slots and syncs."""

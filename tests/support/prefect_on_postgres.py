@@ -78,6 +78,7 @@ class Prefect:
             "MILLRACE_DBT_WORK_POOL": POOL,
             "MILLRACE_PROJECT_DIR": str(ROOT),
             "MILLRACE_VERSION": "test",
+            "MILLRACE_SHOWN_WINDOW_S": "30",
         }
         names = [part for flow in FLOWS for part in ("--name", flow)]
         completed = subprocess.run(

@@ -36,7 +36,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # GoogleSQL is compil
 
 REAL = {s.id: s for source in load_sources(ROOT / "sources").values() for s in source.streams.values()}
 ENGINE = ROOT / "millrace" / "warehouse" / "bigquery"
-WITHOUT_SQL = {"billed_bytes", "candidate_url", "close", "dbt_environment", "raw_url", "session"}
+WITHOUT_SQL = {
+    "billed_bytes",
+    "candidate_url",
+    "close",
+    "dbt_environment",
+    "published_environment",
+    "raw_url",
+    "session",
+}
 BY_MERGES = {"balance", "commit", "publish", "restore"}  # which `drive` and `begin_candidate` call
 # No SQL; a reader's own SQL; a count before an int64 becomes a float64; INFORMATION_SCHEMA, which has no catalogue, and
 # the marts that it lists.

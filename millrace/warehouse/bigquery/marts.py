@@ -6,6 +6,7 @@ with one base only one passes. Tables and views that no publication made are nev
 """
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -36,6 +37,13 @@ class Marts:
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Return variables that make dbt read this warehouse and build into a candidate."""
         self._schema.create_dataset(candidate, self._keep_ms)
+        return self._environment(candidate)
+
+    def published_environment(self, _: Path) -> dict[str, str]:
+        """Return variables that make dbt read this warehouse and the published marts."""
+        return self._environment(self._marts)
+
+    def _environment(self, schema: str) -> dict[str, str]:
         return {
             "MILLRACE_DBT_TARGET": "bigquery",
             "MILLRACE_BIGQUERY_PROJECT": self._namespace.project,
@@ -44,7 +52,7 @@ class Marts:
             "MILLRACE_BIGQUERY_ANONYMOUS": "yes" if is_anonymous(self._endpoint) else "",
             "MILLRACE_BIGQUERY_PREFIX": self._namespace.prefix,
             "MILLRACE_WAREHOUSE__MAX_BYTES_BILLED": str(self._max_bytes_billed),
-            "MILLRACE_CANDIDATE_DATASET": self._namespace.dataset(candidate),
+            "MILLRACE_CANDIDATE_DATASET": self._namespace.dataset(schema),
         }
 
     def candidate_url(self, candidate: str) -> str:

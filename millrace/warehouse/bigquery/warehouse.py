@@ -6,6 +6,7 @@ There are no locks: a stream's head table serialises its commits, everything els
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pyarrow as pa
@@ -258,6 +259,10 @@ class BigQueryWarehouse:
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Return variables that make dbt read this warehouse and build into a candidate."""
         return self._marts.dbt_environment(candidate)
+
+    def published_environment(self, folder: Path) -> dict[str, str]:
+        """Return variables that make dbt read this warehouse and the published marts."""
+        return self._marts.published_environment(folder)
 
     def candidate_url(self, candidate: str) -> str:
         """Return the URL under which the quality gate opens a candidate."""

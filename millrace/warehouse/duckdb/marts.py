@@ -43,9 +43,21 @@ class Marts:
 
     def dbt_environment(self, candidate: str) -> dict[str, str]:
         """Return variables that make dbt read this warehouse and build into a candidate."""
+        return self._environment(self.candidate(candidate))
+
+    def published_environment(self, folder: Path) -> dict[str, str]:
+        """Return variables that make dbt read this warehouse and a copy of the published marts, made in `folder`.
+
+        dbt opens its database for writing, which would lock out the readers of the marts.
+        """
+        copy = folder / "published.duckdb"
+        storage.copy(self._marts, copy)
+        return self._environment(copy)
+
+    def _environment(self, database: Path) -> dict[str, str]:
         return {
             "MILLRACE_DBT_TARGET": "duckdb",
-            "MILLRACE_CANDIDATE_PATH": str(self.candidate(candidate)),
+            "MILLRACE_CANDIDATE_PATH": str(database),
             "MILLRACE_WAREHOUSE_PATH": str(self._file),
         }
 

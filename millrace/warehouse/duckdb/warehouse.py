@@ -221,6 +221,10 @@ class DuckDBWarehouse(LedgerInDuckDB):
         """Return variables that make dbt read this warehouse and build into a candidate."""
         return self._published.dbt_environment(candidate)
 
+    def published_environment(self, folder: Path) -> dict[str, str]:
+        """Return variables that make dbt read this warehouse and the published marts."""
+        return self._published.published_environment(folder)
+
     def begin_candidate(self, candidate: str, *, empty: bool) -> None:
         """Create a candidate as a copy of the published marts, or empty; its former content is deleted."""
         self._published.begin_candidate(candidate, empty=empty)

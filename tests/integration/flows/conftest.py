@@ -7,6 +7,7 @@ import pytest
 from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
+from flows.show import show
 from tests.support.flow_environment import SOURCE, FlowEnvironment, Ran, flow_environment
 
 STREAMS = ("flights", "weather", "planes", "airlines", "airports")
@@ -36,3 +37,10 @@ def published(environment: FlowEnvironment, merged: dict[str, Ran]) -> Ran:
     """Run the model for the first time."""
     assert all(ran.state.is_completed() for ran in merged.values())
     return environment.run(model)
+
+
+@pytest.fixture(scope="package")
+def shown(environment: FlowEnvironment, published: Ran) -> Ran:
+    """Show the first publication."""
+    assert published.state.is_completed()
+    return environment.run(show)

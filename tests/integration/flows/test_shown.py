@@ -11,12 +11,12 @@ from prefect.states import Completed, Failed, Running
 
 from flows.merge import merge
 from flows.reconcile import reconcile
+from flows.show import show
 from millrace.domain import names
 from millrace.domain.alerts import REJECTED
 from millrace.status import prefect_runs
 from millrace.status.publish import collected_at
 from millrace.status.troubles import newest_troubles
-from tests.e2e.landing import airline, land, parquet
 from tests.integration.flows.conftest import STREAMS
 from tests.support.flow_environment import SOURCE, FlowEnvironment, Ran
 
@@ -48,21 +48,25 @@ def test_run_name_and_tags_describe_its_work(ingested: Ran, merged: dict[str, Ra
 
 
 def test_status_page_shows_batches_and_marts(
-    environment: FlowEnvironment, merged: dict[str, Ran], published: Ran
+    environment: FlowEnvironment, merged: dict[str, Ran], published: Ran, shown: Ran
 ) -> None:
     environment.run(reconcile)
-    shown = page(environment)
+    html = page(environment)
     for entry in environment.ledger("merged"):
-        assert f'id="batch-{entry.batch_id}"' in shown
-        assert f"{entry.rows_in:,}" in shown
+        assert f'id="batch-{entry.batch_id}"' in html
+        assert f"{entry.rows_in:,}" in html
     marts = environment.warehouse.marts()
-    assert [mart for mart, rows in marts.items() if f'data-mart="{mart}">{rows:,}<' not in shown] == []
-    assert " is unavailable: " not in shown
-    of_runs = {"flow_run_id": {"any_": [published.id, merged["flights"].id]}, "key": {"any_": ["status-page"]}}
+    assert [mart for mart, rows in marts.items() if f'data-mart="{mart}">{rows:,}<' not in html] == []
+    assert " is unavailable: " not in html
+    of_runs = {
+        "flow_run_id": {"any_": [shown.id, published.id, merged["flights"].id]},
+        "key": {"any_": ["status-page"]},
+    }
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter.model_validate(of_runs))
-    assert len(artifacts) == 2
-    assert all(environment.lake.address(names.STATUS_PAGE) in str(artifact.data) for artifact in artifacts)
+    (artifact,) = artifacts
+    assert str(artifact.flow_run_id) == shown.id, "merges and models leave the page to show"
+    assert environment.lake.address(names.STATUS_PAGE) in str(artifact.data)
 
 
 def test_failed_run_is_on_the_page_with_its_fix(environment: FlowEnvironment, published: Ran) -> None:
@@ -110,15 +114,13 @@ def test_page_that_fails_to_render_fails_no_run(
     environment.settle()
     before = environment.lake.stat(names.STATUS_PAGE)
     assert before
-    land(environment.lake, parquet([airline("ZS", "not shown")]))
     with monkeypatch.context() as broken:
         broken.setenv("MILLRACE_LAKE__URL", "gs://no-such-bucket")
-        assert environment.run(merge, source=SOURCE, stream="airlines").result == 1
+        assert environment.run(show).state.is_completed()
     page_object = environment.lake.stat(names.STATUS_PAGE)
     assert page_object
     assert page_object.generation == before.generation
-    land(environment.lake, parquet([airline("ZR", "shown again")]))
-    assert environment.run(merge, source=SOURCE, stream="airlines").result == 1
+    assert environment.run(show).state.is_completed()
     after = environment.lake.stat(names.STATUS_PAGE)
     assert after
     assert collected_at(after) > collected_at(before)

@@ -24,6 +24,7 @@ from flows.ingest import ingest
 from flows.merge import merge
 from flows.model import model
 from flows.rotation import rotation
+from flows.show import show
 from local.stack.local_stack import PROJECT
 from millrace.domain import names
 from millrace.domain.errors import AirbyteRefused, QualityFailed
@@ -200,6 +201,15 @@ def test_marts_stay_unchanged_until_data_is_fixed(environment: FlowEnvironment, 
     assert environment.marts("SELECT * FROM marts.fct_flights ORDER BY 1") == before
     assert environment.stack.marts.stat() == readers_see
     assert len(environment.ledger("published")) == publications
+
+    assert environment.run(show).state.is_completed()
+    (page,) = [
+        info.name
+        for info in environment.lake.list(f"{names.SITE}quality/validations/fct_flights/")
+        if ".html" in info.name
+    ]
+    assert NOWHERE in environment.lake.read(page).decode(), "the docs of the refused candidate replaced those before"
+    assert "stops its marts" in environment.lake.read(f"{names.SITE}quality/index.html").decode()
 
     again = environment.run(model)  # as reconcile does, every quarter of an hour
     assert (again.state.name, again.state.is_failed()) == ("Refused", True)
