@@ -233,6 +233,7 @@ class Settings(BaseSettings):
     marts: MartsSettings = MartsSettings()
     model: ModelSettings = ModelSettings()
     beam: BeamSettings = BeamSettings()
+    triggers: TriggerSettings = TriggerSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     gateway: GatewaySettings
     pools: PoolSettings

@@ -31,7 +31,7 @@ NOT_CHECKED = {
 STAYS = {
     ("dbt", "roles/bigquery.resourceViewer"): "the page of costs reads what jobs billed; the emulator has no such view",
     ("dbt", "roles/pubsub.publisher"): "`model` announces published marts: `make test-long`",
-    ("dbt", "roles/storage.objectUser"): "`model` writes Data Docs, results and pages: `make test-long`",
+    ("dbt", "roles/storage.objectUser"): "`model` writes results, `show` pages: `make test-long`",
     (
         "flow",
         "roles/bigquery.resourceViewer",
