@@ -5,18 +5,12 @@ another wrote in between, and the event it was about is lost after four attempts
 that they wait for each other instead. Should one fail nevertheless, its connection is closed: with the failed cursor
 unfinished it would go back to the pool, and when Python frees that cursor while another task waits for the lock on the
 same connection, the server's one loop waits with it, for up to a minute. Prefect on PostgreSQL needs neither.
-
-Its background services look for due work four times a second, in memory. Once a second is enough for services whose
-own intervals are seconds, and an idle server then takes less of a core.
 """
 
 import sqlite3
 import sys
-from datetime import timedelta
-from functools import partialmethod
 from typing import Any
 
-from docket import Worker
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
@@ -37,19 +31,10 @@ def give_up_connection(context: ExceptionContext) -> None:
         context.invalidate_pool_on_disconnect = False
 
 
-def look_less_often() -> None:
-    """Have the background services look for due work once a second."""
-    second = timedelta(seconds=1)
-    Worker.__init__ = partialmethod(  # type: ignore[method-assign, assignment]
-        Worker.__init__, minimum_check_interval=second, scheduling_resolution=second
-    )
-
-
 def main() -> None:
     """Start the server with the command line's arguments."""
     from prefect.cli import app
 
-    look_less_often()
     sys.argv = ["prefect", "server", "start", *sys.argv[1:]]
     app()
 
