@@ -60,6 +60,12 @@ def prefetch_s(worker: dict[str, Any]) -> float:
     return float(option or given or WorkerSettings.model_fields["prefetch_seconds"].default)
 
 
+def query_s(worker: dict[str, Any]) -> float:
+    """Return how often a worker looks for runs."""
+    [container] = pod(worker)["containers"]
+    return float({e["name"]: e.get("value") for e in container["env"]}["PREFECT_WORKER_QUERY_SECONDS"])
+
+
 def test_prefetch_agrees_with_pools() -> None:
     objects = [*documents("files"), *yaml.safe_load_all((K8S / "overlays/gke/worker-cloud-run.yaml").read_text())]
     workers = [o for o in of_kind(objects, "Deployment") if o["metadata"]["name"].startswith("worker-")]
@@ -69,6 +75,7 @@ def test_prefetch_agrees_with_pools() -> None:
     assert {pod(w)["containers"][0]["args"][4] for w in workers} == {*pools, WARM}
     for worker in workers:
         early = prefetch_s(worker)
+        assert query_s(worker) <= 2, "the landing waits for it twice, before the merge and before the model run"
         assert early <= 10, "a run that is taken early holds a slot of its pool and a pod, and only waits"
         assert early + waits < min(stuck, settings.reconcile.pending_s), "a pod that waits for its node is no dead run"
         assert "--limit" not in pod(worker)["containers"][0]["args"], "the pool's concurrency_limit is the only one"
