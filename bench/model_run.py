@@ -74,6 +74,7 @@ def run_model(warehouse: Warehouse, state: Path, *, full: bool = False, project:
         _refuse(built)
         clock.lap("dbt build")
     suites = [suite for suite in load_suites(current_project().expectations) if suite.mart in built.marts]
+    state.mkdir(parents=True, exist_ok=True)
     run.candidates = validate(warehouse.candidate_url(run.candidate), suites, state / "quality.json")
     built = refuse_marts(built, broken_suites(run.candidates))
     _refuse(built)

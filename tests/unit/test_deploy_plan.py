@@ -12,6 +12,7 @@ from cli.deploy.checks import BLOCKS
 from cli.deploy.planned import block_changes
 from millrace.contracts.source import load_sources
 from millrace.domain.errors import SettingsError
+from millrace.domain.names import MODEL_SLOT, SHOW_SLOT
 from tests.support.servers import ROOT
 from tests.unit.test_kubernetes import settings_of
 
@@ -47,7 +48,9 @@ def test_empty_server_would_get_each_block_and_limit() -> None:
     names = [f"{kind}/{name}" for kind, name in BLOCKS] + secrets
     assert lines[: len(names)] == [f"would be created: block {name}" for name in names]
     limits = lines[len(names) :]
-    assert len(limits) == 1 + sum(len(source.streams) for source in SOURCES)
+    own = [f"would be created: concurrency limit {name}" for name in (MODEL_SLOT, SHOW_SLOT)]
+    assert limits[: len(own)] == own
+    assert len(limits) == len(own) + sum(len(source.streams) for source in SOURCES)
     assert all(line.startswith("would be created: concurrency limit ") for line in limits)
 
 
