@@ -12,13 +12,9 @@ import signal
 import socket
 import sys
 
-PROJECT = "MILLRACE_PROJECT"
-
 
 def main(path: str, memory: int, argv: list[str]) -> int:
     """Request a fork and wait for its end; return its exit code."""
-    if PROJECT in os.environ:  # the link moves with each deployment, and a run uses one version to its end
-        os.environ[PROJECT] = os.path.realpath(os.environ[PROJECT])
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(path)

@@ -18,6 +18,7 @@ from prefect.exceptions import InfrastructureNotAvailable, InfrastructureNotFoun
 from prefect.workers.process import ProcessJobConfiguration, ProcessVariables, ProcessWorker, ProcessWorkerResult
 from pydantic import Field, field_validator
 
+from millrace.project import VARIABLE
 from millrace.settings import load_settings
 from millrace.worker.fork_server_process import ForkServerProcess
 from millrace.worker.names import SOCKET, TYPE, launch_command, memory_bytes
@@ -57,6 +58,8 @@ class WarmJobConfiguration(ProcessJobConfiguration):
             server = Path(os.environ[SOCKET])
             self.command = shlex.join(launch_command(server, memory_bytes(self.memory_limit), "prefect.engine"))
         super().prepare_for_flow_run(flow_run, deployment, flow, work_pool, worker_name, worker_id)
+        if project := self.env.get(VARIABLE) or os.environ.get(VARIABLE):
+            self.env[VARIABLE] = os.path.realpath(project)  # a deployment moves the link; a run keeps to one version
 
 
 class WarmWorker(ProcessWorker):
